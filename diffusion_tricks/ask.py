@@ -1,0 +1,265 @@
+"""Tricks ask, the core answers: `Ask`, `Estimate`, and `resolve()`, which answers all that is pending in one batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from diffusion_tricks.errors import DiffusionTricksError, PluginError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from diffusion_tricks.hookspecs import Asking
+
+# None is the family's own unconditional, "" is the empty text; a tuple holds one prompt per picture of the batch.
+Prompt = str | None | tuple[str | None, ...]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, eq=False)
+class Ask:
+    """One question to the model: what noise is in `x`, seen as `prompt`?
+
+    x: noisy latents (b c h w) at the present level, before the scheduler's input scaling.
+    prompt: one text for all pictures, or one per picture.
+    """
+
+    x: Tensor
+    prompt: Prompt
+
+    def but(self, **changes: Any) -> Ask:
+        """The same question with another `x` or `prompt`."""
+        return replace(self, **changes)
+
+    @property
+    def key(self) -> tuple[int, Prompt]:
+        """Equal for asks that must have the same answer: the same tensor, the same prompt."""
+        return id(self.x), self.prompt
+
+    @property
+    def rows(self) -> list[str | None]:
+        """The prompt of every picture of the batch."""
+        return list(self.prompt) if isinstance(self.prompt, tuple) else [self.prompt] * len(self.x)
+
+
+@dataclass(frozen=True)
+class Level:
+    """A noise level, x = alpha x0 + sigma eps, and what the model predicts there.
+
+    alpha, sigma: >= 0. (sqrt(alpha_bar), sqrt(1 - alpha_bar)) for DDPM's schedulers, (1, sigma) for Euler's.
+    prediction: "epsilon", "v_prediction", "sample" or "flow_prediction".
+    """
+
+    alpha: float
+    sigma: float
+    prediction: str = "epsilon"
+
+    def clean(self, value: Tensor, x: Tensor) -> Tensor:
+        """x0 from the prediction `value` at `x`."""
+        if self.prediction == "sample":
+            return value
+        if self.prediction == "flow_prediction":
+            return x - self.sigma * value
+        if self.prediction == "v_prediction":  # v is defined where alpha^2 + sigma^2 = 1 (arXiv:2202.00512)
+            power = self.alpha**2 + self.sigma**2
+            return self.alpha / power * x - self.sigma / power**0.5 * value
+        return (x - self.sigma * value) / self.alpha
+
+    def noise(self, value: Tensor, x: Tensor) -> Tensor:
+        """eps from the prediction `value` at `x`."""
+        if self.prediction == "epsilon":
+            return value
+        if self.prediction == "flow_prediction":
+            return x + (1 - self.sigma) * value
+        if self.prediction == "v_prediction":
+            power = self.alpha**2 + self.sigma**2
+            return self.sigma / power * x + self.alpha / power**0.5 * value
+        return (x - self.alpha * value) / self.sigma
+
+    def from_noise(self, eps: Tensor, x: Tensor) -> Tensor:
+        """The prediction that stands for noise `eps` at `x`."""
+        if self.prediction == "epsilon":
+            return eps
+        return self.from_clean((x - self.sigma * eps) / self.alpha, x)
+
+    def from_clean(self, x0: Tensor, x: Tensor) -> Tensor:
+        """The prediction that stands for the clean picture `x0` at `x`."""
+        if self.prediction == "sample":
+            return x0
+        if self.prediction == "flow_prediction":
+            return (x - x0) / self.sigma
+        if self.prediction == "v_prediction":
+            power = self.alpha**2 + self.sigma**2
+            return (self.alpha / power * x - x0) * power**0.5 / self.sigma
+        return (x - self.alpha * x0) / self.sigma
+
+
+@dataclass(frozen=True, eq=False)
+class Estimate:
+    """The model's answer, in its own parametrisation, with arithmetic that keeps the variance right.
+
+    value: prediction (b c h w), float32.
+    x: the latents that were asked about (b c h w).
+    variance: the learned variance channels (b c h w), or None.
+
+    Of the variance: a difference `a - b` is a direction towards `a` and keeps a's variance; an estimate moved
+    along a direction takes the direction's (guidance: the conditional answer's); a sum of estimates takes their
+    mean; a factor leaves it alone.
+    """
+
+    value: Tensor
+    x: Tensor
+    level: Level
+    variance: Tensor | None = None
+    direction: bool = False
+    parts: int = 1  # how many estimates a sum holds, for the mean of their variances
+
+    @property
+    def noise(self) -> Tensor:
+        """The noise estimate eps (b c h w)."""
+        return self.level.noise(self.value, self.x)
+
+    @property
+    def clean(self) -> Tensor:
+        """The model's present idea of the clean latents x0 (b c h w)."""
+        return self.level.clean(self.value, self.x)
+
+    def with_noise(self, eps: Tensor) -> Estimate:
+        """The same estimate with another noise (b c h w)."""
+        return replace(self, value=self.level.from_noise(eps, self.x))
+
+    def with_clean(self, x0: Tensor) -> Estimate:
+        """The same estimate with other clean latents (b c h w)."""
+        return replace(self, value=self.level.from_clean(x0, self.x))
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> Estimate:
+        """`function` of the prediction alone; a filter leaves the variance as it is."""
+        return replace(self, value=function(self.value))
+
+    def moved(self, invert: Callable[[Tensor], Tensor], spatial: Callable[[Tensor], Tensor], x: Tensor) -> Estimate:
+        """Seen back through a view: the prediction by `invert`, the variance by `spatial`, asked about `x`."""
+        variance = None if self.variance is None else spatial(self.variance)
+        return replace(self, value=invert(self.value), variance=variance, x=x)
+
+    def __sub__(self, other: Estimate) -> Estimate:
+        return replace(self, value=self.value - other.value, direction=True)
+
+    def __add__(self, other: Estimate) -> Estimate:
+        total = replace(self, value=self.value + other.value, direction=self.direction and other.direction)
+        if self.direction != other.direction:
+            chosen = self if self.direction else other
+            return replace(total, variance=chosen.variance, parts=1)
+        parts = self.parts + other.parts
+        if self.variance is None or other.variance is None:
+            return replace(total, variance=None, parts=parts)
+        return replace(total, variance=(self.parts * self.variance + other.parts * other.variance) / parts, parts=parts)
+
+    def __mul__(self, factor: float) -> Estimate:
+        return replace(self, value=self.value * factor)
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, divisor: float) -> Estimate:
+        return replace(self, value=self.value / divisor)
+
+
+def mean(estimates: Iterable[Estimate], weights: Sequence[float] | None = None) -> Estimate:
+    """The (weighted) mean of estimates of the same latents; their variances are averaged alike.
+
+    weights: one per estimate, >= 0, sum > 0; None is all equal.
+    """
+    estimates = list(estimates)
+    weights = [1.0] * len(estimates) if weights is None else weights
+    values = weighted_mean([e.value for e in estimates], weights)
+    variances = [e.variance for e in estimates if e.variance is not None]
+    variance = weighted_mean(variances, weights) if len(variances) == len(estimates) else None
+    return replace(estimates[0], value=values, variance=variance, parts=1)
+
+
+def weighted_mean(tensors: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
+    """sum w_i x_i / sum w_i; equal weights are the plain mean to the last bit."""
+    import torch  # here, so that a trick's options can be read without it
+
+    if len(set(weights)) == 1:
+        return torch.stack(list(tensors)).mean(0)
+    return sum((w * x for w, x in zip(weights, tensors, strict=True)), torch.zeros_like(tensors[0])) / sum(weights)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One trick's `estimate_noise`, with the name it is known by."""
+
+    name: str
+    estimate: Callable[[Ask], Asking | None]
+
+
+def resolve(asks: Sequence[Ask], layers: Sequence[Layer], answer: Callable[[list[Ask]], list[Estimate]]) -> list[Estimate]:
+    """Answers `asks` through `layers`, the outermost first; `answer` is the model.
+
+    What a trick asks is answered by the next trick inside it. All generators of one depth step together, so all
+    that is pending there is answered in one call, and equal asks (`Ask.key`) are answered once.
+    """
+    once = list({ask.key: ask for ask in asks}.values())
+    answers = _through(once, layers[0], layers[1:], answer) if layers else answer(once)
+    known = {ask.key: estimate for ask, estimate in zip(once, answers, strict=True)}
+    return [known[ask.key] for ask in asks]
+
+
+def _through(
+    asks: list[Ask], layer: Layer, inner: Sequence[Layer], answer: Callable[[list[Ask]], list[Estimate]]
+) -> list[Estimate]:
+    """Runs one generator of `layer` per ask, all in lockstep."""
+    done: dict[int, Estimate] = {}
+    running = {i: _guarded(layer, layer.estimate, ask) for i, ask in enumerate(asks)}
+    questions: dict[int, list[Ask]] = {}
+    sent: dict[int, list[Estimate] | None] = dict.fromkeys(running)
+    while sent:
+        for i, answers in sent.items():
+            _advance(layer, running[i], answers, i, asks[i], questions, done)
+        flat = [ask for pending in questions.values() for ask in pending]
+        replies = iter(resolve(flat, inner, answer) if flat else [])
+        sent = {i: [next(replies) for _ in pending] for i, pending in questions.items()}
+        questions = {}
+    return [done[i] for i in range(len(asks))]
+
+
+def _advance(
+    layer: Layer,
+    generator: Asking | None,
+    answers: list[Estimate] | None,
+    i: int,
+    ask: Ask,
+    questions: dict[int, list[Ask]],
+    done: dict[int, Estimate],
+) -> None:
+    """One step of a generator: it asks more, or returns its estimate. A trick that gives None passes the ask on."""
+    if generator is None:
+        questions.update({i: [ask]}) if answers is None else done.update({i: answers[0]})
+        return
+    try:
+        questions[i] = list(_guarded(layer, generator.send, answers))  # type: ignore[arg-type]
+    except StopIteration as stop:
+        done[i] = _checked(layer, stop.value)
+
+
+def _checked(layer: Layer, value: object) -> Estimate:
+    if not isinstance(value, Estimate):
+        raise PluginError(
+            f"trick {layer.name!r}: estimate_noise must return an Estimate, but returned {type(value).__name__}; "
+            "end the generator with `return` and a combination of the answers it was sent"
+        )
+    return value
+
+
+def _guarded(layer: Layer, function: Callable[..., T], *arguments: object) -> T:
+    """Calls a plugin; its own failure becomes an error that names it."""
+    try:
+        return function(*arguments)
+    except (StopIteration, DiffusionTricksError):
+        raise
+    except Exception as error:
+        if type(error).__name__ == "OutOfMemoryError":  # torch's own; the model's layer says what to try
+            raise
+        raise PluginError(f"trick {layer.name!r} failed: {type(error).__name__}: {error}") from error

@@ -1,0 +1,208 @@
+"""Record and replay: any UNet pipeline of diffusers as a function from latents, step and prompts to a prediction.
+
+The pipeline's own `__call__` prepares the denoiser's arguments, guidance off, every prompt one batch row. The first
+denoiser call is recorded and left by an exception before the model computes; from then on that call is replayed
+with other latents and timesteps, picking rows per prompt. No pipeline is copied here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from diffusion_tricks.errors import ModelError, UsageError
+
+Pipeline = Any  # diffusers' pipelines share conventions, not a typed interface; the looseness ends in this file
+Size = tuple[int, int]  # width, height in pixels
+
+
+class Recorded(BaseException):
+    """Leaves a pipeline at its first denoiser call; a BaseException, so that no pipeline swallows it."""
+
+    def __init__(self, arguments: dict[str, Any]):
+        self.arguments = arguments
+
+
+class Family(Protocol):
+    """What differs between families of models; one object serves one pipeline."""
+
+    channels: int  # of the latents
+    scale: int  # pixels per latent
+    size: Size  # the size the model was made for, in pixels
+    multiple: int  # width and height are multiples of this, in pixels
+
+    def record(self, prompts: Sequence[str | None], size: Size) -> list[dict[str, Any]]:
+        """The denoiser's arguments for each prompt, as rows of one."""
+
+    def predict(self, x: Tensor, t: Tensor, rows: Sequence[dict[str, Any]]) -> Tensor:
+        """The raw output (n c' h w) for scaled latents (n c h w), one recorded row each."""
+
+    def encode(self, pixels: Tensor) -> Tensor:
+        """Pixels (b 3 H W) in -1..1 to latents (b c h w)."""
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Latents (b c h w) to pixels (b 3 H W), about -1..1."""
+
+
+class UNetFamily:
+    """DeepFloyd IF stage I (pixels), Stable Diffusion 1.x/2.x and SDXL (latents)."""
+
+    def __init__(self, pipe: Pipeline):
+        self.pipe = pipe
+        config = pipe.unet.config
+        self.vae = getattr(pipe, "vae", None)
+        self.scale = 2 ** (len(self.vae.config.block_out_channels) - 1) if self.vae is not None else 1
+        self.channels = self.vae.config.latent_channels if self.vae is not None else config.in_channels
+        if config.in_channels != self.channels:
+            raise ModelError(
+                f"the UNet takes {config.in_channels} channels where the latents have {self.channels}; models with "
+                "extra input channels (inpainting, upscaling) are not run yet: use the plain text-to-image model"
+            )
+        side = config.sample_size if isinstance(config.sample_size, int) else min(config.sample_size)
+        self.size = (side * self.scale, side * self.scale)
+        self.multiple = self.scale if self.scale > 1 else 2 ** (len(config.block_out_channels) - 1)
+
+    @staticmethod
+    def serves(pipe: Pipeline) -> bool:
+        """Whether this family knows the pipeline: a conditional UNet called `unet`, and a `__call__` with prompts."""
+        return type(getattr(pipe, "unet", None)).__name__ == "UNet2DConditionModel" and hasattr(pipe, "encode_prompt")
+
+    def record(self, prompts: Sequence[str | None], size: Size) -> list[dict[str, Any]]:
+        """One recording for all texts; None, the family's own unconditional, is recorded with guidance on."""
+        texts = [p for p in dict.fromkeys(prompts) if p is not None]
+        rows: dict[str | None, dict[str, Any]] = {}
+        if texts:
+            recorded = self._record(texts, size, guidance=1.0)
+            rows.update({text: _row(recorded, i, len(texts)) for i, text in enumerate(texts)})
+        if None in prompts:
+            rows[None] = _row(self._record([""], size, guidance=2.0), 0, 2)
+        return [rows[p] for p in prompts]
+
+    def _record(self, texts: list[str], size: Size, guidance: float) -> dict[str, Any]:
+        pipe = self.pipe
+        extra = {"clean_caption": False} if self.vae is None else {}
+        with _patched(pipe), torch.no_grad():
+            try:
+                pipe(
+                    prompt=texts, guidance_scale=guidance, num_inference_steps=2, width=size[0], height=size[1],
+                    output_type="latent" if self.vae is not None else "pt", **extra,
+                )  # fmt: skip
+            except Recorded as recorded:
+                return recorded.arguments
+        raise ModelError(f"{type(pipe).__name__} finished without calling its UNet; it cannot be run step by step")
+
+    def predict(self, x: Tensor, t: Tensor, rows: Sequence[dict[str, Any]]) -> Tensor:
+        """Replays the recorded call with other latents."""
+        unet = self.pipe.unet
+        with torch.no_grad():
+            output: Tensor = unet(x.to(unet.dtype), t, **_stacked(rows), return_dict=False)[0]
+        return output
+
+    def encode(self, pixels: Tensor) -> Tensor:
+        """The mean of the VAE's posterior, scaled; in pixel space the pixels themselves."""
+        if self.vae is None:
+            return pixels
+        with torch.no_grad():
+            mean: Tensor = self.vae.encode(pixels.to(self.vae.dtype)).latent_dist.mean
+        shift, factor = self._scaling(mean)
+        return (mean - shift) * factor
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """The VAE's picture, in float32 where the VAE asks for it."""
+        if self.vae is None:
+            return latents
+        shift, factor = self._scaling(latents)
+        dtype = self.vae.dtype
+        wide = dtype == torch.float16 and bool(self.vae.config.get("force_upcast"))
+        if wide:
+            self.vae.to(torch.float32)
+        try:
+            with torch.no_grad():
+                pixels: Tensor = self.vae.decode((latents / factor + shift).to(self.vae.dtype), return_dict=False)[0]
+        finally:
+            if wide:
+                self.vae.to(dtype)
+        return pixels
+
+    def _scaling(self, like: Tensor) -> tuple[Tensor | float, Tensor | float]:
+        """Latents are (mean - shift) * factor."""
+        config = self.vae.config  # type: ignore[union-attr]
+        if config.get("latents_mean") is None or config.get("latents_std") is None:
+            return 0.0, config.scaling_factor
+        shift, std = (torch.tensor(config[k]).view(1, -1, 1, 1).to(like) for k in ("latents_mean", "latents_std"))
+        return shift, config.scaling_factor / std
+
+
+FAMILIES: tuple[type[UNetFamily], ...] = (UNetFamily,)
+
+
+def family_of(pipe: Pipeline) -> Family:
+    """The family that serves a pipeline. Raises ModelError for one that none serves."""
+    for family in FAMILIES:
+        if family.serves(pipe):
+            return family(pipe)
+    raise ModelError(
+        f"{type(pipe).__name__} is not a pipeline this version can open: expected a text-to-image pipeline with a "
+        "UNet2DConditionModel (DeepFloyd IF stage I, Stable Diffusion 1.x or 2.x, SDXL)"
+    )
+
+
+def check_size(family: Family, size: Size) -> None:
+    """Raises UsageError for a size the model cannot make."""
+    if any(side < family.multiple or side % family.multiple for side in size):
+        raise UsageError(f"size must be a multiple of {family.multiple} in both directions, got {size[0]}x{size[1]}")
+
+
+@contextlib.contextmanager
+def _patched(pipe: Pipeline) -> Iterator[None]:
+    """The pipeline with a UNet that records, a scheduler of its own and no progress bar; put back after."""
+    unet, scheduler, bar = pipe.unet, pipe.scheduler, getattr(pipe, "_progress_bar_config", None)
+    forward = unet.forward
+
+    def recording(sample: Tensor, timestep: Tensor, **arguments: Any) -> None:
+        raise Recorded({k: v for k, v in arguments.items() if k != "return_dict"})
+
+    unet.forward = recording
+    pipe.scheduler = copy.deepcopy(scheduler)
+    pipe.set_progress_bar_config(disable=True)
+    try:
+        yield
+    finally:
+        if "forward" in vars(unet) and getattr(forward, "__self__", None) is unet:
+            del unet.forward
+        else:
+            unet.forward = forward
+        pipe.scheduler = scheduler
+        pipe._progress_bar_config = bar if bar is not None else {}
+        pipe.maybe_free_model_hooks()
+
+
+def _row(arguments: dict[str, Any], i: int, n: int) -> dict[str, Any]:
+    """Row i of every tensor with n rows; all else as it is."""
+    return {key: _picked(value, i, n) for key, value in arguments.items()}
+
+
+def _picked(value: Any, i: int, n: int) -> Any:
+    if isinstance(value, Tensor) and value.ndim and len(value) == n:
+        return value[i : i + 1]
+    if isinstance(value, dict):
+        return _row(value, i, n)
+    return value
+
+
+def _stacked(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Rows back to one batch."""
+    return {key: _joined([row[key] for row in rows]) for key in rows[0]}
+
+
+def _joined(values: list[Any]) -> Any:
+    if isinstance(values[0], Tensor):
+        return torch.cat(values) if values[0].ndim else values[0]
+    if isinstance(values[0], dict):
+        return _stacked(values)
+    return values[0]

@@ -1,0 +1,261 @@
+"""Finds plugins, keeps broken ones apart, refuses clashes; builds the manager of one run. Imports no torch."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pluggy
+
+from diffusion_tricks.errors import PluginError, UnknownName, UsageError
+from diffusion_tricks.hookspecs import PROJECT, HostHooks, RunHooks
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from diffusion_tricks.trick import Trick
+
+BUILT_IN = "diffusion_tricks_plugins"
+ALLOWED = "DIFFUSION_TRICKS_PLUGINS"  # allow list of plugin names, comma-separated; empty is none
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A registered name: where the object is, what it is good for, and who registered it."""
+
+    kind: str
+    name: str
+    target: str
+    summary: str
+    plugin: str
+    notes: dict[str, Any] = field(default_factory=dict)
+
+    def load(self) -> Any:
+        """The registered object itself; for a model, the target as it is. Raises PluginError if it cannot be had."""
+        module, _, attribute = self.target.partition(":")
+        try:
+            return getattr(importlib.import_module(module), attribute)
+        except Exception as error:
+            raise PluginError(
+                f"{self.kind} {self.name!r} of plugin {self.plugin!r} cannot be loaded from {self.target!r}: "
+                f"{type(error).__name__}: {error}"
+            ) from error
+
+
+@dataclass(frozen=True)
+class PluginStatus:
+    """One plugin found: `error` is None for one that works, and `skipped` says who left it out."""
+
+    name: str
+    origin: str
+    version: str | None = None
+    error: str | None = None
+    skipped: str | None = None
+
+
+class Host:
+    """Every plugin of this process and the names they registered."""
+
+    def __init__(self) -> None:
+        self.manager = pluggy.PluginManager(PROJECT)
+        self.manager.add_hookspecs(HostHooks)
+        self.statuses: list[PluginStatus] = []
+        self._entries: dict[tuple[str, str], Entry] = {}
+        self.broken: dict[tuple[str, str], str] = {}
+
+    def entries(self, kind: str) -> dict[str, Entry]:
+        """Name to entry of one kind: "trick", "view" or "model"; in order of registration."""
+        return {name: entry for (k, name), entry in self._entries.items() if k == kind}
+
+    def find(self, kind: str, name: str) -> Entry:
+        """The entry of that name. Raises UnknownName, with the nearest one that is registered."""
+        entries = self.entries(kind)
+        if name not in entries:
+            raise UnknownName(kind, name, entries)
+        return entries[name]
+
+    def trick(self, name: str) -> type[Trick[Any]]:
+        """The trick class of that name."""
+        loaded: type[Trick[Any]] = self.find("trick", name).load()
+        return loaded
+
+    def add(self, name: str, origin: str, load: Callable[[], Any], version: str | None = None) -> None:
+        """Loads one plugin and lets it register; whatever it raises becomes its status, and is not raised.
+
+        A clash of names is the exception: it is raised as PluginError naming both plugins.
+        """
+        try:
+            plugin = load()
+            self._register(name, plugin)
+        except PluginError:
+            raise
+        except Exception as error:
+            self._forget(name)
+            self.statuses.append(PluginStatus(name, origin, version, error=f"{type(error).__name__}: {error}"))
+            return
+        self.statuses.append(PluginStatus(name, origin, version))
+
+    def _register(self, name: str, plugin: Any) -> None:
+        self.manager.register(plugin, name=name)
+        _warn_of_misspelt(self.manager, name)
+        for kind in ("trick", "view", "model"):
+            hook = getattr(self.manager.hook, f"register_{kind}s")
+            for implementation in hook.get_hookimpls():
+                if implementation.plugin_name == name:
+                    implementation.function(register=partial(self._enter, name, kind))
+
+    def _enter(self, plugin: str, kind: str, name: str, target: str, *, summary: str = "", **notes: Any) -> None:
+        other = self._entries.get((kind, name))
+        if other is not None:
+            raise PluginError(
+                f"plugins {other.plugin!r} and {plugin!r} both register a {kind} called {name!r}; "
+                f"leave one out with --no-plugin {plugin}"
+            )
+        self._entries[kind, name] = Entry(kind, name, target, summary, plugin, notes)
+
+    def _forget(self, name: str) -> None:
+        if self.manager.has_plugin(name):
+            self.manager.unregister(name=name)
+        self._entries = {key: entry for key, entry in self._entries.items() if entry.plugin != name}
+
+    def skip(self, name: str, origin: str, why: str) -> None:
+        """Notes a plugin that was left out before anything of it was loaded."""
+        self.statuses.append(PluginStatus(name, origin, skipped=why))
+
+
+_host: Host | None = None
+
+
+def host(files: Iterable[Path] = (), without: Iterable[str] = ()) -> Host:
+    """The host of this process, made at the first call: the built-in tricks, installed plugins, then `files`.
+
+    files: single Python files to load as plugins. without: names of plugins to leave out; they and the allow list
+    in the environment variable `DIFFUSION_TRICKS_PLUGINS` are read before anything is loaded. The built-in tricks
+    are always there. Later calls with arguments make a new host, which takes the place of the old one.
+    """
+    global _host
+    files, without = list(files), set(without)
+    if _host is None or files or without:
+        _host = _made(files, without)
+    return _host
+
+
+def _made(files: list[Path], without: set[str]) -> Host:
+    made = Host()
+    made.add(BUILT_IN, "built in", partial(importlib.import_module, BUILT_IN), _version("diffusion-tricks"))
+    found = sorted(entry_points(group=PROJECT), key=lambda point: point.name)
+    for point in found:
+        origin = point.dist.name if point.dist else point.value
+        if why := _left_out(point.name, without):
+            made.skip(point.name, origin, why)
+        else:
+            made.add(point.name, origin, point.load, point.dist.version if point.dist else None)
+    for file in files:
+        made.add(file.stem, file.name, partial(_from_file, file))
+    if unknown := without - {point.name for point in found} - {file.stem for file in files}:
+        raise UnknownName("plugin", min(unknown), [point.name for point in found])
+    return made
+
+
+def _left_out(name: str, without: set[str]) -> str | None:
+    if name in without:
+        return "left out by --no-plugin"
+    allowed = os.environ.get(ALLOWED)
+    if allowed is not None and name not in {part.strip() for part in allowed.split(",")}:
+        return f"not in {ALLOWED}"
+    return None
+
+
+def _version(distribution: str) -> str | None:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return None
+
+
+def _from_file(file: Path) -> ModuleType:
+    if not file.is_file():
+        raise UsageError(f"--plugin {file}: no such file; expected a Python file with @hookimpl functions")
+    spec = importlib.util.spec_from_file_location(file.stem, file)
+    if spec is None or spec.loader is None:
+        raise UsageError(f"--plugin {file}: expected a Python file, name ending in .py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[file.stem] = module  # a trick registered as "file:Class" is found there
+    spec.loader.exec_module(module)
+    return module
+
+
+def _warn_of_misspelt(manager: pluggy.PluginManager, name: str) -> None:
+    """A hook that no specification knows becomes a warning with a suggestion."""
+    try:
+        manager.check_pending()
+    except pluggy.PluginValidationError:
+        plugin = manager.get_plugin(name)
+        specified = [n for n, _ in inspect.getmembers(HostHooks, inspect.isfunction)]
+        for hook in _unspecified(plugin, specified):
+            warnings.warn(f"plugin {name!r}: {UnknownName('hook', hook, specified)}", stacklevel=2)
+
+
+def _unspecified(plugin: object, specified: list[str]) -> list[str]:
+    marked = [n for n, value in inspect.getmembers(plugin) if getattr(value, f"{PROJECT}_impl", None) is not None]
+    return [n for n in marked if n not in specified]
+
+
+def run_manager(tricks: Sequence[Trick[Any]]) -> pluggy.PluginManager:
+    """A plugin manager with the tricks of one run, called in the order given.
+
+    Raises UsageError for two tricks that fill the same exclusive place, naming both.
+    """
+    refuse_clashes(tricks)
+    manager = pluggy.PluginManager(PROJECT)
+    manager.add_hookspecs(RunHooks)
+    names = _names(tricks)
+    for trick, name in reversed(list(zip(tricks, names, strict=True))):  # pluggy calls the last registered first
+        manager.register(trick, name=name)
+    known = [n for n, _ in inspect.getmembers(RunHooks, inspect.isfunction)]
+    for trick, name in zip(tricks, names, strict=True):
+        for hook in _unspecified(trick, known):
+            raise PluginError(f"trick {name!r}: {UnknownName('hook', hook, known)}")
+    return manager
+
+
+def _names(tricks: Sequence[Trick[Any]]) -> list[str]:
+    """A name for each trick; repeated ones are numbered: overlay, overlay 2."""
+    labels = [trick.label() for trick in tricks]
+    return [f"{n} {labels[:i].count(n) + 1}" if labels[:i].count(n) else n for i, n in enumerate(labels)]
+
+
+def refuse_clashes(tricks: Sequence[Trick[Any]]) -> None:
+    """Raises UsageError when two tricks want the same exclusive place."""
+    taken: dict[str, str] = {}
+    for name, trick in zip(_names(tricks), tricks, strict=True):
+        if trick.place is None:
+            continue
+        if trick.place in taken:
+            raise UsageError(
+                f"{taken[trick.place]!r} and {name!r} both fill the place {trick.place!r} of a run, which holds one; "
+                "leave one of them out"
+            )
+        taken[trick.place] = name
+
+
+def order(tricks: Sequence[Trick[Any]]) -> list[str]:
+    """The names of the tricks that shape the estimate, outermost first, as a run nests them."""
+    return [i.plugin_name for i in reversed(run_manager(tricks).hook.estimate_noise.get_hookimpls())]
+
+
+def plugin_versions() -> dict[str, str]:
+    """Distribution name to version of every plugin that works, for the record in each picture."""
+    return {s.origin: s.version for s in host().statuses if s.error is None and not s.skipped and s.version}

@@ -1,0 +1,107 @@
+"""A loaded model: a pipeline, what it is called, where it runs, and its answers to asks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import InitVar, dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from diffusion_tricks.ask import Ask, Estimate, Level
+from diffusion_tricks.denoiser import Family, Pipeline, Size, family_of
+from diffusion_tricks.errors import OutOfMemory
+
+REMEMBERED_PROMPTS = 512
+
+
+@dataclass(frozen=True)
+class Defaults:
+    """What a model is run with when nothing else is asked: steps, guidance scale, scheduler by name, or its own."""
+
+    steps: int = 50
+    guidance: float = 7.0
+    scheduler: str | None = None
+
+
+@dataclass
+class Model:
+    """A diffusers pipeline opened up. Made by `load_model`.
+
+    name: what it was asked for by. device, dtype: where and in what the denoiser runs. opened: the family that serves
+    the pipeline, where it is known; else it is looked for.
+    """
+
+    pipe: Pipeline
+    name: str
+    device: torch.device
+    dtype: torch.dtype
+    defaults: Defaults = Defaults()
+    revision: str | None = None
+    _rows: dict[tuple[str | None, Size], dict[str, Any]] = field(default_factory=dict, repr=False)
+    opened: InitVar[Family | None] = None
+
+    def __post_init__(self, opened: Family | None) -> None:
+        self.family: Family = opened or family_of(self.pipe)
+
+    def encode_prompts(self, prompts: Sequence[str | None], size: Size) -> dict[str | None, dict[str, Any]]:
+        """The denoiser's arguments for each prompt; each is computed once and remembered."""
+        missing = [p for p in dict.fromkeys(prompts) if (p, size) not in self._rows]
+        if missing:
+            self._place_text_encoders(self.device)
+            recorded = self.family.record(missing, size)
+            self._rows.update({(p, size): row for p, row in zip(missing, recorded, strict=True)})
+            self._place_text_encoders(torch.device("cpu"))
+        rows = {p: self._rows[p, size] for p in prompts}
+        for old in list(self._rows)[:-REMEMBERED_PROMPTS]:
+            del self._rows[old]
+        return rows
+
+    def _place_text_encoders(self, device: torch.device) -> None:
+        """On an accelerator the text encoders are there only while they work; offloading hooks are left alone."""
+        if self.device.type == "cpu" or getattr(self.pipe, "_all_hooks", None):
+            return
+        for name, module in self.pipe.components.items():
+            if name.startswith("text_encoder") and module is not None and not hasattr(module, "_hf_hook"):
+                module.to(device)
+
+    def answer(
+        self, asks: Sequence[Ask], t: Tensor, level: Level, size: Size, scale_input: Any, max_rows: int | None
+    ) -> tuple[list[Estimate], int]:
+        """Estimates for `asks`, all rows of a shape in one call of the denoiser, and how many rows that were.
+
+        max_rows: rows in one call at the most; None is all.
+        """
+        answers: dict[int, Estimate] = {}
+        groups: dict[torch.Size, list[int]] = {}
+        for i, ask in enumerate(asks):
+            groups.setdefault(ask.x.shape[1:], []).append(i)
+        total = 0
+        for members in groups.values():
+            x = torch.cat([asks[i].x for i in members])
+            prompts = [p for i in members for p in asks[i].rows]
+            output = self._in_chunks(scale_input(x, t), t, prompts, size, max_rows or len(x))
+            total += len(x)
+            for i, part in zip(members, output.split([len(asks[i].x) for i in members]), strict=True):
+                answers[i] = estimate_from(part, asks[i].x, level)
+        return [answers[i] for i in range(len(asks))], total
+
+    def _in_chunks(self, x: Tensor, t: Tensor, prompts: list[str | None], size: Size, rows: int) -> Tensor:
+        known = self.encode_prompts(prompts, size)
+        arguments = [known[p] for p in prompts]
+        try:
+            parts = [self.family.predict(x[i : i + rows], t, arguments[i : i + rows]) for i in range(0, len(x), rows)]
+        except torch.OutOfMemoryError as error:
+            raise OutOfMemory(
+                f"{self.device} ran out of memory on {min(rows, len(x))} rows of {size[0]}x{size[1]}; "
+                "try a smaller --max-rows (1 is least), a smaller --size, --count 1, or --dtype float16"
+            ) from error
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+
+def estimate_from(output: Tensor, x: Tensor, level: Level) -> Estimate:
+    """The raw output as an estimate: twice as many channels as the latents are prediction and variance."""
+    channels = x.shape[1]
+    variance = output[:, channels:].float() if output.shape[1] == 2 * channels else None
+    return Estimate(output[:, :channels].float(), x, level, variance)

@@ -1,0 +1,196 @@
+"""The model inside, the names of known ones, and `load_model`."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from diffusion_tricks.errors import ModelError, UnknownName, UsageError
+from diffusion_tricks.manager import Entry, host
+
+if TYPE_CHECKING:
+    import torch
+
+    from diffusion_tricks.model import Model
+
+HERE = Path(__file__).parent
+# name: (directory inside the package or hub name, summary)
+KNOWN = {
+    "emoji": (str(HERE / "emoji"), "embedded, 64x64 pixels, text-conditioned; emoji-like pictures; works offline"),
+    "if": ("DeepFloyd/IF-I-XL-v1.0", "DeepFloyd IF stage I, 64x64 pixels; from the hub, 9 GB"),
+    "sd15": ("stable-diffusion-v1-5/stable-diffusion-v1-5", "Stable Diffusion 1.5, 512x512; from the hub, 3 GB"),
+    "sd21": ("stabilityai/stable-diffusion-2-1", "Stable Diffusion 2.1, 768x768, v-prediction; from the hub, 3 GB"),
+    "sdxl": ("stabilityai/stable-diffusion-xl-base-1.0", "Stable Diffusion XL, 1024x1024; from the hub, 7 GB"),
+}
+DEFAULTS_FILE = "diffusion_tricks.json"
+PICKLES = {".bin", ".ckpt", ".pt", ".pth", ".pkl"}
+
+
+def known_models() -> dict[str, Entry]:
+    """Every model that goes by a short name: the built-in ones and those of plugins."""
+    own = {name: Entry("model", name, target, summary, "diffusion_tricks") for name, (target, summary) in KNOWN.items()}
+    return own | host().entries("model")
+
+
+def load_model(source: Any = "emoji", *, device: str = "auto", dtype: str = "auto") -> Model:
+    """A model, ready to run.
+
+    source: a known name (`emoji` ships with the package), a directory that holds a diffusers pipeline, a hub name
+    (`owner/name`), or a DiffusionPipeline object. device: auto (cuda, then mps, then cpu), or a torch device. dtype:
+    auto (float16 on an accelerator, float32 on the CPU), float32, float16 or bfloat16.
+    Only safetensors are read, and no code that comes with a model is run. Raises UnknownName and ModelError.
+    """
+    os.environ.setdefault("DIFFUSERS_DISABLE_REMOTE_CODE", "1")  # before diffusers is imported
+    from diffusion_tricks.model import Model
+
+    where, precision = _device(device), _dtype(dtype)
+    if precision is None:
+        precision = _default_dtype(where)
+    if not isinstance(source, str | os.PathLike):
+        return Model(source.to(where, precision), type(source).__name__, where, precision)
+    name = os.fspath(source)
+    location = _location(name)
+    pipe = _loaded(name, location, precision)
+    label = name if name in known_models() else Path(name).name if location.is_dir() else name
+    return Model(pipe.to(where), label, where, precision, defaults=_defaults(location))
+
+
+def _location(name: str) -> Path:
+    """The directory to load, or a path that is the hub name."""
+    known = known_models()
+    if name in known:
+        return Path(known[name].target)
+    if Path(name).is_dir() or name.count("/") == 1 and not name.startswith((".", "/")):
+        return Path(name)
+    raise UnknownName("model", name, known)
+
+
+def _loaded(name: str, location: Path, dtype: torch.dtype) -> Any:
+    if location.is_dir():
+        check_directory(location)
+    from diffusers import DiffusionPipeline
+
+    extra = {"variant": "fp16"} if location.is_dir() and _only_half(location) else {}
+    try:
+        with _quiet():
+            return DiffusionPipeline.from_pretrained(
+                str(location), dtype=dtype, use_safetensors=True, local_files_only=location.is_dir(), **extra
+            )
+    except Exception as error:
+        raise ModelError(f"model {name!r} cannot be loaded: {_first_line(error)}{_advice(location)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else 'no message'}"
+
+
+def _advice(location: Path) -> str:
+    if location.is_dir():
+        return "; expected a directory written by `save_pretrained` of a diffusers pipeline"
+    return f"; it comes from the hub: check the name {location.as_posix()!r}, the network, and access rights"
+
+
+def check_directory(folder: Path) -> None:
+    """Raises ModelError for a directory that is no diffusers pipeline of safetensors, or that brings code."""
+    index_file = folder / "model_index.json"
+    if not index_file.is_file():
+        raise ModelError(f"{folder} is not a diffusers pipeline: it has no model_index.json")
+    try:
+        index = json.loads(index_file.read_text())
+    except json.JSONDecodeError as error:
+        raise ModelError(f"{index_file} is not valid JSON: {error}") from None
+    foreign = [key for key, value in index.items() if _is_code(folder, key, value)]
+    if foreign:
+        raise ModelError(f"{folder} wants to run code of its own ({', '.join(foreign)}); such models are refused")
+    pickles = [name for key in index for name in _pickled_only(folder, key)]
+    if pickles or not any(folder.rglob("*.safetensors")):
+        found = f"found {', '.join(pickles)}, which may run code when read; " if pickles else ""
+        raise ModelError(f"{folder}: expected weights as .safetensors; {found}convert it with save_pretrained")
+
+
+def _is_code(folder: Path, key: str, value: Any) -> bool:
+    """A pipeline class in a file, or a component whose module lies in the directory."""
+    if key == "_class_name":
+        return isinstance(value, list)
+    module = value[0] if isinstance(value, list) and value else None
+    return isinstance(module, str) and ((folder / f"{module}.py").exists() or (folder / key / f"{module}.py").exists())
+
+
+def _pickled_only(folder: Path, component: str) -> list[str]:
+    """The pickles of a component that has no safetensors."""
+    files = list((folder / component).glob("*"))
+    if any(file.suffix == ".safetensors" for file in files):
+        return []
+    return sorted(str(file.relative_to(folder)) for file in files if file.suffix in PICKLES)
+
+
+def _only_half(folder: Path) -> bool:
+    files = list(folder.rglob("*.safetensors"))
+    return all(".fp16." in file.name for file in files)
+
+
+def _defaults(location: Path) -> Any:
+    from diffusion_tricks.model import Defaults
+
+    file = location / DEFAULTS_FILE
+    if not file.is_file():
+        return Defaults()
+    try:
+        return Defaults(**json.loads(file.read_text()))
+    except (json.JSONDecodeError, TypeError) as error:
+        raise ModelError(f"{file}: expected steps, guidance and scheduler: {error}") from None
+
+
+def _device(name: str) -> torch.device:
+    import torch
+
+    accelerators = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}
+    if name == "auto":
+        return torch.device(next((kind for kind, there in accelerators.items() if there()), "cpu"))
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UsageError(f"unknown device {name!r}; expected auto, cpu, cuda, cuda:N or mps") from None
+    if device.type in accelerators and not accelerators[device.type]():
+        raise ModelError(f"device {name!r} was asked for, but torch finds none here; use --device cpu or auto")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ModelError(f"device {name!r} was asked for, but there are only {torch.cuda.device_count()}")
+    return device
+
+
+def _dtype(name: str) -> torch.dtype | None:
+    import torch
+
+    choices = {"auto": None, "float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+    if name not in choices:
+        raise UnknownName("dtype", name, choices)
+    return choices[name]
+
+
+def _default_dtype(device: torch.device) -> torch.dtype:
+    import torch
+
+    return torch.float32 if device.type == "cpu" else torch.float16
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the libraries' remarks and bars, which say nothing a user could act on."""
+    from diffusers.utils import logging as diffusers_logging
+    from transformers.utils import logging as transformers_logging
+
+    loggers = (diffusers_logging, transformers_logging)
+    levels = [logging.get_verbosity() for logging in loggers]
+    for logging in loggers:
+        logging.set_verbosity_error()
+        logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        for logging, level in zip(loggers, levels, strict=True):
+            logging.set_verbosity(level)
+            logging.enable_progress_bar()

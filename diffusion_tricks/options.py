@@ -1,0 +1,38 @@
+"""What a trick's options are made of: pydantic fields that also say how the command line shows them.
+
+No torch here: the command line reads options to draw its help.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.fields import FieldInfo
+
+
+class TrickOptions(BaseModel):
+    """The options of a trick. Unknown options are errors; values cannot be changed once set."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def option(default: Any = ..., help: str = "", *, flag: str = "", path: bool = False, **limits: Any) -> Any:
+    """An option of the command line, `--name-of-the-field VALUE` unless `flag` says another name.
+
+    A `bool` field becomes a flag, a `list` field may be given many times, a `tuple` takes as many values as it
+    has parts, a `Literal` becomes a choice. `path=True` marks a file that is read: recipes keep it relative to
+    themselves. `limits` go to `pydantic.Field` (`ge`, `le`, `gt`, `lt`, ...).
+    """
+    return Field(default, description=help, json_schema_extra={"cli": "option", "flag": flag, "path": path}, **limits)
+
+
+def argument(default: Any = ..., help: str = "", *, path: bool = False, **limits: Any) -> Any:
+    """A positional argument of the command line; a `list` field takes all that are left."""
+    return Field(default, description=help, json_schema_extra={"cli": "argument", "flag": "", "path": path}, **limits)
+
+
+def hint(field: FieldInfo, key: str) -> Any:
+    """What `option` or `argument` noted on a field: `cli`, `flag` or `path`."""
+    extra = field.json_schema_extra
+    return extra.get(key) if isinstance(extra, dict) else None

@@ -1,0 +1,169 @@
+"""What every view and every trick must hold, as checks that a plugin author calls from a test."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from diffusion_tricks.ask import Ask
+from diffusion_tricks.denoiser import Family
+from diffusion_tricks.hookspecs import Asking, hookimpl
+from diffusion_tricks.making import finish
+from diffusion_tricks.model import Model
+from diffusion_tricks.models import load_model
+from diffusion_tricks.pixels import to_images
+from diffusion_tricks.recipe import Recipe, TrickEntry, recipe_from
+from diffusion_tricks.sampler import Run, Step, begin, denoise
+from diffusion_tricks.trick import Trick
+from diffusion_tricks.views import View, orthogonality_error, view_named
+
+ORTHOGONAL = 1e-9  # in float64
+INVERSE = 1e-5  # in float32; permutations are exact
+BATCHED = 1e-4  # convolutions of several rows may round otherwise than of one
+
+
+def check_view(view: View | str, shape: tuple[int, int, int] = (3, 64, 64)) -> None:
+    """Raises AssertionError unless a view is an orthogonal map with the right inverse, on pixels and on latents.
+
+    view: the view, or its name with parameters. shape: (c h w); four channels of that height and width are tried too.
+    """
+    view = view_named(view) if isinstance(view, str) else view
+    for c, h, w in (shape, (4, *shape[1:])):
+        x = torch.randn(2, c, h, w, generator=torch.Generator().manual_seed(0))
+        for name in ("apply", "invert", "invert_variance"):
+            _check_map(view, name, x)
+        seen = view.apply(x)
+        _hold(_close(view.invert(seen), x), f"{view!r}: invert(apply(x)) is not x on {(c, h, w)}")
+        _hold(_close(view.apply(view.invert(x)), x), f"{view!r}: apply(invert(x)) is not x on {(c, h, w)}")
+        error = orthogonality_error(view, (c, h, w))
+        _hold(error <= ORTHOGONAL, f"{view!r} is not orthogonal on {(c, h, w)}: error {error:.1e}")
+
+
+def _check_map(view: View, name: str, x: Tensor) -> None:
+    """Shape and dtype kept, the input untouched, and every picture of a batch mapped alike."""
+    method, before = getattr(view, name), x.clone()
+    for dtype in (torch.float32, torch.float16):
+        out = method(x.to(dtype))
+        _hold(out.shape == x.shape, f"{view!r}.{name} gave the shape {tuple(out.shape)}, expected {tuple(x.shape)}")
+        _hold(out.dtype == dtype, f"{view!r}.{name} gave {out.dtype}, expected {dtype}")
+    rows = torch.cat([method(row[None]) for row in x])
+    _hold(_close(method(x), rows), f"{view!r}.{name} maps a batch otherwise than its pictures one by one")
+    _hold(torch.equal(x, before), f"{view!r}.{name} wrote into its input")
+
+
+def check_trick(trick: Trick[Any], model: Model | None = None, **sample_args: Any) -> None:
+    """Raises AssertionError unless a trick holds what every trick must.
+
+    The same seed gives the same picture, alone and in a batch; latents, answers and finished pictures that the trick
+    is handed are left untouched; its options survive a recipe as JSON and as TOML.
+    model: to run with; None is a tiny DeepFloyd IF of random weights. sample_args: as `sample` takes them.
+    """
+    _check_options(trick)
+    model = model or _tiny_model()
+    watch, watching = Watch(), Watching(model.family)
+    model = replace(model, opened=watching)
+    request = {"steps": 3, "seed": 5, **({} if trick.brings_prompts else {"prompt": "a test"}), **sample_args}
+    request["tricks"] = [watch, trick, *request.get("tricks", ())]
+    both = _sampled(model, count=2, **request)
+    single = [_sampled(model, **{**request, "seed": request["seed"] + i}) for i in (0, 1)]
+    again = _sampled(model, **request)
+    name = trick.label()
+    same = torch.equal(_latents(again), _latents(single[0]))
+    _hold(same, f"trick {name!r}: the same seed gave another picture; draw from run.noise alone")
+    for i, alone in enumerate(single):
+        error = float((_latents(both)[i] - _latents(alone)[0]).abs().max())
+        _hold(error <= BATCHED, f"trick {name!r}: picture {i} of a batch is {error:.1e} off the same seed alone")
+    _hold(watch.untouched, f"trick {name!r} wrote into the latents it asked about; make new ones")
+    _hold(watching.untouched, f"trick {name!r} wrote into an estimate it was sent; combine estimates into a new one")
+    _check_finish(trick, single[0])
+
+
+def _check_options(trick: Trick[Any]) -> None:
+    """The options survive a recipe, in both of its forms."""
+    entry = TrickEntry(trick=trick.label(), **trick.options.model_dump(mode="json", exclude_none=True))
+    recipe = Recipe(seed=0, tricks=[entry])
+    for form, data in (("JSON", json.loads(recipe.to_json())), ("TOML", tomllib.loads(recipe.to_toml()))):
+        back = type(trick)(**recipe_from(data).tricks[0].options).options
+        _hold(back == trick.options, f"trick {trick.label()!r}: {form} turns {trick.options!r} into {back!r}")
+
+
+def _check_finish(trick: Trick[Any], run: Run) -> None:
+    """`finish_image` leaves the picture it is handed as it was."""
+    image = to_images(run.model.family.decode(_latents(run)))[0]
+    before = image.tobytes()
+    finish(run, [trick], image, 0)
+    _hold(image.tobytes() == before, f"trick {trick.label()!r}: finish_image wrote into the picture; work on a copy")
+
+
+def _sampled(model: Model, **request: Any) -> Run:
+    run = begin(model, **request)
+    for _ in denoise(run):
+        pass
+    return run
+
+
+def _latents(run: Run) -> Tensor:
+    if run.latents is None:
+        raise AssertionError("the run made no step")
+    return run.latents
+
+
+def _tiny_model() -> Model:
+    from diffusion_tricks.testing.pipelines import tiny_pipeline
+
+    return load_model(tiny_pipeline("if"), device="cpu")
+
+
+def _close(a: Tensor, b: Tensor) -> bool:
+    return float((a - b).abs().max()) <= INVERSE
+
+
+def _hold(condition: bool, otherwise: str) -> None:
+    if not condition:
+        raise AssertionError(otherwise)
+
+
+class Watch(Trick[Any]):
+    """The outermost trick of a check: sees that nothing inside writes into the latents."""
+
+    name = "watch"
+    untouched = True
+
+    @hookimpl
+    def estimate_noise(self, ask: Ask, step: Step) -> Asking:
+        """The answer as it is."""
+        before = ask.x.clone()
+        answers = yield [ask]
+        self.untouched = self.untouched and torch.equal(ask.x, before)
+        return answers[0]
+
+
+class Watching:
+    """A family that keeps a copy of every answer, to see whether a trick writes into one."""
+
+    def __init__(self, family: Family):
+        self.family = family
+        self.answers: list[tuple[Tensor, Tensor]] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.family, name)
+
+    def predict(self, x: Tensor, t: Tensor, rows: Sequence[dict[str, Any]]) -> Tensor:
+        """The family's own answer."""
+        output = self.family.predict(x, t, rows)
+        self.answers.append((output, output.clone()))
+        return output
+
+    @property
+    def untouched(self) -> bool:
+        """Whether every answer is still what it was."""
+        return all(torch.equal(now, then) for now, then in self.answers)
+
+
+__all__ = ["check_trick", "check_view"]

@@ -1,0 +1,116 @@
+"""Closed-form denoisers: models whose every answer is known, so that a test can tell a right sampler from a wrong one.
+
+    x = sqrt(abar) x0 + sqrt(1 - abar) eps;  with one x0 in the data set,  eps = (x - sqrt(abar) x0) / sqrt(1 - abar)
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from diffusion_tricks.ask import Level
+from diffusion_tricks.denoiser import Size
+from diffusion_tricks.errors import UsageError
+from diffusion_tricks.model import Defaults, Model
+from diffusion_tricks.schedulers import Scheduler
+
+Images = Tensor | Mapping[str | None, Tensor]
+
+
+class ExactFamily:
+    """The exact denoiser of a data set that holds one picture (per prompt), in pixel space.
+
+    images: (1 c h w) in -1..1 for each prompt; one Tensor alone answers every prompt. scheduler: whose training
+    schedule says alpha_bar at a timestep. variance: what the learned variance channels hold, None for none.
+    """
+
+    scale = 1
+    multiple = 1
+
+    def __init__(self, images: Images, scheduler: Scheduler, variance: float | None = None):
+        self.images = images
+        self.variance = variance
+        self.prediction = str(scheduler.config.get("prediction_type", "epsilon"))
+        bars = scheduler.alphas_cumprod.double()
+        self.sigmas = ((1 - bars) / bars).sqrt()  # (timesteps)
+        example = images if isinstance(images, Tensor) else next(iter(images.values()))
+        self.channels = int(example.shape[1])
+        self.size: Size = (int(example.shape[-1]), int(example.shape[-2]))
+
+    def record(self, prompts: Sequence[str | None], size: Size) -> list[dict[str, Any]]:
+        """The picture of each prompt. Raises UsageError for a prompt or a size that the data set lacks."""
+        if size != self.size:
+            raise UsageError(f"this exact model knows pictures of size {self.size}, got {size}")
+        return [{"image": self._image(prompt)} for prompt in prompts]
+
+    def _image(self, prompt: str | None) -> Tensor:
+        if isinstance(self.images, Tensor):
+            return self.images
+        if prompt not in self.images:
+            raise UsageError(f"this exact model knows the prompts {list(self.images)}, got {prompt!r}")
+        return self.images[prompt]
+
+    def predict(self, x: Tensor, t: Tensor, rows: Sequence[dict[str, Any]]) -> Tensor:
+        """The exact prediction (n c h w) for scaled latents; behind it the variance channels, if there are any."""
+        x0 = torch.cat([row["image"] for row in rows]).to(x.device, torch.float64)  # (n c h w)
+        alpha, sigma = self._level(t)
+        value = Level(alpha, sigma, self.prediction).from_clean(x0, x.double()).to(x.dtype)
+        if self.variance is None:
+            return value
+        return torch.cat([value, torch.full_like(value, self.variance)], dim=1)
+
+    def _level(self, t: Tensor) -> tuple[float, float]:
+        """(sqrt(alpha_bar), sqrt(1 - alpha_bar)) at t, whatever the scheduler's scaling: scaled input is of this form.
+
+        Between two timesteps sigma is linear, as in Euler's schedules.
+        """
+        below = int(t)
+        share = float(t) - below
+        sigma = float(self.sigmas[below])
+        if share:
+            sigma += share * (float(self.sigmas[min(below + 1, len(self.sigmas) - 1)]) - sigma)
+        bar = 1 / (1 + sigma * sigma)
+        return float(bar**0.5), float((1 - bar) ** 0.5)
+
+    def encode(self, pixels: Tensor) -> Tensor:
+        """The pixels themselves."""
+        return pixels
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """The latents themselves."""
+        return latents
+
+
+def exact_model(
+    images: Images,
+    scheduler: Scheduler | None = None,
+    prediction: str = "epsilon",
+    variance: float | None = None,
+) -> Model:
+    """A model that knows one picture: every sampler that is right ends in it, from any noise.
+
+        model = exact_model({"a rabbit": rabbit, None: torch.zeros(1, 3, 64, 64)})
+
+    images: (1 3 h w) in -1..1, for every prompt or for each of those that will be asked; None is the unconditional.
+    scheduler: of diffusers, with a training schedule; default DDPM's linear one, unclipped. prediction: "epsilon",
+    "v_prediction" or "sample". variance: learned variance channels of this value, -1..1; None is none.
+    Asking for a prompt or a size it does not know raises UsageError.
+    """
+    from diffusers import DDPMScheduler
+
+    if scheduler is None:
+        kind = "fixed_small" if variance is None else "learned_range"
+        scheduler = DDPMScheduler(clip_sample=False, variance_type=kind)
+    scheduler = copy.deepcopy(scheduler)
+    scheduler.register_to_config(prediction_type=prediction)
+    pipe = SimpleNamespace(scheduler=scheduler, components={})
+    family = ExactFamily(images, scheduler, variance)
+    return Model(pipe, "exact", torch.device("cpu"), torch.float32, Defaults(steps=20), opened=family)
+
+
+__all__ = ["ExactFamily", "exact_model"]

@@ -1,0 +1,122 @@
+"""Trains the embedded model: `python -m diffusion_tricks.training.train --out DIR --minutes 90`.
+
+v-prediction on a cosine schedule (arXiv:2202.00512, arXiv:2102.09672). The time given is wall-clock: the learning rate follows the clock, not the step.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from diffusers.training_utils import EMAModel
+from torch import nn
+from transformers import T5EncoderModel, T5Tokenizer
+
+from diffusion_tricks.training.emoji import Captioned, caption_texts, concepts
+from diffusion_tricks.training.network import pipeline, schedule, text_encoder, token_ids, train_tokenizer, unet
+
+CHANNELS = (16, 32, 64, 128, 256)
+TEXT_DROPOUT = 0.1
+
+
+@dataclass
+class Stage:
+    """One resolution of the training: pictures of `size` for `minutes`, learning rate from `high` down to `low`."""
+
+    size: int
+    minutes: float
+    high: float
+    low: float
+
+
+class Network(nn.Module):
+    """The UNet and the text encoder that is trained with it."""
+
+    def __init__(self, denoiser: nn.Module, encoder: T5EncoderModel):
+        super().__init__()
+        self.denoiser = denoiser
+        self.encoder = encoder
+
+    def forward(self, x: torch.Tensor, t: torch.Tensor, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        text = self.encoder(ids, attention_mask=mask)[0]
+        return self.denoiser(x, t, encoder_hidden_states=text, return_dict=False)[0][:, :3]
+
+
+def velocity_loss(network: Network, x0: torch.Tensor, ids: torch.Tensor, mask: torch.Tensor, alphas: torch.Tensor) -> torch.Tensor:
+    """Mean squared error of v = sqrt(abar) eps - sqrt(1 - abar) x0, one random step per picture."""
+    t = (torch.rand(()) + torch.arange(len(x0)) / len(x0)) % 1 * len(alphas)  # stratified over the batch
+    t = t.long().clamp(0, len(alphas) - 1)[torch.randperm(len(x0))]
+    alpha, sigma = alphas[t].sqrt()[:, None, None, None], (1 - alphas[t]).sqrt()[:, None, None, None]
+    eps = torch.randn_like(x0)
+    with torch.autocast(x0.device.type, torch.bfloat16):
+        v = network(alpha * x0 + sigma * eps, t, ids, mask)
+    return (v.float() - (alpha * eps - sigma * x0)).square().mean()
+
+
+def train_stage(network: Network, tokenizer: T5Tokenizer, stage: Stage, out: Path, batch: int, decay: float) -> EMAModel:
+    """Trains for the stage's minutes and returns the moving average of the weights."""
+    data = Captioned(concepts(), stage.size, seed=stage.size)
+    alphas = schedule().alphas_cumprod
+    optimizer = torch.optim.AdamW(network.parameters(), lr=stage.high, betas=(0.9, 0.99), weight_decay=0.01)
+    average = EMAModel(network.parameters(), decay=decay, use_ema_warmup=True, inv_gamma=1.0, power=0.75)
+    began = saved = time.monotonic()
+    total, seen, step = 0.0, 0, 0
+    for pictures, captions in data.batches(batch):
+        elapsed = (time.monotonic() - began) / 60 / stage.minutes
+        if elapsed >= 1:
+            break
+        warm = min(1.0, step / 200)
+        optimizer.param_groups[0]["lr"] = warm * (stage.low + (stage.high - stage.low) * (1 + math.cos(math.pi * elapsed)) / 2)
+        dropped = [("" if torch.rand(()) < TEXT_DROPOUT else c).lower() for c in captions]
+        loss = velocity_loss(network, pictures, *token_ids(tokenizer, dropped), alphas)
+        loss.backward()
+        nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        average.step(network.parameters())
+        total, seen, step = total + loss.item(), seen + batch, step + 1
+        if step % 100 == 0:
+            rate = seen / (time.monotonic() - began)
+            print(f"{stage.size}px step {step} seen {seen} loss {total / 100:.4f} {rate:.1f}/s {elapsed:.0%}", flush=True)
+            total = 0.0
+        if time.monotonic() - saved > 300:
+            save(network, average, tokenizer, out / f"{stage.size}")
+            saved = time.monotonic()
+    save(network, average, tokenizer, out / f"{stage.size}")
+    return average
+
+
+def save(network: Network, average: EMAModel, tokenizer: T5Tokenizer, folder: Path) -> None:
+    """Writes the averaged weights as a pipeline directory; training goes on unchanged."""
+    import copy
+
+    average.store(network.parameters())
+    average.copy_to(network.parameters())
+    parts = copy.deepcopy(network.denoiser), copy.deepcopy(network.encoder)
+    average.restore(network.parameters())
+    pipeline(*parts, tokenizer).save_pretrained(folder)
+    torch.save(network.state_dict(), folder / "training.pt")
+
+
+def main() -> None:
+    """Trains for the given time and leaves a pipeline directory."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--minutes", type=float, default=90)
+    parser.add_argument("--size", type=int, default=64)
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--decay", type=float, default=0.999)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    torch.manual_seed(options.seed)
+    tokenizer = train_tokenizer(caption_texts())
+    network = Network(unet(options.size, CHANNELS), text_encoder(len(tokenizer)))
+    train_stage(network, tokenizer, Stage(options.size, options.minutes, 8e-4, 1e-6), options.out, options.batch, options.decay)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,53 @@
+"""What a trick is: options, and the hooks it fills. No torch here."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Generic, TypeVar
+
+from pydantic import ValidationError
+
+from diffusion_tricks.errors import UsageError
+from diffusion_tricks.options import TrickOptions
+
+O = TypeVar("O", bound=TrickOptions)  # noqa: E741
+
+
+class Trick(Generic[O]):
+    """Base of every trick: `class Hybrid(Trick[HybridOptions])` with `Options = HybridOptions`.
+
+    A trick fills run hooks (`diffusion_tricks.hookspecs.RunHooks`) with `@hookimpl` methods. It is made from
+    keywords named as its options, `Hybrid(far="a skull", near="a mushroom")`, and is registered in one run's
+    plugin manager; the same instance may serve many runs, so it keeps no state of a run in itself: that
+    belongs in `run.state(self)`.
+
+    `brings_prompts` says that it asks prompts of its own, so that a run needs none.
+    `place` names an exclusive place in a run ("start", "guidance"): two tricks with the same place are an error.
+    """
+
+    Options: ClassVar[type[TrickOptions]] = TrickOptions
+    name: ClassVar[str] = ""
+    place: ClassVar[str | None] = None
+    brings_prompts: ClassVar[bool] = False
+    options: O
+
+    def __init__(self, **options: Any):
+        try:
+            self.options = self.Options(**options)  # type: ignore[assignment]
+        except ValidationError as error:
+            raise UsageError(f"{self.label()}: {explain(error)}") from None
+
+    @classmethod
+    def label(cls) -> str:
+        """The trick's name for messages."""
+        return cls.name or cls.__name__.lower()
+
+
+def explain(error: ValidationError) -> str:
+    """pydantic's findings in one line: where, what was expected, what came."""
+    rows = []
+    for row in error.errors(include_url=False):
+        where = ".".join(str(part) for part in row["loc"])
+        message = row["msg"].removeprefix("Value error, ")
+        came = "" if row["type"] in {"missing", "value_error"} else f", got {row['input']!r}"
+        rows.append(f"{where}: {message}{came}" if where else message)
+    return "; ".join(rows)

@@ -1,0 +1,87 @@
+"""Views: what they are, how they are named, and the numeric check that they keep noise what it was.
+
+A view is a linear map of the latents. It must be orthogonal: with A A^T = I, noise seen through it is still
+N(0, I), which is what the model expects (Visual Anagrams, arXiv:2311.17919, section 3.3).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from diffusion_tricks.errors import UsageError
+from diffusion_tricks.manager import host
+from diffusion_tricks.trick import explain
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from diffusion_tricks.ask import Estimate
+
+
+class View(BaseModel):
+    """Base of every view: its fields are its parameters, so `patches:8,seed=3` sets them in order or by name.
+
+    `apply` and `invert` take (b c h w) and give the same shape and dtype; the input is left untouched.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    def apply(self, x: Tensor) -> Tensor:
+        """What the viewer sees, (b c h w)."""
+        raise NotImplementedError(f"{type(self).__name__} must define apply")
+
+    def invert(self, x: Tensor) -> Tensor:
+        """The inverse of `apply`, (b c h w)."""
+        raise NotImplementedError(f"{type(self).__name__} must define invert")
+
+    def invert_variance(self, x: Tensor) -> Tensor:
+        """The inverse for a variance (b c h w): moved in space, never negated."""
+        return self.invert(x)
+
+    def back(self, estimate: Estimate, x: Tensor) -> Estimate:
+        """An estimate made through this view, as an estimate about the unseen-through latents `x`."""
+        return estimate.moved(self.invert, self.invert_variance, x)
+
+
+def view_named(text: str) -> View:
+    """The view that `name` or `name:value,...,parameter=value,...` stands for.
+
+    Raises UnknownName for an unknown view, UsageError for parameters it does not take.
+    """
+    name, _, rest = text.partition(":")
+    view_class: type[View] = host().find("view", name.strip()).load()
+    parameters = _parameters(view_class, name, [part.strip() for part in rest.split(",") if part.strip()])
+    try:
+        return view_class(**parameters)
+    except ValidationError as error:
+        raise UsageError(f"view {text!r}: {explain(error)}") from None
+
+
+def _parameters(view_class: type[View], name: str, parts: list[str]) -> dict[str, Any]:
+    names = list(view_class.model_fields)
+    found: dict[str, Any] = {}
+    for i, part in enumerate(parts):
+        key, equals, value = part.partition("=")
+        if not equals and i >= len(names):
+            raise UsageError(f"view {name!r} takes {len(names)} parameters ({', '.join(names) or 'none'}), got {len(parts)}")
+        found[key.strip() if equals else names[i]] = value.strip() if equals else part
+    return found
+
+
+def orthogonality_error(view: View, shape: tuple[int, int, int], seed: int = 0) -> float:
+    """How far a view is from an orthogonal map on (c h w): 0 for a permutation with signs.
+
+    The larger of |x - invert(apply(x))| and the relative error of <apply(x), apply(y)> = <x, y>, over Gaussian x
+    and y in float64. For a linear map both vanish for random vectors only if A^T A = I and the inverse is right.
+    """
+    import torch
+
+    generator = torch.Generator().manual_seed(seed)
+    x, y = (torch.randn(1, *shape, generator=generator, dtype=torch.float64) for _ in range(2))
+    seen_x, seen_y = view.apply(x), view.apply(y)
+    inverse = (view.invert(seen_x) - x).abs().max()
+    products = [((a * b).sum(), (u * v).sum()) for a, b, u, v in ((x, x, seen_x, seen_x), (x, y, seen_x, seen_y))]
+    scale = (x * x).sum()
+    return float(max(inverse, *(abs(true - seen) / scale for true, seen in products)))

@@ -1,0 +1,63 @@
+"""The built-in tricks and views, registered as any plugin registers its own. Importing this costs no torch."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from diffusion_tricks.hookspecs import hookimpl
+
+if TYPE_CHECKING:
+    from diffusion_tricks_plugins.anagram import Anagram as Anagram
+    from diffusion_tricks_plugins.guidance import Guidance as Guidance
+    from diffusion_tricks_plugins.hybrid import Hybrid as Hybrid
+    from diffusion_tricks_plugins.inpaint import Inpaint as Inpaint
+    from diffusion_tricks_plugins.overlay import Overlay as Overlay
+    from diffusion_tricks_plugins.sdedit import SDEdit as SDEdit
+
+# trick: (class, one line for the help)
+TRICKS = {
+    "sdedit": ("SDEdit", "start from a picture instead of pure noise"),
+    "inpaint": ("Inpaint", "make the masked part of a picture anew, and not one pixel more"),
+    "anagram": ("Anagram", "one picture that shows another thing when turned, flipped or rearranged"),
+    "hybrid": ("Hybrid", "one picture that shows one thing from afar and another from near"),
+    "guidance": ("Guidance", "classifier-free guidance: follow the prompt more closely"),
+    "overlay": ("Overlay", "title, author and text on the finished picture"),
+}
+# view: (class, one line for the list)
+VIEWS = {
+    "identity": ("Identity", "as it is"),
+    "flip": ("Flip", "upside down: rows in reverse"),
+    "mirror": ("Mirror", "left to right: columns in reverse"),
+    "rotate_cw": ("RotateCW", "a quarter turn clockwise"),
+    "rotate_ccw": ("RotateCCW", "a quarter turn counter-clockwise"),
+    "rotate_180": ("Rotate180", "a half turn"),
+    "negate": ("Negate", "colours inverted, as on film"),
+    "skew": ("Skew", "columns shifted in a slope, around the edge; skew:1.5"),
+    "patches": ("Patches", "square patches shuffled; patches:8,seed=3 is an 8 x 8 grid"),
+    "inner_circle": ("InnerCircle", "the inside of a circle turned; inner_circle:90 turns a quarter"),
+}
+_HOME = {class_name: name for name, (class_name, _) in TRICKS.items()}
+__all__ = ["Anagram", "Guidance", "Hybrid", "Inpaint", "Overlay", "SDEdit"]
+
+
+@hookimpl
+def register_tricks(register: Callable[..., None]) -> None:
+    """The six tricks. Guidance is the one that is added by itself."""
+    for name, (class_name, summary) in TRICKS.items():
+        notes = {"automatic": "guidance"} if name == "guidance" else {}
+        register(name, f"diffusion_tricks_plugins.{name}:{class_name}", summary=summary, **notes)
+
+
+@hookimpl
+def register_views(register: Callable[..., None]) -> None:
+    """The views of the anagram trick."""
+    for name, (class_name, summary) in VIEWS.items():
+        register(name, f"diffusion_tricks_plugins.views:{class_name}", summary=summary)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'diffusion_tricks_plugins' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"diffusion_tricks_plugins.{_HOME[name]}"), name)

@@ -1,0 +1,84 @@
+"""Visual anagrams: one picture, a different thing in each view.
+
+    eps = mean_i  v_i^-1( eps(v_i(x), prompt_i) )        Visual Anagrams, arXiv:2311.17919, equation 3
+
+Views must be orthogonal, so that the noise they show the model is still N(0, I).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import model_validator
+
+from diffusion_tricks.ask import mean
+from diffusion_tricks.errors import UsageError
+from diffusion_tricks.hookspecs import Asking, hookimpl
+from diffusion_tricks.options import TrickOptions, argument, option
+from diffusion_tricks.trick import Trick
+from diffusion_tricks.views import View, orthogonality_error, view_named
+
+if TYPE_CHECKING:
+    from diffusion_tricks.ask import Ask, Estimate
+    from diffusion_tricks.sampler import Run, Step
+
+TOLERANCE = 1e-9  # of the orthogonality check in float64
+
+
+class AnagramOptions(TrickOptions):
+    """`prompts` alone are seen through `identity` and `flip`; `views` names a view for each prompt."""
+
+    prompts: list[str] = argument([], "two prompts, for the picture as it is and upside down")
+    views: list[tuple[str, str]] = option([], "a view and what it shows; give it once per view", flag="view")
+    reduction: Literal["mean", "alternate"] = option("mean", "combine all views in every step, or take turns")
+    weights: list[float] = option([], "one per view, in order; default all 1", flag="weight")
+
+    @model_validator(mode="after")
+    def _whole(self) -> AnagramOptions:
+        if bool(self.views) == bool(self.prompts):
+            raise ValueError('say what each view shows: --view identity "a rabbit" --view flip "a duck", or two prompts')
+        if self.prompts and len(self.prompts) != 2:
+            raise ValueError(f"expected two prompts, for identity and flip, got {len(self.prompts)}; name views with --view")
+        if len(self.pairs()) < 2:
+            raise ValueError("an anagram needs at least two views, got 1")
+        if self.weights and (len(self.weights) != len(self.pairs()) or min(self.weights) < 0 or not sum(self.weights)):
+            raise ValueError(f"expected {len(self.pairs())} weights, >= 0 and not all 0, got {self.weights}")
+        return self
+
+    def pairs(self) -> list[tuple[str, str]]:
+        """Every view's name and prompt."""
+        return self.views or list(zip(("identity", "flip"), self.prompts, strict=True))
+
+
+class Anagram(Trick[AnagramOptions]):
+    """eps = mean_i  v_i^-1( eps(v_i(x), prompt_i) )"""
+
+    Options = AnagramOptions
+    name = "anagram"
+    brings_prompts = True
+
+    def __init__(self, **options: Any):
+        super().__init__(**options)
+        self.views: list[tuple[View, str]] = [(view_named(name), prompt) for name, prompt in self.options.pairs()]
+
+    @hookimpl
+    def prepare(self, run: Run) -> None:
+        """Refuses a view that is not orthogonal at the size of this run, measured."""
+        for (view, _), (name, _) in zip(self.views, self.options.pairs(), strict=True):
+            error = orthogonality_error(view, run.latent_shape)
+            if error > TOLERANCE:
+                raise UsageError(f"view {name!r} is not orthogonal (error {error:.1e}); an anagram would come out blurred")
+
+    @hookimpl
+    def prompts(self, run: Run) -> list[str]:
+        """What the views show."""
+        return [prompt for _, prompt in self.views]
+
+    @hookimpl
+    def estimate_noise(self, ask: Ask, step: Step) -> Asking:
+        """The mean over all views, or the view whose turn it is."""
+        chosen, weights = self.views, self.options.weights or None
+        if self.options.reduction == "alternate":
+            chosen, weights = [self.views[step.index % len(self.views)]], None
+        answers: list[Estimate] = yield [ask.but(x=view.apply(ask.x), prompt=prompt) for view, prompt in chosen]
+        return mean((view.back(a, ask.x) for (view, _), a in zip(chosen, answers, strict=True)), weights)

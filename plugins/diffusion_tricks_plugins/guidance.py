@@ -1,0 +1,85 @@
+"""Classifier-free guidance.
+
+    eps = eps_uncond + scale * (eps_cond - eps_uncond)        arXiv:2207.12598, in the form of Imagen, arXiv:2205.11487
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field, model_validator
+
+from diffusion_tricks.hookspecs import Asking, hookimpl
+from diffusion_tricks.options import TrickOptions, option
+from diffusion_tricks.trick import Trick
+from diffusion_tricks_plugins.guiders import Variant, guided
+
+if TYPE_CHECKING:
+    import torch
+
+    from diffusion_tricks.ask import Ask, Estimate
+    from diffusion_tricks.sampler import Run, Step
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class GuidanceOptions(TrickOptions):
+    """Neutral is scale 1: the conditional estimate as it is, for no second row."""
+
+    scale: float = option(7.0, "how strongly to follow the prompt; 1 is not at all more, and costs no second row", ge=0)
+    negative: str | None = option(None, "what to move away from, instead of the unconditional")
+    start: Share = option(0.0, "share of the steps after which guidance begins")
+    stop: Share = option(1.0, "share of the steps after which guidance ends")
+    rescale: Share = option(0.0, "how far to bring the estimate's spread back to the conditional's (arXiv:2305.08891)")
+    variant: Variant = option("cfg", "the rule that combines the two estimates")
+
+    @model_validator(mode="after")
+    def _interval(self) -> GuidanceOptions:
+        if self.start >= self.stop:
+            raise ValueError(f"guidance must start before it stops, got start {self.start} and stop {self.stop}")
+        return self
+
+
+class Guidance(Trick[GuidanceOptions]):
+    """eps = eps_uncond + scale * (eps_cond - eps_uncond)"""
+
+    Options = GuidanceOptions
+    name = "guidance"
+    place = "guidance"
+
+    def active(self, step: Step) -> bool:
+        """Whether the step lies in the interval, start <= fraction < stop."""
+        return self.options.start <= step.fraction < self.options.stop
+
+    @hookimpl
+    def prompts(self, run: Run) -> list[str | None]:
+        """What is moved away from."""
+        return [] if self.options.scale == 1 else [self.options.negative]
+
+    @hookimpl(trylast=True)  # innermost: guidance works inside a view, not across views
+    def estimate_noise(self, ask: Ask, step: Step) -> Asking:
+        """The conditional estimate, moved away from the unconditional."""
+        if self.options.scale == 1 or not self.active(step):
+            answers: list[Estimate] = yield [ask]
+            return answers[0]
+        uncond, cond = yield [ask.but(prompt=self.options.negative), ask]
+        return self._rescaled(self._combined(uncond, cond, step), cond)
+
+    def _combined(self, uncond: Estimate, cond: Estimate, step: Step) -> Estimate:
+        if self.options.variant == "cfg":
+            return uncond + self.options.scale * (cond - uncond)
+        return guided(self.options.variant, self.options.scale, uncond, cond, step, step.run.state(self))
+
+    def _rescaled(self, guided: Estimate, cond: Estimate) -> Estimate:
+        if self.options.rescale == 0:
+            return guided
+        return guided.with_noise(rescaled(guided.noise, cond.noise, self.options.rescale))
+
+
+def rescaled(noise: torch.Tensor, cond: torch.Tensor, share: float) -> torch.Tensor:
+    """`noise` (b c h w) with its spread a `share` of the way back to that of `cond` (arXiv:2305.08891, section 3.4)."""
+    axes = tuple(range(1, noise.ndim))
+    matched = noise * (cond.std(axes, keepdim=True) / noise.std(axes, keepdim=True))
+    return share * matched + (1 - share) * noise
+
+

@@ -1,0 +1,93 @@
+"""Hybrid images: one picture that shows one thing from afar and another from near.
+
+    eps = sum_i  f_i( eps(x, prompt_i) )   with   sum_i f_i = 1        Factorized Diffusion, arXiv:2404.11615
+
+The components f_i are low and high frequencies (Hybrid Images, Oliva et al. 2006), gray and colour, or a motion blur
+and what it leaves. As they add up to the identity, they act on the prediction in the model's own parametrisation.
+"""
+
+from __future__ import annotations
+
+import operator
+from functools import reduce
+from typing import Literal
+
+from pydantic import model_validator
+
+from diffusion_tricks.ask import Ask, Estimate
+from diffusion_tricks.errors import UsageError
+from diffusion_tricks.hookspecs import Asking, hookimpl
+from diffusion_tricks.options import TrickOptions, option
+from diffusion_tricks.sampler import Run, Step
+from diffusion_tricks.trick import Trick
+from diffusion_tricks_plugins.filters import Filter, blur, gray, identity_error, motion, three_bands, two_bands
+
+TAPS, TRIPLE_TAPS = 33, 25  # of the Gaussians at 64 pixels
+MOTION = 7  # pixels at 64
+TOLERANCE = 1e-4  # of the sum of the components in float32, on noise of spread 1
+
+
+class HybridOptions(TrickOptions):
+    """Lengths hold for 64 pixels and scale with the size; of a latent model, with the latents: the same share."""
+
+    far: str = option(..., "what is seen from afar; with --split color in gray, with --split motion in motion")
+    near: str = option(..., "what is seen from near; with --split color in colour, with --split motion at rest")
+    mid: str | None = option(None, "what is seen from halfway, between far and near")
+    split: Literal["frequency", "color", "motion"] = option("frequency", "what tells far from near")
+    sigma: float = option(2.0, "blur that far is seen through, in pixels of a 64-pixel picture", gt=0)
+    mid_sigma: float = option(1.0, "blur that mid is seen through, in the same pixels", gt=0)
+
+    @model_validator(mode="after")
+    def _whole(self) -> HybridOptions:
+        if self.mid is not None and self.split != "frequency":
+            raise ValueError(f"mid is a band of frequencies, there is none with split {self.split!r}; leave one out")
+        return self
+
+
+class Hybrid(Trick[HybridOptions]):
+    """eps = lowpass(eps_far) + highpass(eps_near)"""
+
+    Options = HybridOptions
+    name = "hybrid"
+    brings_prompts = True
+
+    @hookimpl
+    def prepare(self, run: Run) -> None:
+        """Makes the components' filters for the size of this run, and measures that they add up to the identity."""
+        if self.options.split == "color" and run.model.family.scale != 1:
+            name = run.model.name
+            raise UsageError(f"split 'color' needs a model of pixels; the latents of {name!r} hold no colours")
+        bands = self.bands(run)
+        error = identity_error(bands, run.latent_shape, run.model.device)
+        if not error <= TOLERANCE:
+            raise UsageError(f"the components of hybrid do not add up to the picture (error {error:.1e})")
+        run.state(self)["bands"] = bands
+
+    def bands(self, run: Run) -> list[Filter]:
+        """One filter for each of `prompts`, in their order."""
+        side, device, options = min(run.latent_shape[1:]), run.model.device, self.options
+        if options.split == "color":
+            return two_bands(gray)
+        if options.split == "motion":
+            return two_bands(motion(MOTION, side))
+        if options.mid is None:
+            return two_bands(blur(options.sigma, TAPS, side, device))
+        fine, coarse = (blur(sigma, TRIPLE_TAPS, side, device) for sigma in (options.mid_sigma, options.sigma))
+        return three_bands(fine, coarse)
+
+    @hookimpl
+    def prompts(self, run: Run) -> list[str]:
+        """What is seen, the farthest first."""
+        return self.seen
+
+    @property
+    def seen(self) -> list[str]:
+        """The prompts of the components, the farthest first."""
+        return [prompt for prompt in (self.options.far, self.options.mid, self.options.near) if prompt is not None]
+
+    @hookimpl
+    def estimate_noise(self, ask: Ask, step: Step) -> Asking:
+        """The sum of every prompt's component."""
+        bands: list[Filter] = step.run.state(self)["bands"]
+        answers: list[Estimate] = yield [ask.but(prompt=prompt) for prompt in self.seen]
+        return reduce(operator.add, [answer.map(band) for answer, band in zip(answers, bands, strict=True)])
