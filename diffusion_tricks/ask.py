@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import math
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from diffusion_tricks.errors import DiffusionTricksError, PluginError
+from diffusion_tricks.calling import guarded
+from diffusion_tricks.errors import PluginError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
 
 # None is the family's own unconditional, "" is the empty text; a tuple holds one prompt per picture of the batch.
 Prompt = str | None | tuple[str | None, ...]
-T = TypeVar("T")
+PLACE = "estimate_noise"  # the hook that asks
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +66,7 @@ class Level:
             return x - self.sigma * value
         if self.prediction == "v_prediction":  # v is defined where alpha^2 + sigma^2 = 1 (arXiv:2202.00512)
             power = self.alpha**2 + self.sigma**2
-            return self.alpha / power * x - self.sigma / power**0.5 * value
+            return self.alpha / power * x - self.sigma / math.sqrt(power) * value
         return (x - self.sigma * value) / self.alpha
 
     def noise(self, value: Tensor, x: Tensor) -> Tensor:
@@ -75,7 +77,7 @@ class Level:
             return x + (1 - self.sigma) * value
         if self.prediction == "v_prediction":
             power = self.alpha**2 + self.sigma**2
-            return self.sigma / power * x + self.alpha / power**0.5 * value
+            return self.sigma / power * x + self.alpha / math.sqrt(power) * value
         return (x - self.alpha * value) / self.sigma
 
     def from_noise(self, eps: Tensor, x: Tensor) -> Tensor:
@@ -92,7 +94,7 @@ class Level:
             return (x - x0) / self.sigma
         if self.prediction == "v_prediction":
             power = self.alpha**2 + self.sigma**2
-            return (self.alpha / power * x - x0) * power**0.5 / self.sigma
+            return (self.alpha / power * x - x0) * math.sqrt(power) / self.sigma
         return (x - self.alpha * x0) / self.sigma
 
 
@@ -104,9 +106,9 @@ class Estimate:
     x: the latents that were asked about (b c h w).
     variance: the learned variance channels (b c h w), or None.
 
-    Of the variance: a difference `a - b` is a direction towards `a` and keeps a's variance; an estimate moved
-    along a direction takes the direction's (guidance: the conditional answer's); a sum of estimates takes their
-    mean; a factor leaves it alone.
+    Of the variance: a difference `a - b` of estimates is a direction towards `a` and keeps a's variance; an estimate
+    moved along directions takes theirs (guidance: the conditional answer's), several directions their mean; a sum of
+    estimates takes their mean; a factor leaves it alone. What a trick returns counts as one estimate again.
     """
 
     value: Tensor
@@ -114,7 +116,8 @@ class Estimate:
     level: Level
     variance: Tensor | None = None
     direction: bool = False
-    parts: int = 1  # how many estimates a sum holds, for the mean of their variances
+    moved_along: bool = False  # the variance is that of directions it was moved along, no longer its own
+    parts: int = 1  # how many variances went into the mean
 
     @property
     def noise(self) -> Tensor:
@@ -144,17 +147,22 @@ class Estimate:
         return replace(self, value=invert(self.value), variance=variance, x=x)
 
     def __sub__(self, other: Estimate) -> Estimate:
-        return replace(self, value=self.value - other.value, direction=True)
+        return replace(self, value=self.value - other.value, direction=self.direction or not other.direction)
 
     def __add__(self, other: Estimate) -> Estimate:
-        total = replace(self, value=self.value + other.value, direction=self.direction and other.direction)
-        if self.direction != other.direction:
-            chosen = self if self.direction else other
-            return replace(total, variance=chosen.variance, parts=1)
+        if self.direction and not other.direction:
+            return other + self
+        total = replace(self, value=self.value + other.value)
+        if other.direction and not self.direction and not self.moved_along:
+            return replace(total, variance=other.variance, parts=other.parts, moved_along=True)
         parts = self.parts + other.parts
         if self.variance is None or other.variance is None:
             return replace(total, variance=None, parts=parts)
         return replace(total, variance=(self.parts * self.variance + other.parts * other.variance) / parts, parts=parts)
+
+    def __radd__(self, zero: int) -> Estimate:
+        """For `sum(estimates)`, which starts at 0."""
+        return self if zero == 0 else NotImplemented
 
     def __mul__(self, factor: float) -> Estimate:
         return replace(self, value=self.value * factor)
@@ -211,55 +219,58 @@ def _through(
     asks: list[Ask], layer: Layer, inner: Sequence[Layer], answer: Callable[[list[Ask]], list[Estimate]]
 ) -> list[Estimate]:
     """Runs one generator of `layer` per ask, all in lockstep."""
+    running = [guarded(layer.name, PLACE, _started, layer, ask) for ask in asks]
     done: dict[int, Estimate] = {}
-    running = {i: _guarded(layer, layer.estimate, ask) for i, ask in enumerate(asks)}
-    questions: dict[int, list[Ask]] = {}
-    sent: dict[int, list[Estimate] | None] = dict.fromkeys(running)
+    sent: dict[int, list[Estimate] | None] = dict.fromkeys(range(len(asks)))
     while sent:
+        questions: dict[int, list[Ask]] = {}
         for i, answers in sent.items():
-            _advance(layer, running[i], answers, i, asks[i], questions, done)
+            turn = guarded(layer.name, PLACE, _turn, layer, running[i], answers, asks[i])
+            if isinstance(turn, Estimate):
+                done[i] = turn
+            else:
+                questions[i] = turn
         flat = [ask for pending in questions.values() for ask in pending]
         replies = iter(resolve(flat, inner, answer) if flat else [])
         sent = {i: [next(replies) for _ in pending] for i, pending in questions.items()}
-        questions = {}
     return [done[i] for i in range(len(asks))]
 
 
-def _advance(
-    layer: Layer,
-    generator: Asking | None,
-    answers: list[Estimate] | None,
-    i: int,
-    ask: Ask,
-    questions: dict[int, list[Ask]],
-    done: dict[int, Estimate],
-) -> None:
-    """One step of a generator: it asks more, or returns its estimate. A trick that gives None passes the ask on."""
-    if generator is None:
-        questions.update({i: [ask]}) if answers is None else done.update({i: answers[0]})
-        return
+def _started(layer: Layer, ask: Ask) -> Asking:
+    return layer.estimate(ask) or _passed_on(ask)
+
+
+def _passed_on(ask: Ask) -> Asking:
+    """Stands for a trick that has nothing to say to an ask and gives None."""
+    answers = yield [ask]
+    return answers[0]
+
+
+def _turn(layer: Layer, generator: Asking, answers: list[Estimate] | None, ask: Ask) -> list[Ask] | Estimate:
+    """What the generator asks next, or its estimate when it is done."""
+    if not isinstance(generator, Generator):
+        raise _unfit(layer, f"be a generator: yield lists of asks, and return one estimate; it gave {_kind(generator)}")
     try:
-        questions[i] = list(_guarded(layer, generator.send, answers))  # type: ignore[arg-type]
+        asked = generator.send(answers)  # type: ignore[arg-type]
     except StopIteration as stop:
-        done[i] = _checked(layer, stop.value)
+        return _checked(layer, stop.value, ask)
+    if not isinstance(asked, list | tuple) or not all(isinstance(one, Ask) for one in asked):
+        raise _unfit(layer, f"yield a list of asks, as in `answers = yield [ask]`; it yielded {_kind(asked)}")
+    return list(asked)
 
 
-def _checked(layer: Layer, value: object) -> Estimate:
+def _checked(layer: Layer, value: object, ask: Ask) -> Estimate:
     if not isinstance(value, Estimate):
-        raise PluginError(
-            f"trick {layer.name!r}: estimate_noise must return an Estimate, but returned {type(value).__name__}; "
-            "end the generator with `return` and a combination of the answers it was sent"
-        )
-    return value
+        raise _unfit(layer, f"return an Estimate, a combination of the answers it was sent; it returned {_kind(value)}")
+    if value.value.shape != ask.x.shape:
+        came, expected = tuple(value.value.shape), tuple(ask.x.shape)
+        raise _unfit(layer, f"return an estimate of the shape it was asked about, {expected}; it returned {came}")
+    return replace(value, direction=False, moved_along=False, parts=1)
 
 
-def _guarded(layer: Layer, function: Callable[..., T], *arguments: object) -> T:
-    """Calls a plugin; its own failure becomes an error that names it."""
-    try:
-        return function(*arguments)
-    except (StopIteration, DiffusionTricksError):
-        raise
-    except Exception as error:
-        if type(error).__name__ == "OutOfMemoryError":  # torch's own; the model's layer says what to try
-            raise
-        raise PluginError(f"trick {layer.name!r} failed: {type(error).__name__}: {error}") from error
+def _kind(value: object) -> str:
+    return "None" if value is None else f"a {type(value).__name__}"
+
+
+def _unfit(layer: Layer, expected: str) -> PluginError:
+    return PluginError(f"trick {layer.name!r}: {PLACE} must {expected}")

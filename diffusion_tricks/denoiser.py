@@ -1,7 +1,7 @@
 """Record and replay: any UNet pipeline of diffusers as a function from latents, step and prompts to a prediction.
 
-The pipeline's own `__call__` prepares the denoiser's arguments, guidance off, every prompt one batch row. The first
-denoiser call is recorded and left by an exception before the model computes; from then on that call is replayed
+The pipeline's own `__call__` prepares the denoiser's arguments, guidance off, for each prompt. The first denoiser
+call is recorded and left by an exception before the model computes; from then on that call is replayed
 with other latents and timesteps, picking rows per prompt. No pipeline is copied here.
 """
 
@@ -57,7 +57,7 @@ class UNetFamily:
         config = pipe.unet.config
         self.vae = getattr(pipe, "vae", None)
         self.scale = 2 ** (len(self.vae.config.block_out_channels) - 1) if self.vae is not None else 1
-        self.channels = self.vae.config.latent_channels if self.vae is not None else config.in_channels
+        self.channels = self.vae.config.latent_channels if self.vae is not None else 3
         if config.in_channels != self.channels:
             raise ModelError(
                 f"the UNet takes {config.in_channels} channels where the latents have {self.channels}; models with "
@@ -73,27 +73,31 @@ class UNetFamily:
         return type(getattr(pipe, "unet", None)).__name__ == "UNet2DConditionModel" and hasattr(pipe, "encode_prompt")
 
     def record(self, prompts: Sequence[str | None], size: Size) -> list[dict[str, Any]]:
-        """One recording for all texts; None, the family's own unconditional, is recorded with guidance on."""
-        texts = [p for p in dict.fromkeys(prompts) if p is not None]
-        rows: dict[str | None, dict[str, Any]] = {}
-        if texts:
-            recorded = self._record(texts, size, guidance=1.0)
-            rows.update({text: _row(recorded, i, len(texts)) for i, text in enumerate(texts)})
-        if None in prompts:
-            rows[None] = _row(self._record([""], size, guidance=2.0), 0, 2)
-        return [rows[p] for p in prompts]
+        """One recording per prompt; None, the family's own unconditional, is recorded with guidance on.
 
-    def _record(self, texts: list[str], size: Size, guidance: float) -> dict[str, Any]:
+        Prompts are encoded one by one, so that a picture does not depend, to the last bit, on what is made beside it.
+        """
+        return [
+            _row(self._record("", size, guidance=2.0), 0, 2) if prompt is None else self._record(prompt, size, guidance=1.0)
+            for prompt in prompts
+        ]
+
+    def _record(self, prompt: str, size: Size, guidance: float) -> dict[str, Any]:
         pipe = self.pipe
         extra = {"clean_caption": False} if self.vae is None else {}
         with _patched(pipe), torch.no_grad():
             try:
                 pipe(
-                    prompt=texts, guidance_scale=guidance, num_inference_steps=2, width=size[0], height=size[1],
+                    prompt=[prompt], guidance_scale=guidance, num_inference_steps=2, width=size[0], height=size[1],
                     output_type="latent" if self.vae is not None else "pt", **extra,
                 )  # fmt: skip
             except Recorded as recorded:
                 return recorded.arguments
+            except (TypeError, ValueError, AttributeError) as error:
+                raise ModelError(
+                    f"{type(pipe).__name__} cannot be run from a prompt alone: {type(error).__name__}: {error}; "
+                    "expected a text-to-image pipeline with its text encoders"
+                ) from error
         raise ModelError(f"{type(pipe).__name__} finished without calling its UNet; it cannot be run step by step")
 
     def predict(self, x: Tensor, t: Tensor, rows: Sequence[dict[str, Any]]) -> Tensor:
@@ -107,35 +111,42 @@ class UNetFamily:
         """The mean of the VAE's posterior, scaled; in pixel space the pixels themselves."""
         if self.vae is None:
             return pixels
-        with torch.no_grad():
+        with self._precise(), torch.no_grad():
             mean: Tensor = self.vae.encode(pixels.to(self.vae.dtype)).latent_dist.mean
-        shift, factor = self._scaling(mean)
-        return (mean - shift) * factor
+        shift, std = self._statistics(mean)
+        latents: Tensor = (mean - shift) * self.vae.config.scaling_factor / std
+        return latents
 
     def decode(self, latents: Tensor) -> Tensor:
-        """The VAE's picture, in float32 where the VAE asks for it."""
+        """The VAE's picture; in pixel space the latents themselves."""
         if self.vae is None:
             return latents
-        shift, factor = self._scaling(latents)
-        dtype = self.vae.dtype
-        wide = dtype == torch.float16 and bool(self.vae.config.get("force_upcast"))
-        if wide:
-            self.vae.to(torch.float32)
-        try:
-            with torch.no_grad():
-                pixels: Tensor = self.vae.decode((latents / factor + shift).to(self.vae.dtype), return_dict=False)[0]
-        finally:
-            if wide:
-                self.vae.to(dtype)
+        shift, std = self._statistics(latents)
+        with self._precise(), torch.no_grad():
+            scaled = latents.to(self.vae.dtype) * std / self.vae.config.scaling_factor + shift
+            pixels: Tensor = self.vae.decode(scaled, return_dict=False)[0]
         return pixels
 
-    def _scaling(self, like: Tensor) -> tuple[Tensor | float, Tensor | float]:
-        """Latents are (mean - shift) * factor."""
+    @contextlib.contextmanager
+    def _precise(self) -> Iterator[None]:
+        """The VAE in float32, where it asks for it: SDXL's overflows in float16."""
+        vae, dtype = self.vae, self.vae.dtype  # type: ignore[union-attr]
+        if dtype != torch.float16 or not vae.config.get("force_upcast"):  # type: ignore[union-attr]
+            yield
+            return
+        vae.to(torch.float32)  # type: ignore[union-attr]
+        try:
+            yield
+        finally:
+            vae.to(dtype)  # type: ignore[union-attr]
+
+    def _statistics(self, like: Tensor) -> tuple[Tensor | float, Tensor | float]:
+        """Mean and spread of the VAE's latents, per channel, where it names them."""
         config = self.vae.config  # type: ignore[union-attr]
         if config.get("latents_mean") is None or config.get("latents_std") is None:
-            return 0.0, config.scaling_factor
+            return 0.0, 1.0
         shift, std = (torch.tensor(config[k]).view(1, -1, 1, 1).to(like) for k in ("latents_mean", "latents_std"))
-        return shift, config.scaling_factor / std
+        return shift, std
 
 
 FAMILIES: tuple[type[UNetFamily], ...] = (UNetFamily,)
@@ -162,7 +173,7 @@ def check_size(family: Family, size: Size) -> None:
 def _patched(pipe: Pipeline) -> Iterator[None]:
     """The pipeline with a UNet that records, a scheduler of its own and no progress bar; put back after."""
     unet, scheduler, bar = pipe.unet, pipe.scheduler, getattr(pipe, "_progress_bar_config", None)
-    forward = unet.forward
+    own = vars(unet).get("forward")  # offloading hooks put one on the instance
 
     def recording(sample: Tensor, timestep: Tensor, **arguments: Any) -> None:
         raise Recorded({k: v for k, v in arguments.items() if k != "return_dict"})
@@ -173,10 +184,9 @@ def _patched(pipe: Pipeline) -> Iterator[None]:
     try:
         yield
     finally:
-        if "forward" in vars(unet) and getattr(forward, "__self__", None) is unet:
-            del unet.forward
-        else:
-            unet.forward = forward
+        vars(unet).pop("forward", None)
+        if own is not None:
+            unet.forward = own
         pipe.scheduler = scheduler
         pipe._progress_bar_config = bar if bar is not None else {}
         pipe.maybe_free_model_hooks()

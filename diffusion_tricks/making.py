@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
+from diffusion_tricks.calling import calls
 from diffusion_tricks.denoiser import Size
 from diffusion_tricks.errors import UsageError
 from diffusion_tricks.images import enlarge, read_picture, to_images
@@ -20,6 +21,7 @@ from diffusion_tricks.models import load_model
 from diffusion_tricks.recipe import Recipe, TrickEntry
 from diffusion_tricks.sampler import Run, Step, begin, denoise
 from diffusion_tricks.trick import Trick
+from diffusion_tricks.variants import strip, versions
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -73,7 +75,9 @@ def making(
     recipe, tricks = with_guidance(recipe, tricks, model.defaults.guidance)
     check_prompts(recipe, tricks)
     for first in range(0, recipe.count, BATCH):
-        yield from _batch(recipe, model, tricks, range(first, min(first + BATCH, recipe.count)), max_rows, watch)
+        indices = range(first, min(first + BATCH, recipe.count))
+        batches = [_batch(recipe, model, version, indices, max_rows, watch) for version in versions(tricks)]
+        yield from map(strip, zip(*batches, strict=True))
 
 
 def with_guidance(recipe: Recipe, tricks: list[Trick[Any]], scale: float) -> tuple[Recipe, list[Trick[Any]]]:
@@ -125,7 +129,7 @@ def _batch(
         most, evaluations = max(most, step.rows), evaluations + 1
         if watch is not None:
             watch(step)
-    images = [enlarge(image, recipe.enlarge) for image in to_images(model.family.decode(run.latents))]
+    images = [enlarge(image, recipe.enlarge) for image in to_images(run.pixels())]
     facts = {
         "model": model.name,
         "device": str(model.device),
@@ -149,13 +153,13 @@ def _batch(
 def finish(run: Run | None, tricks: list[Trick[Any]], image: Image, index: int) -> Image:
     """The picture after every trick's `finish_image`, in order; each gets what the last returned."""
     manager = run.manager if run is not None else run_manager(tricks)
-    for implementation in reversed(manager.hook.finish_image.get_hookimpls()):
-        image = implementation.function(run=run, image=image, index=index) or image
+    for call in calls(manager.hook.finish_image):
+        image = call(run=run, image=image, index=index) or image
     return image
 
 
-def _finished(recipe: Recipe, tricks: list[Trick[Any]]) -> Iterator[Result]:
-    """An existing picture, finished without a model."""
+def check_finishers(tricks: list[Trick[Any]]) -> None:
+    """Raises UsageError for a trick that cannot work on an existing picture alone."""
     manager = run_manager(tricks)
     for name in ESTIMATING:
         for implementation in getattr(manager.hook, name).get_hookimpls():
@@ -163,6 +167,11 @@ def _finished(recipe: Recipe, tricks: list[Trick[Any]]) -> Iterator[Result]:
                 f"trick {implementation.plugin_name!r} needs a model, but 'picture' asks to finish an existing one; "
                 "give the picture to the trick instead"
             )
+
+
+def _finished(recipe: Recipe, tricks: list[Trick[Any]]) -> Iterator[Result]:
+    """An existing picture, finished without a model."""
+    check_finishers(tricks)
     began = time.perf_counter()
     picture = read_picture(Path(str(recipe.picture)))
     image = finish(None, tricks, picture.image, 0)
@@ -186,4 +195,4 @@ def peak_memory_mb(device: torch.device) -> float:
     return round(peak / (1e6 if sys.platform == "darwin" else 1e3), 1)
 
 
-__all__ = ["Result", "Size", "check_prompts", "finish", "make", "making", "with_guidance"]
+__all__ = ["Result", "Size", "check_finishers", "check_prompts", "finish", "make", "making", "with_guidance"]

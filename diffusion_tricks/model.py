@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from dataclasses import InitVar, dataclass, field
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 from diffusion_tricks.ask import Ask, Estimate, Level
+from diffusion_tricks.calling import memory_is_full
 from diffusion_tricks.denoiser import Family, Pipeline, Size, family_of
 from diffusion_tricks.errors import OutOfMemory
 
@@ -49,8 +51,9 @@ class Model:
         """The denoiser's arguments for each prompt; each is computed once and remembered."""
         missing = [p for p in dict.fromkeys(prompts) if (p, size) not in self._rows]
         if missing:
-            self._place_text_encoders(self.device)
-            recorded = self.family.record(missing, size)
+            with memory_explained(self.device, "while it encoded the prompts"):
+                self._place_text_encoders(self.device)
+                recorded = self.family.record(missing, size)
             self._rows.update({(p, size): row for p, row in zip(missing, recorded, strict=True)})
             self._place_text_encoders(torch.device("cpu"))
         rows = {p: self._rows[p, size] for p in prompts}
@@ -83,21 +86,40 @@ class Model:
             prompts = [p for i in members for p in asks[i].rows]
             output = self._in_chunks(scale_input(x, t), t, prompts, size, max_rows or len(x))
             total += len(x)
-            for i, part in zip(members, output.split([len(asks[i].x) for i in members]), strict=True):
+            for i, part in zip(members, torch.split(output, [len(asks[i].x) for i in members]), strict=True):
                 answers[i] = estimate_from(part, asks[i].x, level)
         return [answers[i] for i in range(len(asks))], total
 
     def _in_chunks(self, x: Tensor, t: Tensor, prompts: list[str | None], size: Size, rows: int) -> Tensor:
         known = self.encode_prompts(prompts, size)
         arguments = [known[p] for p in prompts]
-        try:
+        with memory_explained(self.device, f"on {min(rows, len(x))} rows of {size[0]}x{size[1]}"):
             parts = [self.family.predict(x[i : i + rows], t, arguments[i : i + rows]) for i in range(0, len(x), rows)]
-        except torch.OutOfMemoryError as error:
-            raise OutOfMemory(
-                f"{self.device} ran out of memory on {min(rows, len(x))} rows of {size[0]}x{size[1]}; "
-                "try a smaller --max-rows (1 is least), a smaller --size, --count 1, or --dtype float16"
-            ) from error
-        return parts[0] if len(parts) == 1 else torch.cat(parts)
+            return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+    def encode(self, pixels: Tensor) -> Tensor:
+        """Pixels (b 3 H W) in -1..1 as latents (b c h w)."""
+        with memory_explained(self.device, "while it encoded a picture"):
+            return self.family.encode(pixels)
+
+    def decode(self, latents: Tensor, max_rows: int | None = None) -> Tensor:
+        """Latents (b c h w) as pixels (b 3 H W), about -1..1; `max_rows` pictures at a time, None is all."""
+        with memory_explained(self.device, f"while it decoded {min(max_rows or len(latents), len(latents))} pictures"):
+            return torch.cat([self.family.decode(part) for part in torch.split(latents, max_rows or len(latents))])
+
+
+@contextlib.contextmanager
+def memory_explained(device: torch.device, doing: str) -> Iterator[None]:
+    """Turns a full memory inside into OutOfMemory, which says what to try."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not memory_is_full(error):
+            raise
+        raise OutOfMemory(
+            f"{device} ran out of memory {doing}; try a smaller --max-rows (1 is least), a smaller --size, --count 1, "
+            "or --dtype float16"
+        ) from error
 
 
 def estimate_from(output: Tensor, x: Tensor, level: Level) -> Estimate:

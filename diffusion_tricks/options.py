@@ -14,7 +14,7 @@ from pydantic.fields import FieldInfo
 class TrickOptions(BaseModel):
     """The options of a trick. Unknown options are errors; values cannot be changed once set."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 def option(default: Any = ..., help: str = "", *, flag: str = "", path: bool = False, **limits: Any) -> Any:

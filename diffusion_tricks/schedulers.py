@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from diffusion_tricks.errors import UnknownName, UsageError
@@ -11,25 +12,25 @@ from diffusion_tricks.errors import UnknownName, UsageError
 if TYPE_CHECKING:
     import torch
 
+PLAIN = {"use_karras_sigmas": False, "use_exponential_sigmas": False, "use_beta_sigmas": False}
+SECOND = {"algorithm_type": "dpmsolver++", "solver_order": 2}
 # name: (class of diffusers, what its configuration must say)
 SCHEDULERS: dict[str, tuple[str, dict[str, Any]]] = {
     "ddpm": ("DDPMScheduler", {}),
     "ddim": ("DDIMScheduler", {}),
-    "dpm++2m": ("DPMSolverMultistepScheduler", {"algorithm_type": "dpmsolver++", "solver_order": 2}),
-    "dpm++2m-karras": (
-        "DPMSolverMultistepScheduler",
-        {"algorithm_type": "dpmsolver++", "solver_order": 2, "use_karras_sigmas": True},
-    ),
-    "dpm++2m-sde": ("DPMSolverMultistepScheduler", {"algorithm_type": "sde-dpmsolver++", "solver_order": 2}),
-    "unipc": ("UniPCMultistepScheduler", {}),
-    "euler": ("EulerDiscreteScheduler", {}),
+    "dpm++2m": ("DPMSolverMultistepScheduler", SECOND | PLAIN),
+    "dpm++2m-karras": ("DPMSolverMultistepScheduler", SECOND | PLAIN | {"use_karras_sigmas": True}),
+    "dpm++2m-sde": ("DPMSolverMultistepScheduler", SECOND | PLAIN | {"algorithm_type": "sde-dpmsolver++"}),
+    "unipc": ("UniPCMultistepScheduler", PLAIN),
+    "euler": ("EulerDiscreteScheduler", PLAIN),
     "euler-a": ("EulerAncestralDiscreteScheduler", {}),
-    "heun": ("HeunDiscreteScheduler", {}),
-    "pndm": ("PNDMScheduler", {}),
-    "lms": ("LMSDiscreteScheduler", {}),
+    "heun": ("HeunDiscreteScheduler", PLAIN),
+    "pndm": ("PNDMScheduler", {"skip_prk_steps": True}),
+    "lms": ("LMSDiscreteScheduler", PLAIN),
 }
-# A variance that was learned cannot be used by the deterministic solvers; they draw none.
-STOCHASTIC = {"DDPMScheduler"}
+LEARNED = {"learned", "learned_range"}
+USES_LEARNED = {"DDPMScheduler"}  # the others draw no noise, or none of a variance of their own
+SPACING = {"timestep_spacing", "steps_offset"}
 
 Scheduler = Any  # diffusers' schedulers share a protocol, but no class that types it
 
@@ -47,16 +48,42 @@ def scheduler_for(own: Scheduler, name: str | None) -> Scheduler:
     class_name, wanted = SCHEDULERS[name]
     if type(own).__name__ == class_name and all(own.config.get(k) == v for k, v in wanted.items()):
         return copy.deepcopy(own)
-    config = {**own.config, **wanted}
-    if class_name not in STOCHASTIC and str(config.get("variance_type")).startswith("learned"):
-        config["variance_type"] = None
-    if "use_karras_sigmas" not in wanted:
-        config["use_karras_sigmas"] = False
-    from diffusers import schedulers as library  # here, so that the names cost no torch
+    from diffusers import schedulers as library  # here, so that the names can be read without torch
 
     scheduler_class = getattr(library, class_name)
     accepted = inspect.signature(scheduler_class.__init__).parameters
+    config = _carried(own, class_name) | wanted
     return scheduler_class.from_config({k: v for k, v in config.items() if k in accepted})
+
+
+def _carried(own: Scheduler, class_name: str) -> dict[str, Any]:
+    """What another class of scheduler takes over: the training schedule, and what was set for sampling.
+
+    Where the steps fall is left to the class unless it was set, except on a cosine schedule: that ends so near to
+    pure noise that solvers which start at its very end divide by nothing.
+    """
+    config = {"clip_sample": False, **own.config}
+    if class_name not in USES_LEARNED and uses_learned_variance(own):
+        config["variance_type"] = None
+    if own.config.get("beta_schedule") == "squaredcos_cap_v2":
+        return config
+    unset = SPACING.intersection(own.config.get("_use_default_values", ()))
+    return {k: v for k, v in config.items() if k not in unset}
+
+
+def prediction_of(scheduler: Scheduler) -> str:
+    """What the model predicts: "epsilon", "v_prediction", "sample" or "flow_prediction"."""
+    default = "flow_prediction" if _flows(scheduler) else "epsilon"
+    return str(scheduler.config.get("prediction_type", default))
+
+
+def uses_learned_variance(scheduler: Scheduler) -> bool:
+    """Whether the scheduler is to be given the variance that the model predicts."""
+    return scheduler.config.get("variance_type") in LEARNED
+
+
+def _flows(scheduler: Scheduler) -> bool:
+    return bool(scheduler.config.get("use_flow_sigmas")) or "Flow" in type(scheduler).__name__
 
 
 def set_steps(scheduler: Scheduler, steps: int, timesteps: list[int] | None = None) -> torch.Tensor:
@@ -69,13 +96,37 @@ def set_steps(scheduler: Scheduler, steps: int, timesteps: list[int] | None = No
         raise UsageError(f"steps must be between 1 and {longest} for this model, got {steps}")
     if timesteps is None:
         scheduler.set_timesteps(steps, device="cpu")
-    elif "timesteps" in inspect.signature(scheduler.set_timesteps).parameters:
-        scheduler.set_timesteps(timesteps=timesteps, device="cpu")
     else:
+        _set_timesteps(scheduler, timesteps, longest)
+    begin_at(scheduler, 0)
+    times: torch.Tensor = scheduler.timesteps
+    return times
+
+
+def _set_timesteps(scheduler: Scheduler, timesteps: list[int], longest: int) -> None:
+    falling = all(a > b for a, b in pairwise(timesteps))
+    if not timesteps or not falling or not 0 <= timesteps[-1] <= timesteps[0] < longest:
+        raise UsageError(f"timesteps must fall, from below {longest} to at least 0, got {timesteps}")
+    if "timesteps" not in inspect.signature(scheduler.set_timesteps).parameters:
         raise UsageError(f"{type(scheduler).__name__} takes no timesteps of its own; use scheduler 'ddpm'")
+    try:
+        scheduler.set_timesteps(timesteps=timesteps, device="cpu")
+    except ValueError as error:  # spacings such as Karras's leave no choice of timesteps
+        raise UsageError(f"{type(scheduler).__name__} takes no timesteps here: {error}") from error
+
+
+def begin_at(scheduler: Scheduler, index: int) -> int:
+    """Makes step `index` the scheduler's next, and returns it; it then searches for none, which would make a GPU wait.
+
+    A noise level that stands twice is the middle of one step (Heun's correction, PNDM's second try): a run that is
+    to start there starts behind it, at the same level.
+    """
+    levels = noise_levels(scheduler)
+    if 0 < index < len(scheduler.timesteps) and levels[index] == levels[index + 1]:
+        index += 1
     if hasattr(scheduler, "set_begin_index"):
-        scheduler.set_begin_index(0)
-    return scheduler.timesteps
+        scheduler.set_begin_index(index)
+    return index
 
 
 def noise_levels(scheduler: Scheduler) -> list[tuple[float, float]]:
@@ -83,7 +134,7 @@ def noise_levels(scheduler: Scheduler) -> list[tuple[float, float]]:
     timesteps = scheduler.timesteps
     if hasattr(scheduler, "sigmas") and len(scheduler.sigmas) == len(timesteps) + 1:
         sigmas = [float(s) for s in scheduler.sigmas]
-        if scheduler.config.get("use_flow_sigmas") or "Flow" in type(scheduler).__name__:
+        if _flows(scheduler):
             return [(1 - s, s) for s in sigmas]
         if hasattr(scheduler, "_sigma_to_alpha_sigma_t"):
             return [(1 / (s * s + 1) ** 0.5, s / (s * s + 1) ** 0.5) for s in sigmas]
@@ -93,10 +144,26 @@ def noise_levels(scheduler: Scheduler) -> list[tuple[float, float]]:
     return [(bar**0.5, (1 - bar) ** 0.5) for bar in bars]
 
 
-def step_arguments(scheduler: Scheduler, generators: list[torch.Generator]) -> dict[str, Any]:
-    """What `scheduler.step` is to be given beside the prediction: the generators, where it draws noise."""
+def step_arguments(scheduler: Scheduler, generators: list[torch.Generator], taken: int) -> dict[str, Any]:
+    """What `scheduler.step` is to be given beside the prediction, when `taken` steps of the run lie behind it.
+
+    The generators, where it draws noise; and where it asks for an order, no more than the steps it can look back on:
+    LMS takes its place in the schedule for that, which is wrong for a run that starts later.
+    """
     accepted = inspect.signature(scheduler.step).parameters
-    return {"generator": generators} if "generator" in accepted else {}
+    arguments: dict[str, Any] = {"generator": generators} if "generator" in accepted else {}
+    if "order" in accepted:
+        arguments["order"] = min(int(accepted["order"].default), taken + 1)
+    return arguments
+
+
+def stepped(scheduler: Scheduler, index: int) -> None:
+    """Sets right, after step `index`, what a scheduler counts wrong.
+
+    PNDM makes the second step of its schedule twice, and counts on that wherever a run starts.
+    """
+    if hasattr(scheduler, "ets") and scheduler.counter == 1 and index > 0:
+        scheduler.counter = 2
 
 
 def snapshot(scheduler: Scheduler) -> dict[str, Any]:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from diffusion_tricks.images import Picture, fit, flatten, to_tensor
+from diffusion_tricks.errors import UsageError
+from diffusion_tricks.images import Picture, fit, flatten, read_picture, to_tensor
 
 if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
+
+    from diffusion_tricks.sampler import Run
 
 Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels; right and bottom lie outside
 Fit = Literal["crop", "pad", "stretch"]
@@ -29,9 +33,24 @@ class Source:
 
     def seen(self, size: tuple[int, int]) -> Image:
         """The region at `size` (width, height), as RGB."""
-        image = flatten(self.picture.image)
-        return fit(image.crop(self.region) if self.region else image, size, self.how)
+        image = self.picture.image
+        return fit(flatten(image.crop(self.region) if self.region else image), size, self.how)
 
     def tensor(self, size: tuple[int, int]) -> Tensor:
         """The region at `size`: (1 3 h w) in -1..1."""
         return to_tensor(self.seen(size))
+
+
+def bring(run: Run, path: str | None, how: Fit = "crop") -> None:
+    """Makes the picture at `path` the run's source; without a path, or with the one that is there, all stays as it is.
+
+    For a trick's `prepare`. Raises UsageError where another trick brought another picture, PictureError from reading.
+    """
+    if path is None:
+        return
+    if run.source is None:
+        run.source = Source(read_picture(path), None, how)
+    elif run.source.picture.path.resolve() != Path(path).resolve():
+        raise UsageError(
+            f"a run edits one picture, but its tricks bring two: {run.source.picture.path} and {path}; leave one out"
+        )

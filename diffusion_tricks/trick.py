@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, Self, TypeVar
 
 from pydantic import ValidationError
 
@@ -35,6 +35,17 @@ class Trick(Generic[O]):
             self.options = self.Options(**options)  # type: ignore[assignment]
         except ValidationError as error:
             raise UsageError(f"{self.label()}: {explain(error)}") from None
+
+    def variants(self) -> list[dict[str, Any]] | None:
+        """Changes of its own options, one dictionary for each picture of a strip, or None for a single picture.
+
+        `make` then makes the run once with each, from the same seed, and lays the pictures side by side.
+        """
+        return None
+
+    def but(self, **changes: Any) -> Self:
+        """The same trick with other options."""
+        return type(self)(**{**self.options.model_dump(exclude_unset=True), **changes})
 
     @classmethod
     def label(cls) -> str:

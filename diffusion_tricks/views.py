@@ -26,7 +26,7 @@ class View(BaseModel):
     `apply` and `invert` take (b c h w) and give the same shape and dtype; the input is left untouched.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     def apply(self, x: Tensor) -> Tensor:
         """What the viewer sees, (b c h w)."""
@@ -65,8 +65,14 @@ def _parameters(view_class: type[View], name: str, parts: list[str]) -> dict[str
     for i, part in enumerate(parts):
         key, equals, value = part.partition("=")
         if not equals and i >= len(names):
-            raise UsageError(f"view {name!r} takes {len(names)} parameters ({', '.join(names) or 'none'}), got {len(parts)}")
-        found[key.strip() if equals else names[i]] = value.strip() if equals else part
+            takes = f"{len(names)} parameters ({', '.join(names)})" if names else "no parameters"
+            raise UsageError(f"view {name!r} takes {takes}, got {len(parts)}")
+        key, value = (key.strip(), value.strip()) if equals else (names[i], part)
+        if key in found:
+            raise UsageError(f"view {name!r}: parameter {key!r} is given twice, as {found[key]!r} and {value!r}")
+        if key not in names:
+            raise UsageError(f"view {name!r} has no parameter {key!r}; it takes: {', '.join(names) or 'none'}")
+        found[key] = value
     return found
 
 

@@ -45,7 +45,7 @@ def deal(words: Sequence[str], own: dict[str, click.Option], tricks: Collection[
 
     A word that is a trick's name begins a link, unless it is the value of an option. An option goes to its trick if
     the trick has it, else to the command (`own`). After `--` all words are arguments of the last trick.
-    Raises UnknownName where a trick was expected, and Click's NoSuchOption.
+    Raises UnknownName where a trick was expected, UsageError for an option that nobody has.
     """
     dealt, rest = Dealt(), list(words)
     while rest:
@@ -54,7 +54,7 @@ def deal(words: Sequence[str], own: dict[str, click.Option], tricks: Collection[
             _last(dealt, rest).words += ["--", *rest]
             break
         if is_option(word):
-            _deal_option(word, rest, dealt, own)
+            _deal_option(word, rest, dealt, own, tricks)
         elif word in tricks:
             dealt.links.append(Link(find(word)))
         else:
@@ -73,15 +73,18 @@ def flags(command: click.Command, ctx: click.Context) -> dict[str, click.Option]
     return {spelling: option for option in options for spelling in (*option.opts, *option.secondary_opts)}
 
 
-def _deal_option(word: str, rest: list[str], dealt: Dealt, own: dict[str, click.Option]) -> None:
+def _deal_option(
+    word: str, rest: list[str], dealt: Dealt, own: dict[str, click.Option], tricks: Collection[str]
+) -> None:
     link = dealt.links[-1] if dealt.links else None
     theirs = flags(link.command, click.Context(link.command)) if link else {}
     head, joined = _head(word, {**own, **theirs})
     option = theirs.get(head) or own.get(head)
     if option is None:
-        whose = f" for {link.command.name!r} or the whole command" if link else ""
-        near = difflib.get_close_matches(head, [*theirs, *own])
-        raise click.NoSuchOption(head, f"no such option {head!r}{whose}", possibilities=near)
+        whose = f" of {link.command.name!r}, nor of the whole command" if link else ""
+        near = difflib.get_close_matches(head, [*theirs, *own], n=1)
+        advice = f"; did you mean {near[0]!r}?" if near else ""
+        raise UsageError(f"no option {head!r}{whose}{advice}{mistyped(link, tricks) if link else ''}")
     values = 0 if option.is_flag or option.count else option.nargs - joined
     (link.words if link and head in theirs else dealt.own).extend([word, *rest[:values]])
     dealt.pending = option if len(rest) < values else None

@@ -41,7 +41,7 @@ def _parameter(name: str, field: FieldInfo) -> click.Parameter:
     if annotation is bool:
         return _flag(flag, name, field, help_text)
     settings: dict[str, Any] = {"type": kind, "multiple": many, "required": field.is_required(), "help": help_text}
-    return click.Option([flag, name], **settings, **_default(field), **_metavar(annotation))
+    return click.Option([flag, name], **settings | _default(field) | _metavar(annotation))
 
 
 def _flag(flag: str, name: str, field: FieldInfo, help_text: str) -> click.Option:
@@ -58,7 +58,7 @@ def _default(field: FieldInfo) -> dict[str, Any]:
     return {"default": default, "show_default": True}
 
 
-def _metavar(annotation: Any) -> dict[str, str]:
+def _metavar(annotation: Any) -> dict[str, Any]:
     """`TEXT TEXT` for a tuple, which Click would put in brackets."""
     if get_origin(annotation) is not tuple:
         return {}
@@ -140,5 +140,6 @@ def _option_words(option: click.Option, value: Any) -> list[str]:
     flag = option.opts[0]
     if option.is_flag:
         return [flag] if value else option.secondary_opts[:1]
+    text = getattr(option.type, "text", str)
     times = value if option.multiple and isinstance(value, list) else [value]
-    return [word for one in times for word in (flag, *(map(str, one) if isinstance(one, list) else [str(one)]))]
+    return [word for one in times for word in (flag, *(map(str, one) if option.nargs > 1 else [text(one)]))]

@@ -53,13 +53,13 @@ def load_model(source: Any = "emoji", *, device: str = "auto", dtype: str = "aut
     if not isinstance(source, str | os.PathLike):
         return Model(source.to(where, precision), type(source).__name__, where, precision)
     name = os.fspath(source)
-    location = _location(name)
+    location = location_of(name)
     pipe = _loaded(name, location, precision)
     label = name if name in known_models() else Path(name).name if location.is_dir() else name
-    return Model(pipe.to(where), label, where, precision, defaults=_defaults(location))
+    return Model(pipe.to(where), label, where, precision, defaults=defaults_of(location))
 
 
-def _location(name: str) -> Path:
+def location_of(name: str) -> Path:
     """The directory to load, or a path that is the hub name."""
     known = known_models()
     if name in known:
@@ -133,7 +133,7 @@ def _only_half(folder: Path) -> bool:
     return all(".fp16." in file.name for file in files)
 
 
-def _defaults(location: Path) -> Any:
+def defaults_of(location: Path) -> Any:
     from diffusion_tricks.model import Defaults
 
     file = location / DEFAULTS_FILE

@@ -52,9 +52,9 @@ def _check_map(view: View, name: str, x: Tensor) -> None:
         out = method(x.to(dtype))
         _hold(out.shape == x.shape, f"{view!r}.{name} gave the shape {tuple(out.shape)}, expected {tuple(x.shape)}")
         _hold(out.dtype == dtype, f"{view!r}.{name} gave {out.dtype}, expected {dtype}")
+    _hold(torch.equal(x, before), f"{view!r}.{name} wrote into its input")
     rows = torch.cat([method(row[None]) for row in x])
     _hold(_close(method(x), rows), f"{view!r}.{name} maps a batch otherwise than its pictures one by one")
-    _hold(torch.equal(x, before), f"{view!r}.{name} wrote into its input")
 
 
 def check_trick(trick: Trick[Any], model: Model | None = None, **sample_args: Any) -> None:

@@ -19,7 +19,7 @@ from diffusion_tricks.errors import UsageError
 from diffusion_tricks.model import Defaults, Model
 from diffusion_tricks.schedulers import Scheduler
 
-Images = Tensor | Mapping[str | None, Tensor]
+Images = Tensor | Mapping[str, Tensor] | Mapping[str | None, Tensor]
 
 
 class ExactFamily:
@@ -43,21 +43,21 @@ class ExactFamily:
         self.size: Size = (int(example.shape[-1]), int(example.shape[-2]))
 
     def record(self, prompts: Sequence[str | None], size: Size) -> list[dict[str, Any]]:
-        """The picture of each prompt. Raises UsageError for a prompt or a size that the data set lacks."""
+        """The prompts themselves. Raises UsageError for a size that the data set lacks."""
         if size != self.size:
             raise UsageError(f"this exact model knows pictures of size {self.size}, got {size}")
-        return [{"image": self._image(prompt)} for prompt in prompts]
+        return [{"prompt": prompt} for prompt in prompts]
 
     def _image(self, prompt: str | None) -> Tensor:
         if isinstance(self.images, Tensor):
             return self.images
         if prompt not in self.images:
-            raise UsageError(f"this exact model knows the prompts {list(self.images)}, got {prompt!r}")
+            raise UsageError(f"this exact model knows the prompts {list(self.images)}, was asked {prompt!r}")
         return self.images[prompt]
 
     def predict(self, x: Tensor, t: Tensor, rows: Sequence[dict[str, Any]]) -> Tensor:
         """The exact prediction (n c h w) for scaled latents; behind it the variance channels, if there are any."""
-        x0 = torch.cat([row["image"] for row in rows]).to(x.device, torch.float64)  # (n c h w)
+        x0 = torch.cat([self._image(row["prompt"]) for row in rows]).to(x.device, torch.float64)  # (n c h w)
         alpha, sigma = self._level(t)
         value = Level(alpha, sigma, self.prediction).from_clean(x0, x.double()).to(x.dtype)
         if self.variance is None:

@@ -1,4 +1,6 @@
-"""Trains the embedded model: `python -m diffusion_tricks.training.train --out DIR --minutes 90`.
+"""Trains the embedded model, one process for each core:
+
+    OMP_NUM_THREADS=1 torchrun --nproc-per-node 2 -m diffusion_tricks.training.train --out DIR --minutes 90
 
 v-prediction on a cosine schedule (arXiv:2202.00512, arXiv:2102.09672). The time given is wall-clock: the learning rate follows the clock, not the step.
 """
@@ -12,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from accelerate import Accelerator
+from accelerate.utils import broadcast
 from diffusers.training_utils import EMAModel
 from torch import nn
 from transformers import T5EncoderModel, T5Tokenizer
@@ -59,34 +63,38 @@ def velocity_loss(network: Network, x0: torch.Tensor, ids: torch.Tensor, mask: t
 
 def train_stage(network: Network, tokenizer: T5Tokenizer, stage: Stage, out: Path, batch: int, decay: float) -> EMAModel:
     """Trains for the stage's minutes and returns the moving average of the weights."""
-    data = Captioned(concepts(), stage.size, seed=stage.size)
+    accelerator = Accelerator(cpu=True)
+    torch.manual_seed(1 + accelerator.process_index)  # but other noise
+    data = Captioned(concepts(), stage.size, seed=accelerator.process_index)
     alphas = schedule().alphas_cumprod
     optimizer = torch.optim.AdamW(network.parameters(), lr=stage.high, betas=(0.9, 0.99), weight_decay=0.01)
+    network, optimizer = accelerator.prepare(network, optimizer)
     average = EMAModel(network.parameters(), decay=decay, use_ema_warmup=True, inv_gamma=1.0, power=0.75)
     began = saved = time.monotonic()
     total, seen, step = 0.0, 0, 0
     for pictures, captions in data.batches(batch):
-        elapsed = (time.monotonic() - began) / 60 / stage.minutes
+        elapsed = float(broadcast(torch.tensor((time.monotonic() - began) / 60 / stage.minutes)))  # one clock for all
         if elapsed >= 1:
             break
         warm = min(1.0, step / 200)
         optimizer.param_groups[0]["lr"] = warm * (stage.low + (stage.high - stage.low) * (1 + math.cos(math.pi * elapsed)) / 2)
         dropped = [("" if torch.rand(()) < TEXT_DROPOUT else c).lower() for c in captions]
         loss = velocity_loss(network, pictures, *token_ids(tokenizer, dropped), alphas)
-        loss.backward()
+        accelerator.backward(loss)
         nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()
         average.step(network.parameters())
-        total, seen, step = total + loss.item(), seen + batch, step + 1
-        if step % 100 == 0:
+        total, seen, step = total + loss.item(), seen + batch * accelerator.num_processes, step + 1
+        if step % 50 == 0 and accelerator.is_main_process:
             rate = seen / (time.monotonic() - began)
-            print(f"{stage.size}px step {step} seen {seen} loss {total / 100:.4f} {rate:.1f}/s {elapsed:.0%}", flush=True)
+            print(f"{stage.size}px step {step} seen {seen} loss {total / 50:.4f} {rate:.1f}/s {elapsed:.0%}", flush=True)
             total = 0.0
-        if time.monotonic() - saved > 300:
-            save(network, average, tokenizer, out / f"{stage.size}")
+        if time.monotonic() - saved > 300 and accelerator.is_main_process:
+            save(accelerator.unwrap_model(network), average, tokenizer, out / f"{stage.size}")
             saved = time.monotonic()
-    save(network, average, tokenizer, out / f"{stage.size}")
+    if accelerator.is_main_process:
+        save(accelerator.unwrap_model(network), average, tokenizer, out / f"{stage.size}")
     return average
 
 
@@ -108,14 +116,14 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=90)
     parser.add_argument("--size", type=int, default=64)
-    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--batch", type=int, default=16, help="of each process")
     parser.add_argument("--decay", type=float, default=0.999)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    torch.manual_seed(options.seed)
+    torch.manual_seed(options.seed)  # the same first weights in every process
     tokenizer = train_tokenizer(caption_texts())
     network = Network(unet(options.size, CHANNELS), text_encoder(len(tokenizer)))
-    train_stage(network, tokenizer, Stage(options.size, options.minutes, 8e-4, 1e-6), options.out, options.batch, options.decay)
+    train_stage(network, tokenizer, Stage(options.size, options.minutes, 1e-3, 1e-6), options.out, options.batch, options.decay)
 
 
 if __name__ == "__main__":

@@ -36,13 +36,17 @@ class AnagramOptions(TrickOptions):
     @model_validator(mode="after")
     def _whole(self) -> AnagramOptions:
         if bool(self.views) == bool(self.prompts):
-            raise ValueError('say what each view shows: --view identity "a rabbit" --view flip "a duck", or two prompts')
+            example = '--view identity "a rabbit" --view flip "a duck"'
+            raise ValueError(f"say what each view shows, for example {example}, or give two prompts; not both")
         if self.prompts and len(self.prompts) != 2:
-            raise ValueError(f"expected two prompts, for identity and flip, got {len(self.prompts)}; name views with --view")
+            came = f"got {len(self.prompts)}; name views with --view"
+            raise ValueError(f"expected two prompts, for identity and flip, {came}")
         if len(self.pairs()) < 2:
             raise ValueError("an anagram needs at least two views, got 1")
         if self.weights and (len(self.weights) != len(self.pairs()) or min(self.weights) < 0 or not sum(self.weights)):
             raise ValueError(f"expected {len(self.pairs())} weights, >= 0 and not all 0, got {self.weights}")
+        if self.weights and self.reduction == "alternate":
+            raise ValueError("views that take turns have no weights; leave weights out, or use reduction mean")
         return self
 
     def pairs(self) -> list[tuple[str, str]]:
@@ -67,7 +71,7 @@ class Anagram(Trick[AnagramOptions]):
         for (view, _), (name, _) in zip(self.views, self.options.pairs(), strict=True):
             error = orthogonality_error(view, run.latent_shape)
             if error > TOLERANCE:
-                raise UsageError(f"view {name!r} is not orthogonal (error {error:.1e}); an anagram would come out blurred")
+                raise UsageError(f"view {name!r} is not orthogonal (error {error:.1e}), so it would blur; use another")
 
     @hookimpl
     def prompts(self, run: Run) -> list[str]:
@@ -79,6 +83,7 @@ class Anagram(Trick[AnagramOptions]):
         """The mean over all views, or the view whose turn it is."""
         chosen, weights = self.views, self.options.weights or None
         if self.options.reduction == "alternate":
-            chosen, weights = [self.views[step.index % len(self.views)]], None
+            turn = step.index // step.run.substeps  # both halves of a Heun step belong to one view
+            chosen, weights = [self.views[turn % len(self.views)]], None
         answers: list[Estimate] = yield [ask.but(x=view.apply(ask.x), prompt=prompt) for view, prompt in chosen]
         return mean((view.back(a, ask.x) for (view, _), a in zip(chosen, answers, strict=True)), weights)

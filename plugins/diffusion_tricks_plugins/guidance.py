@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 from diffusion_tricks.hookspecs import Asking, hookimpl
 from diffusion_tricks.options import TrickOptions, option
 from diffusion_tricks.trick import Trick
-from diffusion_tricks_plugins.guiders import Variant, guided
+from diffusion_tricks_plugins.guiders import Variant, guided, guider
 
 if TYPE_CHECKING:
     import torch
@@ -52,6 +52,12 @@ class Guidance(Trick[GuidanceOptions]):
         return self.options.start <= step.fraction < self.options.stop
 
     @hookimpl
+    def prepare(self, run: Run) -> None:
+        """Makes the variant's guider, if it can be had here."""
+        if self.options.variant != "cfg" and self.options.scale != 1:
+            run.state(self)["guider"] = guider(self.options.variant, self.options.scale)
+
+    @hookimpl
     def prompts(self, run: Run) -> list[str | None]:
         """What is moved away from."""
         return [] if self.options.scale == 1 else [self.options.negative]
@@ -68,7 +74,7 @@ class Guidance(Trick[GuidanceOptions]):
     def _combined(self, uncond: Estimate, cond: Estimate, step: Step) -> Estimate:
         if self.options.variant == "cfg":
             return uncond + self.options.scale * (cond - uncond)
-        return guided(self.options.variant, self.options.scale, uncond, cond, step, step.run.state(self))
+        return guided(self.options.variant, step.run.state(self)["guider"], uncond, cond, step)
 
     def _rescaled(self, guided: Estimate, cond: Estimate) -> Estimate:
         if self.options.rescale == 0:
@@ -81,5 +87,3 @@ def rescaled(noise: torch.Tensor, cond: torch.Tensor, share: float) -> torch.Ten
     axes = tuple(range(1, noise.ndim))
     matched = noise * (cond.std(axes, keepdim=True) / noise.std(axes, keepdim=True))
     return share * matched + (1 - share) * noise
-
-

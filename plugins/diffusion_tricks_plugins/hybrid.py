@@ -10,17 +10,19 @@ from __future__ import annotations
 
 import operator
 from functools import reduce
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import model_validator
 
-from diffusion_tricks.ask import Ask, Estimate
 from diffusion_tricks.errors import UsageError
 from diffusion_tricks.hookspecs import Asking, hookimpl
 from diffusion_tricks.options import TrickOptions, option
-from diffusion_tricks.sampler import Run, Step
 from diffusion_tricks.trick import Trick
-from diffusion_tricks_plugins.filters import Filter, blur, gray, identity_error, motion, three_bands, two_bands
+
+if TYPE_CHECKING:
+    from diffusion_tricks.ask import Ask, Estimate
+    from diffusion_tricks.run import Run, Step
+    from diffusion_tricks_plugins.filters import Filter
 
 TAPS, TRIPLE_TAPS = 33, 25  # of the Gaussians at 64 pixels
 MOTION = 7  # pixels at 64
@@ -57,6 +59,8 @@ class Hybrid(Trick[HybridOptions]):
         if self.options.split == "color" and run.model.family.scale != 1:
             name = run.model.name
             raise UsageError(f"split 'color' needs a model of pixels; the latents of {name!r} hold no colours")
+        from diffusion_tricks_plugins.filters import identity_error  # here: it needs torch, the options do not
+
         bands = self.bands(run)
         error = identity_error(bands, run.latent_shape, run.model.device)
         if not error <= TOLERANCE:
@@ -65,6 +69,8 @@ class Hybrid(Trick[HybridOptions]):
 
     def bands(self, run: Run) -> list[Filter]:
         """One filter for each of `prompts`, in their order."""
+        from diffusion_tricks_plugins.filters import blur, gray, motion, three_bands, two_bands
+
         side, device, options = min(run.latent_shape[1:]), run.model.device, self.options
         if options.split == "color":
             return two_bands(gray)

@@ -54,7 +54,8 @@ class _Turn(View):
 
     def _turned(self, x: Tensor, quarters: int) -> Tensor:
         if quarters % 2 and x.shape[-1] != x.shape[-2]:
-            raise UsageError(f"a quarter turn needs a square picture, got {x.shape[-1]}x{x.shape[-2]}; set --size to a square")
+            width, height = x.shape[-1], x.shape[-2]
+            raise UsageError(f"a quarter turn needs a square picture, got {width}x{height}; set --size to a square")
         return x.rot90(quarters, (-2, -1))
 
 
@@ -182,7 +183,7 @@ class InnerCircle(View):
     def _turned(self, x: Tensor, quarters: int) -> Tensor:
         height, width = x.shape[-2:]
         if self.degrees % 90 or (height != width and self.degrees % 180):
-            raise UsageError(f"inner_circle takes multiples of 90 degrees, and of 180 unless square, got {self.degrees}")
+            raise UsageError(f"inner_circle takes multiples of 90 degrees, of 180 unless square, got {self.degrees}")
         y = torch.arange(height, device=x.device)[:, None] - (height - 1) / 2
         z = torch.arange(width, device=x.device) - (width - 1) / 2
         inside = (y.square() + z.square()) <= math.pow(self.radius * min(height, width), 2)

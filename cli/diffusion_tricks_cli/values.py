@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import click
@@ -11,10 +11,14 @@ from click.shell_completion import CompletionItem
 from diffusion_tricks.errors import UnknownName
 
 
-class Size(click.ParamType):
+class Size(click.ParamType):  # type: ignore[type-arg]
     """`64` or `64x48`, as (width, height) in pixels."""
 
     name = "size"
+
+    def text(self, value: Sequence[int]) -> str:
+        """The size as a word: 64x48."""
+        return "x".join(map(str, value))
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
         """One number is a square."""
@@ -26,7 +30,7 @@ class Size(click.ParamType):
         return int(parts[0]), int(parts[-1])
 
 
-class Name(click.ParamType):
+class Name(click.ParamType):  # type: ignore[type-arg]
     """One of the registered names of a kind; an unknown one is answered with the nearest.
 
     names: called when they are needed, as finding them may load plugins.

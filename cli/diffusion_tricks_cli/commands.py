@@ -1,0 +1,235 @@
+"""The commands that make pictures: `make`, `plan`, and the shortcuts that stand for a `make`. No torch here."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import click
+from click.shell_completion import CompletionItem
+
+from diffusion_tricks.errors import DiffusionTricksError, PluginError, UsageError
+from diffusion_tricks.manager import host
+from diffusion_tricks.recipe import Recipe, TrickEntry
+from diffusion_tricks_cli.chain import Dealt, Link, deal, flags, mistyped
+from diffusion_tricks_cli.common import (
+    Sectioned,
+    common_options,
+    example,
+    one_prompt,
+    picture_option,
+    settings_of,
+    with_common,
+)
+from diffusion_tricks_cli.from_options import Positional, given, parameters, words
+from diffusion_tricks_cli.output import remark
+from diffusion_tricks_cli.work import carry_out, show_plan
+
+
+def link_command(name: str) -> click.Command:
+    """The command that parses one trick of a chain. Raises PluginError for a trick that cannot be loaded."""
+    entry = host().find("trick", name)
+    trick = entry.load()
+    shown = entry.notes.get("example", f'make -p "a rabbit" {name}')
+    about = f"{entry.summary[:1].upper()}{entry.summary[1:]}.\n\n{(trick.__doc__ or '').strip()}"
+    return Sectioned(name, params=parameters(trick.Options), help=about, epilog=example(shown))
+
+
+def entry_of(link: Link, parent: click.Context) -> TrickEntry:
+    """What a link's words say, as an entry of a recipe."""
+    command = link.command
+    resilient = parent.resilient_parsing
+    ctx = command.make_context(command.name, list(link.words), parent=parent, resilient_parsing=resilient)
+    return TrickEntry(trick=str(command.name), **given(ctx, command.params))
+
+
+class Chain(Sectioned):
+    """A command that takes tricks after its own options."""
+
+    def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
+        """Options and tricks."""
+        return [*super().collect_usage_pieces(ctx), "[TRICK [OPTIONS]]..."]
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The tricks before the options."""
+        with formatter.section("Tricks, the first outermost (make TRICK --help says more)"):
+            formatter.write_dl([(name, entry.summary) for name, entry in host().entries("trick").items()])
+        super().format_options(ctx, formatter)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Deals the words out, then parses each trick's."""
+        if not args and not ctx.resilient_parsing:
+            raise click.exceptions.NoArgsIsHelpError(ctx)
+        dealt = ctx.meta[__name__] = self._dealt(ctx, args)
+        rest = super().parse_args(ctx, dealt.own)
+        ctx.params["entries"] = [_checked(link, ctx) for link in dealt.links]
+        return rest
+
+    def _dealt(self, ctx: click.Context, args: list[str]) -> Dealt:
+        try:
+            return deal(args, flags(self, ctx), list(host().entries("trick")), link_command)
+        except (DiffusionTricksError, click.UsageError) as error:
+            if ctx.resilient_parsing:
+                return Dealt()
+            _reveal_broken(args)
+            raise error from None
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Options of the last trick and of the command, values of an option, tricks, files."""
+        dealt: Dealt = ctx.meta.get(__name__, Dealt())
+        if dealt.pending is not None:
+            return dealt.pending.shell_complete(ctx, incomplete)
+        last = dealt.links[-1] if dealt.links else None
+        if incomplete.startswith("-"):
+            theirs = flags(last.command, ctx) if last else {}
+            found = [CompletionItem(f, help=o.help) for f, o in theirs.items() if f.startswith(incomplete)]
+            return [*found, *super().shell_complete(ctx, incomplete)]
+        tricks = host().entries("trick").items()
+        found = [CompletionItem(name, help=entry.summary) for name, entry in tricks if name.startswith(incomplete)]
+        waiting = [p for p in last.command.params if isinstance(p, click.Argument)] if last and last.places else []
+        return [*found, *(item for p in waiting[:1] for item in p.shell_complete(ctx, incomplete))]
+
+
+def _checked(link: Link, ctx: click.Context) -> TrickEntry:
+    """The entry of a link, valid; what looks like a mistyped trick among its arguments is pointed out."""
+    entry = entry_of(link, ctx)
+    if not ctx.resilient_parsing:
+        try:
+            entry.build()
+        except UsageError as error:
+            raise UsageError(f"{error}{mistyped(link, list(host().entries('trick')))}") from None
+    return entry
+
+
+def _reveal_broken(args: list[str]) -> None:
+    """Raises PluginError if a word names a plugin that is broken: its tricks are unknown for that reason."""
+    for status in host().statuses:
+        if status.error and status.name in args:
+            raise PluginError(f"plugin {status.name!r} is broken, so its tricks are missing: {status.error}")
+
+
+def make_command() -> click.Command:
+    """`make`: a chain of tricks."""
+    return Chain(
+        "make", callback=_make, common=[*common_options(), picture_option()],
+        help="Make pictures with any number of tricks, which nest in the order given.",
+        epilog=example(
+            'make -o duck.png --seed 1 anagram --view identity "a rabbit" --view rotate_cw "a duck" guidance --scale 8'
+        ),
+    )  # fmt: skip
+
+
+def plan_command() -> click.Command:
+    """`plan`: the same arguments as `make`."""
+    return Chain(
+        "plan", callback=_plan, common=[*common_options(), picture_option()],
+        help="Print how tricks will nest and what they will cost, without loading a model. Takes what make takes.",
+        epilog=example('plan hybrid --far "a skull" --near "a mushroom" guidance --scale 8'),
+    )  # fmt: skip
+
+
+def _recipe_of(ctx: click.Context) -> tuple[Recipe, dict[str, Any]]:
+    command: Chain = ctx.command  # type: ignore[assignment]
+    values = given(ctx, command.common)
+    return with_common(Recipe(tricks=ctx.params["entries"]), values), values
+
+
+def _make(**_: Any) -> None:
+    recipe, values = _recipe_of(click.get_current_context())
+    label = recipe.tricks[0].trick if recipe.tricks else "generate"
+    carry_out(recipe, settings_of(values), label)
+
+
+def _plan(**_: Any) -> None:
+    recipe, values = _recipe_of(click.get_current_context())
+    show_plan(recipe, settings_of(values), recipe_too=False)
+
+
+@dataclass(frozen=True)
+class Shortcut:
+    """A command that stands for a `make` with one trick, or none."""
+
+    trick: str | None
+    summary: str
+    example: str
+    prompt: bool = False  # takes the prompt as its last argument
+    picture: bool = False  # takes a picture to finish, without a model
+
+
+SHORTCUTS = {
+    "generate": Shortcut(None, "A picture from a prompt.", 'generate "a rocket" -o out.png', prompt=True),
+    "edit": Shortcut(
+        "sdedit", "Redraw a picture after a prompt (SDEdit).",
+        'edit photo.png "a rocket" --strength 0.6 -o out.png', prompt=True,
+    ),
+    "inpaint": Shortcut(
+        "inpaint", "Make a part of a picture anew, and not one pixel more.",
+        'inpaint photo.png "a top hat" --mask box:25%,0%,75%,40% -o out.png', prompt=True,
+    ),
+    "anagram": Shortcut(
+        "anagram", "One picture that shows another thing when turned or flipped.",
+        'anagram --view identity "a rabbit" --view rotate_cw "a duck" -o out.png',
+    ),
+    "hybrid": Shortcut(
+        "hybrid", "One picture that shows one thing from afar and another from near.",
+        'hybrid --far "a skull" --near "a mushroom" -o out.png',
+    ),
+    "cover": Shortcut(
+        "overlay", "Title and author on a picture, as on a book cover; needs no model.",
+        'cover picture.png --title "The Whispering Woods" --author "A. Writer" -o out.png', picture=True,
+    ),
+}  # fmt: skip
+
+
+def shortcut_command(name: str) -> click.Command:
+    """The command of a shortcut; of a trick that cannot be loaded, a command that says so."""
+    shortcut = SHORTCUTS[name]
+    try:
+        own = parameters(host().trick(shortcut.trick).Options) if shortcut.trick else []
+    except PluginError as error:
+        return _broken_command(name, error)
+    arguments = [p for p in own if isinstance(p, click.Argument)]
+    extra: list[click.Parameter] = []
+    if shortcut.prompt:
+        extra = [Positional("words", "what to make", required=False, metavar="PROMPT")]
+    if shortcut.picture:
+        extra = [Positional("picture", "the picture to write on", type=click.Path(), required=True)]
+    params = [*arguments, *extra, *(p for p in own if p not in arguments)]
+    about = f"{shortcut.summary}\n\nThe same as make{f' with the trick {shortcut.trick}' if shortcut.trick else ''}."
+    return Sectioned(
+        name, params=params, common=common_options(), callback=_shortcut_callback(name, shortcut, own), help=about,
+        epilog=example(shortcut.example),
+    )  # fmt: skip
+
+
+def _shortcut_callback(name: str, shortcut: Shortcut, own: list[click.Parameter]) -> Callable[..., None]:
+    def callback(**values: Any) -> None:
+        ctx = click.get_current_context()
+        command: Sectioned = ctx.command  # type: ignore[assignment]
+        common = one_prompt([values.get("words")], given(ctx, command.common))
+        if shortcut.picture:
+            common["picture"] = values["picture"]
+        entries = [TrickEntry(trick=shortcut.trick, **given(ctx, own))] if shortcut.trick else []
+        recipe, settings = with_common(Recipe(tricks=entries), common), settings_of(common)
+        remark(f"same as: {make_line(common, entries, own)}", settings)
+        carry_out(recipe, settings, name)
+
+    return callback
+
+
+def make_line(common: dict[str, Any], entries: list[TrickEntry], params: list[click.Parameter]) -> str:
+    """The `make` command that says the same, ready for a shell."""
+    said = ["diffusion-tricks", "make", *words([*common_options(), picture_option()], common)]
+    for entry in entries:
+        said += [entry.trick, *words(params, entry.options, host().entries("trick"))]
+    return shlex.join(said)
+
+
+def _broken_command(name: str, error: PluginError) -> click.Command:
+    def callback(**_: Any) -> None:
+        raise error
+
+    ignore = {"ignore_unknown_options": True, "allow_extra_args": True, "allow_interspersed_args": True}
+    return click.Command(name, callback=callback, help=f"Broken: {error}", context_settings=ignore)

@@ -1,0 +1,144 @@
+"""The options that every command that makes pictures takes, and what they mean. No torch here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+import click
+
+from diffusion_tricks.errors import UsageError
+from diffusion_tricks.recipe import Recipe, recipe_from
+from diffusion_tricks_cli.values import Name, Size
+
+DTYPES = ("auto", "float32", "float16", "bfloat16")
+COMMON_TITLE = "Common options, which may stand anywhere"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a command line says beside the recipe: where to compute, where the pictures go, what to say of them."""
+
+    device: str = "auto"
+    dtype: str = "auto"
+    max_rows: int | None = None
+    output: str | None = None
+    force: bool = False
+    json: bool = False
+    quiet: bool = False
+    dry_run: bool = False
+    no_metadata: bool = False
+    no_provenance: bool = False
+    steps_out: str | None = None
+    save_recipe: str | None = None
+
+
+def common_options() -> list[click.Option]:
+    """Fresh Click options; those that a recipe holds have its names, all others those of `Settings`."""
+    return [*_recipe_options(), *_running_options(), *_output_options()]
+
+
+def _recipe_options() -> list[click.Option]:
+    return [
+        click.Option(["-p", "--prompt"], multiple=True, help="What to make; several are one per picture."),
+        click.Option(["-m", "--model"], help="Name (see models), directory or hub name.  [default: emoji]"),
+        click.Option(["--seed"], type=click.IntRange(0), metavar="N", help="Of the first picture; else drawn."),
+        click.Option(["--count"], type=click.IntRange(1), metavar="N", help="Pictures; seeds count up.  [default: 1]"),
+        click.Option(["--steps"], type=click.IntRange(1), metavar="N", help="Of the schedule.  [default: model's]"),
+        click.Option(["--scheduler"], type=Name("scheduler", _schedulers), help="ddim, dpm++2m, unipc, euler, ..."),
+        click.Option(["--guidance"], type=click.FloatRange(0), metavar="X", help="Scale; 1: off.  [default: model's]"),
+        click.Option(["--negative"], help="What to move away from."),
+        click.Option(["--size"], type=Size(), help="Pixels, 64 or 64x48.  [default: model's]"),
+        click.Option(["--enlarge"], type=click.IntRange(1, 64), metavar="N", help="Factor.  [default: 1]"),
+    ]
+
+
+def _running_options() -> list[click.Option]:
+    return [
+        click.Option(["--device"], help="auto, cpu, cuda, cuda:N or mps.  [default: auto]"),
+        click.Option(["--dtype"], type=Name("dtype", lambda: DTYPES), help=f"{', '.join(DTYPES)}.  [default: auto]"),
+        click.Option(["--max-rows"], type=click.IntRange(1), metavar="N", help="Rows in one call, to save memory."),
+        click.Option(["--dry-run"], is_flag=True, help="Check all, print the plan and the recipe, make nothing."),
+        click.Option(["--quiet"], is_flag=True, help="No progress and no remarks."),
+        click.Option(["--json"], is_flag=True, help="Print one JSON object per picture."),
+    ]
+
+
+def _output_options() -> list[click.Option]:
+    return [
+        click.Option(
+            ["-o", "--output"], type=click.Path(),
+            help="Name, may hold {seed} and {index} (from 0).  [default: COMMAND-SEED.png]",
+        ),
+        click.Option(["--force"], is_flag=True, help="Overwrite files that exist; never an input."),
+        click.Option(["--no-metadata"], is_flag=True, help="Keep no record in the picture."),
+        click.Option(["--no-provenance"], is_flag=True, help="Do not mark the picture as made by a model."),
+        click.Option(["--steps-out"], type=click.Path(), help="Show the denoising: film.gif or strip.png."),
+        click.Option(["--save-recipe"], type=click.Path(), help="Write the recipe: name.toml or name.json."),
+    ]  # fmt: skip
+
+
+def picture_option() -> click.Option:
+    """`--picture`, for a chain that only finishes a picture that exists."""
+    return click.Option(["--picture"], type=click.Path(), help="Finish this picture instead of making one; no model.")
+
+
+def _schedulers() -> Iterable[str]:
+    from diffusion_tricks.schedulers import SCHEDULERS
+
+    return SCHEDULERS
+
+
+def settings_of(values: Mapping[str, Any]) -> Settings:
+    """The part of the given values that is not the recipe's."""
+    names = {f.name for f in fields(Settings)}
+    return Settings(**{name: value for name, value in values.items() if name in names})
+
+
+def with_common(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
+    """The recipe with what the command line says put in its place. Raises UsageError for what does not fit together."""
+    told = {name: value for name, value in values.items() if name in Recipe.model_fields}
+    if prompts := told.pop("prompt", None):
+        told["prompt"] = prompts[0] if len(prompts) == 1 else prompts
+        told.setdefault("count", len(prompts)) if len(prompts) > 1 else None
+    return recipe_from(recipe.data() | told, "command line")
+
+
+def one_prompt(words: Iterable[str | None], values: dict[str, Any]) -> dict[str, Any]:
+    """The values with a prompt that was given as an argument. Raises UsageError if it was given twice."""
+    said = [word for word in words if word is not None]
+    if said and "prompt" in values:
+        raise UsageError(f"the prompt is given twice: as the argument {said[0]!r} and with --prompt; leave one out")
+    return values | {"prompt": said} if said else values
+
+
+class Sectioned(click.Command):
+    """A command whose help shows its own options before the common ones, and its arguments with their notes."""
+
+    def __init__(self, *arguments: Any, common: Iterable[click.Option] = (), **settings: Any):
+        super().__init__(*arguments, **settings)
+        taken = {name for p in self.params for name in (*p.opts, p.name)}
+        self.common = [o for o in common if o.name not in taken and not taken & set(o.opts)]
+        self.own = list(self.params)
+        self.params = [*self.params, *self.common]
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Arguments, own options, common options."""
+        notes = [(p.make_metavar(ctx), str(getattr(p, "note", ""))) for p in self.own if isinstance(p, click.Argument)]
+        help_option = self.get_help_option(ctx)
+        own = [p for p in self.own if isinstance(p, click.Option)] + ([help_option] if help_option else [])
+        sections = {"Arguments": notes, "Options": _records(own, ctx), COMMON_TITLE: _records(self.common, ctx)}
+        for title, rows in sections.items():
+            if rows:
+                with formatter.section(title):
+                    formatter.write_dl(rows)
+
+
+def _records(options: Iterable[click.Option], ctx: click.Context) -> list[tuple[str, str]]:
+    return [record for option in options if (record := option.get_help_record(ctx)) is not None]
+
+
+def example(*lines: str) -> str:
+    """The end of a command's help."""
+    return "Example:\n\n\b\n" + "\n".join(f"  diffusion-tricks {line}" for line in lines)

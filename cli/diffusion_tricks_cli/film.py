@@ -1,0 +1,75 @@
+"""`--steps-out`: the denoising as a film or a strip, from the model's idea of the clean picture at each step."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PIL import Image
+
+from diffusion_tricks.images import atomic_write, encode_picture, enlarge, to_images
+
+if TYPE_CHECKING:
+    from diffusion_tricks.sampler import Run, Step
+
+FEW = 12  # frames of a strip, and of a film whose latents must be decoded by a VAE
+FRAME, LAST = 100, 1500  # milliseconds
+
+
+class Film:
+    """Called with every step; keeps frames of the pictures that are in the works. few: keep `FEW` at the most."""
+
+    def __init__(self, few: bool):
+        self.few = few
+        self.run: Run | None = None
+        self.frames: list[list[Image.Image]] = []
+        self.first = 0
+
+    def __call__(self, step: Step) -> None:
+        """Keeps the step's clean estimate, if it is one of those to be shown."""
+        if step.run is not self.run:
+            self.first += len(self.frames)
+            self.run, self.frames = step.run, [[] for _ in range(step.run.count)]
+        total = len(step.run.timesteps) - step.run.first
+        few = self.few or step.run.model.family.scale > 1
+        if step.index - step.run.first in chosen(total, FEW if few else total):
+            clean = step.estimate.clean.to(step.run.model.dtype)
+            for frames, image in zip(self.frames, to_images(step.run.model.family.decode(clean)), strict=True):
+                frames.append(image)
+
+    def of(self, index: int) -> list[Image.Image]:
+        """The frames of picture number `index` of the recipe, which must be of the batch made last."""
+        return self.frames[index - self.first]
+
+
+def chosen(total: int, most: int) -> set[int]:
+    """At most `most` of `total` steps, evenly spaced, the first and the last among them."""
+    if total <= most:
+        return set(range(total))
+    return {round(i * (total - 1) / (most - 1)) for i in range(most)}
+
+
+def write_film(frames: list[Image.Image], path: Path, factor: int, *, force: bool, inputs: list[Path]) -> None:
+    """Writes frames as an animated GIF, or side by side for any other name. factor: of enlargement."""
+    frames = [enlarge(frame, factor) for frame in frames]
+    if path.suffix.lower() == ".gif":
+        atomic_write(path, _animated(frames), force=force, inputs=inputs)
+    else:
+        atomic_write(path, encode_picture(strip(frames), path), force=force, inputs=inputs)
+
+
+def _animated(frames: list[Image.Image]) -> bytes:
+    file = io.BytesIO()
+    times = [FRAME] * (len(frames) - 1) + [LAST]
+    frames[0].save(file, "GIF", save_all=True, append_images=frames[1:], duration=times, loop=0)
+    return file.getvalue()
+
+
+def strip(frames: list[Image.Image]) -> Image.Image:
+    """Pictures of one size, side by side."""
+    width, height = frames[0].size
+    page = Image.new("RGB", (width * len(frames), height))
+    for i, frame in enumerate(frames):
+        page.paste(frame, (i * width, 0))
+    return page

@@ -1,0 +1,92 @@
+"""What there is: plugins, models, views. No torch here."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from diffusion_tricks.errors import PluginError
+from diffusion_tricks.manager import Entry, PluginStatus, host
+from diffusion_tricks_cli.common import example
+
+KINDS = ("trick", "view", "model")
+AS_JSON = "Print JSON."
+
+
+@click.command(epilog=example("plugins", "plugins --check --json"))
+@click.option("--json", "as_json", is_flag=True, help=AS_JSON)
+@click.option("--check", is_flag=True, help="Load every trick and view, to find those that cannot be.")
+def plugins(as_json: bool, check: bool) -> None:
+    """List the plugins that were found, what each registers, and what is wrong with the broken ones."""
+    rows = [_plugin(status, check) for status in host().statuses]
+    if as_json:
+        click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+        return
+    for row in rows:
+        click.echo(f"{row['name']} {row['version'] or ''}".rstrip() + f"  ({row['origin']})  {row['status']}")
+        for kind in KINDS:
+            if names := row[f"{kind}s"]:
+                click.echo(f"  {kind}s: {', '.join(names)}")
+        for error in row["errors"]:
+            click.echo(f"  error: {error}")
+
+
+def _plugin(status: PluginStatus, check: bool) -> dict[str, Any]:
+    entries = {kind: [e for e in host().entries(kind).values() if e.plugin == status.name] for kind in KINDS}
+    found = [_trouble(e, check) for e in (*entries["trick"], *entries["view"])]
+    errors = [error for error in (status.error, *found) if error]
+    state = f"skipped: {status.skipped}" if status.skipped else "broken" if errors else "ok"
+    row = {"name": status.name, "version": status.version, "origin": status.origin, "status": state, "errors": errors}
+    return row | {f"{kind}s": [entry.name for entry in entries[kind]] for kind in KINDS}
+
+
+def _trouble(entry: Entry, check: bool) -> str | None:
+    """Why an entry cannot be loaded; without `check` it is only looked whether its module is there."""
+    try:
+        if check:
+            entry.load()
+            return None
+        module = entry.target.partition(":")[0]
+        there = importlib.util.find_spec(module) is not None
+    except PluginError as error:
+        return str(error)
+    except (ImportError, ValueError):
+        there = False
+    return None if there else f"{entry.kind} {entry.name!r}: there is no module {module!r}"
+
+
+@click.command(epilog=example("models"))
+@click.option("--json", "as_json", is_flag=True, help=AS_JSON)
+def models(as_json: bool) -> None:
+    """List the models that go by a short name; any directory or hub name of a diffusers pipeline will do as well."""
+    from diffusion_tricks.models import known_models
+
+    entries = known_models().values()
+    rows = [
+        {"name": e.name, "summary": e.summary, "plugin": e.plugin, "embedded": Path(e.target).is_absolute()}
+        | ({} if Path(e.target).is_absolute() else {"source": e.target})
+        for e in entries
+    ]
+    _print(rows, as_json)
+
+
+@click.command(epilog=example("views"))
+@click.option("--json", "as_json", is_flag=True, help=AS_JSON)
+def views(as_json: bool) -> None:
+    """List the views of anagrams; parameters follow a colon, as in patches:8,seed=3."""
+    entries = host().entries("view").values()
+    _print([{"name": e.name, "summary": e.summary, "plugin": e.plugin} for e in entries], as_json)
+
+
+def _print(rows: Sequence[dict[str, Any]], as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+        return
+    width = max((len(row["name"]) for row in rows), default=0)
+    for row in rows:
+        click.echo(f"{row['name']:<{width}}  {row['summary']}")

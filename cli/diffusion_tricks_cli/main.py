@@ -1,0 +1,188 @@
+"""The entry point: the group of commands, which are built when they are asked for, and the one error boundary."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+from click.shell_completion import CompletionItem
+
+from diffusion_tricks import __version__
+from diffusion_tricks.errors import DiffusionTricksError
+from diffusion_tricks.manager import host
+
+PROGRAM = "diffusion-tricks"
+INTERRUPTED = 130
+HOME = "diffusion_tricks_cli"
+# command: (where it is built, one line for the help). A name with parentheses is called with what stands in them.
+COMMANDS = {
+    "generate": ("commands:shortcut_command", "a picture from a prompt"),
+    "edit": ("commands:shortcut_command", "redraw a picture after a prompt"),
+    "inpaint": ("commands:shortcut_command", "make a part of a picture anew"),
+    "anagram": ("commands:shortcut_command", "a picture that shows another thing when turned"),
+    "hybrid": ("commands:shortcut_command", "a picture that shows one thing from afar, another from near"),
+    "cover": ("commands:shortcut_command", "title and author on a picture, without a model"),
+    "make": ("commands:make_command", "any tricks, in a chain"),
+    "plan": ("commands:plan_command", "how a chain nests and what it costs, without a model"),
+    "run": ("records:run_command", "make what a recipe file says"),
+    "rerun": ("records:rerun_command", "make a picture again from the record inside it"),
+    "show": ("records:show", "how a picture was made"),
+    "plugins": ("listing:plugins", "the plugins found, and what is wrong with them"),
+    "models": ("listing:models", "the models that go by a short name"),
+    "views": ("listing:views", "the views of anagrams"),
+}
+
+
+class Program(click.Group):
+    """The top-level group. `--plugin` and `--no-plugin` are read, wherever they stand, before anything is loaded."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Takes the plugin options out, and makes the host with them."""
+        files, without, rest = plugin_options(args)
+        host([Path(file) for file in files], without)
+        return super().parse_args(ctx, rest)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Own commands, then those of plugins."""
+        return [*COMMANDS, *self._of_plugins(ctx)]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Builds the command of that name."""
+        if cmd_name not in COMMANDS:
+            return self._of_plugins(ctx).get(cmd_name)
+        module, _, name = COMMANDS[cmd_name][0].partition(":")
+        built = getattr(importlib.import_module(f"{HOME}.{module}"), name)
+        if isinstance(built, click.Command):
+            return built
+        command: click.Command = built(cmd_name) if name == "shortcut_command" else built()
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Says so when a command is missing because its plugin is broken."""
+        broken = {status.name: status.error for status in host().statuses if status.error}
+        if args and args[0] in broken and args[0] not in self.list_commands(ctx):
+            raise DiffusionTricksError(f"plugin {args[0]!r} is broken: {broken[args[0]]}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list of commands, of which none is built for it."""
+        others = {name: command.get_short_help_str() for name, command in self._of_plugins(ctx).items()}
+        rows = [(name, summary) for name, (_, summary) in COMMANDS.items()]
+        with formatter.section("Commands (diffusion-tricks COMMAND --help says more)"):
+            formatter.write_dl([*rows, *others.items()])
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Names of commands, and options."""
+        own = [CompletionItem(n, help=s) for n, (_, s) in COMMANDS.items() if n.startswith(incomplete)]
+        others = [CompletionItem(name) for name in self._of_plugins(ctx) if name.startswith(incomplete)]
+        return [*own, *others, *click.Command.shell_complete(self, ctx, incomplete)]
+
+    def _of_plugins(self, ctx: click.Context) -> dict[str, click.Command]:
+        if __name__ not in ctx.meta:
+            ctx.meta[__name__] = commands_of_plugins()
+        found: dict[str, click.Command] = ctx.meta[__name__]
+        return found
+
+
+def commands_of_plugins() -> dict[str, click.Command]:
+    """The commands that plugins add; a plugin that fails at it, or takes a name that is taken, is noted as broken."""
+    made: dict[str, click.Command] = {}
+    for implementation in host().manager.hook.register_commands.get_hookimpls():
+        group = click.Group()
+        try:
+            implementation.function(cli=group)
+            if taken := sorted(group.commands.keys() & (COMMANDS.keys() | made.keys())):
+                raise ValueError(f"there is already a command {taken[0]!r}")
+            made |= group.commands
+        except Exception as error:
+            _note_broken(implementation.plugin_name, f"{type(error).__name__}: {error}")
+    return made
+
+
+def _note_broken(plugin: str, error: str) -> None:
+    statuses = host().statuses
+    statuses[:] = [replace(s, error=error) if s.name == plugin else s for s in statuses]
+
+
+def plugin_options(args: Sequence[str]) -> tuple[list[str], list[str], list[str]]:
+    """The values of `--plugin` and `--no-plugin`, and the arguments without them; after `--` nothing is taken."""
+    found: dict[str, list[str]] = {"--plugin": [], "--no-plugin": []}
+    rest: list[str] = []
+    words = list(args)
+    while words:
+        word = words.pop(0)
+        head, equals, value = word.partition("=")
+        if word == "--":
+            return found["--plugin"], found["--no-plugin"], [*rest, word, *words]
+        if head in found and (equals or words):
+            found[head].append(value if equals else words.pop(0))
+        else:
+            rest.append(word)
+    return found["--plugin"], found["--no-plugin"], rest
+
+
+@click.group(
+    cls=Program,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog='Example:\n\n\b\n  diffusion-tricks anagram --view identity "a rabbit" --view rotate_cw "a duck" -o out.png',
+)
+@click.option("--plugin", type=click.Path(), multiple=True, metavar="FILE", help="Load a plugin from a Python file.")
+@click.option("--no-plugin", multiple=True, metavar="NAME", help="Leave an installed plugin out, unloaded.")
+@click.version_option(__version__, prog_name=PROGRAM)
+def cli(**_: Any) -> None:
+    """Open up the denoising loop of a diffusion model: anagrams, hybrids, edits, inpainting, covers.
+
+    Works offline with the model inside; any diffusers pipeline does with -m.
+    """
+
+
+def main(args: Sequence[str] | None = None) -> NoReturn:
+    """Runs the command line and exits: 0 all made and verified, 1 some failed, 2 usage, 3 model or plugin, 130 Ctrl-C.
+
+    args: the words after the program's name; None is what it was called with.
+    """
+    with warnings.catch_warnings():
+        _quieten()
+        code = _run(args)
+    sys.exit(code)
+
+
+def _run(args: Sequence[str] | None) -> int:
+    """The error boundary: the project's own errors become a message, any other keeps its traceback.
+
+    A pipe whose reader has gone ends it quietly; Click sees to that.
+    """
+    try:
+        code = cli.main(args=args, prog_name=PROGRAM, standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except DiffusionTricksError as error:
+        click.echo(f"Error: {error}", err=True)
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("Interrupted; nothing is left half-written.", err=True)
+        return INTERRUPTED
+
+
+def _quieten() -> None:
+    """The remarks of libraries say nothing a user could act on; those of this project are shown in a line."""
+    for library in ("TRANSFORMERS", "DIFFUSERS"):
+        os.environ.setdefault(f"{library}_VERBOSITY", "error")
+    warnings.simplefilter("ignore")
+    warnings.filterwarnings("default", module="diffusion_tricks")
+    warnings.showwarning = _show_warning
+
+
+def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    click.echo(f"Warning: {message}", err=True)

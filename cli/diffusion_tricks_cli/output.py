@@ -1,0 +1,132 @@
+"""Where the pictures of a recipe go: names, checks before any work, files with their records, lines on stdout."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from PIL import Image
+
+from diffusion_tricks.errors import OutputFailed, UsageError
+from diffusion_tricks.images import atomic_write, check_output, check_place
+from diffusion_tricks.manager import plugin_versions
+from diffusion_tricks.recipe import Recipe, mapped, paths
+from diffusion_tricks.record import build_record, check_save, parameters_text, save
+from diffusion_tricks_cli.common import Settings
+
+if TYPE_CHECKING:
+    from diffusion_tricks.making import Result
+
+LOSSY = {".jpg", ".jpeg"}
+RECIPES = {".toml", ".json"}
+
+
+def named(template: str, seeds: list[int]) -> list[Path]:
+    """One path per picture: `{seed}` and `{index}` (from 0) filled in; of several pictures the index is added.
+
+    named("out.png", [5, 6]) == [Path("out-0.png"), Path("out-1.png")]
+    """
+    if len(seeds) > 1 and "{seed}" not in template and "{index}" not in template:
+        path = Path(template)
+        template = str(path.with_name(f"{path.stem}-{{index}}{path.suffix}"))
+    return [Path(template.replace("{seed}", str(s)).replace("{index}", str(i))) for i, s in enumerate(seeds)]
+
+
+class Output:
+    """The files of one run of the command line."""
+
+    def __init__(self, recipe: Recipe, settings: Settings, label: str, inputs: Iterable[Path] = ()):
+        self.recipe, self.settings = recipe, settings
+        self.pictures = named(settings.output or f"{label}-{{seed}}.png", recipe.seeds)
+        self.films = named(settings.steps_out, recipe.seeds) if settings.steps_out else []
+        self.recipe_file = Path(settings.save_recipe) if settings.save_recipe else None
+        self.inputs = [*paths(recipe), *inputs]
+
+    def check(self) -> None:
+        """Raises UsageError for any file that may not be written; to be called before a model is loaded."""
+        force, metadata = self.settings.force, not self.settings.no_metadata
+        for path in self.pictures:
+            check_save(path, force=force, inputs=self.inputs, metadata=metadata)
+        if self.films and self.recipe.picture is not None:
+            raise UsageError("--steps-out shows the denoising, and a picture that is only finished has none")
+        for path in self.films:
+            check = check_place if path.suffix.lower() == ".gif" else check_output
+            check(path, force=force, inputs=self.inputs)
+        if self.recipe_file:
+            self._check_recipe(self.recipe_file)
+        targets = [*self.pictures, *self.films, *filter(None, [self.recipe_file])]
+        twice = next((path for path in targets if targets.count(path) > 1), None) if len(targets) < 100 else None
+        if twice:
+            raise UsageError(f"{twice} is to be written twice; give each output a name of its own")
+
+    def _check_recipe(self, file: Path) -> None:
+        if file.suffix.lower() not in RECIPES:
+            raise UsageError(f"--save-recipe {file}: expected a name that ends in .toml or .json")
+        check_place(file, force=self.settings.force, inputs=self.inputs)
+        self._portable(file)
+
+    def _portable(self, file: Path) -> Recipe:
+        """The recipe with paths that start at its own folder."""
+        return mapped(self.recipe, lambda path: _relative(path, file))
+
+    def save_recipe(self) -> None:
+        """Writes the recipe, if that was asked for."""
+        if self.recipe_file:
+            recipe = self._portable(self.recipe_file)
+            text = recipe.to_json() if self.recipe_file.suffix.lower() == ".json" else recipe.to_toml()
+            atomic_write(self.recipe_file, text.encode(), force=self.settings.force, inputs=self.inputs)
+
+    def save(self, result: Result) -> dict[str, Any]:
+        """Writes a picture, reads it back, and gives what is to be said of it. Raises OutputFailed, OutputError."""
+        path, recipe = self.pictures[result.index], result.recipe.data()
+        facts = {"path": str(path), "seed": result.seed, "index": result.index, **result.facts}
+        record = build_record(recipe, facts | {"plugins": plugin_versions()})
+        save(
+            result.image, path, None if self.settings.no_metadata else record,
+            parameters=parameters_text(recipe, facts),
+            provenance=None if self.settings.no_provenance else result.provenance, icc=result.icc,
+            force=self.settings.force, inputs=self.inputs,
+        )  # fmt: skip
+        return _verified(path, result.image, facts) | {"recipe": recipe}
+
+
+def _verified(path: Path, image: Image.Image, facts: dict[str, Any]) -> dict[str, Any]:
+    """The facts, true of the file as it lies on the disk. Raises OutputFailed if its pixels are not the picture's."""
+    if path.suffix.lower() in LOSSY:
+        return facts | ({"changed_outside": None} if "changed_outside" in facts else {})
+    with Image.open(path) as written:
+        if written.size != image.size or written.convert(image.mode).tobytes() != image.tobytes():
+            raise OutputFailed(f"{path} was written, but reads back with other pixels; the disk may be failing")
+    return facts
+
+
+def lossy_note(paths: Iterable[Path]) -> str | None:
+    """A remark for outputs that cannot keep pixels as they are."""
+    lossy = next((path for path in paths if path.suffix.lower() in LOSSY), None)
+    return f"{lossy}: JPEG changes pixels everywhere, also outside the mask; write .png to keep them" if lossy else None
+
+
+def _relative(path: str, file: Path) -> str:
+    folder = file.parent.resolve()
+    whole = Path(path).resolve()
+    if not whole.is_relative_to(folder):
+        raise UsageError(
+            f"--save-recipe {file}: {path} lies outside the recipe's folder, where `run` will not look for it; "
+            f"save the recipe beside the picture, as {Path(os.path.relpath(whole.parent)) / file.name}"
+        )
+    return whole.relative_to(folder).as_posix()
+
+
+def say(facts: dict[str, Any], as_json: bool) -> None:
+    """One line on stdout: the path, or all facts as JSON."""
+    click.echo(json.dumps(facts, ensure_ascii=False, default=str) if as_json else facts["path"])
+
+
+def remark(text: str, settings: Settings) -> None:
+    """A line on stderr, unless silence was asked for."""
+    if not settings.quiet:
+        click.echo(text, err=True)

@@ -1,0 +1,92 @@
+"""The commands that work from what is written down: `run` a recipe, `rerun` and `show` a picture. No torch here."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from diffusion_tricks.errors import PictureError, UnknownName, UsageError
+from diffusion_tricks.models import location_of
+from diffusion_tricks.recipe import mapped, read_recipe, recipe_from
+from diffusion_tricks.record import read_record
+from diffusion_tricks_cli.common import Sectioned, common_options, example, settings_of, with_common
+from diffusion_tricks_cli.from_options import Positional, given
+from diffusion_tricks_cli.work import carry_out
+
+
+def run_command() -> click.Command:
+    """`run FILE`."""
+    return Sectioned(
+        "run", params=[Positional("file", "a recipe, .toml or .json", type=click.Path(), required=True)],
+        common=common_options(), callback=_run, epilog=example("run recipe.toml --count 4 -o {index}.png"),
+        help="Make what a recipe says. Pictures it names are looked for beside it; options here take precedence.",
+    )  # fmt: skip
+
+
+def rerun_command() -> click.Command:
+    """`rerun PICTURE`."""
+    return Sectioned(
+        "rerun", params=[Positional("made", "made before", metavar="PICTURE", type=click.Path(), required=True)],
+        common=common_options(), callback=_rerun, epilog=example("rerun out.png -o again.png"),
+        help="Make a picture again from the record inside it: on the same machine, the same pixels. Pictures it was "
+        "made from are looked for beside it, then in the current folder. Options here take precedence.",
+    )  # fmt: skip
+
+
+@click.command(epilog=example("show out.png"))
+@click.argument("picture", type=click.Path())
+@click.option("--json", "as_json", is_flag=True, help="Print the record as JSON.")
+def show(picture: str, as_json: bool) -> None:
+    """Print how a picture was made: the record inside it, or in the .json beside it."""
+    record = read_record(picture)
+    if as_json:
+        click.echo(json.dumps(record, indent=2, ensure_ascii=False))
+        return
+    click.echo(f"model:    {record.get('model') or 'none'}\nseed:     {record.get('seed')}")
+    for kind in ("plugins", "versions"):
+        pairs = record.get(kind) or {}
+        click.echo(f"{kind + ':':<10}" + ", ".join(f"{name} {version}" for name, version in pairs.items()))
+    click.echo(f"\n{recipe_from(record['recipe'], picture).to_toml()}", nl=False)
+
+
+def _values() -> dict[str, Any]:
+    ctx = click.get_current_context()
+    command: Sectioned = ctx.command  # type: ignore[assignment]
+    return given(ctx, command.common)
+
+
+def _run(file: str, **_: Any) -> None:
+    values, path = _values(), Path(file)
+    carry_out(with_common(read_recipe(path), values), settings_of(values), path.stem, inputs=[path])
+
+
+def _rerun(made: str, **_: Any) -> None:
+    values, path = _values(), Path(made)
+    recipe = recipe_from(read_record(path)["recipe"], made)
+    if "model" not in values and recipe.picture is None:
+        _check_model(recipe.model, path)
+    recipe = mapped(recipe, lambda name: str(_found(name, path)))
+    carry_out(with_common(recipe, values), settings_of(values), f"{path.stem}-again", inputs=[path])
+
+
+def _check_model(name: str, picture: Path) -> None:
+    """A record keeps of a model's directory its name alone."""
+    try:
+        location_of(name)
+    except UnknownName as error:
+        raise UsageError(f"{error}; {picture} was made with a directory of that name: give it with -m") from None
+
+
+def _found(name: str, picture: Path) -> Path:
+    """A picture that another was made from: beside that one, or in the current folder. Raises PictureError."""
+    inside = Path(name) if not Path(name).is_absolute() and ".." not in Path(name).parts else Path(Path(name).name)
+    places = [folder / part for folder in (picture.parent, Path()) for part in (inside, inside.name)]
+    found = next((place for place in places if place.is_file()), None)
+    if found is None:
+        raise PictureError(
+            f"{picture} was made from {name!r}, which is neither beside it nor in the current folder; put it there"
+        )
+    return found

@@ -1,0 +1,148 @@
+"""From a recipe to files: the one way that every making command goes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from diffusion_tricks.errors import DiffusionTricksError, OutputError, OutputFailed
+from diffusion_tricks.images import read_picture
+from diffusion_tricks.manager import host, refuse_clashes
+from diffusion_tricks.options import hint
+from diffusion_tricks.recipe import Recipe
+from diffusion_tricks_cli.common import Settings
+from diffusion_tricks_cli.output import Output, lossy_note, remark, say
+from diffusion_tricks_cli.progress import Progress
+
+if TYPE_CHECKING:
+    from diffusion_tricks.making import Result
+    from diffusion_tricks.sampler import Step
+    from diffusion_tricks_cli.film import Film
+
+
+def carry_out(recipe: Recipe, settings: Settings, label: str, inputs: Iterable[Path] = ()) -> None:
+    """Makes a recipe's pictures and says where they are; ends with exit code 1 if one could not be written.
+
+    label: begins the name of pictures that are given none. inputs: files that may not be overwritten, beside those
+    that the recipe reads. All that can be checked without a model is checked first.
+    """
+    recipe = recipe.resolved()
+    refuse_clashes(recipe.build())
+    _check_pictures(recipe)
+    output = Output(recipe, settings, label, inputs)
+    output.check()
+    if settings.dry_run:
+        show_plan(recipe, settings)
+        return
+    try:
+        failed = _make(recipe, settings, output)
+    except DiffusionTricksError as error:
+        if settings.json:
+            click.echo(json.dumps({"error": str(error)}, ensure_ascii=False))
+        raise
+    if failed:
+        click.get_current_context().exit(1)
+
+
+def _check_pictures(recipe: Recipe) -> None:
+    """Raises PictureError for a picture that is not there, before a model is loaded."""
+    named = [recipe.picture] if recipe.picture else []
+    for entry in recipe.tricks:
+        fields = host().trick(entry.trick).Options.model_fields
+        pictures = [n for n, f in fields.items() if hint(f, "path") and hint(f, "cli") == "argument"]
+        named += [value for name in pictures if isinstance(value := entry.options.get(name), str)]
+    for name in named:
+        if not Path(name).is_file() or not Path(name).stat().st_size:
+            read_picture(name)
+
+
+def _make(recipe: Recipe, settings: Settings, output: Output) -> bool:
+    """Whether a picture failed."""
+    progress = Progress(recipe.count, shown=not settings.quiet)
+    progress.say(f"loading {recipe.model} ..." if recipe.picture is None else "")
+    from diffusion_tricks.making import check_prompts, making, with_guidance
+    from diffusion_tricks_cli.film import Film
+
+    tricks = recipe.build()
+    if recipe.picture is None:
+        with_guidance(recipe, tricks, 1.0)
+        check_prompts(recipe, tricks)
+    film = Film(few=any(path.suffix.lower() != ".gif" for path in output.films)) if output.films else None
+
+    def watch(step: Step) -> None:
+        progress(step)
+        if film:
+            film(step)
+
+    failed = False
+    try:
+        for result in making(
+            recipe, device=settings.device, dtype=settings.dtype, max_rows=settings.max_rows, watch=watch
+        ):
+            progress.clear()
+            failed = not _written(result, settings, output, film) or failed
+        output.save_recipe()
+    finally:
+        progress.clear()
+    return failed
+
+
+def _written(result: Result, settings: Settings, output: Output, film: Film | None) -> bool:
+    """Saves one picture and says so; a disk that refuses it costs this picture only."""
+    from diffusion_tricks_cli.film import write_film
+
+    try:
+        facts = output.save(result)
+        if film and film.frames:
+            path, frames = output.films[result.index], film.of(result.index)
+            write_film(frames, path, output.recipe.enlarge, force=settings.force, inputs=output.inputs)
+            facts["steps_out"] = str(path)
+    except (OutputFailed, OutputError) as error:
+        click.echo(f"Error: {error}", err=True)
+        if settings.json:
+            said = {"error": str(error), "path": str(output.pictures[result.index]), "seed": result.seed}
+            click.echo(json.dumps(said, ensure_ascii=False))
+        return False
+    if facts.get("changed_outside", 0) is None and (note := lossy_note([output.pictures[result.index]])):
+        remark(f"Warning: {note}", settings)
+    say(facts, settings.json)
+    return True
+
+
+def show_plan(recipe: Recipe, settings: Settings, recipe_too: bool = True) -> None:
+    """Prints what a recipe will cost, and the recipe itself."""
+    from diffusion_tricks.planning import plan
+
+    planned = plan(recipe)
+    if settings.json:
+        click.echo(json.dumps(planned.data() | {"recipe": recipe.data()}, ensure_ascii=False))
+        return
+    data = planned.data()
+    size = "x".join(map(str, planned.size)) if planned.size else "as the picture"
+    rows = {
+        "model": f"{planned.model or 'none'}{'' if planned.known else ' (not on this machine; 64x64 pixels assumed)'}",
+        "size": size,
+        "scheduler": planned.scheduler or "none",
+        "pictures": planned.count,
+        "nesting": " > ".join([*planned.order, "model"]) if planned.model else "none",
+        "tricks": ", ".join(planned.tricks) or "none",
+        "steps": planned.steps,
+        "rows per step": _spread(planned.rows),
+        "rows total": f"{data['rows_total']} a picture",
+    }
+    for name, value in rows.items():
+        click.echo(f"{name + ':':<15}{value}")
+    if recipe_too:
+        click.echo(f"\n{recipe.to_toml()}", nl=False)
+
+
+def _spread(rows: list[int]) -> str:
+    """`4`, or `4 in 10 steps, 2 in 10` where the cost changes along the run."""
+    if len(set(rows)) < 2:
+        return str(rows[0] if rows else 0)
+    counts = {value: rows.count(value) for value in dict.fromkeys(rows)}
+    return ", ".join(f"{value} in {times} steps" for value, times in counts.items())

@@ -1,0 +1,57 @@
+"""Calls into plugins: every implementation of a hook in its order, and a failure that names the plugin. No torch here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import pluggy
+
+from diffusion_tricks.errors import DiffusionTricksError, PluginError
+
+T = TypeVar("T")
+
+
+def guarded(name: str, place: str, function: Callable[..., T], *arguments: Any, **named: Any) -> T:
+    """What `function` gives; a failure of its own becomes a PluginError that names the trick and the place.
+
+    The project's own errors pass, and so does a full memory, which is the model's to explain.
+    """
+    try:
+        return function(*arguments, **named)
+    except DiffusionTricksError:
+        raise
+    except Exception as error:
+        if memory_is_full(error):
+            raise
+        raise PluginError(f"trick {name!r} failed in {place}: {type(error).__name__}: {error}") from error
+
+
+def memory_is_full(error: Exception) -> bool:
+    """Whether an error says so; torch's class is known by name here, and on the CPU it has none."""
+    by_class = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    return by_class or "can't allocate memory" in str(error)
+
+
+@dataclass(frozen=True)
+class Call:
+    """One trick's implementation of a hook, ready to be called with keywords; it may take fewer than it is given."""
+
+    name: str
+    place: str
+    implementation: pluggy.HookImpl
+
+    def __call__(self, **arguments: Any) -> Any:
+        """What the trick gives. Raises PluginError when it fails."""
+        wanted = {key: arguments[key] for key in self.implementation.argnames}
+        return guarded(self.name, self.place, self.implementation.function, **wanted)
+
+    def broken(self, problem: str) -> PluginError:
+        """The error to raise for an answer that is no use."""
+        return PluginError(f"trick {self.name!r} failed in {self.place}: {problem}")
+
+
+def calls(hook: pluggy.HookCaller) -> list[Call]:
+    """The implementations of a hook in the order they are called: pluggy lists them the other way round."""
+    return [Call(impl.plugin_name, hook.name, impl) for impl in reversed(hook.get_hookimpls())]

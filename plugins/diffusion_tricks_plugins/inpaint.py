@@ -1,0 +1,200 @@
+"""Inpainting: make the masked part of a picture anew, and not one pixel more.
+
+    x_t = m x_t + (1 - m) (alpha_t x0 + sigma_t eps)        RePaint, arXiv:2201.09865, equation 8;
+                                                            Blended Diffusion, arXiv:2111.14818, algorithm 2
+
+The known region is re-noised to the level just reached, with one eps for all levels; the last step pastes x0 itself.
+The model sees only the mask's surroundings, and its picture is pasted back at the size they have in the original.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from pydantic import BeforeValidator
+
+from diffusion_tricks.errors import UsageError
+from diffusion_tricks.hookspecs import hookimpl
+from diffusion_tricks.images import flatten, to_tensor
+from diffusion_tricks.options import TrickOptions, argument, option
+from diffusion_tricks.source import Box, Source, bring
+from diffusion_tricks.trick import Trick
+from diffusion_tricks_plugins.masks import Mask, Weights, feathered, padding_px, read_mask, region_around
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from diffusion_tricks.run import Run, Step
+
+Shares = NDArray[np.floating[Any]]
+SQUEEZED = 1.1  # the region's proportions may differ from the model's by this factor before a note says so
+
+
+def _as_text(value: Any) -> Any:
+    """A recipe may say padding = 40."""
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+class InpaintOptions(TrickOptions):
+    """Where the mask is 0, nothing changes; feather 0 and invert off leave the mask as it is."""
+
+    image: str | None = argument(None, "the picture to change; may be left to a trick that brings one", path=True)
+    mask: str = option(
+        ..., "what to make new: a file (white = new), alpha (transparent = new), box:x0,y0,x1,y1 or ellipse:x0,y0,x1,y1"
+        " in pixels or percent", path=True,
+    )  # fmt: skip
+    mask_fit: bool = option(False, "resize a mask file of another size to the picture's")
+    invert: bool = option(False, "make new what the mask keeps, and keep the rest")
+    feather: float = option(0.0, "px inside the mask's edge over which new and old blend", ge=0, le=4096)
+    padding: Annotated[str | None, BeforeValidator(_as_text)] = option(
+        None, "surroundings the model sees, in px or as a share of the mask (50%); default 25%, at least 32 px"
+    )
+
+
+@dataclass(frozen=True)
+class Known:
+    """What a run knows of its picture: clean latents and their noise (b c h w), and which latents are new (1 1 h w)."""
+
+    clean: Tensor
+    noise: Tensor
+    new: Tensor
+
+
+class Inpaint(Trick[InpaintOptions]):
+    """x_t = m x_t + (1 - m) (alpha_t x0 + sigma_t eps)"""
+
+    Options = InpaintOptions
+    name = "inpaint"
+    place = "inpaint"
+
+    @hookimpl(trylast=True)  # another trick may bring the picture
+    def prepare(self, run: Run) -> None:
+        """Reads picture and mask, and turns the run to the mask's surroundings."""
+        padding_px(self.options.padding, 0)
+        bring(run, self.options.image)
+        if run.source is None:
+            raise UsageError('inpaint: a picture is missing; give the one to change, for example "inpaint photo.png"')
+        picture = run.source.picture
+        mask = read_mask(self.options.mask, picture, fit=self.options.mask_fit, invert=self.options.invert)
+        region = region_around(mask.bounds, picture.image.size, run.size, self.options.padding)
+        run.source = run.source.on(region)
+        weights = feathered(mask, self.options.feather)
+        known = _known(run, run.source, mask, region)
+        run.state(self).update(mask=mask, weights=weights, region=region, known=known)
+        self._note(run, mask, weights, region)
+
+    def _note(self, run: Run, mask: Mask, weights: Weights, region: Box) -> None:
+        notes = list(mask.notes)
+        if weights.max() < mask.weights.max():
+            notes.append(f"the mask is narrower than its feather of {self.options.feather:g} px: nothing is wholly new")
+        wide, high = region[2] - region[0], region[3] - region[1]
+        squeezed = wide * run.size[1] / (high * run.size[0])
+        if max(squeezed, 1 / squeezed) > SQUEEZED:
+            notes.append(f"the model saw {wide} x {high} pixels squeezed to {run.size[0]} x {run.size[1]}; a size of"
+                         " like proportions avoids that")  # fmt: skip
+        for facts in run.facts:
+            facts.update({"notes": [*facts.get("notes", []), *notes]} if notes else {})
+            facts["mask_pixels"] = int(np.count_nonzero(mask.weights))
+            facts["region"] = list(region)
+
+    @hookimpl
+    def before_step(self, step: Step) -> None:
+        """The known region at the level of the step, whatever the run started from."""
+        step.x = self._kept(step, step.index)
+
+    @hookimpl
+    def after_step(self, step: Step) -> None:
+        """The known region at the level just reached."""
+        step.x = self._kept(step, step.index + 1)
+
+    def _kept(self, step: Step, index: int) -> Tensor:
+        """The latents with the known region of level `index`; after the last step it is clean."""
+        known: Known = step.run.state(self)["known"]
+        over = index == len(step.run.timesteps)
+        x_known = known.clean if over else step.run.noised(known.clean, known.noise, index)
+        return x_known.to(step.x.dtype).where(~known.new, step.x)
+
+    @hookimpl(tryfirst=True)  # what other tricks add belongs on the whole picture
+    def finish_image(self, run: Run, image: Image.Image, index: int) -> Image.Image:
+        """The original with the model's picture where the mask is, and a count of the pixels that changed elsewhere."""
+        state = run.state(self)
+        assert run.source is not None
+        original, region = run.source.picture.image, state["region"]
+        size = region[2] - region[0], region[3] - region[1]
+        new = image.convert("RGB").resize(size, Image.Resampling.LANCZOS)
+        fill = self.options.mask == "alpha" and not self.options.invert
+        finished = original.copy()
+        weights = state["weights"][region[1] : region[3], region[0] : region[2]]
+        finished.paste(blended(original.crop(region), new, weights, fill), region[:2])
+        run.facts[index]["changed_outside"] = changed_outside(original, finished, state["mask"])
+        return finished
+
+
+def _known(run: Run, source: Source, mask: Mask, region: Box) -> Known:
+    """The noise is the run's own for this purpose, so that the sampler's stream is the same with and without a mask."""
+    new = mask.weights[region[1] : region[3], region[0] : region[2]] > 0
+    pixels = to_tensor(uncontaminated(source, ~new, run.size))
+    clean = run.latents_of(pixels).float()
+    noise = run.noise.fork("inpaint").draw(run.latent_shape, clean.device)
+    return Known(clean, noise, latents_made_new(new, run.latent_shape[1:]).to(clean.device))
+
+
+def uncontaminated(source: Source, kept: NDArray[np.bool_], size: tuple[int, int]) -> Image.Image:
+    """The region at `size` (width, height), where what is kept (H W) takes no colour from what is made new.
+
+    Plain resampling would leave a rim of the old content around the mask, for the model to continue. Each kept pixel is
+    the mean over the kept pixels under the same kernel: resample(kept colour) / resample(kept).
+    """
+    seen = source.seen(size)
+    part = flatten(source.picture.image.crop(source.region))
+    if part.size == size or not kept.any():
+        return seen
+    share = _resampled(kept.astype(np.float32), size)
+    colour = np.asarray(part) * kept[..., None].astype(np.float32)  # (H W 3)
+    mean = np.stack([_resampled(colour[..., i], size) for i in range(3)], axis=2) / np.maximum(share, 0.5)[..., None]
+    mixed = (share > 0.5) & (abs(share - 1) > 1e-4)  # a kernel that lies on one side of the mask's edge mixes nothing
+    return Image.fromarray(np.where(mixed[..., None], mean.round().clip(0, 255).astype(np.uint8), np.asarray(seen)))
+
+
+def _resampled(values: Shares, size: tuple[int, int]) -> Shares:
+    return np.asarray(Image.fromarray(values).resize(size, Image.Resampling.LANCZOS))
+
+
+def latents_made_new(new: NDArray[np.bool_], shape: tuple[int, int]) -> Tensor:
+    """Pixels (H W) as latents (1 1 h w), `shape` of them: a latent is new if any pixel of its area is.
+
+    So the whole mask is made new, however small it is; what is too much is not pasted back.
+    """
+    import torch  # here, so that the options can be read without it
+    from torch.nn import functional as F
+
+    pixels = torch.from_numpy(new.astype(np.float32))[None, None]
+    return F.adaptive_max_pool2d(pixels, shape) > 0.5
+
+
+def blended(old: Image.Image, new: Image.Image, weights: Weights, fill: bool) -> Image.Image:
+    """`old` (RGB or RGBA) with `new` (RGB) laid on it by weights (h w) of 0..255; weight 0 keeps every bit.
+
+    With alpha, colours are blended by what is visible of them. fill: lay `old` on `new`, opaque, wherever there is
+    weight: what was transparent is filled.
+    """
+    share = weights[..., None].astype(np.float32) / 255  # (h w 1)
+    before, colour = np.asarray(old), np.asarray(new).astype(np.float32)
+    rgb: Shares = before[..., :3].astype(np.float32)
+    alpha: Shares = before[..., 3:].astype(np.float32) / 255 if old.mode == "RGBA" else np.ones_like(share)
+    if fill:
+        rgb, alpha = alpha * rgb + (1 - alpha) * colour, np.ones_like(share)
+    cover = alpha * (1 - share) + share
+    mixed = (rgb * alpha * (1 - share) + colour * share) / np.maximum(cover, 1e-6)
+    after = np.concatenate([mixed, cover * 255], axis=2)[..., : before.shape[2]]
+    return Image.fromarray(np.where(share > 0, after.round().astype(np.uint8), before))
+
+
+def changed_outside(original: Image.Image, finished: Image.Image, mask: Mask) -> int:
+    """How many pixels that the mask keeps differ between the two pictures, in colour or alpha."""
+    differs = (np.asarray(original) != np.asarray(finished)).any(axis=2)
+    return int(np.count_nonzero(differs & (mask.weights == 0)))
