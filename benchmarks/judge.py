@@ -116,7 +116,7 @@ def train(minutes: float, file: Path, batch: int = 128, rate: float = 2e-3) -> f
             group["lr"] = rate * min(1, (step + 1) / 100) * (1 - share)
         loss = F.cross_entropy(judge(augmented(pixels[chosen], generator)), chosen, label_smoothing=0.1)
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         if step % 200 == 0:
             right = accuracy(judge, pixels)

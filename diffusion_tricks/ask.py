@@ -203,7 +203,9 @@ class Layer:
     estimate: Callable[[Ask], Asking | None]
 
 
-def resolve(asks: Sequence[Ask], layers: Sequence[Layer], answer: Callable[[list[Ask]], list[Estimate]]) -> list[Estimate]:
+def resolve(
+    asks: Sequence[Ask], layers: Sequence[Layer], answer: Callable[[list[Ask]], list[Estimate]]
+) -> list[Estimate]:
     """Answers `asks` through `layers`, the outermost first; `answer` is the model.
 
     What a trick asks is answered by the next trick inside it. All generators of one depth step together, so all

@@ -1,4 +1,4 @@
-"""Calls into plugins: every implementation of a hook in its order, and a failure that names the plugin. No torch here."""
+"""Calls into plugins: the implementations of a hook in order, and failures that name the plugin. No torch here."""
 
 from __future__ import annotations
 
@@ -53,5 +53,11 @@ class Call:
 
 
 def calls(hook: pluggy.HookCaller) -> list[Call]:
-    """The implementations of a hook in the order they are called: pluggy lists them the other way round."""
+    """The implementations of a hook in the order they are called: pluggy lists them the other way round.
+
+    Raises PluginError for pluggy's wrappers: tricks nest by asking, not by wrapping calls.
+    """
+    for impl in hook.get_hookimpls():
+        if impl.wrapper or impl.hookwrapper:
+            raise PluginError(f"trick {impl.plugin_name!r}: {hook.name} must be a plain @hookimpl, not a wrapper")
     return [Call(impl.plugin_name, hook.name, impl) for impl in reversed(hook.get_hookimpls())]

@@ -77,10 +77,11 @@ class UNetFamily:
 
         Prompts are encoded one by one, so that a picture does not depend, to the last bit, on what is made beside it.
         """
-        return [
-            _row(self._record("", size, guidance=2.0), 0, 2) if prompt is None else self._record(prompt, size, guidance=1.0)
-            for prompt in prompts
-        ]
+        return [self._unconditional(size) if p is None else self._record(p, size, guidance=1.0) for p in prompts]
+
+    def _unconditional(self, size: Size) -> dict[str, Any]:
+        """The first of the two rows of a call with guidance."""
+        return _row(self._record("", size, guidance=2.0), 0, 2)
 
     def _record(self, prompt: str, size: Size, guidance: float) -> dict[str, Any]:
         pipe = self.pipe

@@ -8,7 +8,7 @@ import inspect
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import entry_points
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from diffusion_tricks.trick import Trick
 
 BUILT_IN = "diffusion_tricks_plugins"
+LEFT_OUT = "left out by --no-plugin"
 ALLOWED = "DIFFUSION_TRICKS_PLUGINS"  # allow list of plugin names, comma-separated; empty is none
 
 
@@ -42,6 +43,8 @@ class Entry:
 
     def load(self) -> Any:
         """The registered object itself; for a model, the target as it is. Raises PluginError if it cannot be had."""
+        if self.kind == "model":
+            return self.target
         module, _, attribute = self.target.partition(":")
         try:
             return getattr(importlib.import_module(module), attribute)
@@ -63,6 +66,10 @@ class PluginStatus:
     skipped: str | None = None
 
 
+class Clash(PluginError):
+    """Two plugins of one name, or two that register the same name."""
+
+
 class Host:
     """Every plugin of this process and the names they registered."""
 
@@ -71,7 +78,7 @@ class Host:
         self.manager.add_hookspecs(HostHooks)
         self.statuses: list[PluginStatus] = []
         self._entries: dict[tuple[str, str], Entry] = {}
-        self.broken: dict[tuple[str, str], str] = {}
+        self._origins: dict[str, str] = {}
 
     def entries(self, kind: str) -> dict[str, Entry]:
         """Name to entry of one kind: "trick", "view" or "model"; in order of registration."""
@@ -92,14 +99,18 @@ class Host:
     def add(self, name: str, origin: str, load: Callable[[], Any], version: str | None = None) -> None:
         """Loads one plugin and lets it register; whatever it raises becomes its status, and is not raised.
 
-        A clash of names is the exception: it is raised as PluginError naming both plugins.
+        A clash of names is the exception: it is raised as PluginError naming both plugins and where they are from.
         """
+        if name in self._origins:
+            raise Clash(
+                f"{self._origins[name]} and {origin} both bring a plugin called {name!r}; uninstall one of them"
+            )
+        self._origins[name] = origin
         try:
-            plugin = load()
-            self._register(name, plugin)
-        except PluginError:
+            self._register(name, load())
+        except Clash:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             self._forget(name)
             self.statuses.append(PluginStatus(name, origin, version, error=f"{type(error).__name__}: {error}"))
             return
@@ -114,12 +125,18 @@ class Host:
                 if implementation.plugin_name == name:
                     implementation.function(register=partial(self._enter, name, kind))
 
+    def add_models(self, known: Mapping[str, tuple[str, str]]) -> None:
+        """The core's own models: name to target and summary."""
+        self._origins["diffusion_tricks"] = "the core"
+        for name, (target, summary) in known.items():
+            self._enter("diffusion_tricks", "model", name, target, summary=summary)
+
     def _enter(self, plugin: str, kind: str, name: str, target: str, *, summary: str = "", **notes: Any) -> None:
         other = self._entries.get((kind, name))
         if other is not None:
-            raise PluginError(
-                f"plugins {other.plugin!r} and {plugin!r} both register a {kind} called {name!r}; "
-                f"leave one out with --no-plugin {plugin}"
+            both = " and ".join(f"{p!r} ({self._origins[p]})" for p in (other.plugin, plugin))
+            raise Clash(
+                f"plugins {both} both register a {kind} called {name!r}; leave one out with --no-plugin {plugin}"
             )
         self._entries[kind, name] = Entry(kind, name, target, summary, plugin, notes)
 
@@ -134,6 +151,7 @@ class Host:
 
 
 _host: Host | None = None
+_from_files: set[str] = set()  # modules that were loaded from single files
 
 
 def host(files: Iterable[Path] = (), without: Iterable[str] = ()) -> Host:
@@ -142,6 +160,8 @@ def host(files: Iterable[Path] = (), without: Iterable[str] = ()) -> Host:
     files: single Python files to load as plugins. without: names of plugins to leave out; they and the allow list
     in the environment variable `DIFFUSION_TRICKS_PLUGINS` are read before anything is loaded. The built-in tricks
     are always there. Later calls with arguments make a new host, which takes the place of the old one.
+    Raises UnknownName for a name in `without` that no plugin has, UsageError for a file that cannot be one, and
+    PluginError for a clash of names.
     """
     global _host
     files, without = list(files), set(without)
@@ -151,9 +171,17 @@ def host(files: Iterable[Path] = (), without: Iterable[str] = ()) -> Host:
 
 
 def _made(files: list[Path], without: set[str]) -> Host:
-    made = Host()
-    made.add(BUILT_IN, "built in", partial(importlib.import_module, BUILT_IN), _version("diffusion-tricks"))
+    from diffusion_tricks.models import KNOWN
+
     found = sorted(entry_points(group=PROJECT), key=lambda point: point.name)
+    names = {point.name for point in found} | {file.stem for file in files}
+    if unknown := without - names:
+        raise UnknownName("plugin", min(unknown), names)
+    for file in files:
+        _check_file(file)
+    made = Host()
+    made.add_models(KNOWN)
+    made.add(BUILT_IN, "built in", partial(importlib.import_module, BUILT_IN), _version("diffusion-tricks"))
     for point in found:
         origin = point.dist.name if point.dist else point.value
         if why := _left_out(point.name, without):
@@ -161,15 +189,16 @@ def _made(files: list[Path], without: set[str]) -> Host:
         else:
             made.add(point.name, origin, point.load, point.dist.version if point.dist else None)
     for file in files:
-        made.add(file.stem, file.name, partial(_from_file, file))
-    if unknown := without - {point.name for point in found} - {file.stem for file in files}:
-        raise UnknownName("plugin", min(unknown), [point.name for point in found])
+        if file.stem in without:
+            made.skip(file.stem, file.name, LEFT_OUT)
+        else:
+            made.add(file.stem, file.name, partial(_from_file, file))
     return made
 
 
 def _left_out(name: str, without: set[str]) -> str | None:
     if name in without:
-        return "left out by --no-plugin"
+        return LEFT_OUT
     allowed = os.environ.get(ALLOWED)
     if allowed is not None and name not in {part.strip() for part in allowed.split(",")}:
         return f"not in {ALLOWED}"
@@ -185,15 +214,37 @@ def _version(distribution: str) -> str | None:
         return None
 
 
-def _from_file(file: Path) -> ModuleType:
+def _check_file(file: Path) -> None:
+    """Raises UsageError for a file that cannot be a plugin, before anything of it is run."""
     if not file.is_file():
         raise UsageError(f"--plugin {file}: no such file; expected a Python file with @hookimpl functions")
-    spec = importlib.util.spec_from_file_location(file.stem, file)
+    if file.suffix != ".py" or "." in file.stem:
+        raise UsageError(f"--plugin {file}: expected a Python file, its name ending in .py and with no other dot")
+    if file.stem not in _from_files and _is_module(file):
+        raise UsageError(f"--plugin {file}: there is another module called {file.stem!r}; rename the file")
+
+
+def _is_module(file: Path) -> bool:
+    """Whether the file's name stands for a module that is not the file itself."""
+    try:
+        spec = importlib.util.find_spec(file.stem)
+    except ValueError:  # a module without a specification, such as __main__
+        return True
+    return spec is not None and (spec.origin is None or Path(spec.origin).resolve() != file.resolve())
+
+
+def _from_file(file: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(file.stem, file.resolve())
     if spec is None or spec.loader is None:
-        raise UsageError(f"--plugin {file}: expected a Python file, name ending in .py")
+        raise UsageError(f"--plugin {file}: cannot be loaded as a Python file")
     module = importlib.util.module_from_spec(spec)
+    _from_files.add(file.stem)
     sys.modules[file.stem] = module  # a trick registered as "file:Class" is found there
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[file.stem]
+        raise
     return module
 
 
@@ -216,14 +267,18 @@ def _unspecified(plugin: object, specified: list[str]) -> list[str]:
 def run_manager(tricks: Sequence[Trick[Any]]) -> pluggy.PluginManager:
     """A plugin manager with the tricks of one run, called in the order given.
 
-    Raises UsageError for two tricks that fill the same exclusive place, naming both.
+    Raises UsageError for two tricks that fill the same exclusive place, naming both, and PluginError for a hook
+    that does not exist.
     """
     refuse_clashes(tricks)
     manager = pluggy.PluginManager(PROJECT)
     manager.add_hookspecs(RunHooks)
     names = _names(tricks)
     for trick, name in reversed(list(zip(tricks, names, strict=True))):  # pluggy calls the last registered first
-        manager.register(trick, name=name)
+        try:
+            manager.register(trick, name=name)
+        except pluggy.PluginValidationError as error:
+            raise PluginError(f"trick {name!r}: {error}") from error
     known = [n for n, _ in inspect.getmembers(RunHooks, inspect.isfunction)]
     for trick, name in zip(tricks, names, strict=True):
         for hook in _unspecified(trick, known):
@@ -239,6 +294,8 @@ def _names(tricks: Sequence[Trick[Any]]) -> list[str]:
 
 def refuse_clashes(tricks: Sequence[Trick[Any]]) -> None:
     """Raises UsageError when two tricks want the same exclusive place."""
+    if len({id(trick) for trick in tricks}) < len(tricks):
+        raise UsageError("the same trick object is given twice; make a new one for each place in the order")
     taken: dict[str, str] = {}
     for name, trick in zip(_names(tricks), tricks, strict=True):
         if trick.place is None:

@@ -14,6 +14,7 @@ from diffusion_tricks.ask import Ask, Estimate, Level
 from diffusion_tricks.calling import memory_is_full
 from diffusion_tricks.denoiser import Family, Pipeline, Size, family_of
 from diffusion_tricks.errors import OutOfMemory
+from diffusion_tricks.schedulers import SCHEDULERS
 
 REMEMBERED_PROMPTS = 512
 
@@ -25,6 +26,15 @@ class Defaults:
     steps: int = 50
     guidance: float = 7.0
     scheduler: str | None = None
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for values that no run could use."""
+        if not isinstance(self.steps, int) or self.steps < 1:
+            raise ValueError(f"steps must be a whole number, 1 or more, got {self.steps!r}")
+        if not isinstance(self.guidance, int | float) or self.guidance < 0:
+            raise ValueError(f"guidance must be a number, 0 or more, got {self.guidance!r}")
+        if self.scheduler is not None and self.scheduler not in SCHEDULERS:
+            raise ValueError(f"scheduler must be one of {', '.join(SCHEDULERS)}, got {self.scheduler!r}")
 
 
 @dataclass

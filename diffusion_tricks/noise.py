@@ -16,7 +16,9 @@ class Noise:
         self.seeds = tuple(seeds)
         self.generators = [torch.Generator("cpu").manual_seed(seed) for seed in self.seeds]
 
-    def draw(self, shape: Sequence[int], device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> Tensor:
+    def draw(
+        self, shape: Sequence[int], device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
+    ) -> Tensor:
         """Standard normal noise (b, *shape), one row per picture, drawn in `dtype` on the CPU."""
         rows = [torch.randn(tuple(shape), generator=generator, dtype=dtype) for generator in self.generators]
         return torch.stack(rows).to(device)

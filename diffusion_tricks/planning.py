@@ -20,6 +20,7 @@ from diffusion_tricks.model import Defaults, Model
 from diffusion_tricks.models import check_directory, defaults_of, known_models, location_of
 from diffusion_tricks.recipe import Recipe
 from diffusion_tricks.sampler import begin, denoise
+from diffusion_tricks.variants import versions
 
 
 @dataclass(frozen=True)
@@ -65,11 +66,13 @@ def plan(recipe: Recipe) -> Plan:
     recipe, tricks = with_guidance(recipe, tricks, model.defaults.guidance)
     check_prompts(recipe, tricks)
     prompt = recipe.prompt[0] if isinstance(recipe.prompt, list) else recipe.prompt
-    run = begin(
-        model, prompt=prompt, tricks=tricks, seeds=recipe.seeds[:1], steps=recipe.steps, scheduler=recipe.scheduler,
-        size=recipe.size,
-    )  # fmt: skip
-    rows = [step.rows for step in denoise(run)]
+    rows: list[int] = []
+    for version in versions(tricks):
+        run = begin(
+            model, prompt=prompt, tricks=version, seeds=recipe.seeds[:1], steps=recipe.steps,
+            scheduler=recipe.scheduler, size=recipe.size,
+        )  # fmt: skip
+        rows += [step.rows for step in denoise(run)]
     scheduler = recipe.scheduler or model.defaults.scheduler or type(run.scheduler).__name__
     names = [trick.label() for trick in tricks]
     return Plan(model.name, known, run.size, scheduler, recipe.count, order(tricks), names, rows)

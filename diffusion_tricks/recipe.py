@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -49,7 +50,7 @@ class Recipe(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    version: int = VERSION
+    version: int = Field(VERSION, ge=1, le=VERSION)
     model: str = "emoji"
     prompt: str | list[str] | None = None
     negative: str | None = None
@@ -68,7 +69,9 @@ class Recipe(BaseModel):
     def _not_newer(cls, data: Any) -> Any:
         version = data.get("version", VERSION) if isinstance(data, dict) else VERSION
         if isinstance(version, int) and version > VERSION:
-            raise ValueError(f"the recipe has version {version}, this program reads up to {VERSION}; update diffusion-tricks")
+            raise ValueError(
+                f"the recipe has version {version}, this program reads up to {VERSION}; update the program"
+            )
         return data
 
     @property
@@ -123,10 +126,11 @@ def read_recipe(file: Path) -> Recipe:
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise RecipeError(f"{file}: cannot be read as a recipe: {error}; expected a .toml or .json file") from None
+    form, read = ("JSON", json.loads) if file.suffix.lower() == ".json" else ("TOML", tomllib.loads)
     try:
-        data = json.loads(text) if file.suffix.lower() == ".json" else tomllib.loads(text)
+        data = read(text)
     except (json.JSONDecodeError, tomllib.TOMLDecodeError) as error:
-        raise RecipeError(f"{file}: is not valid {'JSON' if file.suffix == '.json' else 'TOML'}: {error}") from None
+        raise RecipeError(f"{file}: is not valid {form}: {error}") from None
     return anchored(recipe_from(data, str(file)), file.parent, str(file))
 
 
@@ -135,7 +139,7 @@ def anchored(recipe: Recipe, folder: Path, where: str) -> Recipe:
     return mapped(recipe, lambda path: str(_inside(folder, path, where)))
 
 
-def mapped(recipe: Recipe, change: Any) -> Recipe:
+def mapped(recipe: Recipe, change: Callable[[str], str]) -> Recipe:
     """The recipe with `change` applied to every path in it (options marked `path=True`, and `picture`)."""
     tricks = [TrickEntry(trick=e.trick, **_changed(e, change)) for e in recipe.tricks]
     picture = change(recipe.picture) if recipe.picture else None
@@ -145,11 +149,16 @@ def mapped(recipe: Recipe, change: Any) -> Recipe:
 def paths(recipe: Recipe) -> list[Path]:
     """Every file the recipe reads."""
     found: list[Path] = []
-    mapped(recipe, lambda path: found.append(Path(path)) or path)
+
+    def noted(path: str) -> str:
+        found.append(Path(path))
+        return path
+
+    mapped(recipe, noted)
     return found
 
 
-def _changed(entry: TrickEntry, change: Any) -> dict[str, Any]:
+def _changed(entry: TrickEntry, change: Callable[[str], str]) -> dict[str, Any]:
     fields = host().trick(entry.trick).Options.model_fields
     return {
         name: change(value) if name in fields and hint(fields[name], "path") and _is_path(value) else value
@@ -166,7 +175,7 @@ def _inside(folder: Path, path: str, where: str) -> Path:
     whole = (folder / path).resolve()
     if Path(path).is_absolute() or not whole.is_relative_to(folder.resolve()):
         raise RecipeError(
-            f"{where}: the path {path!r} leads out of the recipe's folder; put the picture beside the recipe and name it "
-            "relative to it"
+            f"{where}: the path {path!r} leads out of the recipe's folder; put the picture beside the recipe and name "
+            "it relative to it"
         )
     return folder / path

@@ -169,5 +169,3 @@ class Step:
     def repeat(self) -> None:
         """Asks, in `after_step`, for this step again from re-noised latents (RePaint, arXiv:2201.09865)."""
         self.again = True
-
-

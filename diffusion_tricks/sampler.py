@@ -29,6 +29,7 @@ from diffusion_tricks.schedulers import (
 )
 from diffusion_tricks.trick import Trick
 
+
 def begin(
     model: Model,
     *,
@@ -116,7 +117,8 @@ def _taken(step: Step) -> None:
     layers = [Layer(call.name, partial(_asked, call, step)) for call in calls(run.hook.estimate_noise)]
     step.answered(resolve([Ask(step.x, run.prompt)], layers, partial(_answer, step))[0])
     output = _output(step.estimate, run.scheduler).to(run.model.dtype)
-    t, arguments = run.timesteps[step.index], step_arguments(run.scheduler, run.noise.generators, step.index - run.first)
+    arguments = step_arguments(run.scheduler, run.noise.generators, taken=step.index - run.first)
+    t = run.timesteps[step.index]  # on the CPU
     step.x = run.scheduler.step(output, t, step.x, **arguments, return_dict=False)[0]
     stepped(run.scheduler, step.index)
     for call in calls(run.hook.after_step):

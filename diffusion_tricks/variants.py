@@ -37,13 +37,18 @@ def strip(results: Sequence[Result]) -> Result:
     """One result whose picture shows those of `results` from left to right, tops aligned; costs are added up."""
     if len(results) == 1:
         return results[0]
-    images = [result.image for result in results]
+    page = side_by_side([result.image for result in results])
+    return replace(results[0], image=page, facts=_facts([result.facts for result in results], page))
+
+
+def side_by_side(images: Sequence[Image.Image]) -> Image.Image:
+    """Pictures from left to right, tops aligned."""
     page = Image.new(images[0].mode, (sum(image.width for image in images), max(image.height for image in images)))
     left = 0
     for image in images:
         page.paste(image, (left, 0))
         left += image.width
-    return replace(results[0], image=page, facts=_facts([result.facts for result in results], page))
+    return page
 
 
 def _facts(each: list[dict[str, Any]], page: Image.Image) -> dict[str, Any]:

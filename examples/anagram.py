@@ -1,6 +1,8 @@
 """Visual anagrams by the batch: a rabbit that is a duck once it is turned, eight seeds in one go.
 
-    python examples/anagram.py             writes out/anagram-0.png ..., each beside itself as seen through the view
+    python examples/anagram.py
+
+Writes out/anagram-0.png ..., each beside itself as seen through the view.
 """
 
 from __future__ import annotations

@@ -1,17 +1,19 @@
 """Guidance, with the loop driven by hand: the model's idea of a rocket, step by step, at three scales.
 
-    python examples/guidance.py            writes out/guidance-1.png, guidance-4.png and guidance-9.png
+    python examples/guidance.py
+
+Writes out/guidance-1.png, guidance-4.png and guidance-9.png.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from diffusion_tricks_plugins import Guidance
 from PIL import Image
 
 from diffusion_tricks import Model, load_model, sample
 from diffusion_tricks.pixels import to_images
-from diffusion_tricks_plugins import Guidance
 
 
 def main(model: Model | None = None, out: Path = Path("out"), scales: tuple[float, ...] = (1, 4, 9)) -> list[Path]:

@@ -1,6 +1,8 @@
 """Hybrid images: a mushroom from near, a skull from afar; and the same with a third thing halfway.
 
-    python examples/hybrid.py              writes out/hybrid-2.png and out/hybrid-3.png, each beside smaller copies
+    python examples/hybrid.py
+
+Writes out/hybrid-2.png and out/hybrid-3.png, each beside smaller copies of itself.
 """
 
 from __future__ import annotations

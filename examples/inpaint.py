@@ -1,6 +1,8 @@
 """Inpainting: a butterfly beside the cat of scikit-image (a photograph, CC0), and not one pixel changed elsewhere.
 
-    python examples/inpaint.py             writes out/cat.png and out/inpaint.png
+    python examples/inpaint.py
+
+Writes out/cat.png and out/inpaint.png.
 """
 
 from __future__ import annotations

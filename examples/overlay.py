@@ -1,6 +1,8 @@
 """Overlay: a book cover from a photograph, for which no model is needed, and one from a picture made on the spot.
 
-    python examples/overlay.py             writes out/astronaut.png, out/cover-photo.png and out/cover-made.png
+    python examples/overlay.py
+
+Writes out/astronaut.png, out/cover-photo.png and out/cover-made.png.
 """
 
 from __future__ import annotations

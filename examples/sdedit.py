@@ -1,6 +1,8 @@
 """SDEdit: a drawing of a few lines becomes the picture it stands for, the more the higher the strength.
 
-    python examples/sdedit.py              writes out/drawing.png and out/sdedit-0.png ... sdedit-0.9.png
+    python examples/sdedit.py
+
+Writes out/drawing.png and out/sdedit-0.png ... sdedit-0.9.png.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from diffusion_tricks_plugins import Hybrid, hybrid
+from diffusion_tricks_plugins import Hybrid
 from diffusion_tricks_plugins.filters import blur, gray, identity_error, motion, odd, three_bands, two_bands
 from numpy.typing import NDArray
 from torch import Tensor
@@ -168,7 +168,7 @@ def test_all_components_add_up_to_the_identity(side: int) -> None:
 
 
 def test_components_that_do_not_add_up_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hybrid, "two_bands", lambda low: [low, low])
+    monkeypatch.setattr("diffusion_tricks_plugins.filters.two_bands", lambda low: [low, low])
     with pytest.raises(UsageError, match="the components of hybrid do not add up to the picture"):
         made()
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from diffusion_tricks_plugins import Inpaint, SDEdit
+from diffusion_tricks_plugins.inpaint import blended, changed_outside
+from diffusion_tricks_plugins.masks import Mask
 from PIL import Image
 from skimage import data
 
@@ -21,9 +25,6 @@ from diffusion_tricks.options import TrickOptions
 from diffusion_tricks.sampler import Step, begin
 from diffusion_tricks.testing.denoisers import ExactFamily, exact_model
 from diffusion_tricks.trick import Trick
-from diffusion_tricks_plugins import Inpaint, SDEdit
-from diffusion_tricks_plugins.inpaint import blended, changed_outside
-from diffusion_tricks_plugins.masks import Mask
 
 Array = np.ndarray[Any, Any]
 SCHEDULERS = ["ddpm", "ddim", "dpm++2m", "unipc", "euler", "euler-a", "heun"]
@@ -159,7 +160,7 @@ def test_known_region_has_one_noise_at_every_level(tmp_path: Path, name: str) ->
 
 
 class TwoPictures:
-    """The exact denoiser of a data set that holds two pictures: x0 is their mean, weighted by how likely x makes them."""
+    """The exact denoiser of a data set of two pictures: x0 is their mean, weighted by how likely x makes them."""
 
     def __init__(self, first: torch.Tensor, second: torch.Tensor):
         self.exact = [exact_model(picture).family for picture in (first, second)]
@@ -174,10 +175,10 @@ class TwoPictures:
         family = self.exact[0]
         assert isinstance(family, ExactFamily)
         sigma = float(family.sigmas[int(t)])
-        alpha, beta = 1 / (1 + sigma**2) ** 0.5, sigma / (1 + sigma**2) ** 0.5
+        alpha, beta = 1 / math.hypot(1, sigma), sigma / math.hypot(1, sigma)
         far = (x[:, None] - alpha * self.pictures[None]).flatten(2).double().square().sum(2)  # (n 2)
         share = torch.softmax(-far / (2 * beta**2), dim=1).to(x.dtype)
-        x0 = torch.einsum("np,pchw->nchw", share, self.pictures)
+        x0: torch.Tensor = torch.einsum("np,pchw->nchw", share, self.pictures)
         return (x - alpha * x0) / beta
 
 
@@ -185,12 +186,13 @@ class TwoPictures:
 def test_the_model_completes_what_the_known_region_shows(tmp_path: Path, which: int) -> None:
     pictures = [Image.fromarray(page).resize((32, 32)) for page in (data.astronaut(), data.cat())]
     model = exact_model(RED)
-    model.family = TwoPictures(*(to_tensor(page) for page in pictures))  # type: ignore[assignment]
+    family = TwoPictures(*(to_tensor(page) for page in pictures))
+    model.family = family  # type: ignore[assignment]
     inpaint = Inpaint(image=saved(pictures[which], tmp_path / "a.png"), mask="box:6,6,26,26", padding="100%")
     end = list(sample(model, tricks=[inpaint], steps=20, scheduler="ddim", seed=0, count=4))[-1]
     torch.testing.assert_close(end.x, to_tensor(pictures[which]).expand(4, -1, -1, -1), rtol=0, atol=0.02)
     free = list(sample(model, steps=20, scheduler="ddim", seed=0, count=16))[-1]
-    ends = {int((x - model.family.pictures).square().mean((1, 2, 3)).argmin()) for x in free.x}
+    ends = {int((x - family.pictures).square().mean((1, 2, 3)).argmin()) for x in free.x}
     assert ends == {0, 1}  # without the known region either may come
 
 
@@ -212,8 +214,8 @@ def test_the_model_works_on_the_surroundings_and_its_picture_fills_the_mask(tmp_
 def test_sdedit_starts_from_the_same_region(tmp_path: Path) -> None:
     path = saved(astronaut(), tmp_path / "a.png")
     for order in (1, -1):
-        tricks = [SDEdit(image=path, strength=0.0), Inpaint(mask="ellipse:25%,25%,75%,75%")][::order]
-        run = begin(exact_model(RED), tricks=tricks)
+        tricks: list[Trick[Any]] = [SDEdit(image=path, strength=0.0), Inpaint(mask="ellipse:25%,25%,75%,75%")]
+        run = begin(exact_model(RED), tricks=tricks[::order])
         run.hook.prepare(run=run)
         start = run.hook.start(run=run)
         expected = to_tensor(astronaut().crop((64, 64, 448, 448)).resize((32, 32), Image.Resampling.LANCZOS))
@@ -222,7 +224,8 @@ def test_sdedit_starts_from_the_same_region(tmp_path: Path) -> None:
 
 def test_overlay_goes_on_the_whole_picture_wherever_it_stands(tmp_path: Path) -> None:
     path = saved(astronaut(), tmp_path / "a.png")
-    inpaint, overlay = TrickEntry(trick="inpaint", image=path, mask="box:0,0,40,40"), TrickEntry(trick="overlay", title="Hi")
+    inpaint = TrickEntry(trick="inpaint", image=path, mask="box:0,0,40,40")
+    overlay = TrickEntry(trick="overlay", title="Hi")
     one, two = (
         make(Recipe(prompt="a", seed=1, steps=2, guidance=1, tricks=tricks), model=exact_model(RED))[0].image
         for tricks in ([inpaint, overlay], [overlay, inpaint])

@@ -62,7 +62,8 @@ def test_the_view_serves_the_anagrams_that_are_built_in(
     environment: dict[str, str], model: Path, tmp_path: Path
 ) -> None:
     views = ["--view", "identity", "a rabbit", "--view", "crosswise", "a duck"]
-    out = run([*CLI, "anagram", "-m", str(model), "--steps", "2", "--json", "-o", "a.png", *views], environment, tmp_path)
+    command = [*CLI, "anagram", "-m", str(model), "--steps", "2", "--json", "-o", "a.png", *views]
+    out = run(command, environment, tmp_path)
     assert json.loads(out)["rows_per_step"] == 4
 
 

@@ -9,18 +9,19 @@ import numpy as np
 import pytest
 import torch
 from diffusers import IFImg2ImgPipeline
+from diffusion_tricks_plugins import Guidance, Inpaint, SDEdit
 from PIL import Image
 from skimage import data
 
 from diffusion_tricks import Recipe, TrickEntry, load_model, make, sample
 from diffusion_tricks.errors import PictureError, UsageError
 from diffusion_tricks.images import fit, to_images, to_tensor
+from diffusion_tricks.pixels import Fit
 from diffusion_tricks.recipe import recipe_from
 from diffusion_tricks.sampler import Run, Start, begin
 from diffusion_tricks.schedulers import SCHEDULERS
 from diffusion_tricks.testing.denoisers import exact_model
 from diffusion_tricks.testing.pipelines import tiny_pipeline
-from diffusion_tricks_plugins import Guidance, Inpaint, SDEdit
 
 STRIDED = list(range(990, -1, -30))
 SIZE = (32, 32)
@@ -74,7 +75,7 @@ def test_strength_starts_where_diffusers_does_with_its_noise(
     cat: Path, seen: torch.Tensor, name: str, strength: float
 ) -> None:
     run, start = started(SDEdit(image=str(cat), strength=strength), exact_model(seen), steps=20, scheduler=name, seed=4)
-    theirs, _ = IFImg2ImgPipeline.get_timesteps(run, run.scheduler.num_inference_steps, strength)  # uses .scheduler only
+    theirs, _ = IFImg2ImgPipeline.get_timesteps(run, run.scheduler.num_inference_steps, strength)  # reads .scheduler
     torch.testing.assert_close(run.timesteps[start.index :], theirs, rtol=0, atol=0)
     eps = torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(4))
     expected = run.scheduler.add_noise(seen, eps, theirs[:1])
@@ -111,7 +112,7 @@ def test_a_model_that_knows_only_the_picture_gives_it_back(
 
 
 @pytest.mark.parametrize("how", ["crop", "pad", "stretch"])
-def test_strength_0_is_the_picture_for_no_step(cat: Path, seen: torch.Tensor, how: str) -> None:
+def test_strength_0_is_the_picture_for_no_step(cat: Path, seen: torch.Tensor, how: Fit) -> None:
     entry = TrickEntry(trick="sdedit", image=str(cat), strength=0.0, fit=how)
     result = make(Recipe(prompt="a star", seed=3, tricks=[entry]), model=exact_model(seen))[0]
     np.testing.assert_array_equal(pixels(result.image), pixels(fit(Image.open(cat), SIZE, how)))

@@ -191,6 +191,8 @@ def shortcut_command(name: str) -> click.Command:
     except PluginError as error:
         return _broken_command(name, error)
     arguments = [p for p in own if isinstance(p, click.Argument)]
+    for argument in arguments:  # the trick alone may do without the picture, where another one brings it
+        argument.required = argument.required or isinstance(argument.type, click.Path)
     extra: list[click.Parameter] = []
     if shortcut.prompt:
         extra = [Positional("words", "what to make", required=False, metavar="PROMPT")]
@@ -199,7 +201,7 @@ def shortcut_command(name: str) -> click.Command:
     params = [*arguments, *extra, *(p for p in own if p not in arguments)]
     about = f"{shortcut.summary}\n\nThe same as make{f' with the trick {shortcut.trick}' if shortcut.trick else ''}."
     return Sectioned(
-        name, params=params, common=common_options(), callback=_shortcut_callback(name, shortcut, own), help=about,
+        name, params=params, common=common_options(not shortcut.picture), callback=_shortcut_callback(name, shortcut, own), help=about,
         epilog=example(shortcut.example),
     )  # fmt: skip
 

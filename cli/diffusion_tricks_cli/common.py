@@ -13,6 +13,7 @@ from diffusion_tricks.recipe import Recipe, recipe_from
 from diffusion_tricks_cli.values import Name, Size
 
 DTYPES = ("auto", "float32", "float16", "bfloat16")
+WITHOUT_MODEL = {"dry_run", "quiet", "json", "output", "force", "no_metadata", "save_recipe"}
 COMMON_TITLE = "Common options, which may stand anywhere"
 
 
@@ -34,9 +35,15 @@ class Settings:
     save_recipe: str | None = None
 
 
-def common_options() -> list[click.Option]:
-    """Fresh Click options; those that a recipe holds have its names, all others those of `Settings`."""
-    return [*_recipe_options(), *_running_options(), *_output_options()]
+def common_options(with_model: bool = True) -> list[click.Option]:
+    """Fresh Click options; those that a recipe holds have its names, all others those of `Settings`.
+
+    with_model: False hides, in the help alone, what only a model needs.
+    """
+    options = [*_recipe_options(), *_running_options(), *_output_options()]
+    for option in options:
+        option.hidden = not with_model and option.name not in WITHOUT_MODEL
+    return options
 
 
 def _recipe_options() -> list[click.Option]:

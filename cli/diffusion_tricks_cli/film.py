@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from diffusion_tricks.images import atomic_write, encode_picture, enlarge, to_images
+from diffusion_tricks.variants import side_by_side
 
 if TYPE_CHECKING:
     from diffusion_tricks.sampler import Run, Step
@@ -56,7 +57,7 @@ def write_film(frames: list[Image.Image], path: Path, factor: int, *, force: boo
     if path.suffix.lower() == ".gif":
         atomic_write(path, _animated(frames), force=force, inputs=inputs)
     else:
-        atomic_write(path, encode_picture(strip(frames), path), force=force, inputs=inputs)
+        atomic_write(path, encode_picture(side_by_side(frames), path), force=force, inputs=inputs)
 
 
 def _animated(frames: list[Image.Image]) -> bytes:
@@ -64,12 +65,3 @@ def _animated(frames: list[Image.Image]) -> bytes:
     times = [FRAME] * (len(frames) - 1) + [LAST]
     frames[0].save(file, "GIF", save_all=True, append_images=frames[1:], duration=times, loop=0)
     return file.getvalue()
-
-
-def strip(frames: list[Image.Image]) -> Image.Image:
-    """Pictures of one size, side by side."""
-    width, height = frames[0].size
-    page = Image.new("RGB", (width * len(frames), height))
-    for i, frame in enumerate(frames):
-        page.paste(frame, (i * width, 0))
-    return page

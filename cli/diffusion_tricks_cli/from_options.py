@@ -89,7 +89,7 @@ def _without_none(annotation: Any) -> list[Any]:
 def _type(annotation: Any, limits: Sequence[Any]) -> Any:
     """The Click type; what Click has none for is left a text, which pydantic reads."""
     if get_origin(annotation) is Literal:
-        return click.Choice([str(value) for value in get_args(annotation)])
+        return click.Choice(get_args(annotation))
     if get_origin(annotation) is tuple:
         return tuple(_type(part, ()) for part in get_args(annotation))
     ranged = _range(limits)

@@ -15,7 +15,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from diffusion_tricks import __version__
-from diffusion_tricks.errors import DiffusionTricksError
+from diffusion_tricks.errors import DiffusionTricksError, PluginError, UnknownName
 from diffusion_tricks.manager import host
 
 PROGRAM = "diffusion-tricks"
@@ -67,10 +67,13 @@ class Program(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Says so when a command is missing because its plugin is broken."""
+        """Names the nearest command for one that is unknown, or the plugin that would bring it, but is broken."""
+        known = self.list_commands(ctx)
         broken = {status.name: status.error for status in host().statuses if status.error}
-        if args and args[0] in broken and args[0] not in self.list_commands(ctx):
-            raise DiffusionTricksError(f"plugin {args[0]!r} is broken: {broken[args[0]]}")
+        if args[0] not in known and not ctx.resilient_parsing:
+            if args[0] in broken:
+                raise PluginError(f"plugin {args[0]!r} is broken: {broken[args[0]]}")
+            raise UnknownName("command", args[0], known)
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

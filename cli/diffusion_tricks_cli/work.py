@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from diffusion_tricks.errors import DiffusionTricksError, OutputError, OutputFailed
+from diffusion_tricks.errors import DiffusionTricksError, OutputError, OutputFailed, UsageError
 from diffusion_tricks.images import read_picture
 from diffusion_tricks.manager import host, refuse_clashes
 from diffusion_tricks.options import hint
 from diffusion_tricks.recipe import Recipe
+from diffusion_tricks.variants import versions
 from diffusion_tricks_cli.common import Settings
 from diffusion_tricks_cli.output import Output, lossy_note, remark, say
 from diffusion_tricks_cli.progress import Progress
@@ -31,6 +32,8 @@ def carry_out(recipe: Recipe, settings: Settings, label: str, inputs: Iterable[P
     that the recipe reads. All that can be checked without a model is checked first.
     """
     recipe = recipe.resolved()
+    if recipe.picture is not None and recipe.count > 1:
+        raise UsageError(f"a picture that is only finished is one picture, got --count {recipe.count}; leave it out")
     refuse_clashes(recipe.build())
     _check_pictures(recipe)
     output = Output(recipe, settings, label, inputs)
@@ -62,12 +65,15 @@ def _check_pictures(recipe: Recipe) -> None:
 
 def _make(recipe: Recipe, settings: Settings, output: Output) -> bool:
     """Whether a picture failed."""
-    progress = Progress(recipe.count, shown=not settings.quiet)
+    tricks = recipe.build()
+    runs = len(versions(tricks))
+    if settings.steps_out and runs > 1:
+        raise UsageError(f"--steps-out shows one run, but {runs} were asked for in a strip; leave one out")
+    progress = Progress(recipe.count * runs, shown=not settings.quiet)
     progress.say(f"loading {recipe.model} ..." if recipe.picture is None else "")
     from diffusion_tricks.making import check_prompts, making, with_guidance
     from diffusion_tricks_cli.film import Film
 
-    tricks = recipe.build()
     if recipe.picture is None:
         with_guidance(recipe, tricks, 1.0)
         check_prompts(recipe, tricks)
@@ -109,6 +115,8 @@ def _written(result: Result, settings: Settings, output: Output, film: Film | No
         return False
     if facts.get("changed_outside", 0) is None and (note := lossy_note([output.pictures[result.index]])):
         remark(f"Warning: {note}", settings)
+    for note in facts.get("notes", ()):
+        remark(f"Note: {note}", settings)
     say(facts, settings.json)
     return True
 

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from diffusion_tricks.errors import ModelError, UnknownName, UsageError
 from diffusion_tricks.manager import Entry, host
+from diffusion_tricks.quiet import quiet_libraries
 
 if TYPE_CHECKING:
     import torch
 
-    from diffusion_tricks.model import Model
+    from diffusion_tricks.model import Defaults, Model
 
 HERE = Path(__file__).parent
 # name: (directory inside the package or hub name, summary)
@@ -32,8 +32,7 @@ PICKLES = {".bin", ".ckpt", ".pt", ".pth", ".pkl"}
 
 def known_models() -> dict[str, Entry]:
     """Every model that goes by a short name: the built-in ones and those of plugins."""
-    own = {name: Entry("model", name, target, summary, "diffusion_tricks") for name, (target, summary) in KNOWN.items()}
-    return own | host().entries("model")
+    return host().entries("model")
 
 
 def load_model(source: Any = "emoji", *, device: str = "auto", dtype: str = "auto") -> Model:
@@ -41,22 +40,40 @@ def load_model(source: Any = "emoji", *, device: str = "auto", dtype: str = "aut
 
     source: a known name (`emoji` ships with the package), a directory that holds a diffusers pipeline, a hub name
     (`owner/name`), or a DiffusionPipeline object. device: auto (cuda, then mps, then cpu), or a torch device. dtype:
-    auto (float16 on an accelerator, float32 on the CPU), float32, float16 or bfloat16.
+    auto (float16 on an accelerator, float32 on the CPU; an object keeps its own), float32, float16 or bfloat16.
     Only safetensors are read, and no code that comes with a model is run. Raises UnknownName and ModelError.
     """
     os.environ.setdefault("DIFFUSERS_DISABLE_REMOTE_CODE", "1")  # before diffusers is imported
     from diffusion_tricks.model import Model
 
     where, precision = _device(device), _dtype(dtype)
-    if precision is None:
-        precision = _default_dtype(where)
     if not isinstance(source, str | os.PathLike):
-        return Model(source.to(where, precision), type(source).__name__, where, precision)
-    name = os.fspath(source)
+        pipe = _placed(source, where, precision)
+        return Model(pipe, type(source).__name__, _home(pipe), pipe.dtype)
+    name, precision = os.fspath(source), precision or _default_dtype(where)
     location = location_of(name)
-    pipe = _loaded(name, location, precision)
-    label = name if name in known_models() else Path(name).name if location.is_dir() else name
-    return Model(pipe.to(where), label, where, precision, defaults=defaults_of(location))
+    pipe = _placed(_loaded(name, location, precision), where)
+    label = name if name in known_models() else location.resolve().name if location.is_dir() else name
+    return Model(pipe, label, where, precision, defaults=defaults_of(location))
+
+
+def _placed(pipe: Any, device: torch.device, dtype: torch.dtype | None = None) -> Any:
+    """The pipeline on the device; one with offloading hooks stays where they put it."""
+    from diffusers import DiffusionPipeline
+
+    from diffusion_tricks.model import memory_explained
+
+    if not isinstance(pipe, DiffusionPipeline):
+        raise ModelError(f"expected a model's name, a directory or a DiffusionPipeline, got a {type(pipe).__name__}")
+    moved = None if getattr(pipe, "_all_hooks", None) else device
+    with memory_explained(device, "while it loaded the model"), quiet_libraries():
+        return pipe.to(moved, dtype) if dtype is not None else pipe.to(moved)
+
+
+def _home(pipe: Any) -> torch.device:
+    """Where the pipeline computes."""
+    device: torch.device = pipe._execution_device
+    return device
 
 
 def location_of(name: str) -> Path:
@@ -64,7 +81,7 @@ def location_of(name: str) -> Path:
     known = known_models()
     if name in known:
         return Path(known[name].target)
-    if Path(name).is_dir() or name.count("/") == 1 and not name.startswith((".", "/")):
+    if Path(name).is_dir() or (name.count("/") == 1 and not name.startswith((".", "/"))):
         return Path(name)
     raise UnknownName("model", name, known)
 
@@ -76,7 +93,7 @@ def _loaded(name: str, location: Path, dtype: torch.dtype) -> Any:
 
     extra = {"variant": "fp16"} if location.is_dir() and _only_half(location) else {}
     try:
-        with _quiet():
+        with quiet_libraries():
             return DiffusionPipeline.from_pretrained(
                 str(location), dtype=dtype, use_safetensors=True, local_files_only=location.is_dir(), **extra
             )
@@ -100,9 +117,11 @@ def check_directory(folder: Path) -> None:
     if not index_file.is_file():
         raise ModelError(f"{folder} is not a diffusers pipeline: it has no model_index.json")
     try:
-        index = json.loads(index_file.read_text())
-    except json.JSONDecodeError as error:
+        index = json.loads(index_file.read_text(encoding="utf-8"))
+    except ValueError as error:  # of JSON, or of UTF-8
         raise ModelError(f"{index_file} is not valid JSON: {error}") from None
+    if not isinstance(index, dict) or "_class_name" not in index:
+        raise ModelError(f"{index_file} names no pipeline: expected a _class_name and its components")
     foreign = [key for key, value in index.items() if _is_code(folder, key, value)]
     if foreign:
         raise ModelError(f"{folder} wants to run code of its own ({', '.join(foreign)}); such models are refused")
@@ -133,22 +152,26 @@ def _only_half(folder: Path) -> bool:
     return all(".fp16." in file.name for file in files)
 
 
-def defaults_of(location: Path) -> Any:
+def defaults_of(location: Path) -> Defaults:
+    """What the model's own file of defaults says, or the general ones. Raises ModelError for a file that is wrong."""
     from diffusion_tricks.model import Defaults
 
     file = location / DEFAULTS_FILE
     if not file.is_file():
         return Defaults()
     try:
-        return Defaults(**json.loads(file.read_text()))
-    except (json.JSONDecodeError, TypeError) as error:
+        return Defaults(**json.loads(file.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
         raise ModelError(f"{file}: expected steps, guidance and scheduler: {error}") from None
 
 
 def _device(name: str) -> torch.device:
     import torch
 
-    accelerators = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}
+    accelerators: dict[str, Callable[[], bool]] = {
+        "cuda": torch.cuda.is_available,
+        "mps": torch.backends.mps.is_available,
+    }
     if name == "auto":
         return torch.device(next((kind for kind, there in accelerators.items() if there()), "cpu"))
     try:
@@ -175,22 +198,3 @@ def _default_dtype(device: torch.device) -> torch.dtype:
     import torch
 
     return torch.float32 if device.type == "cpu" else torch.float16
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the libraries' remarks and bars, which say nothing a user could act on."""
-    from diffusers.utils import logging as diffusers_logging
-    from transformers.utils import logging as transformers_logging
-
-    loggers = (diffusers_logging, transformers_logging)
-    levels = [logging.get_verbosity() for logging in loggers]
-    for logging in loggers:
-        logging.set_verbosity_error()
-        logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        for logging, level in zip(loggers, levels, strict=True):
-            logging.set_verbosity(level)
-            logging.enable_progress_bar()

@@ -51,9 +51,10 @@ class ExactFamily:
     def _image(self, prompt: str | None) -> Tensor:
         if isinstance(self.images, Tensor):
             return self.images
-        if prompt not in self.images:
-            raise UsageError(f"this exact model knows the prompts {list(self.images)}, was asked {prompt!r}")
-        return self.images[prompt]
+        known: Mapping[Any, Tensor] = self.images
+        if prompt not in known:
+            raise UsageError(f"this exact model knows the prompts {list(known)}, was asked {prompt!r}")
+        return known[prompt]
 
     def predict(self, x: Tensor, t: Tensor, rows: Sequence[dict[str, Any]]) -> Tensor:
         """The exact prediction (n c h w) for scaled latents; behind it the variance channels, if there are any."""

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import string
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, Literal
 
 import torch
@@ -29,6 +28,8 @@ from transformers import (
     T5Tokenizer,
 )
 
+from diffusion_tricks.quiet import quiet_libraries
+
 Kind = Literal["if", "sd", "sd-v", "sdxl"]
 KINDS: tuple[Kind, ...] = ("if", "sd", "sd-v", "sdxl")
 CHARACTERS = string.ascii_lowercase + string.digits + ",.!?'-"
@@ -50,7 +51,7 @@ def tiny_pipeline(kind: Kind, seed: int = 0) -> DiffusionPipeline:
         "sd-v": lambda: _stable_diffusion("v_prediction"),
         "sdxl": _stable_diffusion_xl,
     }
-    with torch.random.fork_rng(devices=[]), _quiet():
+    with torch.random.fork_rng(devices=[]), quiet_libraries():  # diffusers warns of a missing safety checker
         torch.manual_seed(seed)
         pipe = builders[kind]()
         for module in pipe.components.values():
@@ -147,18 +148,7 @@ def _roughened(module: torch.nn.Module) -> None:
         if parameter.ndim == 1:
             centre = 1.0 if name.endswith("weight") else 0.0
             torch.nn.init.normal_(parameter, centre, 0.3)
+        elif "attn2" in name:
+            parameter.data.mul_(4.0)
         elif "attn" in name or "emb" in name or "hid_proj" in name:
             parameter.data.mul_(2.0)
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """diffusers warns of a missing safety checker; these pictures are noise."""
-    from diffusers.utils import logging
-
-    level = logging.get_verbosity()
-    logging.set_verbosity_error()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)

@@ -25,6 +25,7 @@ from diffusion_tricks.training.network import pipeline, schedule, text_encoder, 
 
 CHANNELS = (16, 32, 64, 128, 256)
 TEXT_DROPOUT = 0.1
+SHIFT = 2.5
 
 
 @dataclass
@@ -53,6 +54,8 @@ class Network(nn.Module):
 def velocity_loss(network: Network, x0: torch.Tensor, ids: torch.Tensor, mask: torch.Tensor, alphas: torch.Tensor) -> torch.Tensor:
     """Mean squared error of v = sqrt(abar) eps - sqrt(1 - abar) x0, one random step per picture."""
     t = (torch.rand(()) + torch.arange(len(x0)) / len(x0)) % 1 * len(alphas)  # stratified over the batch
+    share = t / len(alphas)  # more often noisy: what is to be drawn is settled there (arXiv:2403.03206, section 5.3.2)
+    t = SHIFT * share / (1 + (SHIFT - 1) * share) * len(alphas)
     t = t.long().clamp(0, len(alphas) - 1)[torch.randperm(len(x0))]
     alpha, sigma = alphas[t].sqrt()[:, None, None, None], (1 - alphas[t]).sqrt()[:, None, None, None]
     eps = torch.randn_like(x0)
@@ -116,13 +119,16 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=90)
     parser.add_argument("--size", type=int, default=64)
+    parser.add_argument("--from-weights", type=Path, help="go on from the weights of a directory this wrote")
     parser.add_argument("--batch", type=int, default=16, help="of each process")
     parser.add_argument("--decay", type=float, default=0.999)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     torch.manual_seed(options.seed)  # the same first weights in every process
-    tokenizer = train_tokenizer(caption_texts())
+    tokenizer = T5Tokenizer.from_pretrained(options.from_weights / "tokenizer") if options.from_weights else train_tokenizer(caption_texts())
     network = Network(unet(options.size, CHANNELS), text_encoder(len(tokenizer)))
+    if options.from_weights:
+        network.load_state_dict(torch.load(options.from_weights / "training.pt", weights_only=True))
     train_stage(network, tokenizer, Stage(options.size, options.minutes, 1e-3, 1e-6), options.out, options.batch, options.decay)
 
 

@@ -25,6 +25,15 @@ TRICKS = {
     "guidance": ("Guidance", "classifier-free guidance: follow the prompt more closely"),
     "overlay": ("Overlay", "title, author and text on the finished picture"),
 }
+# trick: a command that shows it, for the end of its help
+EXAMPLES = {
+    "sdedit": 'make -p "a rocket" sdedit photo.png --strength 0.7 -o out.png',
+    "inpaint": 'make -p "a top hat" inpaint photo.png --mask box:25%,0%,75%,40% -o out.png',
+    "anagram": 'make anagram --view identity "a rabbit" --view rotate_cw "a duck" -o out.png',
+    "hybrid": 'make hybrid --far "a skull" --near "a mushroom" -o out.png',
+    "guidance": 'make -p "a rabbit" guidance --scale 5 --stop 0.8 -o out.png',
+    "overlay": 'make -p "a castle" overlay --title "Castles" --enlarge 8 -o out.png',
+}
 # view: (class, one line for the list)
 VIEWS = {
     "identity": ("Identity", "as it is"),
@@ -47,7 +56,7 @@ def register_tricks(register: Callable[..., None]) -> None:
     """The six tricks. Guidance is the one that is added by itself."""
     for name, (class_name, summary) in TRICKS.items():
         notes = {"automatic": "guidance"} if name == "guidance" else {}
-        register(name, f"diffusion_tricks_plugins.{name}:{class_name}", summary=summary, **notes)
+        register(name, f"diffusion_tricks_plugins.{name}:{class_name}", summary=summary, example=EXAMPLES[name], **notes)
 
 
 @hookimpl

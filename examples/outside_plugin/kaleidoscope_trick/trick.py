@@ -29,5 +29,5 @@ class Kaleidoscope(Trick[KaleidoscopeOptions]):
     def estimate_noise(self, ask: Ask, step: Step) -> Asking:
         """Asks the model once and makes what it takes for clean symmetric."""
         (answer,) = yield [ask]
-        images = [answer.clean.flip(axes) for axes in MIRRORS[self.options.fold]]
-        return answer.with_clean(sum(images) / len(images))
+        first, *others = [answer.clean.flip(axes) for axes in MIRRORS[self.options.fold]]
+        return answer.with_clean(sum(others, first) / self.options.fold)

@@ -1,0 +1,42 @@
+"""The command line, called in this process, for the tests: quick, and with the exit code and both streams in hand."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from diffusion_tricks_cli.main import main
+
+from diffusion_tricks import manager
+
+
+@dataclass(frozen=True)
+class Outcome:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+    @property
+    def lines(self) -> list[str]:
+        return self.out.splitlines()
+
+
+def run(*arguments: object) -> Outcome:
+    """What `diffusion-tricks ARGUMENTS` does, with plugins found anew as in a process of its own."""
+    manager._host = None
+    out, err = io.StringIO(), io.StringIO()
+    with (
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+        pytest.raises(SystemExit) as ended,
+    ):
+        main([str(argument) for argument in arguments])
+    return Outcome(int(ended.value.code or 0), out.getvalue(), err.getvalue())

@@ -1,0 +1,432 @@
+"""The command line: its promised forms, what it prints where, records, recipes and plans, on a tiny model."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from command_line import Outcome, run
+from diffusion_tricks_cli.film import chosen
+from diffusion_tricks_cli.main import COMMANDS, plugin_options
+from diffusion_tricks_cli.output import named
+from diffusion_tricks_cli.progress import Progress, line
+from PIL import Image
+from skimage import data
+
+from diffusion_tricks import load_model, sample
+from diffusion_tricks.recipe import read_recipe
+from diffusion_tricks.record import read_record
+from diffusion_tricks.testing import tiny_pipeline
+
+PROGRAM = [sys.executable, "-m", "diffusion_tricks_cli"]
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with a tiny DeepFloyd IF of 16 x 16 pixels."""
+    folder = tmp_path_factory.mktemp("models") / "tiny-if"
+    tiny_pipeline("if").save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder to work in, with a photo of a cat."""
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(data.chelsea()).resize((113, 75)).save("photo.png")
+    Image.fromarray(data.astronaut()).save("picture.png")
+    return tmp_path
+
+
+def pixels(path: str | Path) -> np.ndarray[Any, Any]:
+    with Image.open(path) as image:
+        return np.asarray(image)
+
+
+def made(tiny: Path, command: str, *more: object) -> Outcome:
+    name, *words = shlex.split(command)
+    outcome = run(name, "-m", tiny, "--steps", 2, *words, *more)
+    assert outcome.code == 0, outcome.err
+    return outcome
+
+
+PROMISED = [
+    ('generate "a rocket" -o out.png', (16, 16)),
+    ('edit photo.png "a rocket" --strength 0.6 -o out.png', (16, 16)),
+    ('edit photo.png "a rocket" --start-index 7 --fit pad -o out.png', (16, 16)),
+    ('inpaint photo.png "a top hat" --mask box:25%,0%,75%,40% -o out.png', (113, 75)),
+    ('anagram --view identity "a rabbit" --view rotate_cw "a duck" -o out.png', (16, 16)),
+    ('anagram "a rabbit" "a duck" -o out.png', (16, 16)),
+    ('hybrid --far "a skull" --near "a mushroom" -o out.png', (16, 16)),
+    ('make -p "a rocket" -o out.png', (16, 16)),
+    ('make -o out.png anagram --view identity "a rabbit" --view rotate_cw "a duck" guidance --scale 8', (16, 16)),
+    ('make -p "a hat" sdedit photo.png --strength 0.7 inpaint --mask ellipse:10,10,60,60 guidance --scale 7 -o out.png',
+     (113, 75)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("command", "size"), PROMISED)
+def test_promised_forms_write_the_picture_and_print_its_path_alone(
+    tiny: Path, command: str, size: tuple[int, int]
+) -> None:
+    outcome = made(tiny, command)
+    assert outcome.out == "out.png\n"
+    assert Image.open("out.png").size == size
+
+
+def test_a_cover_needs_no_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("diffusion_tricks.making.load_model", lambda *_, **__: pytest.fail("a model was loaded"))
+    outcome = run("cover", "picture.png", "--title", "The Whispering Woods", "--author", "A. Writer", "-o", "out.png")
+    assert (outcome.code, outcome.out) == (0, "out.png\n")
+    changed = (pixels("out.png") != pixels("picture.png")).any(axis=2)
+    assert 0.002 < changed.mean() < 0.2
+
+
+FACTS = {
+    "path", "seed", "width", "height", "model", "device", "steps", "rows_per_step", "rows_total", "seconds",
+    "peak_memory_mb", "recipe",
+}  # fmt: skip
+
+
+def test_json_prints_one_object_per_picture(tiny: Path) -> None:
+    outcome = made(tiny, 'generate "a rocket" --json --count 2 --seed 5 --device cpu')
+    first, second = map(json.loads, outcome.lines)
+    assert set(first) >= FACTS
+    assert [(f["path"], f["seed"]) for f in (first, second)] == [("generate-5.png", 5), ("generate-6.png", 6)]
+    assert (first["steps"], first["rows_per_step"], first["rows_total"]) == (2, 2, 4)
+    assert (first["model"], first["device"], first["width"]) == ("tiny-if", "cpu", 16)
+    assert first["recipe"]["tricks"] == [{"trick": "guidance", "scale": 7.0}]
+
+
+def test_inpainting_reports_and_keeps_every_pixel_outside(tiny: Path) -> None:
+    outcome = made(tiny, 'inpaint photo.png "a top hat" --mask box:20,10,60,50 -o out.png --json')
+    assert outcome.json["changed_outside"] == 0
+    outside = np.ones((75, 113), bool)
+    outside[10:50, 20:60] = False
+    assert (pixels("out.png")[outside] == pixels("photo.png")[outside]).all()
+
+
+def test_a_jpeg_claims_nothing_about_the_pixels_outside(tiny: Path) -> None:
+    outcome = made(tiny, 'inpaint photo.png "a top hat" --mask box:20,10,60,50 -o out.jpg --json')
+    assert outcome.json["changed_outside"] is None
+    assert "Warning: out.jpg: JPEG changes pixels everywhere" in outcome.err
+
+
+def test_pictures_of_a_count_are_the_single_ones(tiny: Path) -> None:
+    made(tiny, 'generate "a rocket" --seed 5 --count 3 -o all.png')
+    made(tiny, 'generate "a rocket" --seed 7 -o one.png')
+    assert (pixels("all-2.png") == pixels("one.png")).all()
+    assert (pixels("all-0.png") != pixels("one.png")).any()
+
+
+def test_names_hold_seed_and_index() -> None:
+    assert named("out.png", [5]) == [Path("out.png")]
+    assert named("out.png", [5, 6]) == [Path("out-0.png"), Path("out-1.png")]
+    assert named("a/{seed}.png", [5, 6]) == [Path("a/5.png"), Path("a/6.png")]
+    assert named("{index}-{seed}.png", [5, 6]) == [Path("0-5.png"), Path("1-6.png")]
+
+
+def test_a_shortcut_prints_the_make_line_it_stands_for(tiny: Path) -> None:
+    outcome = made(tiny, 'edit photo.png "a \'rocket\'" --strength 0.6 --seed 3 --size 16x32 -o out.png')
+    stands_for = shlex.split(outcome.err.partition("same as: diffusion-tricks ")[2])
+    assert stands_for[0] == "make"
+    again = run(*stands_for, "--force", "--json")
+    assert again.json["recipe"] == read_record("out.png")["recipe"] | {"model": str(tiny)}
+
+
+def test_quiet_says_nothing_on_stderr(tiny: Path) -> None:
+    assert made(tiny, 'generate "a rocket" -o out.png --quiet').err == ""
+
+
+def test_enlarging(tiny: Path) -> None:
+    made(tiny, 'generate "a rocket" -o out.png --enlarge 4')
+    assert Image.open("out.png").size == (64, 64)
+
+
+def test_a_prompt_per_picture(tiny: Path) -> None:
+    made(tiny, "make -p rocket -p duck --seed 1 -o out.png")
+    made(tiny, "make -p duck --seed 2 -o duck.png")
+    assert (pixels("out-1.png") == pixels("duck.png")).all()
+
+
+def test_rerun_gives_the_same_pixels(tiny: Path) -> None:
+    made(tiny, 'inpaint photo.png "a hat" --mask box:20,10,60,50 --scheduler euler-a -o out.png')
+    outcome = run("rerun", "out.png", "-m", tiny, "-o", "again.png")
+    assert outcome.code == 0, outcome.err
+    assert (pixels("again.png") == pixels("out.png")).all()
+
+
+def test_rerun_looks_beside_the_picture_and_names_what_is_missing(tiny: Path, folder: Path) -> None:
+    made(tiny, 'edit photo.png "a hat" -o out.png')
+    (folder / "elsewhere").mkdir()
+    for name in ("photo.png", "out.png"):
+        Path(name).rename(folder / "elsewhere" / name)
+    outcome = run("rerun", "elsewhere/out.png", "-m", tiny, "-o", "again.png")
+    assert outcome.code == 0, outcome.err
+    (folder / "elsewhere" / "photo.png").unlink()
+    outcome = run("rerun", "elsewhere/out.png", "-m", tiny, "-o", "once-more.png")
+    assert outcome.code == 2
+    assert "was made from 'photo.png', which is neither beside it nor in the current folder" in outcome.err
+
+
+def test_rerun_asks_for_the_directory_of_a_model_it_cannot_know(tiny: Path) -> None:
+    made(tiny, 'generate "a hat" -o out.png')
+    outcome = run("rerun", "out.png")
+    assert outcome.code == 2
+    assert "unknown model 'tiny-if'" in outcome.err
+    assert "give it with -m" in outcome.err
+
+
+def test_show_prints_the_record(tiny: Path) -> None:
+    made(tiny, 'generate "a rocket" --seed 3 -o out.png')
+    shown = run("show", "out.png")
+    assert shown.code == 0
+    assert "seed:     3" in shown.out
+    assert 'prompt = "a rocket"' in shown.out
+    assert run("show", "out.png", "--json").json == read_record("out.png")
+    assert str(tiny.parent) not in shown.out
+
+
+def test_no_metadata_and_no_provenance_leave_the_file_bare(tiny: Path) -> None:
+    made(tiny, 'generate "a rocket" --seed 3 -o bare.png --no-metadata --no-provenance')
+    assert not Image.open("bare.png").info
+    made(tiny, 'generate "a rocket" --seed 3 -o full.png')
+    assert {"diffusion-tricks", "parameters"} <= set(Image.open("full.png").info)
+    assert b"trainedAlgorithmicMedia" in Path("full.png").read_bytes()
+    assert (pixels("bare.png") == pixels("full.png")).all()
+
+
+@pytest.mark.parametrize("name", ["recipe.toml", "recipe.json"])
+def test_a_saved_recipe_makes_the_same_picture(tiny: Path, folder: Path, name: str) -> None:
+    made(tiny, f'edit photo.png "a hat" -o out.png --save-recipe {name}')
+    assert read_recipe(Path(name)).tricks[0].options["image"] == "photo.png"
+    outcome = run("run", folder / name, "-o", "again.png")
+    assert outcome.code == 0, outcome.err
+    assert (pixels("again.png") == pixels("out.png")).all()
+
+
+def test_options_override_a_recipe(tiny: Path) -> None:
+    made(tiny, 'generate "a hat" --seed 1 -o out.png --save-recipe recipe.toml')
+    outcome = run("run", "recipe.toml", "--seed", 4, "--count", 2, "--json", "-o", "{seed}.png")
+    assert [json.loads(row)["path"] for row in outcome.lines] == ["4.png", "5.png"]
+
+
+def test_steps_out_shows_every_step_as_a_film_or_a_strip(tiny: Path) -> None:
+    made(tiny, 'generate "a hat" -o out.png --steps-out film.gif --steps 5')
+    with Image.open("film.gif") as film:
+        assert (film.format, film.n_frames, film.size) == ("GIF", 5, (16, 16))
+    made(tiny, 'generate "a hat" --seed 1 --count 2 -o o.png --steps-out strip.png --steps 5 --enlarge 2')
+    assert Image.open("strip-1.png").size == (5 * 32, 32)
+    assert (pixels("strip-1.png")[:, -32:] == pixels("o-1.png")).mean() > 0.9  # the last idea is nearly the picture
+
+
+def test_few_frames_of_many_hold_the_first_and_the_last() -> None:
+    assert chosen(5, 12) == {0, 1, 2, 3, 4}
+    few = chosen(50, 12)
+    assert (len(few), min(few), max(few)) == (12, 0, 49)
+
+
+@pytest.mark.parametrize(
+    ("chain", "order", "rows"),
+    [
+        ("-p x --guidance 1", ["guidance"], [1, 1]),
+        ("-p x", ["guidance"], [2, 2]),
+        ("guidance --scale 7 anagram a b", ["anagram", "guidance"], [4, 4]),
+        ("hybrid --far a --near b", ["hybrid", "guidance"], [3, 3]),
+        ("hybrid --far a --near b --mid c", ["hybrid", "guidance"], [4, 4]),
+        ("-p x guidance --stop 0.5", ["guidance"], [2, 1]),
+        ("anagram a b --reduction alternate", ["anagram", "guidance"], [2, 2]),
+        ("-p x sdedit photo.png --strength 0.5", ["guidance"], [2]),
+        ("-p x --scheduler heun", ["guidance"], [2, 2, 2]),
+    ],
+)
+def test_plan_tells_order_and_rows_without_loading_a_model(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch, chain: str, order: list[str], rows: list[int]
+) -> None:
+    monkeypatch.setattr("diffusion_tricks.models._loaded", lambda *_: pytest.fail("a model was loaded"))
+    planned = run("plan", "-m", tiny, "--steps", 2, *shlex.split(chain), "--json")
+    assert planned.code == 0, planned.err
+    assert (planned.json["order"], planned.json["rows"]) == (order, rows)
+    assert (planned.json["rows_total"], planned.json["size"]) == (sum(rows), [16, 16])
+
+
+@pytest.mark.parametrize("chain", ["-p x", "hybrid --far a --near b", "-p x sdedit photo.png --sweep"])
+def test_a_plan_foretells_what_the_run_reports(tiny: Path, chain: str) -> None:
+    planned = run("plan", "-m", tiny, "--steps", 2, *shlex.split(chain), "--json").json
+    facts = made(tiny, f"make {chain} --json -o out.png").json
+    for key in ("steps", "rows_per_step", "rows_total", "model"):
+        assert facts[key] == planned[key], key
+
+
+def test_plan_for_people(tiny: Path) -> None:
+    planned = run("plan", "-m", tiny, "--steps", 4, "guidance", "--stop", "0.5", "anagram", "a", "b")
+    assert "nesting:       anagram > guidance > model" in planned.out
+    assert "rows per step: 4 in 2 steps, 2 in 2 steps" in planned.out
+
+
+def test_dry_run_writes_nothing_and_prints_plan_and_recipe(tiny: Path, folder: Path) -> None:
+    before = sorted(folder.iterdir())
+    outcome = run("generate", "a rocket", "-m", tiny, "--dry-run", "-o", "out.png", "--steps", 3)
+    assert outcome.code == 0
+    assert "rows total:    6 a picture" in outcome.out
+    assert 'prompt = "a rocket"' in outcome.out
+    assert sorted(folder.iterdir()) == before
+
+
+def test_lists() -> None:
+    plugins = run("plugins", "--json", "--check").json
+    assert plugins[0]["status"] == "ok"
+    assert plugins[0]["tricks"] == ["sdedit", "inpaint", "anagram", "hybrid", "guidance", "overlay"]
+    assert run("plugins").lines[0].endswith("(built in)  ok")
+    assert "emoji" in [row["name"] for row in run("models", "--json").json]
+    assert run("models").lines[0].startswith("emoji")
+    assert "rotate_cw" in [row["name"] for row in run("views", "--json").json]
+
+
+OUTSIDE = """
+from diffusion_tricks import Trick, TrickOptions, hookimpl, option
+import click
+
+class Options(TrickOptions):
+    much: float = option(1.0, "how much", ge=0, le=2)
+
+class Brighter(Trick[Options]):
+    Options = Options
+    name = "brighter"
+
+    @hookimpl
+    def finish_image(self, run, image, index):
+        return image.point(lambda value: min(255, value + round(100 * self.options.much)))
+
+@hookimpl
+def register_tricks(register):
+    register("brighter", "outside:Brighter", summary="adds light")
+
+@hookimpl
+def register_commands(cli):
+    @cli.command()
+    def hello():
+        "Says hello."
+        click.echo("hello")
+"""
+
+
+def test_a_plugin_file_brings_tricks_and_commands(tiny: Path, folder: Path) -> None:
+    Path("outside.py").write_text(OUTSIDE)
+    made(tiny, "make -p x --seed 1 -o plain.png")
+    made(tiny, "make -p x --seed 1 brighter --much 0.5 -o out.png --plugin outside.py")
+    assert (pixels("out.png") == np.minimum(pixels("plain.png").astype(int) + 50, 255)).all()
+    assert "--much FLOAT RANGE" in run("--plugin", "outside.py", "make", "brighter", "--help").out
+    assert run("--plugin=outside.py", "hello").out == "hello\n"
+    assert "Says hello." in run("--plugin", "outside.py", "--help").out
+    assert run("make", "-p", "x", "brighter").code == 2
+
+
+def test_plugin_options_are_read_wherever_they_stand() -> None:
+    arguments = ["--plugin", "a.py", "make", "x", "--no-plugin=b", "--", "--plugin", "c"]
+    assert plugin_options(arguments) == (["a.py"], ["b"], ["make", "x", "--", "--plugin", "c"])
+
+
+def test_progress_is_shown_on_a_terminal_only(tiny: Path) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    terminal, pipe = Terminal(), io.StringIO()
+    model = load_model(str(tiny), device="cpu")
+    shown, hidden = Progress(1, True, terminal), Progress(1, True, pipe)
+    for step in sample(model, prompt="x", steps=2):
+        shown(step)
+        hidden(step)
+    assert re.findall(r"step (\d)/2  rows (\d)", terminal.getvalue()) == [("1", "1"), ("2", "1")]
+    assert pipe.getvalue() == ""
+
+
+def test_the_progress_line() -> None:
+    assert line(5, 20, 4, 0.25, 2.0) == "[######                  ] step 5/20  rows 4  0:06 left"
+    assert line(20, 20, 4, 1.0, 100.0).endswith("0:00 left")
+
+
+def examples() -> list[str]:
+    found = []
+    for command in COMMANDS:
+        text = run(command, "--help").out
+        found += [row.strip() for row in text.partition("Example:")[2].splitlines() if row.strip()]
+    for trick in ("sdedit", "inpaint", "anagram", "hybrid", "guidance", "overlay"):
+        found.append(run("make", trick, "--help").lines[-1].strip())
+    return found
+
+
+@pytest.mark.parametrize("command", examples())
+def test_every_command_ends_its_help_with_an_example_that_works(tiny: Path, command: str) -> None:
+    program, *words = shlex.split(command)
+    assert program == "diffusion-tricks"
+    if words[0] in {"run", "rerun", "show"}:
+        made(tiny, "generate x -o out.png --save-recipe recipe.toml")
+    quick = ["-m", str(tiny), "--steps", "2"] if words[0] not in {"show", "plugins", "models", "views"} else []
+    enough = ["--size", "64"] if "overlay" in words else []
+    outcome = run(*words, *quick, *enough)
+    assert outcome.code == 0, outcome.err
+    assert outcome.out
+
+
+def test_every_command_has_help_with_an_example() -> None:
+    assert set(COMMANDS) <= {shlex.split(row)[1] for row in examples()}
+
+
+def test_help_and_lists_never_import_torch() -> None:
+    lines = [["--help"], ["--version"], ["plugins"], ["models"], ["views"], ["make", "--help"], ["anagram", "--help"],
+             ["make", "inpaint", "--help"], ["hybrid", "--help"], ["edit", "--help"], ["plan", "--help"]]  # fmt: skip
+    code = (
+        "import sys, contextlib, io\nfrom diffusion_tricks_cli.main import main\n"
+        f"for line in {lines!r}:\n"
+        "    with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):\n        main(line)\n"
+        "    assert not {'torch', 'diffusers', 'transformers'} & set(sys.modules), line\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_top_level_help_takes_little_time() -> None:
+    def cpu_seconds() -> float:
+        before = os.times()
+        subprocess.run([*PROGRAM, "--help"], check=True, capture_output=True)
+        after = os.times()
+        return after.children_user + after.children_system - before.children_user - before.children_system
+
+    assert min(cpu_seconds() for _ in range(3)) < 0.5
+
+
+def test_the_installed_program_runs(tiny: Path) -> None:
+    arguments = ["generate", "a rocket", "-m", str(tiny), "--steps", "2", "-o", "out.png"]
+    done = subprocess.run([*PROGRAM, *arguments], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "out.png\n")
+    assert [row for row in done.stderr.splitlines() if not row.startswith("same as: ")] == []
+
+
+def test_interrupted_it_leaves_no_partial_file_and_exits_130(tiny: Path, folder: Path) -> None:
+    before = sorted(folder.iterdir())
+    arguments = ["generate", "a rocket", "-m", str(tiny), "--steps", "1000", "--count", "8", "-o", "out.png"]
+    # in the background of a shell script SIGINT would be ignored, and so it would be in the command
+    process = subprocess.Popen(
+        [*PROGRAM, *arguments, "--scheduler", "ddpm"], stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL) and None,
+    )  # fmt: skip
+    assert process.stderr is not None
+    process.stderr.readline()  # the make line: it has begun
+    time.sleep(1)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 130, said
+    assert "Interrupted" in said
+    assert sorted(folder.iterdir()) == before

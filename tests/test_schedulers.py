@@ -1,0 +1,249 @@
+"""Schedulers by name, and their noise levels against diffusers' `add_noise` and exact denoisers."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from diffusers import (
+    DDIMScheduler,
+    DDPMScheduler,
+    DPMSolverMultistepScheduler,
+    EulerDiscreteScheduler,
+    FlowMatchEulerDiscreteScheduler,
+    PNDMScheduler,
+)
+from torch import Tensor
+
+from diffusion_tricks import Run, Start, Trick, hookimpl, sample
+from diffusion_tricks.errors import UnknownName, UsageError
+from diffusion_tricks.noise import Noise
+from diffusion_tricks.sampler import begin
+from diffusion_tricks.schedulers import (
+    SCHEDULERS,
+    begin_at,
+    noise_levels,
+    prediction_of,
+    scheduler_for,
+    set_steps,
+    uses_learned_variance,
+)
+from diffusion_tricks.testing import exact_model
+
+SD: dict[str, Any] = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "steps_offset": 1}
+OWN = {
+    "linear": DDPMScheduler(clip_sample=False),
+    "stable diffusion": PNDMScheduler(**SD, skip_prk_steps=True),
+    "cosine": DDPMScheduler(clip_sample=False, beta_schedule="squaredcos_cap_v2"),
+}
+PICTURE = torch.rand(1, 3, 4, 4, generator=torch.Generator().manual_seed(0)) * 2 - 1
+
+
+@pytest.fixture(params=SCHEDULERS)
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(params=OWN)
+def own(request: pytest.FixtureRequest) -> Any:
+    return OWN[request.param]
+
+
+@pytest.mark.parametrize("steps", [2, 10, 37])
+def test_levels_are_those_of_add_noise(own: Any, name: str, steps: int) -> None:
+    scheduler = scheduler_for(own, name)
+    times = set_steps(scheduler, steps)
+    levels = noise_levels(scheduler)
+    assert len(levels) == len(times) + 1
+    clean, noise = torch.ones(1, 1, 1, 1), torch.zeros(1, 1, 1, 1)
+    for i, t in enumerate(times):
+        scheduler.set_begin_index(i) if hasattr(scheduler, "set_begin_index") else None
+        alpha = float(scheduler.add_noise(clean, noise, t.reshape(1)))
+        sigma = float(scheduler.add_noise(noise, clean, t.reshape(1)))
+        assert levels[i] == pytest.approx((alpha, sigma), rel=1e-4, abs=2e-4)
+
+
+def test_levels_fall_to_clean_and_keep_the_training_schedule(own: Any, name: str) -> None:
+    scheduler = scheduler_for(own, name)
+    times = set_steps(scheduler, 10)
+    ratios = [sigma / alpha for alpha, sigma in noise_levels(scheduler)]
+    assert ratios == sorted(ratios, reverse=True)
+    end = (1 - own.alphas_cumprod[0]) ** 0.5 if name in {"ddim", "pndm"} and not scheduler.config.set_alpha_to_one else 0
+    assert ratios[-1] == pytest.approx(float(end), abs=1e-3)
+    # sigma over alpha at a timestep is the training schedule's, whatever the class; between timesteps it is between
+    bars = own.alphas_cumprod.double()
+    trained = ((1 - bars) / bars).sqrt()
+    for ratio, t in zip(ratios, times.tolist(), strict=False):
+        near = trained[max(int(t) - 1, 0) : int(t) + 2]
+        assert near.min() * 0.999 <= ratio <= near.max() * 1.001
+
+
+def test_flow_matching_levels_are_linear() -> None:
+    scheduler = FlowMatchEulerDiscreteScheduler()
+    set_steps(scheduler, 5)
+    levels = noise_levels(scheduler)
+    assert [alpha + sigma for alpha, sigma in levels] == pytest.approx([1.0] * 6)
+    assert levels[0] == pytest.approx((0.0, 1.0))
+    assert prediction_of(scheduler) == "flow_prediction"
+
+
+class Midway(Trick[Any]):
+    """Starts from the picture at the level before step `index`."""
+
+    name = "midway"
+    place = "start"
+
+    def __init__(self, index: int):
+        super().__init__()
+        self.index = index
+
+    @hookimpl
+    def start(self, run: Run) -> Start:
+        noise = run.noise.fork("midway").draw(run.latent_shape)
+        return Start(run.noised(PICTURE, noise, self.index), self.index)
+
+
+def left_over(run: Run, x: Tensor) -> float:
+    """How far the end is from the picture, where the schedule ends in it; else from the level it ends in."""
+    level = run.levels[-1]
+    return float((x - level.alpha * PICTURE).abs().max()) - 5 * level.sigma
+
+
+@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
+def test_every_scheduler_ends_in_the_picture_of_an_exact_model(own: Any, name: str, prediction: str) -> None:
+    model = exact_model(PICTURE, scheduler=own, prediction=prediction)
+    for index in (0, 1, 2, 5, 12):
+        tricks = [Midway(index)] if index else []
+        *_, last = sample(model, prompt="a", tricks=tricks, steps=15, scheduler=name)
+        assert left_over(last.run, last.x) < 1e-5, f"started at {index}"
+
+
+def test_a_start_in_the_middle_of_a_step_begins_behind_it_at_the_same_level() -> None:
+    for name, index in (("heun", 3), ("pndm", 1)):
+        scheduler = scheduler_for(OWN["linear"], name)
+        set_steps(scheduler, 8)
+        levels = noise_levels(scheduler)
+        assert begin_at(scheduler, index) == index + 1
+        assert levels[index] == levels[index + 1]
+        assert begin_at(scheduler, index + 1) == index + 1
+        assert begin_at(scheduler, 0) == 0
+
+
+def test_heun_corrects_every_step_but_the_last() -> None:
+    model = exact_model(PICTURE)
+    steps = list(sample(model, prompt="a", steps=6, scheduler="heun"))
+    assert len(steps) == 2 * 6 - 1
+    assert [step.index for step in steps] == list(range(11))
+    sigmas = [step.sigma for step in steps]
+    assert sigmas[1::2] == sigmas[2::2]  # a step's end is asked twice: as its correction and as the next one's start
+    assert steps[0].run.substeps == 2
+    assert left_over(steps[-1].run, steps[-1].x) < 1e-6
+
+
+def test_a_named_scheduler_keeps_what_was_set_for_training_and_sampling() -> None:
+    own = DDIMScheduler(num_train_timesteps=500, beta_start=0.001, beta_end=0.03, prediction_type="v_prediction",
+                        clip_sample=False, timestep_spacing="trailing", thresholding=True)  # fmt: skip
+    for name in SCHEDULERS:
+        made = scheduler_for(own, name)
+        torch.testing.assert_close(made.alphas_cumprod, own.alphas_cumprod)
+        assert made.config.prediction_type == "v_prediction"
+        assert made.config.timestep_spacing == "trailing"
+        assert not made.config.get("clip_sample", False)
+        assert made.config.get("thresholding", True)
+
+
+def test_training_betas_that_are_the_classs_own_defaults_are_kept_too() -> None:
+    """Heun's defaults are other than DDPM's; `from_config` alone would take Heun's."""
+    made = scheduler_for(DDPMScheduler(), "heun")
+    torch.testing.assert_close(made.alphas_cumprod, DDPMScheduler().alphas_cumprod)
+
+
+def test_latents_are_not_clipped_by_a_scheduler_that_would_by_default() -> None:
+    assert DDPMScheduler().config.clip_sample
+    assert not scheduler_for(PNDMScheduler(**SD), "ddpm").config.clip_sample
+    assert scheduler_for(DDPMScheduler(), "ddim").config.clip_sample
+
+
+def test_spacing_that_was_not_set_is_left_to_the_class() -> None:
+    own = PNDMScheduler(beta_schedule="scaled_linear")  # as Stable Diffusion's files leave it out
+    assert scheduler_for(own, "euler").config.timestep_spacing == "linspace"
+    assert scheduler_for(own, "ddim").config.timestep_spacing == "leading"
+
+
+def test_solvers_do_not_start_at_the_end_of_a_cosine_schedule() -> None:
+    """There x0 = (x - sigma eps) / alpha divides by 5e-5."""
+    for name in ("dpm++2m", "unipc", "euler", "heun"):
+        scheduler = scheduler_for(OWN["cosine"], name)
+        set_steps(scheduler, 20)
+        alpha, sigma = noise_levels(scheduler)[0]
+        assert sigma / alpha < 50
+
+
+def test_a_learned_variance_goes_only_to_who_can_use_it() -> None:
+    own = DDPMScheduler(variance_type="learned_range")
+    assert {name for name in SCHEDULERS if uses_learned_variance(scheduler_for(own, name))} == {"ddpm"}
+
+
+def test_the_models_own_scheduler_is_copied_deep_and_left_as_it_was() -> None:
+    own = EulerDiscreteScheduler(use_karras_sigmas=False)
+    own.mended = [1]  # pipelines mend their scheduler after it is loaded; from_config would lose it
+    for name in (None, "euler"):
+        made = scheduler_for(own, name)
+        assert made is not own
+        assert made.mended == [1]
+        assert made.mended is not own.mended
+        set_steps(made, 7)
+    assert own.num_inference_steps is None
+
+
+def test_a_name_means_what_it_says_whatever_the_models_own_is() -> None:
+    own = DPMSolverMultistepScheduler(use_karras_sigmas=True, algorithm_type="dpmsolver++")
+    assert not scheduler_for(own, "dpm++2m").config.use_karras_sigmas
+    assert scheduler_for(own, "dpm++2m-karras").config.use_karras_sigmas
+    assert scheduler_for(own, None).config.use_karras_sigmas
+    assert scheduler_for(own, "dpm++2m-sde").config.algorithm_type == "sde-dpmsolver++"
+    assert not scheduler_for(EulerDiscreteScheduler(use_beta_sigmas=False), "lms").config.use_karras_sigmas
+
+
+def test_an_unknown_name_is_answered_with_the_nearest() -> None:
+    with pytest.raises(UnknownName, match="unknown scheduler 'eulr'; did you mean 'euler'"):
+        scheduler_for(DDPMScheduler(), "eulr")
+    with pytest.raises(UnknownName, match=r"unknown scheduler 'xyz'; known are: ddim, ddpm, dpm\+\+2m"):
+        scheduler_for(DDPMScheduler(), "xyz")
+
+
+@pytest.mark.parametrize("steps", [0, -1, 1001])
+def test_steps_out_of_range(steps: int) -> None:
+    with pytest.raises(UsageError, match=f"steps must be between 1 and 1000 for this model, got {steps}"):
+        begin(exact_model(PICTURE), prompt="a", steps=steps)
+
+
+def test_timesteps_may_be_given_one_by_one() -> None:
+    strided = list(range(990, -1, -30))
+    run = begin(exact_model(PICTURE), prompt="a", timesteps=strided)
+    assert run.timesteps.tolist() == strided
+    assert len(strided) == 34
+    bar = float(run.scheduler.alphas_cumprod[690])
+    assert (run.levels[10].alpha, run.levels[10].sigma) == pytest.approx((math.sqrt(bar), math.sqrt(1 - bar)))
+
+
+@pytest.mark.parametrize("timesteps", [[], [10, 20], [10, 10], [1000, 5], [5, -1]])
+def test_timesteps_that_cannot_be(timesteps: list[int]) -> None:
+    with pytest.raises(UsageError, match="timesteps must fall, from below 1000 to at least 0, got "):
+        begin(exact_model(PICTURE), prompt="a", timesteps=timesteps)
+
+
+def test_a_scheduler_without_timesteps_of_its_own() -> None:
+    with pytest.raises(UsageError, match="DDIMScheduler takes no timesteps of its own; use scheduler 'ddpm'"):
+        begin(exact_model(PICTURE), prompt="a", timesteps=[5, 3], scheduler="ddim")
+    with pytest.raises(UsageError, match="DPMSolverMultistepScheduler takes no timesteps here: "):
+        begin(exact_model(PICTURE), prompt="a", timesteps=[5, 3], scheduler="dpm++2m-karras")
+
+
+def test_steps_stay_on_the_cpu_where_they_index_tables() -> None:
+    for name in SCHEDULERS:
+        run = begin(exact_model(PICTURE), prompt="a", steps=3, scheduler=name)
+        assert run.timesteps.device.type == "cpu"
+        assert run.noise.seeds == Noise([0]).seeds
