@@ -105,7 +105,7 @@ class UNetFamily:
         """Replays the recorded call with other latents."""
         unet = self.pipe.unet
         with torch.no_grad():
-            output: Tensor = unet(x.to(unet.dtype), t, **_stacked(rows), return_dict=False)[0]
+            output: Tensor = unet(x.to(_dtype(unet)), t, **_stacked(rows), return_dict=False)[0]
         return output
 
     def encode(self, pixels: Tensor) -> Tensor:
@@ -204,6 +204,11 @@ def _picked(value: Any, i: int, n: int) -> Any:
     if isinstance(value, dict):
         return _row(value, i, n)
     return value
+
+
+def _dtype(module: torch.nn.Module) -> torch.dtype:
+    """That of the first weight; the `dtype` of diffusers' models walks over all modules, which shows in every step."""
+    return next(module.parameters()).dtype
 
 
 def _stacked(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -278,7 +278,7 @@ def run_manager(tricks: Sequence[Trick[Any]]) -> pluggy.PluginManager:
         try:
             manager.register(trick, name=name)
         except pluggy.PluginValidationError as error:
-            raise PluginError(f"trick {name!r}: {error}") from error
+            raise PluginError(f"trick {name!r}: {' '.join(str(error).split())}") from error
     known = [n for n, _ in inspect.getmembers(RunHooks, inspect.isfunction)]
     for trick, name in zip(tricks, names, strict=True):
         for hook in _unspecified(trick, known):

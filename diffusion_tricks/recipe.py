@@ -106,7 +106,7 @@ class Recipe(BaseModel):
 
     def to_toml(self) -> str:
         """As TOML text."""
-        return tomli_w.dumps(self.data(), multiline_strings=True)
+        return tomli_w.dumps(self.data())
 
 
 def recipe_from(data: Any, where: str = "recipe") -> Recipe:

@@ -88,7 +88,9 @@ def test_an_unknown_trick_is_answered_with_the_nearest(line: str, message: str) 
 
 
 def test_an_option_nobody_has_is_answered_with_the_nearest() -> None:
-    with pytest.raises(UsageError, match="no option '--sclae' of 'guidance', nor of the whole command; did you mean '--scale'"):
+    with pytest.raises(
+        UsageError, match="no option '--sclae' of 'guidance', nor of the whole command; did you mean '--scale'"
+    ):
         dealt("guidance --sclae 8")
 
 
@@ -130,8 +132,8 @@ def test_every_kind_of_option_is_read_and_only_what_was_said_is_kept() -> None:
 
 
 def test_values_go_back_to_the_words_that_say_them() -> None:
-    line = "--needed x --share 0.25 --no-on --off --pair p 1 --pair q 2 --corner -1 2 n1 -- -n2".split()
-    values = parsed(*line)
+    line = "--needed x --share 0.25 --no-on --off --pair p 1 --pair q 2 --corner -1 2 n1 -- -n2"
+    values = parsed(*shlex.split(line))
     assert parsed(*words(parameters(Everything), values)) == values
     assert words(parameters(Everything), {"names": ["anagram"]}, ["anagram"]) == ["--", "anagram"]
 

@@ -188,8 +188,13 @@ def test_a_tiny_pipeline_hears_its_prompt_and_its_timestep_and_keeps_the_random_
 
 
 def test_pipelines_that_cannot_be_opened_are_refused() -> None:
-    from diffusers import DDPMPipeline, IFSuperResolutionPipeline, StableDiffusionImg2ImgPipeline, UNet2DModel
-    from diffusers import StableDiffusionInpaintPipeline
+    from diffusers import (
+        DDPMPipeline,
+        IFSuperResolutionPipeline,
+        StableDiffusionImg2ImgPipeline,
+        StableDiffusionInpaintPipeline,
+        UNet2DModel,
+    )
 
     inpainting = StableDiffusionInpaintPipeline(**tiny_pipeline("sd").components, requires_safety_checker=False)
     inpainting.unet.register_to_config(in_channels=9)
@@ -205,9 +210,13 @@ def test_pipelines_that_cannot_be_opened_are_refused() -> None:
     from_picture = StableDiffusionImg2ImgPipeline(**tiny_pipeline("sd").components, requires_safety_checker=False)
     with pytest.raises(ModelError, match="cannot be run from a prompt alone"):
         next(sample(load_model(from_picture, device="cpu"), prompt="a rabbit"))
-    plain = DDPMPipeline(unet=UNet2DModel(sample_size=8, block_out_channels=(32, 32), down_block_types=("DownBlock2D",) * 2,
-                                          up_block_types=("UpBlock2D",) * 2), scheduler=stage_one.scheduler)  # fmt: skip
+    unet = UNet2DModel(
+        sample_size=8, block_out_channels=(32, 32), down_block_types=("DownBlock2D",) * 2, up_block_types=("UpBlock2D",) * 2
+    )
+    plain = DDPMPipeline(unet=unet, scheduler=stage_one.scheduler)
     with pytest.raises(ModelError, match="DDPMPipeline is not a pipeline this version can open: expected a text-to-im"):
         load_model(plain)
-    with pytest.raises(ModelError, match="expected a model's name, a directory or a DiffusionPipeline, got a UNet2DCon"):
+    with pytest.raises(
+        ModelError, match="expected a model's name, a directory or a DiffusionPipeline, got a UNet2DCon"
+    ):
         load_model(stage_one.unet)

@@ -201,8 +201,8 @@ def shortcut_command(name: str) -> click.Command:
     params = [*arguments, *extra, *(p for p in own if p not in arguments)]
     about = f"{shortcut.summary}\n\nThe same as make{f' with the trick {shortcut.trick}' if shortcut.trick else ''}."
     return Sectioned(
-        name, params=params, common=common_options(not shortcut.picture), callback=_shortcut_callback(name, shortcut, own), help=about,
-        epilog=example(shortcut.example),
+        name, params=params, common=common_options(not shortcut.picture), help=about,
+        callback=_shortcut_callback(name, shortcut, own), epilog=example(shortcut.example),
     )  # fmt: skip
 
 

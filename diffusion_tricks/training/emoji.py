@@ -130,9 +130,9 @@ class Captioned:
 
     def _background(self) -> tuple[str | None, tuple[float, float, float]]:
         draw = self.random.random()
-        if draw < 0.55:
+        if draw < 0.7:
             return None, (1.0, 1.0, 1.0)
-        if draw < 0.8:
+        if draw < 0.93:
             word, rgb = self.random.choice(list(COLOURS.items()))
             jitter = [min(1.0, max(0.0, c / 255 + self.random.uniform(-0.04, 0.04))) for c in rgb]
             return word, (jitter[0], jitter[1], jitter[2])

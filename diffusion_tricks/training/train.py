@@ -25,7 +25,7 @@ from diffusion_tricks.training.network import pipeline, schedule, text_encoder, 
 
 CHANNELS = (16, 32, 64, 128, 256)
 TEXT_DROPOUT = 0.1
-SHIFT = 2.5
+SHIFT = 8.0
 
 
 @dataclass
@@ -79,7 +79,7 @@ def train_stage(network: Network, tokenizer: T5Tokenizer, stage: Stage, out: Pat
         elapsed = float(broadcast(torch.tensor((time.monotonic() - began) / 60 / stage.minutes)))  # one clock for all
         if elapsed >= 1:
             break
-        warm = min(1.0, step / 200)
+        warm = min(1.0, step / 50)
         optimizer.param_groups[0]["lr"] = warm * (stage.low + (stage.high - stage.low) * (1 + math.cos(math.pi * elapsed)) / 2)
         dropped = [("" if torch.rand(()) < TEXT_DROPOUT else c).lower() for c in captions]
         loss = velocity_loss(network, pictures, *token_ids(tokenizer, dropped), alphas)

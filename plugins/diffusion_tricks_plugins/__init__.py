@@ -55,8 +55,8 @@ __all__ = ["Anagram", "Guidance", "Hybrid", "Inpaint", "Overlay", "SDEdit"]
 def register_tricks(register: Callable[..., None]) -> None:
     """The six tricks. Guidance is the one that is added by itself."""
     for name, (class_name, summary) in TRICKS.items():
-        notes = {"automatic": "guidance"} if name == "guidance" else {}
-        register(name, f"diffusion_tricks_plugins.{name}:{class_name}", summary=summary, example=EXAMPLES[name], **notes)
+        notes = {"example": EXAMPLES[name]} | ({"automatic": "guidance"} if name == "guidance" else {})
+        register(name, f"diffusion_tricks_plugins.{name}:{class_name}", summary=summary, **notes)
 
 
 @hookimpl
