@@ -17,13 +17,17 @@ A message says what was expected, what came, and what to do. No torch here.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 
 class DiffusionTricksError(Exception):
-    """The root of the project's errors; `exit_code` is what the command line ends with."""
+    """The root of the project's errors; `exit_code` is what the command line ends with.
+
+    about: `path` and `seed` of the picture that failed, where they are known.
+    """
 
     exit_code = 1
+    about: Mapping[str, object] = {}
 
 
 class OutOfMemory(DiffusionTricksError):

@@ -75,6 +75,10 @@ class RunHooks:
         """See or change `step.x` (b c h w) at the next noise level; `step.repeat()` asks for the step again."""
 
     @hookspec
+    def report(self, run: Run, image: Image.Image, index: int) -> None:
+        """Measure finished picture number `index`, and note what was found in `run.facts[index]`."""
+
+    @hookspec
     def finish_image(self, run: Run, image: Image.Image, index: int) -> Image.Image | None:
         """Work on decoded picture number `index` of the run; each trick gets what the last returned."""
 

@@ -21,6 +21,7 @@ from PIL import Image, ImageCms, PngImagePlugin, TiffImagePlugin, UnidentifiedIm
 from diffusion_tricks.atomic import atomic_write, atomic_write_all, check_place
 from diffusion_tricks.errors import OutputError, OutputFailed, PictureError, UsageError
 from diffusion_tricks.pixels import alpha_of, enlarge, fit, flatten, to_images, to_tensor
+from diffusion_tricks.provenance import Provenance, provenance_of
 
 READ = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF")
 WRITTEN = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF"}
@@ -45,11 +46,15 @@ _opening = threading.Lock()
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture that was read: 8-bit RGB or RGBA, upright, with the ICC profile that describes its pixels."""
+    """A picture that was read: 8-bit RGB or RGBA, upright, with the ICC profile that describes its pixels.
+
+    provenance: whether its file says that a model made it, or helped to.
+    """
 
     image: Image.Image
     icc: bytes | None
     path: Path
+    provenance: Provenance | None = None
 
 
 def read_picture(path: str | Path, *, max_pixels: int | None = None) -> Picture:
@@ -62,12 +67,13 @@ def read_picture(path: str | Path, *, max_pixels: int | None = None) -> Picture:
     """
     with open_picture(path, max_pixels=max_pixels) as image:
         image.load()
+        made = provenance_of(image.info.get("xmp"))
         icc, turn = image.info.get("icc_profile"), TURNS.get(_orientation(image))
         describes = image.mode not in {"CMYK", "LAB"} and icc is not None and icc[16:20] == b"RGB "
         upright = _eight_bit_rgb(image, Path(path))
     if turn is not None:
         upright = upright.transpose(turn)
-    return Picture(_bare(upright), icc if describes else None, Path(path))
+    return Picture(_bare(upright), icc if describes else None, Path(path), made)
 
 
 @contextlib.contextmanager

@@ -122,7 +122,7 @@ def _batch(
     prompt = [recipe.prompt[i] for i in indices] if isinstance(recipe.prompt, list) else recipe.prompt
     run = begin(
         model, prompt=prompt, tricks=tricks, seeds=[recipe.seeds[i] for i in indices], steps=recipe.steps,
-        scheduler=recipe.scheduler, size=recipe.size, max_rows=max_rows,
+        stride=recipe.stride, scheduler=recipe.scheduler, size=recipe.size, max_rows=max_rows,
     )  # fmt: skip
     most, evaluations = 0, 0
     for step in denoise(run):
@@ -133,6 +133,8 @@ def _batch(
     facts = {
         "model": model.name,
         "device": str(model.device),
+        "dtype": str(model.dtype).removeprefix("torch."),
+        "max_rows": max_rows,
         "steps": evaluations,
         "rows_per_step": most // run.count,
         "rows_total": run.rows // run.count,
@@ -143,9 +145,11 @@ def _batch(
     settled["scheduler"] = recipe.scheduler or model.defaults.scheduler
     for i, index in enumerate(indices):
         image = finish(run, tricks, images[i], i)
+        for call in calls(run.hook.report):
+            call(run=run, image=image, index=i)
         single = recipe.single(index).model_copy(update=settled)
         kind: Literal["generated", "edited"] = "generated" if run.source is None else "edited"
-        icc = run.source.picture.icc if run.source and image.size == run.source.picture.image.size else None
+        icc = run.source.picture.icc if run.source else None  # its pixels' values are in that space
         size = {"width": image.width, "height": image.height}
         yield Result(image, recipe.seeds[index], index, single, kind, size | facts | run.facts[i], icc)
 
@@ -180,7 +184,8 @@ def _finished(recipe: Recipe, tricks: list[Trick[Any]]) -> Iterator[Result]:
         "rows_total": 0, "seconds": round(time.perf_counter() - began, 3),
         "peak_memory_mb": peak_memory_mb(torch.device("cpu")),
     }  # fmt: skip
-    yield Result(image, recipe.seeds[0], 0, recipe, None, facts, picture.icc)
+    kind: Literal["edited"] | None = "edited" if picture.provenance else None
+    yield Result(image, recipe.seeds[0], 0, recipe, kind, facts, picture.icc)
 
 
 def peak_memory_mb(device: torch.device) -> float:

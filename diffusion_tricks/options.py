@@ -5,10 +5,13 @@ No torch here: the command line reads options to draw its help.
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.fields import FieldInfo
+
+Marked = bool | tuple[str, ...]
 
 
 class TrickOptions(BaseModel):
@@ -16,18 +19,27 @@ class TrickOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _paths_as_text(cls, data: Any) -> Any:
+        """Recipes hold paths as text; scripts may give `pathlib.Path`."""
+        if not isinstance(data, dict):
+            return data
+        return {key: os.fspath(value) if isinstance(value, os.PathLike) else value for key, value in data.items()}
 
-def option(default: Any = ..., help: str = "", *, flag: str = "", path: bool = False, **limits: Any) -> Any:
+
+def option(default: Any = ..., help: str = "", *, flag: str = "", path: Marked = False, **limits: Any) -> Any:
     """An option of the command line, `--name-of-the-field VALUE` unless `flag` says another name.
 
     A `bool` field becomes a flag, a `list` field may be given many times, a `tuple` takes as many values as it
-    has parts, a `Literal` becomes a choice. `path=True` marks a file that is read: recipes keep it relative to
-    themselves. `limits` go to `pydantic.Field` (`ge`, `le`, `gt`, `lt`, ...).
+    has parts, a `Literal` becomes a choice. `path` marks a file that is read: recipes keep it relative to
+    themselves. It is True, or the suffixes of such files where a value may be something else, as the name of a font: a
+    path is then only what has one of them, or a separator. `limits` go to `pydantic.Field` (`ge`, `le`, `gt`, `lt`, ...).
     """
     return Field(default, description=help, json_schema_extra={"cli": "option", "flag": flag, "path": path}, **limits)
 
 
-def argument(default: Any = ..., help: str = "", *, path: bool = False, **limits: Any) -> Any:
+def argument(default: Any = ..., help: str = "", *, path: Marked = False, **limits: Any) -> Any:
     """A positional argument of the command line; a `list` field takes all that are left."""
     return Field(default, description=help, json_schema_extra={"cli": "argument", "flag": "", "path": path}, **limits)
 

@@ -70,7 +70,7 @@ def plan(recipe: Recipe) -> Plan:
     for version in versions(tricks):
         run = begin(
             model, prompt=prompt, tricks=version, seeds=recipe.seeds[:1], steps=recipe.steps,
-            scheduler=recipe.scheduler, size=recipe.size,
+            stride=recipe.stride, scheduler=recipe.scheduler, size=recipe.size,
         )  # fmt: skip
         rows += [step.rows for step in denoise(run)]
     scheduler = recipe.scheduler or model.defaults.scheduler or type(run.scheduler).__name__

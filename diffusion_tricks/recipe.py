@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import os
 import tomllib
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Collection
+from pathlib import Path, PureWindowsPath
 from typing import Annotated, Any
 
 import tomli_w
@@ -18,6 +18,7 @@ from diffusion_tricks.options import hint
 from diffusion_tricks.trick import Trick, explain
 
 VERSION = 1
+KINDS = ("argument", "option")
 Side = Annotated[int, Field(ge=1, le=65536)]
 
 
@@ -44,7 +45,7 @@ class Recipe(BaseModel):
     version: of this schema. model: an embedded or known name, a directory or a hub name. prompt: one text, or one per
     picture. negative, guidance: for the guidance that is added when the tricks hold none; None is the model's default.
     picture: an existing picture to finish instead of making one. size: (width, height) in pixels. steps: of the
-    schedule. scheduler: by name. seed: of the first picture, None draws one. count: pictures, seeds counting up.
+    schedule. stride: instead of steps, every so many of the training's. scheduler: by name. seed: of the first picture, None draws one. count: pictures, seeds counting up; as many as there are prompts unless it is said.
     enlarge: integer factor by which small pictures are enlarged. tricks: outermost first.
     """
 
@@ -58,6 +59,7 @@ class Recipe(BaseModel):
     picture: str | None = None
     size: tuple[Side, Side] | None = None
     steps: int | None = Field(None, ge=1)
+    stride: int | None = Field(None, ge=1)
     scheduler: str | None = None
     seed: int | None = Field(None, ge=0, lt=2**63)
     count: int = Field(1, ge=1, le=100_000)
@@ -73,6 +75,14 @@ class Recipe(BaseModel):
                 f"the recipe has version {version}, this program reads up to {VERSION}; update the program"
             )
         return data
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_picture_per_prompt(cls, data: Any) -> Any:
+        prompts = data.get("prompt") if isinstance(data, dict) else None
+        if not prompts or not isinstance(prompts, list | tuple) or "count" in data:
+            return data
+        return data | {"count": len(prompts)}
 
     @property
     def seeds(self) -> list[int]:
@@ -135,47 +145,68 @@ def read_recipe(file: Path) -> Recipe:
 
 
 def anchored(recipe: Recipe, folder: Path, where: str) -> Recipe:
-    """The recipe with its relative paths made to start at `folder`, which they may not leave."""
-    return mapped(recipe, lambda path: str(_inside(folder, path, where)))
+    """The recipe with its relative paths, and that of its model, made to start at `folder`, which they may not leave."""
+    placed = mapped(recipe, lambda path: str(_inside(folder, path, where)))
+    if not _is_directory(recipe.model, folder):
+        return placed
+    return placed.model_copy(update={"model": str(_inside(folder, recipe.model, where))})
 
 
-def mapped(recipe: Recipe, change: Callable[[str], str]) -> Recipe:
-    """The recipe with `change` applied to every path in it (options marked `path=True`, and `picture`)."""
-    tricks = [TrickEntry(trick=e.trick, **_changed(e, change)) for e in recipe.tricks]
+def mapped(recipe: Recipe, change: Callable[[str], str], of: Collection[str] = KINDS) -> Recipe:
+    """The recipe with `change` applied to every path in it: `picture`, and what tricks mark with `path`.
+
+    of: which paths of tricks: those of an "argument", which is a picture, or of an "option".
+    """
+    tricks = [TrickEntry(trick=e.trick, **_changed(e, change, of)) for e in recipe.tricks]
     picture = change(recipe.picture) if recipe.picture else None
     return recipe.model_copy(update={"tricks": tricks, "picture": picture})
 
 
-def paths(recipe: Recipe) -> list[Path]:
-    """Every file the recipe reads."""
+def paths(recipe: Recipe, of: Collection[str] = KINDS) -> list[Path]:
+    """Every file the recipe reads; see `mapped`."""
     found: list[Path] = []
 
     def noted(path: str) -> str:
         found.append(Path(path))
         return path
 
-    mapped(recipe, noted)
+    mapped(recipe, noted, of)
     return found
 
 
-def _changed(entry: TrickEntry, change: Callable[[str], str]) -> dict[str, Any]:
+def _changed(entry: TrickEntry, change: Callable[[str], str], of: Collection[str]) -> dict[str, Any]:
     fields = host().trick(entry.trick).Options.model_fields
-    return {
-        name: change(value) if name in fields and hint(fields[name], "path") and _is_path(value) else value
-        for name, value in entry.options.items()
-    }
+    marks = {name: hint(field, "path") for name, field in fields.items() if hint(field, "cli") in of}
+    return {name: _each(value, change, marks.get(name, False)) for name, value in entry.options.items()}
 
 
-def _is_path(value: Any) -> bool:
-    """A mask may be a file or a form such as `box:0,0,10,10` or `alpha`; only the file is a path."""
-    return isinstance(value, str) and not value.startswith(("box:", "ellipse:")) and value != "alpha"
+def _each(value: Any, change: Callable[[str], str], mark: bool | Collection[str]) -> Any:
+    if isinstance(value, list | tuple):
+        return [_each(one, change, mark) for one in value] if mark else value
+    return change(value) if isinstance(value, str) and _is_path(value, mark) else value
+
+
+def _is_path(value: str, mark: bool | Collection[str]) -> bool:
+    """A mask may be a file or a form such as `box:0,0,10,10` or `alpha`, a font a file or a family: see `option`."""
+    if isinstance(mark, bool):
+        return mark and not value.startswith(("box:", "ellipse:")) and value != "alpha"
+    return PureWindowsPath(value).suffix.lower() in mark or "/" in value or os.sep in value
+
+
+def _is_directory(model: str, folder: Path) -> bool:
+    """Whether a recipe's model is a directory, and not a known name or one of the hub (`owner/name`)."""
+    if model in host().entries("model"):
+        return False
+    path = Path(model)
+    spelt = path.is_absolute() or model.startswith(".") or ".." in path.parts or len(path.parts) > 2
+    return spelt or (folder / model).exists()
 
 
 def _inside(folder: Path, path: str, where: str) -> Path:
     whole = (folder / path).resolve()
     if Path(path).is_absolute() or not whole.is_relative_to(folder.resolve()):
         raise RecipeError(
-            f"{where}: the path {path!r} leads out of the recipe's folder; put the picture beside the recipe and name "
+            f"{where}: the path {path!r} leads out of the recipe's folder; put the picture or model beside the recipe and name "
             "it relative to it"
         )
     return folder / path

@@ -12,14 +12,17 @@ import os
 import platform
 from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
-from typing import Any
+from typing import Any, Literal
 
 from PIL import Image
+from pydantic import BaseModel, Field, ValidationError
 
 from diffusion_tricks.atomic import Data, atomic_write_all, check_place
 from diffusion_tricks.errors import PictureError, RecipeError
 from diffusion_tricks.images import check_output, encode_picture, open_picture, write_picture
 from diffusion_tricks.provenance import Provenance, provenance_xmp
+from diffusion_tricks.recipe import mapped, recipe_from
+from diffusion_tricks.trick import explain
 
 PNG_KEY = "diffusion-tricks"
 PARAMETERS_KEY = "parameters"
@@ -28,20 +31,44 @@ MAX_SIDECAR_BYTES = 16 * 2**20
 LIBRARIES = ("diffusion-tricks", "diffusers", "torch", "transformers", "pillow", "pluggy", "pydantic", "numpy")
 
 
-def build_record(recipe: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
-    """The record of one picture: its recipe, and of the facts `seed`, `model` and `plugins` {distribution: version}.
+class Ran(BaseModel):
+    """Where and in what precision a picture was computed."""
 
-    Every text that is an absolute path, wherever it stands, is cut down to its file name.
+    device: str | None = None
+    dtype: Literal["float32", "float16", "bfloat16"] | None = None
+    max_rows: int | None = Field(None, ge=1)
+
+
+def build_record(recipe: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
+    """The record of one picture: its recipe, and of the facts `seed`, `model`, `plugins` {distribution: version} and run.
+
+    The run is `device`, `dtype` and `max_rows`. The recipe's absolute paths are cut down to file names, its words are
+    kept as they are; every text of the facts that is an absolute path is cut.
     """
-    record = {
-        "record": SCHEMA,
-        "recipe": recipe,
+    said = {
         "seed": facts.get("seed"),
         "model": facts.get("model"),
         "versions": versions(),
         "plugins": facts.get("plugins") or {},
+        "run": {key: facts[key] for key in Ran.model_fields if facts.get(key) is not None},
     }
-    return {key: without_absolute_paths(value) for key, value in record.items()}
+    return {"record": SCHEMA, "recipe": _portable(recipe), **without_absolute_paths(said)}
+
+
+def _portable(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    portable = mapped(recipe_from(recipe), _file_name)
+    return portable.model_copy(update={"model": _file_name(portable.model)}).data()
+
+
+def run_of(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Where and in what precision a picture was computed: of `device`, `dtype` and `max_rows` what the record says.
+
+    Raises RecipeError for a record that is damaged there.
+    """
+    try:
+        return Ran.model_validate(record.get("run", {})).model_dump(exclude_none=True)
+    except ValidationError as error:
+        raise RecipeError(f"the diffusion-tricks record is damaged: run: {explain(error)}") from None
 
 
 def versions() -> dict[str, str]:
@@ -58,7 +85,7 @@ def versions() -> dict[str, str]:
 def without_absolute_paths(value: Any) -> Any:
     """The same JSON value with every text, or key, that is an absolute path (POSIX, Windows, file URL) cut to its name.
 
-    A text of several words directly under the root, like the prompt "/imagine a cat", is taken for prose.
+    For what holds no words of the user's: a prompt may well begin with "/".
     """
     if isinstance(value, Mapping):
         return {without_absolute_paths(key): without_absolute_paths(each) for key, each in value.items()}
@@ -72,10 +99,9 @@ def without_absolute_paths(value: Any) -> Any:
 def _file_name(text: str) -> str:
     path = text.removeprefix("file://")
     posix, windows = PurePosixPath(path), PureWindowsPath(path)
-    prose = "\n" in path or (len(posix.parts) == 2 and " " in path and not posix.suffix)
-    if posix.is_absolute() and not prose:
+    if posix.is_absolute():
         return posix.name or text
-    return windows.name or text if windows.is_absolute() and not prose else text
+    return windows.name or text if windows.is_absolute() else text
 
 
 def parameters_text(recipe: Mapping[str, Any], facts: Mapping[str, Any]) -> str:
@@ -86,9 +112,7 @@ def parameters_text(recipe: Mapping[str, Any], facts: Mapping[str, Any]) -> str:
     `scale` and `negative`. What is not known is left out.
     """
     sources = (_from_guidance(recipe), recipe, facts)
-    known = without_absolute_paths(
-        {key: each for source in sources for key, each in source.items() if each is not None}
-    )
+    known = {key: each for source in sources for key, each in source.items() if each is not None}
     lines = [_one_text(known.get("prompt"))]
     if negative := _one_text(known.get("negative")):
         lines.append(f"Negative prompt: {negative}")
@@ -111,7 +135,7 @@ def _settings(known: Mapping[str, Any]) -> dict[str, object]:
         "CFG scale": known.get("guidance"),
         "Seed": known.get("seed"),
         "Size": "x".join(str(side) for side in size) if size else None,
-        "Model": known.get("model"),
+        "Model": without_absolute_paths(known.get("model")),
         "Tricks": " + ".join(_trick_name(trick) for trick in known.get("tricks") or ()) or None,
         "Version": f"diffusion-tricks {versions().get('diffusion-tricks', '')}".rstrip(),
     }
@@ -245,5 +269,5 @@ def _parsed(text: str, path: Path) -> dict[str, Any]:
 
 __all__ = [
     "PARAMETERS_KEY", "PNG_KEY", "SCHEMA", "build_record", "check_save", "parameters_text", "provenance_xmp",
-    "read_record", "save", "sidecar_path", "versions", "without_absolute_paths",
+    "read_record", "run_of", "save", "sidecar_path", "versions", "without_absolute_paths",
 ]  # fmt: skip

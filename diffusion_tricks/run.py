@@ -158,8 +158,9 @@ class Step:
 
     @property
     def fraction(self) -> float:
-        """How far the schedule has come before this step, 0 to just under 1."""
-        return self.index / len(self.run.timesteps)
+        """How far the schedule has come before this step, in whole steps: 0 to just under 1."""
+        substeps = self.run.substeps
+        return self.index // substeps / -(-len(self.run.timesteps) // substeps)
 
     @property
     def last(self) -> bool:

@@ -25,6 +25,7 @@ from diffusion_tricks.schedulers import (
     snapshot,
     step_arguments,
     stepped,
+    strided,
     uses_learned_variance,
 )
 from diffusion_tricks.trick import Trick
@@ -36,31 +37,50 @@ def begin(
     prompt: str | Sequence[str | None] | None = None,
     tricks: Sequence[Trick[Any]] = (),
     seed: int = 0,
-    count: int = 1,
+    count: int | None = None,
     seeds: Sequence[int] | None = None,
     steps: int | None = None,
     timesteps: list[int] | None = None,
+    stride: int | None = None,
     scheduler: str | None = None,
     size: Size | None = None,
     max_rows: int | None = None,
 ) -> Run:
     """A run that is ready to go: scheduler set, size checked, prompts not yet encoded. See `sample`."""
+    own = prompt if prompt is None or isinstance(prompt, str) else tuple(prompt)
+    count = count if count is not None else len(own) if isinstance(own, tuple) else 1
     seeds = list(seeds) if seeds is not None else [seed + i for i in range(count)]
     if not seeds:
         raise UsageError(f"count must be at least 1, got {min(count, 0)}")
     if max_rows is not None and max_rows < 1:
         raise UsageError(f"max_rows must be at least 1, got {max_rows}")
-    own = prompt if prompt is None or isinstance(prompt, str) else tuple(prompt)
     if isinstance(own, tuple) and len(own) != len(seeds):
         raise UsageError(f"expected one prompt, or one for each of {len(seeds)} pictures, got {len(own)}")
     width, height = size or model.family.size
     check_size(model.family, (width, height))
     chosen = scheduler_for(model.pipe.scheduler, scheduler or model.defaults.scheduler)
+    if stride is not None:
+        timesteps = strided(chosen, stride)
     times = set_steps(chosen, model.defaults.steps if steps is None else steps, timesteps)
     return Run(model, own, Noise(seeds), (width, height), chosen, times, tuple(tricks), max_rows)
 
 
-def sample(model: Model, *, latents: Tensor | None = None, **request: Any) -> Iterator[Step]:
+def sample(
+    model: Model,
+    *,
+    prompt: str | Sequence[str | None] | None = None,
+    tricks: Sequence[Trick[Any]] = (),
+    seed: int = 0,
+    count: int | None = None,
+    seeds: Sequence[int] | None = None,
+    steps: int | None = None,
+    timesteps: list[int] | None = None,
+    stride: int | None = None,
+    scheduler: str | None = None,
+    size: Size | None = None,
+    latents: Tensor | None = None,
+    max_rows: int | None = None,
+) -> Iterator[Step]:
     """Denoises, and yields every `Step` as it is made.
 
         for step in sample(model, prompt="a rabbit", tricks=[Guidance(scale=7)], seed=0, steps=20):
@@ -68,13 +88,17 @@ def sample(model: Model, *, latents: Tensor | None = None, **request: Any) -> It
 
     prompt: one text, one per picture, or None, the unconditional. tricks: outermost first. seed: of picture 0;
     picture i has seed + i. count: pictures, or `seeds`, one each. steps: of the schedule; `timesteps` sets them one
-    by one. scheduler: a name of `SCHEDULERS`, or None, the model's own. size: (width, height). latents: standard
+    by one, `stride` every so many of the training's, down to 0. scheduler: a name of `SCHEDULERS`, or None, the model's own. size: (width, height). latents: standard
     normal starting noise (b c h w) instead of the seeds'. max_rows: rows in one call of the denoiser.
     Raises UsageError, ModelError, PluginError, OutOfMemory.
     """
-    if latents is not None and "count" not in request and "seeds" not in request:
-        request["count"] = len(latents)
-    return denoise(begin(model, **request), latents)
+    if latents is not None and count is None:
+        count = len(latents)
+    run = begin(
+        model, prompt=prompt, tricks=tricks, seed=seed, count=count, seeds=seeds, steps=steps, timesteps=timesteps,
+        stride=stride, scheduler=scheduler, size=size, max_rows=max_rows,
+    )  # fmt: skip
+    return denoise(run, latents)
 
 
 def denoise(run: Run, latents: Tensor | None = None) -> Iterator[Step]:

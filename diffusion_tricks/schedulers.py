@@ -103,6 +103,14 @@ def set_steps(scheduler: Scheduler, steps: int, timesteps: list[int] | None = No
     return times
 
 
+def strided(scheduler: Scheduler, stride: int) -> list[int]:
+    """Every `stride`-th training step from the top down to 0: 990, 960, ..., 0 for 30 of 1000."""
+    longest = int(scheduler.config.num_train_timesteps)
+    if not 1 <= stride < longest:
+        raise UsageError(f"stride must be between 1 and {longest - 1} for this model, got {stride}")
+    return list(range(0, longest, stride))[::-1]
+
+
 def _set_timesteps(scheduler: Scheduler, timesteps: list[int], longest: int) -> None:
     falling = all(a > b for a, b in pairwise(timesteps))
     if not timesteps or not falling or not 0 <= timesteps[-1] <= timesteps[0] < longest:
@@ -122,7 +130,7 @@ def begin_at(scheduler: Scheduler, index: int) -> int:
     to start there starts behind it, at the same level.
     """
     levels = noise_levels(scheduler)
-    if 0 < index < len(scheduler.timesteps) and levels[index] == levels[index + 1]:
+    if index < len(scheduler.timesteps) and levels[index] == levels[index + 1]:
         index += 1
     if hasattr(scheduler, "set_begin_index"):
         scheduler.set_begin_index(index)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from diffusion_tricks.errors import UsageError
 from diffusion_tricks.images import Picture, fit, flatten, read_picture, to_tensor
+from diffusion_tricks.pixels import Fit
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from diffusion_tricks.sampler import Run
 
 Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels; right and bottom lie outside
-Fit = Literal["crop", "pad", "stretch"]
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,7 @@ def side_by_side(images: Sequence[Image.Image]) -> Image.Image:
 def _facts(each: list[dict[str, Any]], page: Image.Image) -> dict[str, Any]:
     """The first run's facts, with sums and peaks over all, and every note once."""
     facts = each[0] | {"width": page.width, "height": page.height, "variants": len(each)}
-    for names, combined in ((SUMS, sum), (PEAKS, max)):
-        facts |= {name: combined(one[name] for one in each) for name in names if name in facts}
+    facts |= {name: round(sum(one[name] for one in each), 3) for name in SUMS if name in facts}
+    facts |= {name: max(one[name] for one in each) for name in PEAKS if name in facts}
     notes = list(dict.fromkeys(note for one in each for note in one.get("notes", ())))
     return facts | ({"notes": notes} if notes else {})

@@ -199,6 +199,7 @@ NONE = estimate(torch.full_like(X, 3.0), X)
         (U + 2 * (C - U) + 3 * (D - U), 1 + 2 * 4 + 3 * 1, (2 + 6) / 2),  # two directions: their mean
         (U + (2 * (C - U) + 3 * (D - U)), 1 + 2 * 4 + 3 * 1, (2 + 6) / 2),
         (C - 0.5 * (C - U), 5 - 0.5 * 4, 2),  # an estimate less a direction is an estimate of its own variance
+        (D + (C - 0.5 * (C - U)), 2 + 5 - 0.5 * 4, (6 + 2) / 2),
         (C + D, 5 + 2, (2 + 6) / 2),
         (U + C + D, 1 + 5 + 2, (1 + 2 + 6) / 3),
         (U + (C + D), 1 + 5 + 2, (1 + 2 + 6) / 3),

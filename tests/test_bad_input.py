@@ -40,7 +40,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def refused(code: int, message: str, *arguments: object) -> Outcome:
+def check_refused(code: int, message: str, *arguments: object) -> Outcome:
     """The command ends with the code and one message that matches, without a traceback and without a picture."""
     before = {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()}
     outcome = run(*arguments)
@@ -103,12 +103,12 @@ def test_a_picture_that_cannot_be_used(tiny: Path, kind: str, command: str) -> N
         "edit": ["a rocket", "-m", tiny, "--steps", 2],
         "inpaint": ["a hat", "--mask", "box:0,0,5,5", "-m", tiny, "--steps", 2],
     }[command]
-    refused(USAGE, BAD_PICTURES[kind], command, bad_picture(kind), *rest, "-o", "out.png")
+    check_refused(USAGE, BAD_PICTURES[kind], command, bad_picture(kind), *rest, "-o", "out.png")
 
 
 @pytest.mark.usefixtures("no_model")
 def test_a_missing_picture_is_found_before_the_model_is_loaded(tiny: Path) -> None:
-    refused(USAGE, "bad.png does not exist", "edit", "bad.png", "a rocket", "-m", tiny)
+    check_refused(USAGE, "bad.png does not exist", "edit", "bad.png", "a rocket", "-m", tiny)
 
 
 def inpaint(tiny: Path, mask: str, *more: object) -> list[object]:
@@ -117,16 +117,16 @@ def inpaint(tiny: Path, mask: str, *more: object) -> list[object]:
 
 def test_a_mask_of_another_size(tiny: Path) -> None:
     Image.new("L", (30, 20), 255).save("mask.png")
-    refused(USAGE, r"mask.png is 30 x 20 pixels, expected 113 x 75 .*--mask-fit", *inpaint(tiny, "mask.png"))
+    check_refused(USAGE, r"mask.png is 30 x 20 pixels, expected 113 x 75 .*--mask-fit", *inpaint(tiny, "mask.png"))
     assert run(*inpaint(tiny, "mask.png", "--mask-fit")).code == 0
 
 
 def test_masks_that_are_no_use(tiny: Path) -> None:
     Image.new("L", (113, 75), 0).save("black.png")
-    refused(USAGE, "the mask 'black.png' is empty: nothing in it is white", *inpaint(tiny, "black.png"))
-    refused(USAGE, "lies off the picture, which is 113 x 75 pixels", *inpaint(tiny, "box:200,0,300,40"))
-    refused(USAGE, "unknown form 'bx'; expected a picture file, alpha, box:", *inpaint(tiny, "bx:0,0,1,1"))
-    refused(USAGE, "photo.png has no alpha channel", *inpaint(tiny, "alpha"))
+    check_refused(USAGE, "the mask 'black.png' is empty: nothing in it is white", *inpaint(tiny, "black.png"))
+    check_refused(USAGE, "lies off the picture, which is 113 x 75 pixels", *inpaint(tiny, "box:200,0,300,40"))
+    check_refused(USAGE, "unknown form 'bx'; expected a picture file, alpha, box:", *inpaint(tiny, "bx:0,0,1,1"))
+    check_refused(USAGE, "photo.png has no alpha channel", *inpaint(tiny, "alpha"))
 
 
 UNKNOWN = {
@@ -150,7 +150,7 @@ UNKNOWN = {
 @pytest.mark.parametrize("kind", UNKNOWN)
 def test_an_unknown_name_is_answered_with_the_nearest(kind: str) -> None:
     arguments, message = UNKNOWN[kind]
-    refused(USAGE, message, *arguments)
+    check_refused(USAGE, message, *arguments)
 
 
 OUT_OF_RANGE = [
@@ -177,7 +177,7 @@ OUT_OF_RANGE = [
 @pytest.mark.usefixtures("no_model")
 @pytest.mark.parametrize(("arguments", "message"), OUT_OF_RANGE)
 def test_an_option_that_is_out_of_range_or_does_not_fit(arguments: list[str], message: str) -> None:
-    refused(USAGE, message, *arguments)
+    check_refused(USAGE, message, *arguments)
 
 
 @pytest.mark.parametrize(
@@ -188,18 +188,18 @@ def test_an_option_that_is_out_of_range_or_does_not_fit(arguments: list[str], me
     ],
 )
 def test_what_only_the_model_can_tell(tiny: Path, arguments: list[str], message: str) -> None:
-    refused(USAGE, message, "generate", "x", "-m", tiny, *arguments)
+    check_refused(USAGE, message, "generate", "x", "-m", tiny, *arguments)
 
 
 @pytest.mark.usefixtures("no_model")
 @pytest.mark.parametrize("command", [["generate"], ["make", "guidance"], ["edit", "photo.png"]])
 def test_a_missing_prompt(command: list[str]) -> None:
-    refused(USAGE, 'a prompt is missing; say what to make, for example -p "a rabbit"', *command)
+    check_refused(USAGE, 'a prompt is missing; say what to make, for example -p "a rabbit"', *command)
 
 
 @pytest.mark.usefixtures("no_model")
 def test_a_prompt_given_twice() -> None:
-    refused(USAGE, "the prompt is given twice: as the argument 'a' and with --prompt", "generate", "a", "-p", "b")
+    check_refused(USAGE, "the prompt is given twice: as the argument 'a' and with --prompt", "generate", "a", "-p", "b")
 
 
 @pytest.mark.usefixtures("no_model")
@@ -212,7 +212,7 @@ def test_a_prompt_given_twice() -> None:
     ],
 )
 def test_two_exclusive_tricks(chain: list[str], names: str) -> None:
-    refused(USAGE, names, "make", "-p", "x", *chain)
+    check_refused(USAGE, names, "make", "-p", "x", *chain)
 
 
 BAD_RECIPES = {
@@ -229,6 +229,8 @@ BAD_RECIPES = {
         '[[tricks]]\ntrick = "sdedit"\nimage = "../secret.png"',
         "'../secret.png' leads out of the recipe's fol",
     ),
+    "model outside": ('model = "../model"', "'../model' leads out of the recipe's folder"),
+    "absolute model": ('model = "/srv/model"', "'/srv/model' leads out of the recipe's folder"),
     "absolute": ('picture = "/etc/passwd"', "'/etc/passwd' leads out of the recipe's folder"),
     "no picture": ('prompt = "x"\n[[tricks]]\ntrick = "sdedit"\nimage = "no.png"', "no.png does not exist"),
 }
@@ -239,16 +241,16 @@ BAD_RECIPES = {
 def test_a_recipe_that_is_not_valid(kind: str) -> None:
     text, message = BAD_RECIPES[kind]
     Path("recipe.toml").write_text(text)
-    refused(USAGE, message, "run", "recipe.toml")
+    check_refused(USAGE, message, "run", "recipe.toml")
 
 
 @pytest.mark.usefixtures("no_model")
 def test_recipes_that_are_not_there_or_not_to_be_written(folder: Path) -> None:
-    refused(USAGE, "no.toml: cannot be read as a recipe", "run", "no.toml")
-    refused(USAGE, "expected a name that ends in .toml or .json", "generate", "x", "--save-recipe", "recipe.yaml")
+    check_refused(USAGE, "no.toml: cannot be read as a recipe", "run", "no.toml")
+    check_refused(USAGE, "expected a name that ends in .toml or .json", "generate", "x", "--save-recipe", "recipe.yaml")
     (folder / "recipes").mkdir()
     edit = ["edit", "photo.png", "x", "--save-recipe", "recipes/r.toml"]
-    refused(USAGE, "photo.png lies outside the recipe's folder.*as r.toml", *edit)
+    check_refused(USAGE, "photo.png lies outside the recipe's folder.*as r.toml", *edit)
 
 
 @pytest.mark.usefixtures("no_model")
@@ -263,9 +265,9 @@ def test_an_output_that_exists_or_has_no_place(folder: Path) -> None:
         "out": "got no extension",
         ".": "got no extension",
     }.items():
-        refused(USAGE, message, "generate", "x", "-o", name)
-    refused(USAGE, "to be written twice", "generate", "x", "-o", "a.png", "--steps-out", "a.png")
-    refused(USAGE, "out.png exists", "generate", "x", "-o", "a.png", "--steps-out", "out.png")
+        check_refused(USAGE, message, "generate", "x", "-o", name)
+    check_refused(USAGE, "to be written twice", "generate", "x", "-o", "a.png", "--steps-out", "a.png")
+    check_refused(USAGE, "out.png exists", "generate", "x", "-o", "a.png", "--steps-out", "out.png")
 
 
 @pytest.mark.usefixtures("no_model")
@@ -273,7 +275,7 @@ def test_a_folder_that_is_not_writable(folder: Path, monkeypatch: pytest.MonkeyP
     (folder / "locked").mkdir(mode=0o555)
     access = os.access  # root may write anywhere, so the system's answer is given here
     monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name != "locked" and access(path, mode))
-    refused(USAGE, "the folder locked is not writable; choose another output", "generate", "x", "-o", "locked/out.png")
+    check_refused(USAGE, "the folder locked is not writable; choose another output", "generate", "x", "-o", "locked/out.png")
 
 
 @pytest.mark.usefixtures("no_model")
@@ -282,8 +284,16 @@ def test_the_input_is_never_overwritten_not_even_through_a_link(folder: Path) ->
     os.link("photo.png", "hard.png")
     for name in ("photo.png", "link.png", "hard.png"):
         message = f"{name} is the input photo.png, and an input is never overwritten"
-        refused(USAGE, message, "edit", "photo.png", "x", "-o", name, "--force")
-        refused(USAGE, message, "cover", "photo.png", "--title", "x", "-o", name, "--force")
+        check_refused(USAGE, message, "edit", "photo.png", "x", "-o", name, "--force")
+        check_refused(USAGE, message, "cover", "photo.png", "--title", "x", "-o", name, "--force")
+
+
+@pytest.mark.usefixtures("no_model")
+def test_a_font_is_an_input_that_is_never_overwritten(folder: Path) -> None:
+    (folder / "Brush.ttf").write_bytes(b"a font")
+    (folder / "out.png").symlink_to("Brush.ttf")
+    cover = ["cover", "photo.png", "--title", "x", "--font", "Brush.ttf", "-o", "out.png", "--force"]
+    check_refused(USAGE, "out.png is the input Brush.ttf, and an input is never overwritten", *cover)
 
 
 def test_a_full_disk_costs_the_picture_and_leaves_nothing(
@@ -294,7 +304,7 @@ def test_a_full_disk_costs_the_picture_and_leaves_nothing(
 
     monkeypatch.setattr(os, "fsync", full)
     message = "out.png could not be written: the disk is full; free some space"
-    refused(FAILED, message, "generate", "x", "-m", tiny, "--steps", 2, "-o", "out.png")
+    check_refused(FAILED, message, "generate", "x", "-m", tiny, "--steps", 2, "-o", "out.png")
     outcome = run("generate", "x", "-m", tiny, "--steps", 2, "--seed", 4, "-o", "out.png", "--json")
     assert outcome.code == FAILED
     assert (outcome.json["seed"], outcome.json["path"]) == (4, "out.png")
@@ -319,6 +329,37 @@ def test_json_says_what_failed(tiny: Path) -> None:
     outcome = run("generate", "x", "-m", tiny, "--size", "15", "--json")
     assert outcome.code == USAGE
     assert "size must be a multiple of 2" in outcome.json["error"]
+
+
+JSON_FAILURES = [
+    (USAGE, ["generate", "x", "--sede", "3"], "No such option"),
+    (USAGE, ["genrate", "x"], "unknown command 'genrate'"),
+    (USAGE, ["make", "-p", "x", "anagrm"], "unknown trick 'anagrm'"),
+    (USAGE, ["generate", "x", "--steps", "many"], "'many' is not a valid integer"),
+    (USAGE, ["generate"], "a prompt is missing"),
+    (USAGE, ["show", "photo.png"], "carries no diffusion-tricks record"),
+    (USAGE, ["run", "no.toml"], "no.toml: cannot be read as a recipe"),
+    (USAGE, ["--no-plugin", "nobody", "generate", "x"], "unknown plugin 'nobody'"),
+    (MODEL_OR_PLUGIN, ["generate", "x", "-m", "."], "is not a diffusers pipeline"),
+]
+
+
+@pytest.mark.parametrize(("code", "arguments", "message"), JSON_FAILURES)
+def test_every_failure_is_one_object_with_json(code: int, arguments: list[str], message: str) -> None:
+    outcome = run(*arguments, "--json")
+    assert (outcome.code, len(outcome.lines)) == (code, 1)
+    assert message in outcome.json["error"]
+    assert message in outcome.err
+
+
+@pytest.mark.usefixtures("no_model")
+def test_a_failure_with_json_names_path_and_seed_where_they_are_known() -> None:
+    outcome = run("edit", "bad.png", "x", "--seed", 4, "-o", "out.png", "--json")
+    assert (outcome.code, outcome.json["path"], outcome.json["seed"]) == (USAGE, "out.png", 4)
+    assert "bad.png does not exist" in outcome.json["error"]
+    assert "path" not in run("edit", "bad.png", "x", "--count", 2, "-o", "out.png", "--json").json
+    assert run("make", "-p", "x", "inpaint", "--json", "--", "--json").json["error"]
+    assert run("make", "-p", "x", "sdedit", "--", "--json").out == ""
 
 
 CRASHING = """
@@ -350,14 +391,14 @@ def test_a_plugin_that_fails_in_a_step_is_named_with_the_step(tiny: Path, hook: 
     path = plugin(hook, 'if step.index == 1: raise RuntimeError("boom")')
     arguments = ["make", "-p", "x", "-m", tiny, "--steps", 2, "-o", "out.png", "crashing"]
     message = rf"step 1: trick 'crashing' failed in {hook.partition('(')[0]}: RuntimeError: boom"
-    refused(MODEL_OR_PLUGIN, message, "--plugin", path, *arguments)
+    check_refused(MODEL_OR_PLUGIN, message, "--plugin", path, *arguments)
 
 
 def test_a_plugin_that_fails_outside_the_steps_is_named(tiny: Path) -> None:
     arguments = ["make", "-p", "x", "-m", tiny, "--steps", 2, "-o", "out.png", "crashing"]
     for hook in ("prepare(self, run)", "finish_image(self, run, image, index)"):
         message = rf"trick 'crashing' failed in {hook.partition('(')[0]}: RuntimeError: boom"
-        refused(MODEL_OR_PLUGIN, message, "--plugin", plugin(hook), *arguments)
+        check_refused(MODEL_OR_PLUGIN, message, "--plugin", plugin(hook), *arguments)
 
 
 def test_a_broken_plugin_is_a_line_in_the_list_and_never_a_dead_command_line() -> None:
@@ -367,7 +408,7 @@ def test_a_broken_plugin_is_a_line_in_the_list_and_never_a_dead_command_line() -
     assert "broken  (broken.py)  broken\n  error: ModuleNotFoundError: No module named 'surely_not" in listed.out
     assert run("--plugin", "broken.py", "--help").code == 0
     for words in (["broken"], ["make", "-p", "x", "broken"]):
-        refused(MODEL_OR_PLUGIN, "plugin 'broken' is broken.*ModuleNotFoundError", "--plugin", "broken.py", *words)
+        check_refused(MODEL_OR_PLUGIN, "plugin 'broken' is broken.*ModuleNotFoundError", "--plugin", "broken.py", *words)
     status = run("--plugin", "broken.py", "plugins", "--json").json[-1]
     assert (status["name"], status["status"]) == ("broken", "broken")
 
@@ -378,7 +419,7 @@ def test_a_trick_whose_module_is_missing_reports_it() -> None:
         "    register('hollow', 'not_there_at_all:Hollow', summary='?')\n"
     )
     message = "trick 'hollow' of plugin 'hollow' cannot be loaded from 'not_there_at_all:Hollow': ModuleNotFoundError"
-    refused(MODEL_OR_PLUGIN, message, "--plugin", "hollow.py", "make", "-p", "x", "hollow")
+    check_refused(MODEL_OR_PLUGIN, message, "--plugin", "hollow.py", "make", "-p", "x", "hollow")
     assert "there is no module 'not_there_at_all'" in run("--plugin", "hollow.py", "plugins").out
 
 
@@ -388,20 +429,20 @@ def test_plugins_that_clash_are_both_named() -> None:
         "    register('hybrid', 'rival:Hybrid')\n"
     )
     message = "plugins 'diffusion_tricks_plugins'.* and 'rival'.* both register a trick called 'hybrid'"
-    refused(MODEL_OR_PLUGIN, message, "--plugin", "rival.py", "plugins")
+    check_refused(MODEL_OR_PLUGIN, message, "--plugin", "rival.py", "plugins")
 
 
 def test_a_plugin_file_that_is_none() -> None:
     Path("notes.txt").write_text("hello")
     for name in ("missing.py", "notes.txt"):
-        refused(USAGE, rf"--plugin {name}.*expected a Python file", "--plugin", name, "plugins")
+        check_refused(USAGE, rf"--plugin {name}.*expected a Python file", "--plugin", name, "plugins")
 
 
 def test_a_model_directory_without_safetensors(tiny: Path, folder: Path) -> None:
     copied(tiny, folder / "model")
     for weights in (folder / "model").rglob("*.safetensors"):
         weights.unlink()
-    refused(MODEL_OR_PLUGIN, "model: expected weights as .safetensors", "generate", "x", "-m", folder / "model")
+    check_refused(MODEL_OR_PLUGIN, "model: expected weights as .safetensors", "generate", "x", "-m", folder / "model")
 
 
 def test_a_model_directory_with_a_pickle(tiny: Path, folder: Path) -> None:
@@ -409,7 +450,7 @@ def test_a_model_directory_with_a_pickle(tiny: Path, folder: Path) -> None:
     (folder / "model/unet/diffusion_pytorch_model.safetensors").unlink()
     torch.save({}, folder / "model/unet/diffusion_pytorch_model.bin")
     message = "found unet/diffusion_pytorch_model.bin, which may run code when read; convert it with save_pretrained"
-    refused(MODEL_OR_PLUGIN, message, "generate", "x", "-m", folder / "model")
+    check_refused(MODEL_OR_PLUGIN, message, "generate", "x", "-m", folder / "model")
 
 
 def test_a_model_directory_with_code_of_its_own(tiny: Path, folder: Path) -> None:
@@ -417,12 +458,12 @@ def test_a_model_directory_with_code_of_its_own(tiny: Path, folder: Path) -> Non
     index = folder / "model/model_index.json"
     index.write_text(json.dumps(json.loads(index.read_text()) | {"unet": ["trojan", "Unet"]}))
     (folder / "model/unet/trojan.py").write_text("raise SystemExit('the code was run')")
-    refused(MODEL_OR_PLUGIN, "wants to run code of its own", "generate", "x", "-m", folder / "model")
-    refused(MODEL_OR_PLUGIN, "wants to run code of its own", "plan", "-p", "x", "-m", folder / "model")
+    check_refused(MODEL_OR_PLUGIN, "wants to run code of its own", "generate", "x", "-m", folder / "model")
+    check_refused(MODEL_OR_PLUGIN, "wants to run code of its own", "plan", "-p", "x", "-m", folder / "model")
 
 
 def test_a_directory_that_is_no_model(folder: Path) -> None:
-    refused(MODEL_OR_PLUGIN, "is not a diffusers pipeline: it has no model_index.json", "generate", "x", "-m", folder)
+    check_refused(MODEL_OR_PLUGIN, "is not a diffusers pipeline: it has no model_index.json", "generate", "x", "-m", folder)
 
 
 def copied(model: Path, to: Path) -> None:
@@ -434,7 +475,7 @@ def copied(model: Path, to: Path) -> None:
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
 def test_cuda_is_asked_for_and_absent(tiny: Path) -> None:
     message = "device 'cuda' was asked for, but torch finds none here; use --device cpu or auto"
-    refused(MODEL_OR_PLUGIN, message, "generate", "x", "-m", tiny, "--device", "cuda")
+    check_refused(MODEL_OR_PLUGIN, message, "generate", "x", "-m", tiny, "--device", "cuda")
 
 
 @pytest.mark.parametrize(
@@ -446,12 +487,12 @@ def test_a_full_memory_says_what_to_try(tiny: Path, monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr("diffusion_tricks.denoiser.UNetFamily.predict", full)
     message = "ran out of memory.*try a smaller --max-rows"
-    refused(FAILED, message, "generate", "x", "-m", tiny, "--steps", 2, "-o", "out.png")
+    check_refused(FAILED, message, "generate", "x", "-m", tiny, "--steps", 2, "-o", "out.png")
 
 
 def test_pictures_without_a_record() -> None:
-    refused(USAGE, "photo.png carries no diffusion-tricks record", "show", "photo.png")
-    refused(USAGE, "photo.png carries no diffusion-tricks record", "rerun", "photo.png")
+    check_refused(USAGE, "photo.png carries no diffusion-tricks record", "show", "photo.png")
+    check_refused(USAGE, "photo.png carries no diffusion-tricks record", "rerun", "photo.png")
 
 
 def test_an_error_that_is_none_of_the_projects_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:

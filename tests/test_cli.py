@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,14 +23,17 @@ from diffusion_tricks_cli.main import COMMANDS, plugin_options
 from diffusion_tricks_cli.output import named
 from diffusion_tricks_cli.progress import Progress, line
 from diffusion_tricks_plugins import Guidance
-from PIL import Image
+from PIL import Image, ImageCms, ImageFont
 from skimage import data
 
 from diffusion_tricks import load_model, sample
-from diffusion_tricks.images import to_images
-from diffusion_tricks.recipe import read_recipe
+from diffusion_tricks.images import read_picture, to_images
+from diffusion_tricks.making import Result
+from diffusion_tricks.model import Model
+from diffusion_tricks.recipe import Recipe, read_recipe
 from diffusion_tricks.record import read_record
 from diffusion_tricks.testing import tiny_pipeline
+from diffusion_tricks.variants import strip
 
 PROGRAM = [sys.executable, "-m", "diffusion_tricks_cli"]
 
@@ -169,6 +173,59 @@ def test_rerun_gives_the_same_pixels(tiny: Path) -> None:
     assert (pixels("again.png") == pixels("out.png")).all()
 
 
+def test_rerun_computes_as_the_picture_was_computed(tiny: Path) -> None:
+    made(tiny, "generate x --seed 1 --dtype bfloat16 --max-rows 1 --device cpu -o out.png")
+    assert read_record("out.png")["run"] == {"device": "cpu", "dtype": "bfloat16", "max_rows": 1}
+    again = run("rerun", "out.png", "-m", tiny, "--json", "-o", "again.png")
+    assert (again.json["device"], again.json["dtype"], again.json["max_rows"]) == ("cpu", "bfloat16", 1)
+    assert (pixels("again.png") == pixels("out.png")).all()
+    other = run("rerun", "out.png", "-m", tiny, "--json", "-o", "other.png", "--dtype", "float32").json
+    assert (other["dtype"], other["max_rows"]) == ("float32", 1)
+
+
+def test_rerun_on_a_machine_without_the_device(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made(tiny, "generate x --seed 1 --device cpu -o out.png")
+    record = read_record("out.png")
+    record["run"]["device"] = "cuda:99"
+    monkeypatch.setattr("diffusion_tricks_cli.records.read_record", lambda _: record)
+    outcome = run("rerun", "out.png", "-m", tiny, "-o", "again.png")
+    assert outcome.code == 0, outcome.err
+    assert "out.png was made on cuda:99, which is not here; pixels may differ a little" in outcome.err
+    assert run("rerun", "out.png", "-m", tiny, "-o", "b.png", "--device", "cuda:99").code == 3
+
+
+def test_rerun_finds_the_font_beside_the_picture(folder: Path) -> None:
+    font = ImageFont.load_default(20)
+    assert isinstance(font, ImageFont.FreeTypeFont)
+    (folder / "away").mkdir()
+    Path("away/Brush.ttf").write_bytes(font.font_bytes)
+    cover = ["cover", "picture.png", "--title", "/a/b", "--font", folder / "away/Brush.ttf", "-o", "out.png"]
+    assert run(*cover).code == 0
+    assert read_record("out.png")["recipe"]["tricks"] == [{"trick": "overlay", "title": "/a/b", "font": "Brush.ttf"}]
+    outcome = run("rerun", "out.png", "-o", "again.png")
+    assert (outcome.code, "was made from 'Brush.ttf'" in outcome.err) == (2, True)
+    Path("away/Brush.ttf").rename("Brush.ttf")
+    assert run("rerun", "out.png", "-o", "again.png").code == 0
+    assert (pixels("again.png") == pixels("out.png")).all()
+
+
+def test_a_cover_of_a_picture_made_by_a_model_is_marked_as_one(tiny: Path) -> None:
+    made(tiny, 'generate "a rocket" --enlarge 16 -o generated.png')
+    for source, kind in {"generated.png": "edited", "photo.png": None, "picture.png": None}.items():
+        assert run("cover", source, "--title", "A", "-o", f"cover-{source}").code == 0
+        assert read_picture(f"cover-{source}").provenance == kind
+    assert run("cover", "cover-generated.png", "--author", "B", "-o", "twice.jpg").code == 0
+    assert read_picture("twice.jpg").provenance == "edited"
+
+
+@pytest.mark.parametrize("command", ["edit photo.png x", "inpaint photo.png x --mask box:20,10,60,50"])
+def test_an_edited_picture_keeps_the_colour_space_of_its_source(tiny: Path, command: str) -> None:
+    icc = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    Image.open("photo.png").save("photo.png", icc_profile=icc)
+    made(tiny, f"{command} -o out.png")
+    assert Image.open("out.png").info["icc_profile"] == icc
+
+
 def test_rerun_looks_beside_the_picture_and_names_what_is_missing(tiny: Path, folder: Path) -> None:
     made(tiny, 'edit photo.png "a hat" -o out.png')
     (folder / "elsewhere").mkdir()
@@ -213,15 +270,51 @@ def test_no_metadata_and_no_provenance_leave_the_file_bare(tiny: Path) -> None:
 def test_a_saved_recipe_makes_the_same_picture(tiny: Path, folder: Path, name: str) -> None:
     made(tiny, f'edit photo.png "a hat" -o out.png --save-recipe {name}')
     assert read_recipe(Path(name)).tricks[0].options["image"] == "photo.png"
-    outcome = run("run", folder / name, "-o", "again.png")
+    outcome = run("run", folder / name, "-m", tiny, "-o", "again.png")
     assert outcome.code == 0, outcome.err
     assert (pixels("again.png") == pixels("out.png")).all()
 
 
 def test_options_override_a_recipe(tiny: Path) -> None:
     made(tiny, 'generate "a hat" --seed 1 -o out.png --save-recipe recipe.toml')
-    outcome = run("run", "recipe.toml", "--seed", 4, "--count", 2, "--json", "-o", "{seed}.png")
+    outcome = run("run", "recipe.toml", "-m", tiny, "--seed", 4, "--count", 2, "--json", "-o", "{seed}.png")
     assert [json.loads(row)["path"] for row in outcome.lines] == ["4.png", "5.png"]
+
+
+def test_a_saved_recipe_names_a_model_beside_it_and_of_others_the_name_alone(tiny: Path, folder: Path) -> None:
+    far = made(tiny, 'generate "a hat" --seed 1 -o out.png --save-recipe far.toml')
+    assert read_recipe(Path("far.toml")).model == "tiny-if"
+    assert "far.toml keeps of the model its name alone, 'tiny-if'" in far.err
+    assert "unknown model 'tiny-if'" in run("run", "far.toml").err
+    shutil.copytree(tiny, folder / "near")
+    made(folder / "near", 'generate "a hat" --seed 1 -o b.png --save-recipe near.toml')
+    assert Path("near.toml").read_text().splitlines()[0] == 'model = "./near"'
+    (folder / "sub").mkdir()
+    os.chdir("sub")
+    outcome = run("run", "../near.toml", "-o", "again.png")
+    assert outcome.code == 0, outcome.err
+    assert (pixels("again.png") == pixels("../out.png")).all()
+
+
+def test_steps_out_says_where_there_is_nothing_to_show(tiny: Path) -> None:
+    outcome = made(tiny, 'edit photo.png "a hat" --strength 0 --steps-out film.gif -o out.png --json')
+    note = "no step was run, so film.gif was not written"
+    assert f"Note: {note}" in outcome.err
+    assert outcome.json["notes"] == [note]
+    assert not Path("film.gif").exists()
+
+
+def test_the_film_is_decoded_by_the_model_with_its_limit_of_rows(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded: list[tuple[int, int | None]] = []
+    decode = Model.decode
+
+    def counted(self: Model, latents: Any, max_rows: int | None = None) -> Any:
+        decoded.append((len(latents), max_rows))
+        return decode(self, latents, max_rows)
+
+    monkeypatch.setattr(Model, "decode", counted)
+    made(tiny, "generate x --count 2 --max-rows 1 -o out.png --steps-out film.gif")
+    assert decoded == [(2, 1)] * 3  # two steps, and the picture
 
 
 def test_steps_out_shows_every_step_as_a_film_or_a_strip(tiny: Path) -> None:
@@ -435,3 +528,8 @@ def test_interrupted_it_leaves_no_partial_file_and_exits_130(tiny: Path, folder:
     assert process.returncode == 130, said
     assert "Interrupted" in said
     assert sorted(folder.iterdir()) == before
+
+
+def test_costs_of_a_strip_are_summed_to_whole_milliseconds() -> None:
+    parts = [Result(Image.new("RGB", (2, 2)), 0, 0, Recipe(), None, {"seconds": s, "steps": 3}) for s in (0.1, 0.2)]
+    assert (strip(parts).facts["seconds"], strip(parts).facts["steps"]) == (0.3, 6)

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import guiders
+from diffusers import DDPMScheduler, guiders
+from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import rescale_noise_cfg
 from diffusers.guiders import frequency_decoupled_guidance
 from diffusion_tricks_plugins import Anagram, Guidance, Hybrid
 from torch import Tensor
@@ -104,19 +105,19 @@ def test_rescale_brings_the_spread_back(pipe: Any, share: float) -> None:
     torch.testing.assert_close(noise, expected, atol=1e-6, rtol=1e-5)
 
 
-def test_rescale_acts_on_the_noise_of_a_v_model() -> None:
+def test_rescale_is_diffusers_own_even_where_no_signal_is_left() -> None:
+    """At zero SNR, the case of arXiv:2305.08891, a velocity is finite and its noise is not to be had."""
     images = {"duck": torch.rand(1, 3, 8, 8), None: torch.rand(1, 3, 8, 8)}
-    model = exact_model(images, prediction="v_prediction")
+    scheduler = DDPMScheduler(prediction_type="v_prediction", rescale_betas_zero_snr=True, timestep_spacing="trailing")
+    model = exact_model(images, scheduler=scheduler, prediction="v_prediction")
     x = torch.randn(1, 3, 8, 8)
 
-    def noise(prompt: str | None, *tricks: Trick[Any]) -> Tensor:
-        run = sample(model, prompt=prompt, tricks=tricks, latents=x, timesteps=[500, 100], scheduler="ddpm")
-        return next(iter(run)).estimate.noise
+    def velocity(prompt: str | None, *tricks: Trick[Any]) -> Tensor:
+        return next(sample(model, prompt=prompt, tricks=tricks, latents=x, steps=5)).estimate.value
 
-    uncond, cond = noise(None), noise("duck")
-    guided = uncond + 7 * (cond - uncond)
-    expected = guided * (cond.std() / guided.std())
-    torch.testing.assert_close(noise("duck", Guidance(scale=7, rescale=1)), expected, atol=1e-4, rtol=0)
+    uncond, cond = velocity(None), velocity("duck")
+    expected = rescale_noise_cfg(uncond + 7 * (cond - uncond), cond, 0.7)
+    torch.testing.assert_close(velocity("duck", Guidance(scale=7, rescale=0.7)), expected, atol=1e-5, rtol=1e-5)
 
 
 def diffusers_own(variant: str, scale: float) -> Any:

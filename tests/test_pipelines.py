@@ -210,9 +210,8 @@ def test_pipelines_that_cannot_be_opened_are_refused() -> None:
     from_picture = StableDiffusionImg2ImgPipeline(**tiny_pipeline("sd").components, requires_safety_checker=False)
     with pytest.raises(ModelError, match="cannot be run from a prompt alone"):
         next(sample(load_model(from_picture, device="cpu"), prompt="a rabbit"))
-    unet = UNet2DModel(
-        sample_size=8, block_out_channels=(32, 32), down_block_types=("DownBlock2D",) * 2, up_block_types=("UpBlock2D",) * 2
-    )
+    blocks = {"down_block_types": ["DownBlock2D"] * 2, "up_block_types": ["UpBlock2D"] * 2}
+    unet = UNet2DModel(sample_size=8, block_out_channels=[32, 32], **blocks)
     plain = DDPMPipeline(unet=unet, scheduler=stage_one.scheduler)
     with pytest.raises(ModelError, match="DDPMPipeline is not a pipeline this version can open: expected a text-to-im"):
         load_model(plain)

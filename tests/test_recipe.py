@@ -11,6 +11,7 @@ from diffusion_tricks_plugins import Anagram, Guidance
 
 from diffusion_tricks import Recipe, TrickEntry
 from diffusion_tricks.errors import RecipeError, UnknownName, UsageError
+from diffusion_tricks.options import TrickOptions, option
 from diffusion_tricks.recipe import VERSION, anchored, mapped, paths, read_recipe, recipe_from
 
 TEXTS = ['say "hi"', "a\nb", "a\r\nb\\", "tab\there", "élan 兎 🐇", "'''", '"""', "", "back\\slash\n", "\x1f"]
@@ -45,10 +46,9 @@ def test_a_recipe_says_only_what_was_said_and_its_version() -> None:
 
 
 def test_the_tricks_are_built_in_order_with_their_options() -> None:
-    recipe = recipe_from({"tricks": [
-        {"trick": "anagram", "views": [["identity", "a rabbit"], ["flip", "a duck"]]}, {"trick": "guidance", "scale": 3},
-    ]})  # fmt: skip
-    anagram, guidance = recipe.build()
+    views = [["identity", "a rabbit"], ["flip", "a duck"]]
+    tricks = [{"trick": "anagram", "views": views}, {"trick": "guidance", "scale": 3}]
+    anagram, guidance = recipe_from({"tricks": tricks}).build()
     assert isinstance(anagram, Anagram)
     assert isinstance(guidance, Guidance)
     assert anagram.options.views == [("identity", "a rabbit"), ("flip", "a duck")]
@@ -172,3 +172,51 @@ def test_the_recipe_of_one_picture_alone() -> None:
 def test_a_recipe_cannot_be_changed() -> None:
     with pytest.raises(ValueError, match="frozen"):
         FULL.steps = 3  # type: ignore[misc]
+
+
+def test_a_font_is_a_path_only_where_it_looks_like_a_file(tmp_path: Path) -> None:
+    fonts = ["Brush.TTF", "fonts/brush", "DejaVu Serif", "brush.woff2", "dejavu serif bold"]
+    recipe = Recipe(tricks=[TrickEntry(trick="overlay", title="a", font=font) for font in fonts])
+    assert paths(recipe) == [Path("Brush.TTF"), Path("fonts/brush"), Path("brush.woff2")]
+    kept = [entry.options["font"] for entry in anchored(recipe, tmp_path, "").tricks]
+    assert kept == [str(tmp_path / "Brush.TTF"), str(tmp_path / "fonts/brush"), fonts[2],
+                    str(tmp_path / "brush.woff2"), fonts[4]]  # fmt: skip
+    with pytest.raises(RecipeError, match="leads out of the recipe's folder"):
+        anchored(Recipe(tricks=[TrickEntry(trick="overlay", title="a", font="../Brush.ttf")]), tmp_path, "")
+
+
+def test_every_path_of_a_list_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Options(TrickOptions):
+        many: list[str] = option([], "pictures", path=True)
+
+    monkeypatch.setattr(Guidance, "Options", Options)
+    recipe = Recipe(tricks=[TrickEntry(trick="guidance", many=["a.png", "b.png"])])
+    assert paths(recipe) == [Path("a.png"), Path("b.png")]
+    assert mapped(recipe, str.upper).tricks[0].options == {"many": ["A.PNG", "B.PNG"]}
+
+
+@pytest.mark.parametrize("model", ["./mine", "mine", "models/mine", "./not-there", "a/b/c"])
+def test_a_model_directory_is_looked_for_beside_the_recipe(tmp_path: Path, model: str) -> None:
+    for folder in ("mine", "models/mine"):
+        (tmp_path / folder).mkdir(parents=True)
+    assert anchored(Recipe(model=model), tmp_path, "").model == str(tmp_path / model)
+
+
+@pytest.mark.parametrize("model", ["emoji", "sdxl", "google/ddpm-cat-256", "emojy"])
+def test_names_of_models_are_left_alone(tmp_path: Path, model: str) -> None:
+    (tmp_path / "emoji").mkdir()
+    assert anchored(Recipe(model=model), tmp_path, "").model == model
+
+
+@pytest.mark.parametrize("model", ["/srv/model", "../model", "./../model", "a/../../model", "link"])
+def test_a_model_outside_the_recipes_folder(tmp_path: Path, model: str) -> None:
+    (tmp_path / "inside").mkdir()
+    (tmp_path / "inside" / "link").symlink_to(tmp_path)
+    with pytest.raises(RecipeError, match="leads out of the recipe's folder; put the picture or model beside"):
+        anchored(Recipe(model=model), tmp_path / "inside", "")
+
+
+def test_several_prompts_are_several_pictures() -> None:
+    assert Recipe(prompt=["a", "b"], seed=3).seeds == [3, 4]
+    assert recipe_from({"prompt": ["a", "b"], "count": 1}).count == 1
+    assert (Recipe(prompt="ab").count, Recipe().count, Recipe(prompt=[]).count) == (1, 1, 1)

@@ -19,6 +19,8 @@ from PIL import Image, PngImagePlugin
 
 from diffusion_tricks.errors import OutputError, OutputFailed, PictureError, RecipeError
 from diffusion_tricks.images import read_picture
+from diffusion_tricks.provenance import provenance_of
+from diffusion_tricks.recipe import recipe_from
 from diffusion_tricks.record import (
     PNG_KEY,
     build_record,
@@ -26,6 +28,7 @@ from diffusion_tricks.record import (
     parameters_text,
     provenance_xmp,
     read_record,
+    run_of,
     save,
     sidecar_path,
     without_absolute_paths,
@@ -33,7 +36,7 @@ from diffusion_tricks.record import (
 
 RECIPE = {
     "version": 1, "model": "emoji", "prompt": 'a "café", 兎', "seed": 5, "size": [64, 64], "steps": 20,
-    "scheduler": "ddim", "tricks": [{"trick": "flip"}, {"trick": "guidance", "scale": 7.0, "negative": "dull"}],
+    "scheduler": "ddim", "tricks": [{"trick": "anagram"}, {"trick": "guidance", "scale": 7.0, "negative": "dull"}],
 }  # fmt: skip
 FACTS = {"seed": 5, "model": "emoji", "plugins": {"my-tricks": "1.2"}, "seconds": 3.0}
 NAMESPACES = {
@@ -55,7 +58,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 def test_a_record_names_recipe_seed_model_plugins_and_versions():
     record = build_record(RECIPE, FACTS)
     assert record["record"] == 1
-    assert record["recipe"] == RECIPE
+    assert recipe_from(record["recipe"]) == recipe_from(RECIPE)
     assert (record["seed"], record["model"], record["plugins"]) == (5, "emoji", {"my-tricks": "1.2"})
     assert record["versions"]["python"] == platform.python_version()
     import diffusers
@@ -84,7 +87,6 @@ def test_a_record_names_recipe_seed_model_plugins_and_versions():
         ("google/ddpm-celebahq-256", "google/ddpm-celebahq-256"),
         ("https://example.org/a/cat.png", "https://example.org/a/cat.png"),
         ("a cat / a dog", "a cat / a dog"),
-        ("/imagine a cat", "/imagine a cat"),
         ("/", "/"),
         ("box:25%,0%,75%,40%", "box:25%,0%,75%,40%"),
         ("", ""),
@@ -102,22 +104,51 @@ def test_absolute_paths_are_cut_to_names(given, kept):
 def test_no_absolute_path_stands_anywhere_in_a_record(tmp_path):
     secret = str(tmp_path / "photo.png")
     recipe = {
-        "model": str(tmp_path),
-        "tricks": [{"trick": "sdedit", "picture": secret, "more": [[secret], {secret: 1}]}],
-    }
-    record = build_record(recipe, {"seed": 1, "model": str(tmp_path), "plugins": {str(tmp_path / "mine.py"): "0"}})
+        "model": str(tmp_path), "picture": secret,
+        "tricks": [
+            {"trick": "sdedit", "image": secret}, {"trick": "inpaint", "mask": f"{tmp_path}/mask.png"},
+            {"trick": "overlay", "title": "a", "font": f"{tmp_path}/Brush.ttf"},
+        ],
+    }  # fmt: skip
+    facts = {"seed": 1, "model": str(tmp_path), "plugins": {str(tmp_path / "mine.py"): "0"}, "notes": [secret]}
+    record = build_record(recipe, facts)
     assert str(tmp_path) not in json.dumps(record)
-    assert record["recipe"]["tricks"][0]["picture"] == "photo.png"
+    kept = record["recipe"]
+    assert (kept["model"], kept["picture"], kept["tricks"][0]["image"]) == (tmp_path.name, "photo.png", "photo.png")
+    assert (kept["tricks"][1]["mask"], kept["tricks"][2]["font"]) == ("mask.png", "Brush.ttf")
     assert record["plugins"] == {"mine.py": "0"}
     assert str(tmp_path) not in parameters_text(recipe, {"model": str(tmp_path)})
     assert recipe["model"] == str(tmp_path)  # the recipe itself is untouched
+
+
+@pytest.mark.parametrize("text", ["/home/ada/cat.png", "/imagine", "/a/b", "C:\\x\\y", "file:///a/b", "/"])
+def test_words_that_look_like_a_path_stay_words(text):
+    tricks = [{"trick": "overlay", "title": text, "font": "/srv/A.ttf"}, {"trick": "guidance", "negative": text}]
+    recipe = {"prompt": text, "negative": text, "tricks": tricks}
+    kept = build_record(recipe, FACTS)["recipe"]
+    assert kept == recipe | {"version": 1, "tricks": [tricks[0] | {"font": "A.ttf"}, tricks[1]]}
+    assert parameters_text(recipe, FACTS).split("\n")[:2] == [text, f"Negative prompt: {text}"]
+
+
+def test_a_record_says_where_and_in_what_it_was_computed():
+    ran = {"device": "cuda:1", "dtype": "float16", "max_rows": 2}
+    assert build_record(RECIPE, FACTS | ran)["run"] == ran
+    assert run_of(build_record(RECIPE, FACTS | ran)) == ran
+    assert build_record(RECIPE, FACTS | {"device": "cpu", "max_rows": None})["run"] == {"device": "cpu"}
+    assert run_of({"record": 1, "recipe": {}}) == {}
+
+
+@pytest.mark.parametrize("run", [[], {"dtype": "int8"}, {"device": 3}, {"max_rows": 0}, {"max_rows": "many"}])
+def test_a_run_section_that_is_damaged(run):
+    with pytest.raises(RecipeError, match="the diffusion-tricks record is damaged: run"):
+        run_of({"record": 1, "recipe": {}, "run": run})
 
 
 def test_the_parameters_text_has_the_form_other_programs_read():
     lines = parameters_text(RECIPE, {"seed": 6, "width": 128, "height": 64, "model": "a, b"}).split("\n")
     assert lines[0] == 'a "café", 兎'
     assert lines[1] == "Negative prompt: dull"
-    start = 'Steps: 20, Sampler: ddim, CFG scale: 7, Seed: 6, Size: 128x64, Model: "a, b", Tricks: flip + guidance, '
+    start = 'Steps: 20, Sampler: ddim, CFG scale: 7, Seed: 6, Size: 128x64, Model: "a, b", Tricks: anagram + guidance, '
     assert lines[2].startswith(start + "Version: diffusion-tricks")
     assert len(lines) == 3
 
@@ -175,6 +206,22 @@ def test_provenance_is_xmp_that_parses(tmp_path, name, kind, source):
 
 
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("kind", ["generated", "edited", None])
+def test_the_mark_of_a_picture_is_read(tmp_path, name, kind):
+    save(PICTURE, tmp_path / name, None, provenance=kind)
+    assert read_picture(tmp_path / name).provenance == kind
+
+
+def test_the_mark_is_read_as_an_attribute_and_only_if_it_says_so():
+    home = "http://cv.iptc.org/newscodes/digitalsourcetype/"
+    for word, kind in {"trainedAlgorithmicMedia": "generated", "digitalCapture": None}.items():
+        said = f'<rdf:Description Iptc4xmpExt:DigitalSourceType="{home}{word}"/>'
+        assert provenance_of(said.encode()) == provenance_of(said) == kind
+    assert provenance_of(None) is None
+    assert provenance_of(b"trainedAlgorithmicMedia \xff") is None
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_without_record_and_provenance_there_is_nothing_but_the_picture(tmp_path, name):
     save(PICTURE, tmp_path / name, None, parameters="a rabbit")
     data = contents(tmp_path)
@@ -196,7 +243,7 @@ def test_neither_picture_nor_side_car_is_overwritten_without_force(tmp_path):
     assert contents(tmp_path) == {"a.jpg.json": b"mine"}
     check_save(path, force=False, metadata=False)
     save(PICTURE, path, record, force=True)
-    assert read_record(path)["recipe"] == RECIPE
+    assert read_record(path)["recipe"] == record["recipe"]
     sidecar_path(path).unlink()
     with pytest.raises(OutputError, match=r"a\.jpg exists; pass --force"):
         save(PICTURE, path, record)

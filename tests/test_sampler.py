@@ -373,7 +373,7 @@ def test_a_size_may_be_any_pair(model: Model) -> None:
 
 def test_pixels_are_there_once_the_run_has_started(exact: Model) -> None:
     run = begin(exact, prompt="a")
-    with pytest.raises(AttributeError, match="run.latents are known once the run has started"):
+    with pytest.raises(AttributeError, match=r"run\.latents are known once the run has started"):
         run.pixels()
 
 

@@ -53,6 +53,7 @@ def _recipe_options() -> list[click.Option]:
         click.Option(["--seed"], type=click.IntRange(0), metavar="N", help="Of the first picture; else drawn."),
         click.Option(["--count"], type=click.IntRange(1), metavar="N", help="Pictures; seeds count up.  [default: 1]"),
         click.Option(["--steps"], type=click.IntRange(1), metavar="N", help="Of the schedule.  [default: model's]"),
+        click.Option(["--stride"], type=click.IntRange(1), metavar="N", help="Every N-th training step, not --steps."),
         click.Option(["--scheduler"], type=Name("scheduler", _schedulers), help="ddim, dpm++2m, unipc, euler, ..."),
         click.Option(["--guidance"], type=click.FloatRange(0), metavar="X", help="Scale; 1: off.  [default: model's]"),
         click.Option(["--negative"], help="What to move away from."),

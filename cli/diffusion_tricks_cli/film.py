@@ -36,7 +36,8 @@ class Film:
         few = self.few or step.run.model.family.scale > 1
         if step.index - step.run.first in chosen(total, FEW if few else total):
             clean = step.estimate.clean.to(step.run.model.dtype)
-            for frames, image in zip(self.frames, to_images(step.run.model.family.decode(clean)), strict=True):
+            pixels = step.run.model.decode(clean, step.run.max_rows)
+            for frames, image in zip(self.frames, to_images(pixels), strict=True):
                 frames.append(image)
 
     def of(self, index: int) -> list[Image.Image]:

@@ -17,9 +17,11 @@ from click.shell_completion import CompletionItem
 from diffusion_tricks import __version__
 from diffusion_tricks.errors import DiffusionTricksError, PluginError, UnknownName
 from diffusion_tricks.manager import host
+from diffusion_tricks_cli.failures import say_error, say_failure, wants_json
 
 PROGRAM = "diffusion-tricks"
 INTERRUPTED = 130
+INTERRUPTED_SAID = "Interrupted; nothing is left half-written."
 HOME = "diffusion_tricks_cli"
 # command: (where it is built, one line for the help). A name with parentheses is called with what stands in them.
 COMMANDS = {
@@ -164,17 +166,22 @@ def _run(args: Sequence[str] | None) -> int:
 
     A pipe whose reader has gone ends it quietly; Click sees to that.
     """
+    as_json = wants_json(sys.argv[1:] if args is None else args)
     try:
         code = cli.main(args=args, prog_name=PROGRAM, standalone_mode=False)
         return code if isinstance(code, int) else 0
     except click.ClickException as error:
         error.show()
+        if as_json:
+            say_failure(error.format_message())
         return error.exit_code
     except DiffusionTricksError as error:
-        click.echo(f"Error: {error}", err=True)
+        say_error(error, as_json)
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
-        click.echo("Interrupted; nothing is left half-written.", err=True)
+        click.echo(INTERRUPTED_SAID, err=True)
+        if as_json:
+            say_failure(INTERRUPTED_SAID)
         return INTERRUPTED
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from diffusion_tricks.errors import OutputFailed, UsageError
 from diffusion_tricks.images import atomic_write, check_output, check_place
-from diffusion_tricks.manager import plugin_versions
+from diffusion_tricks.manager import host, plugin_versions
 from diffusion_tricks.recipe import Recipe, mapped, paths
 from diffusion_tricks.record import build_record, check_save, parameters_text, save
 from diffusion_tricks_cli.common import Settings
@@ -70,8 +70,9 @@ class Output:
         self._portable(file)
 
     def _portable(self, file: Path) -> Recipe:
-        """The recipe with paths that start at its own folder."""
-        return mapped(self.recipe, lambda path: _relative(path, file))
+        """The recipe with paths that start at its own folder; a model that lies elsewhere keeps its name alone."""
+        portable = mapped(self.recipe, lambda path: _relative(path, file))
+        return portable.model_copy(update={"model": _portable_model(self.recipe.model, file)})
 
     def save_recipe(self) -> None:
         """Writes the recipe, if that was asked for."""
@@ -79,6 +80,9 @@ class Output:
             recipe = self._portable(self.recipe_file)
             text = recipe.to_json() if self.recipe_file.suffix.lower() == ".json" else recipe.to_toml()
             atomic_write(self.recipe_file, text.encode(), force=self.settings.force, inputs=self.inputs)
+            if recipe.model != self.recipe.model and not recipe.model.startswith("."):
+                note = f"keeps of the model its name alone, {recipe.model!r}, as it lies elsewhere; give it with -m"
+                remark(f"Note: {self.recipe_file} {note}", self.settings)
 
     def save(self, result: Result) -> dict[str, Any]:
         """Writes a picture, reads it back, and gives what is to be said of it. Raises OutputFailed, OutputError."""
@@ -119,6 +123,14 @@ def _relative(path: str, file: Path) -> str:
             f"save the recipe beside the picture, as {Path(os.path.relpath(whole.parent)) / file.name}"
         )
     return whole.relative_to(folder).as_posix()
+
+
+def _portable_model(model: str, file: Path) -> str:
+    directory = Path(model).resolve()
+    if model in host().entries("model") or not directory.is_dir():
+        return model
+    folder = file.parent.resolve()
+    return f"./{directory.relative_to(folder).as_posix()}" if directory.is_relative_to(folder) else directory.name
 
 
 def say(facts: dict[str, Any], as_json: bool) -> None:

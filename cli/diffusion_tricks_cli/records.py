@@ -9,11 +9,12 @@ from typing import Any
 import click
 
 from diffusion_tricks.errors import PictureError, UnknownName, UsageError
-from diffusion_tricks.models import location_of
+from diffusion_tricks.models import has_device, location_of
 from diffusion_tricks.recipe import mapped, read_recipe, recipe_from
-from diffusion_tricks.record import read_record
+from diffusion_tricks.record import read_record, run_of
 from diffusion_tricks_cli.common import Sectioned, common_options, example, settings_of, with_common
 from diffusion_tricks_cli.from_options import Positional, given
+from diffusion_tricks_cli.output import remark
 from diffusion_tricks_cli.work import carry_out
 
 
@@ -31,8 +32,9 @@ def rerun_command() -> click.Command:
     return Sectioned(
         "rerun", params=[Positional("made", "made before", metavar="PICTURE", type=click.Path(), required=True)],
         common=common_options(), callback=_rerun, epilog=example("rerun out.png -o again.png"),
-        help="Make a picture again from the record inside it: on the same machine, the same pixels. Pictures it was "
-        "made from are looked for beside it, then in the current folder. Options here take precedence.",
+        help="Make a picture again from the record inside it, on the same device and in the same precision: the same "
+        "pixels. Files it was made from are looked for beside it, then in the current folder. Options here take "
+        "precedence.",
     )  # fmt: skip
 
 
@@ -46,7 +48,7 @@ def show(picture: str, as_json: bool) -> None:
         click.echo(json.dumps(record, indent=2, ensure_ascii=False))
         return
     click.echo(f"model:    {record.get('model') or 'none'}\nseed:     {record.get('seed')}")
-    for kind in ("plugins", "versions"):
+    for kind in ("run", "plugins", "versions"):
         pairs = record.get(kind) or {}
         click.echo(f"{kind + ':':<10}" + ", ".join(f"{name} {version}" for name, version in pairs.items()))
     click.echo(f"\n{recipe_from(record['recipe'], picture).to_toml()}", nl=False)
@@ -65,11 +67,23 @@ def _run(file: str, **_: Any) -> None:
 
 def _rerun(made: str, **_: Any) -> None:
     values, path = _values(), Path(made)
-    recipe = recipe_from(read_record(path)["recipe"], made)
+    record = read_record(path)
+    recipe = recipe_from(record["recipe"], made)
     if "model" not in values and recipe.picture is None:
         _check_model(recipe.model, path)
     recipe = mapped(recipe, lambda name: str(_found(name, path)))
-    carry_out(with_common(recipe, values), settings_of(values), f"{path.stem}-again", inputs=[path])
+    settings = settings_of(_as_before(run_of(record), values, path) | values)
+    carry_out(with_common(recipe, values), settings, f"{path.stem}-again", inputs=[path])
+
+
+def _as_before(ran: dict[str, Any], values: dict[str, Any], picture: Path) -> dict[str, Any]:
+    """Where and in what precision the picture was computed, but for a device that is not here."""
+    device = ran.get("device", "cpu")
+    if "device" in values or device == "cpu" or has_device(device):
+        return ran
+    note = f"Note: {picture} was made on {device}, which is not here; pixels may differ a little"
+    remark(note, settings_of(values))
+    return ran | {"device": "auto"}
 
 
 def _check_model(name: str, picture: Path) -> None:
@@ -81,7 +95,7 @@ def _check_model(name: str, picture: Path) -> None:
 
 
 def _found(name: str, picture: Path) -> Path:
-    """A picture that another was made from: beside that one, or in the current folder. Raises PictureError."""
+    """A file that a picture was made from: beside that one, or in the current folder. Raises PictureError."""
     inside = Path(name) if not Path(name).is_absolute() and ".." not in Path(name).parts else Path(Path(name).name)
     places = [folder / part for folder in (picture.parent, Path()) for part in (inside, inside.name)]
     found = next((place for place in places if place.is_file()), None)

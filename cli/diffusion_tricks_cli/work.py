@@ -11,11 +11,11 @@ import click
 
 from diffusion_tricks.errors import DiffusionTricksError, OutputError, OutputFailed, UsageError
 from diffusion_tricks.images import read_picture
-from diffusion_tricks.manager import host, refuse_clashes
-from diffusion_tricks.options import hint
-from diffusion_tricks.recipe import Recipe
+from diffusion_tricks.manager import refuse_clashes
+from diffusion_tricks.recipe import Recipe, paths
 from diffusion_tricks.variants import versions
 from diffusion_tricks_cli.common import Settings
+from diffusion_tricks_cli.failures import say_error
 from diffusion_tricks_cli.output import Output, lossy_note, remark, say
 from diffusion_tricks_cli.progress import Progress
 
@@ -34,33 +34,30 @@ def carry_out(recipe: Recipe, settings: Settings, label: str, inputs: Iterable[P
     recipe = recipe.resolved()
     if recipe.picture is not None and recipe.count > 1:
         raise UsageError(f"a picture that is only finished is one picture, got --count {recipe.count}; leave it out")
+    output = Output(recipe, settings, label, inputs)
+    try:
+        _carry_out(recipe, settings, output)
+    except DiffusionTricksError as error:
+        error.about = {"path": str(output.pictures[0]), "seed": recipe.seed} if recipe.count == 1 else {}
+        raise
+
+
+def _carry_out(recipe: Recipe, settings: Settings, output: Output) -> None:
     refuse_clashes(recipe.build())
     _check_pictures(recipe)
-    output = Output(recipe, settings, label, inputs)
     output.check()
     if settings.dry_run:
         show_plan(recipe, settings)
         return
-    try:
-        failed = _make(recipe, settings, output)
-    except DiffusionTricksError as error:
-        if settings.json:
-            click.echo(json.dumps({"error": str(error)}, ensure_ascii=False))
-        raise
-    if failed:
+    if _make(recipe, settings, output):
         click.get_current_context().exit(1)
 
 
 def _check_pictures(recipe: Recipe) -> None:
     """Raises PictureError for a picture that is not there, before a model is loaded."""
-    named = [recipe.picture] if recipe.picture else []
-    for entry in recipe.tricks:
-        fields = host().trick(entry.trick).Options.model_fields
-        pictures = [n for n, f in fields.items() if hint(f, "path") and hint(f, "cli") == "argument"]
-        named += [value for name in pictures if isinstance(value := entry.options.get(name), str)]
-    for name in named:
-        if not Path(name).is_file() or not Path(name).stat().st_size:
-            read_picture(name)
+    for path in paths(recipe, of=["argument"]):
+        if not path.is_file() or not path.stat().st_size:
+            read_picture(path)
 
 
 def _make(recipe: Recipe, settings: Settings, output: Output) -> bool:
@@ -107,11 +104,12 @@ def _written(result: Result, settings: Settings, output: Output, film: Film | No
             path, frames = output.films[result.index], film.of(result.index)
             write_film(frames, path, output.recipe.enlarge, force=settings.force, inputs=output.inputs)
             facts["steps_out"] = str(path)
+        elif film:
+            note = f"no step was run, so {output.films[result.index]} was not written"
+            facts["notes"] = [*facts.get("notes", ()), note]
     except (OutputFailed, OutputError) as error:
-        click.echo(f"Error: {error}", err=True)
-        if settings.json:
-            said = {"error": str(error), "path": str(output.pictures[result.index]), "seed": result.seed}
-            click.echo(json.dumps(said, ensure_ascii=False))
+        error.about = {"path": str(output.pictures[result.index]), "seed": result.seed}
+        say_error(error, settings.json)
         return False
     if facts.get("changed_outside", 0) is None and (note := lossy_note([output.pictures[result.index]])):
         remark(f"Warning: {note}", settings)

@@ -185,6 +185,15 @@ def _device(name: str) -> torch.device:
     return device
 
 
+def has_device(name: str) -> bool:
+    """Whether torch can compute on the device of that name here."""
+    try:
+        _device(name)
+    except (UsageError, ModelError):
+        return False
+    return True
+
+
 def _dtype(name: str) -> torch.dtype | None:
     import torch
 

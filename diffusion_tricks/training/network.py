@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 
 import torch
@@ -24,8 +25,6 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int = 3000) -> T5Tokenizer
         vocab_size=vocabulary, special_tokens=special, unk_token="<unk>", initial_alphabet=list("abcdefghijklmnopqrstuvwxyz")
     )
     tokenizer.train_from_iterator((text.lower() for text in texts), trainer)
-    import json
-
     vocab = [tuple(row) for row in json.loads(tokenizer.to_str())["model"]["vocab"]]
     return T5Tokenizer(vocab=vocab, extra_ids=0)
 
@@ -58,6 +57,7 @@ def unet(size: int, channels: tuple[int, ...], text_width: int = 192, layers: in
         addition_embed_type="text",
         addition_embed_type_num_heads=4,
         attention_head_dim=32,
+        time_embedding_dim=256,  # four times the first level's channels would be too narrow for the text it carries
         resnet_time_scale_shift="scale_shift",
         norm_num_groups=8,
         act_fn="silu",

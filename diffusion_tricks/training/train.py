@@ -8,6 +8,7 @@ v-prediction on a cosine schedule (arXiv:2202.00512, arXiv:2102.09672). The time
 from __future__ import annotations
 
 import argparse
+import copy
 import math
 import time
 from dataclasses import dataclass
@@ -48,7 +49,8 @@ class Network(nn.Module):
 
     def forward(self, x: torch.Tensor, t: torch.Tensor, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         text = self.encoder(ids, attention_mask=mask)[0]
-        return self.denoiser(x, t, encoder_hidden_states=text, return_dict=False)[0][:, :3]
+        prediction: torch.Tensor = self.denoiser(x, t, encoder_hidden_states=text, return_dict=False)[0][:, :3]
+        return prediction
 
 
 def velocity_loss(network: Network, x0: torch.Tensor, ids: torch.Tensor, mask: torch.Tensor, alphas: torch.Tensor) -> torch.Tensor:
@@ -61,7 +63,8 @@ def velocity_loss(network: Network, x0: torch.Tensor, ids: torch.Tensor, mask: t
     eps = torch.randn_like(x0)
     with torch.autocast(x0.device.type, torch.bfloat16):
         v = network(alpha * x0 + sigma * eps, t, ids, mask)
-    return (v.float() - (alpha * eps - sigma * x0)).square().mean()
+    error: torch.Tensor = v.float() - (alpha * eps - sigma * x0)
+    return error.square().mean()
 
 
 def train_stage(network: Network, tokenizer: T5Tokenizer, stage: Stage, out: Path, batch: int, decay: float) -> EMAModel:
@@ -101,10 +104,17 @@ def train_stage(network: Network, tokenizer: T5Tokenizer, stage: Stage, out: Pat
     return average
 
 
+def take_over(network: Network, weights: dict[str, torch.Tensor]) -> None:
+    """Sets the network's weights to those of a narrower one; what is new starts without effect on what was there."""
+    state = network.state_dict()
+    for name, old in weights.items():
+        if name.endswith("time_emb_proj.weight"):
+            state[name].zero_()
+        state[name][tuple(slice(side) for side in old.shape)] = old
+
+
 def save(network: Network, average: EMAModel, tokenizer: T5Tokenizer, folder: Path) -> None:
     """Writes the averaged weights as a pipeline directory; training goes on unchanged."""
-    import copy
-
     average.store(network.parameters())
     average.copy_to(network.parameters())
     parts = copy.deepcopy(network.denoiser), copy.deepcopy(network.encoder)
@@ -121,6 +131,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--from-weights", type=Path, help="go on from the weights of a directory this wrote")
     parser.add_argument("--batch", type=int, default=16, help="of each process")
+    parser.add_argument("--peak", type=float, default=1e-3, help="learning rate after the warm-up")
     parser.add_argument("--decay", type=float, default=0.999)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
@@ -128,8 +139,8 @@ def main() -> None:
     tokenizer = T5Tokenizer.from_pretrained(options.from_weights / "tokenizer") if options.from_weights else train_tokenizer(caption_texts())
     network = Network(unet(options.size, CHANNELS), text_encoder(len(tokenizer)))
     if options.from_weights:
-        network.load_state_dict(torch.load(options.from_weights / "training.pt", weights_only=True))
-    train_stage(network, tokenizer, Stage(options.size, options.minutes, 1e-3, 1e-6), options.out, options.batch, options.decay)
+        take_over(network, torch.load(options.from_weights / "training.pt", weights_only=True))
+    train_stage(network, tokenizer, Stage(options.size, options.minutes, options.peak, 1e-6), options.out, options.batch, options.decay)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from PIL import ImageFont, features
 from diffusion_tricks.errors import UsageError
 
 SUFFIXES = {".ttf", ".otf", ".ttc", ".otc"}
+FONT_FILES = (*sorted(SUFFIXES), ".woff", ".woff2", ".pfa", ".pfb", ".pcf", ".bdf", ".dfont")
 PLAIN_STYLES = ("regular", "book", "roman", "normal", "medium")
 SEARCHED = 500  # fonts looked at for one that has the glyphs wanted
 NOT_A_CHARACTER = "\U0010ffff"  # no font may map it, so it draws the font's sign for a missing glyph
@@ -58,7 +59,7 @@ def find_typeface(font: str | None) -> Typeface:
     path = Path(font).expanduser()
     if path.is_file():
         return checked(Typeface(str(font), path))
-    if path.suffix.lower() in SUFFIXES or len(path.parts) > 1:
+    if path.suffix.lower() in FONT_FILES or len(path.parts) > 1:
         raise UsageError(f"font file {font!r} does not exist; give a TTF or OTF file, or an installed family")
     return find_family(font, font_folders())
 

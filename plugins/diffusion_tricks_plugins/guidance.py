@@ -79,11 +79,15 @@ class Guidance(Trick[GuidanceOptions]):
     def _rescaled(self, guided: Estimate, cond: Estimate) -> Estimate:
         if self.options.rescale == 0:
             return guided
-        return guided.with_noise(rescaled(guided.noise, cond.noise, self.options.rescale))
+        return guided.map(lambda value: rescaled(value, cond.value, self.options.rescale))
 
 
-def rescaled(noise: torch.Tensor, cond: torch.Tensor, share: float) -> torch.Tensor:
-    """`noise` (b c h w) with its spread a `share` of the way back to that of `cond` (arXiv:2305.08891, section 3.4)."""
-    axes = tuple(range(1, noise.ndim))
-    matched = noise * (cond.std(axes, keepdim=True) / noise.std(axes, keepdim=True))
-    return share * matched + (1 - share) * noise
+def rescaled(value: torch.Tensor, cond: torch.Tensor, share: float) -> torch.Tensor:
+    """`value` (b c h w) with its spread a `share` of the way back to that of `cond` (arXiv:2305.08891, section 3.4).
+
+    It works on the prediction in the model's own parametrisation, as the paper does: at the zero-SNR step that the
+    paper is about, the noise cannot be had from a velocity and back.
+    """
+    axes = tuple(range(1, value.ndim))
+    matched = value * (cond.std(axes, keepdim=True) / value.std(axes, keepdim=True))
+    return share * matched + (1 - share) * value

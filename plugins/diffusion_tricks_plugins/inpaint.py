@@ -120,7 +120,7 @@ class Inpaint(Trick[InpaintOptions]):
 
     @hookimpl(tryfirst=True)  # what other tricks add belongs on the whole picture
     def finish_image(self, run: Run, image: Image.Image, index: int) -> Image.Image:
-        """The original with the model's picture where the mask is, and a count of the pixels that changed elsewhere."""
+        """The original with the model's picture where the mask is."""
         state = run.state(self)
         assert run.source is not None
         original, region = run.source.picture.image, state["region"]
@@ -130,8 +130,17 @@ class Inpaint(Trick[InpaintOptions]):
         finished = original.copy()
         weights = state["weights"][region[1] : region[3], region[0] : region[2]]
         finished.paste(blended(original.crop(region), new, weights, fill), region[:2])
-        run.facts[index]["changed_outside"] = changed_outside(original, finished, state["mask"])
         return finished
+
+    @hookimpl
+    def report(self, run: Run, image: Image.Image, index: int) -> None:
+        """Counts the pixels that changed where the mask keeps them, whichever trick changed them."""
+        assert run.source is not None
+        changed = changed_outside(run.source.picture.image, image, run.state(self)["mask"])
+        facts = run.facts[index]
+        facts["changed_outside"] = changed
+        if changed:
+            facts["notes"] = [*facts.get("notes", []), f"other tricks changed {changed} pixels outside the mask"]
 
 
 def _known(run: Run, source: Source, mask: Mask, region: Box) -> Known:

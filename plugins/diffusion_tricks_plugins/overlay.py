@@ -20,7 +20,7 @@ from diffusion_tricks.hookspecs import hookimpl
 from diffusion_tricks.options import TrickOptions, option
 from diffusion_tricks.trick import Trick
 from diffusion_tricks_plugins import inking
-from diffusion_tricks_plugins.fonts import check_glyphs, find_typeface
+from diffusion_tricks_plugins.fonts import FONT_FILES, check_glyphs, find_typeface
 from diffusion_tricks_plugins.inking import Color, Ink
 from diffusion_tricks_plugins.layout import Page, Row, Side, Wanted, fit_all, place
 from diffusion_tricks_plugins.typesetting import clean
@@ -63,7 +63,7 @@ class OverlayOptions(TrickOptions):
     preset: Literal["cover", "poster", "caption"] = option(
         "cover", "cover: title top, author below it; poster: author at the foot; caption: all at the foot, on a box"
     )
-    font: str | None = option(None, "a font file or an installed family; else a built-in font")
+    font: str | None = option(None, "a font file or an installed family; else a built-in font", path=FONT_FILES)
     title_size: int | None = option(None, "title size in px; else as large as suits and fits", ge=1, le=10_000)
     author_size: int | None = option(None, "author size in px; else automatic", ge=1, le=10_000)
     text_size: int | None = option(None, "text size in px; else automatic", ge=1, le=10_000)

@@ -5,13 +5,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field, model_validator
 
 from diffusion_tricks.errors import UsageError
 from diffusion_tricks.hookspecs import hookimpl
 from diffusion_tricks.options import TrickOptions, argument, option
+from diffusion_tricks.pixels import Fit
 from diffusion_tricks.run import Start
 from diffusion_tricks.source import bring
 from diffusion_tricks.trick import Trick
@@ -35,7 +36,7 @@ class SDEditOptions(TrickOptions):
         None, "start at t = 990 - 30 i instead of by strength; small forgets more, 33 keeps most"
     )
     sweep: bool = option(False, f"a strip: start indices {', '.join(map(str, SWEEP))}, then the picture itself")
-    fit: Literal["crop", "pad", "stretch"] = option("crop", "how a picture of other proportions fills the model's size")
+    fit: Fit = option("crop", "how a picture of other proportions fills the model's size")
 
     @model_validator(mode="after")
     def _one_start(self) -> SDEditOptions:

@@ -1,0 +1,28 @@
+"""How a failure is said: a line on stderr, and with `--json` one object on stdout. No torch here."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from itertools import takewhile
+
+import click
+
+from diffusion_tricks.errors import DiffusionTricksError
+
+
+def wants_json(words: Sequence[str]) -> bool:
+    """Whether `--json` is among the options; the words may be too wrong to be parsed."""
+    return "--json" in takewhile(lambda word: word != "--", words)
+
+
+def say_error(error: DiffusionTricksError, as_json: bool) -> None:
+    """One of the project's errors, with the path and the seed of the picture where they are known."""
+    click.echo(f"Error: {error}", err=True)
+    if as_json:
+        say_failure(str(error), error.about)
+
+
+def say_failure(message: str, about: Mapping[str, object] | None = None) -> None:
+    """A failure as JSON on stdout."""
+    click.echo(json.dumps({"error": message, **(about or {})}, ensure_ascii=False))
