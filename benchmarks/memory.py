@@ -14,10 +14,9 @@ import subprocess
 import sys
 from typing import Any
 
+from diffusion_tricks.making import peak_memory_mb
 from diffusion_tricks_plugins import Guidance
 from speed import finished, opened
-
-from diffusion_tricks.making import peak_memory_mb
 
 CHUNKS = (None, 8, 4, 2, 1)  # rows; None is all 16 at once
 

@@ -15,11 +15,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import judge as judging
 import torch
 from PIL import Image
 from torch import Tensor
 
+import judge as judging
 from diffusion_tricks import Model, Recipe, load_model, making
 from diffusion_tricks.pixels import to_tensor
 from diffusion_tricks.training.emoji import concepts, with_article

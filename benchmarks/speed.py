@@ -20,14 +20,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import peers
 import torch
-from diffusion_tricks_plugins import Anagram, Guidance, Hybrid
 from torch import Tensor
 
+import peers
 from diffusion_tricks import Model, Trick, load_model, sample
 from diffusion_tricks.model import Defaults
 from diffusion_tricks.testing import tiny_pipeline
+from diffusion_tricks_plugins import Anagram, Guidance, Hybrid
 
 SCALE = 4.0
 PAIR = ("a rabbit", "a duck")

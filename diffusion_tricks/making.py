@@ -46,8 +46,8 @@ class Result:
 def make(recipe: Recipe, model: Model | None = None, **options: Any) -> list[Result]:
     """Every picture of a recipe, at once. See `making`.
 
-        pictures = make(Recipe(prompt="a rabbit", seed=0), model=load_model("emoji"))
-        pictures[0].image.save("rabbit.png")
+    pictures = make(Recipe(prompt="a rabbit", seed=0), model=load_model("emoji"))
+    pictures[0].image.save("rabbit.png")
     """
     return list(making(recipe, model, **options))
 
@@ -141,8 +141,9 @@ def _batch(
         "seconds": round((time.perf_counter() - began) / run.count, 3),
         "peak_memory_mb": peak_memory_mb(model.device),
     }
-    settled = {"steps": recipe.steps or model.defaults.steps, "size": run.size}
-    settled["scheduler"] = recipe.scheduler or model.defaults.scheduler
+    settled = {"size": run.size, "scheduler": recipe.scheduler or model.defaults.scheduler}
+    if recipe.stride is None:
+        settled["steps"] = recipe.steps or model.defaults.steps
     for i, index in enumerate(indices):
         image = finish(run, tricks, images[i], i)
         for call in calls(run.hook.report):

@@ -33,15 +33,20 @@ def option(default: Any = ..., help: str = "", *, flag: str = "", path: Marked =
 
     A `bool` field becomes a flag, a `list` field may be given many times, a `tuple` takes as many values as it
     has parts, a `Literal` becomes a choice. `path` marks a file that is read: recipes keep it relative to
-    themselves. It is True, or the suffixes of such files where a value may be something else, as the name of a font: a
-    path is then only what has one of them, or a separator. `limits` go to `pydantic.Field` (`ge`, `le`, `gt`, `lt`, ...).
+    themselves. It is True, or the suffixes of such files where a value may be something else, as the name of a font:
+    a path is then only what has one of them, or a separator. `limits` go to `pydantic.Field` (`ge`, `le`, ...).
     """
-    return Field(default, description=help, json_schema_extra={"cli": "option", "flag": flag, "path": path}, **limits)
+    return _field("option", default, help, flag, path, limits)
 
 
 def argument(default: Any = ..., help: str = "", *, path: Marked = False, **limits: Any) -> Any:
     """A positional argument of the command line; a `list` field takes all that are left."""
-    return Field(default, description=help, json_schema_extra={"cli": "argument", "flag": "", "path": path}, **limits)
+    return _field("argument", default, help, "", path, limits)
+
+
+def _field(cli: str, default: Any, help: str, flag: str, path: Marked, limits: dict[str, Any]) -> Any:
+    hints: dict[str, Any] = {"cli": cli, "flag": flag, "path": path if isinstance(path, bool) else list(path)}
+    return Field(default, description=help, json_schema_extra=hints, **limits)
 
 
 def hint(field: FieldInfo, key: str) -> Any:

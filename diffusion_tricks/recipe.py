@@ -45,7 +45,8 @@ class Recipe(BaseModel):
     version: of this schema. model: an embedded or known name, a directory or a hub name. prompt: one text, or one per
     picture. negative, guidance: for the guidance that is added when the tricks hold none; None is the model's default.
     picture: an existing picture to finish instead of making one. size: (width, height) in pixels. steps: of the
-    schedule. stride: instead of steps, every so many of the training's. scheduler: by name. seed: of the first picture, None draws one. count: pictures, seeds counting up; as many as there are prompts unless it is said.
+    schedule. stride: instead of steps, every so many of the training's. scheduler: by name. seed: of the first
+    picture, None draws one. count: pictures, seeds counting up; unless said, as many as there are prompts in a list.
     enlarge: integer factor by which small pictures are enlarged. tricks: outermost first.
     """
 
@@ -145,7 +146,7 @@ def read_recipe(file: Path) -> Recipe:
 
 
 def anchored(recipe: Recipe, folder: Path, where: str) -> Recipe:
-    """The recipe with its relative paths, and that of its model, made to start at `folder`, which they may not leave."""
+    """The recipe with its paths, and that of its model, made to start at `folder`, which they may not leave."""
     placed = mapped(recipe, lambda path: str(_inside(folder, path, where)))
     if not _is_directory(recipe.model, folder):
         return placed
@@ -206,7 +207,7 @@ def _inside(folder: Path, path: str, where: str) -> Path:
     whole = (folder / path).resolve()
     if Path(path).is_absolute() or not whole.is_relative_to(folder.resolve()):
         raise RecipeError(
-            f"{where}: the path {path!r} leads out of the recipe's folder; put the picture or model beside the recipe and name "
-            "it relative to it"
+            f"{where}: the path {path!r} leads out of the recipe's folder; put the picture or model beside the recipe "
+            "and name it relative to it"
         )
     return folder / path

@@ -1,7 +1,7 @@
 """The record kept inside each picture: how it was made, so that it can be made again.
 
 A PNG carries it as JSON in an iTXt chunk; formats without text have a side-car, `photo.jpg.json`, beside them.
-No absolute path goes into a record.
+No absolute path of a file goes into a record.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ class Ran(BaseModel):
 
 
 def build_record(recipe: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
-    """The record of one picture: its recipe, and of the facts `seed`, `model`, `plugins` {distribution: version} and run.
+    """The record of one picture: its recipe, and of the facts `seed`, `model` and `plugins` {distribution: version}.
 
-    The run is `device`, `dtype` and `max_rows`. The recipe's absolute paths are cut down to file names, its words are
-    kept as they are; every text of the facts that is an absolute path is cut.
+    Its `run` holds the facts `device`, `dtype` and `max_rows`. The recipe's absolute paths are cut down to file names,
+    its words are kept as they are; every text of the facts that is an absolute path is cut.
     """
     said = {
         "seed": facts.get("seed"),

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from diffusion_tricks_plugins import Guidance
 from PIL import Image
 
 from diffusion_tricks import Model, load_model, sample
 from diffusion_tricks.pixels import to_images
+from diffusion_tricks_plugins import Guidance
 
 
 def main(model: Model | None = None, out: Path = Path("out"), scales: tuple[float, ...] = (1, 4, 9)) -> list[Path]:

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from diffusion_tricks_cli.main import main
 
 from diffusion_tricks import manager
+from diffusion_tricks_cli.main import main
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 import torch
-from diffusion_tricks_plugins import Anagram, Guidance
 from torch import Tensor
 
 from diffusion_tricks import UsageError, load_model, sample
 from diffusion_tricks.testing import check_trick, exact_model, tiny_pipeline
+from diffusion_tricks_plugins import Anagram, Guidance
 
 Map = Callable[[Tensor], Tensor]
 SIDE, STEPS, SCALE = 16, 5, 7.0

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from command_line import Outcome, run
 from PIL import Image
 from skimage import data
 
+from command_line import Outcome, run
 from diffusion_tricks.testing import tiny_pipeline
 
 PROGRAM = [sys.executable, "-m", "diffusion_tricks_cli"]
@@ -275,7 +275,9 @@ def test_a_folder_that_is_not_writable(folder: Path, monkeypatch: pytest.MonkeyP
     (folder / "locked").mkdir(mode=0o555)
     access = os.access  # root may write anywhere, so the system's answer is given here
     monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name != "locked" and access(path, mode))
-    check_refused(USAGE, "the folder locked is not writable; choose another output", "generate", "x", "-o", "locked/out.png")
+    check_refused(
+        USAGE, "the folder locked is not writable; choose another output", "generate", "x", "-o", "locked/out.png"
+    )
 
 
 @pytest.mark.usefixtures("no_model")
@@ -408,7 +410,9 @@ def test_a_broken_plugin_is_a_line_in_the_list_and_never_a_dead_command_line() -
     assert "broken  (broken.py)  broken\n  error: ModuleNotFoundError: No module named 'surely_not" in listed.out
     assert run("--plugin", "broken.py", "--help").code == 0
     for words in (["broken"], ["make", "-p", "x", "broken"]):
-        check_refused(MODEL_OR_PLUGIN, "plugin 'broken' is broken.*ModuleNotFoundError", "--plugin", "broken.py", *words)
+        check_refused(
+            MODEL_OR_PLUGIN, "plugin 'broken' is broken.*ModuleNotFoundError", "--plugin", "broken.py", *words
+        )
     status = run("--plugin", "broken.py", "plugins", "--json").json[-1]
     assert (status["name"], status["status"]) == ("broken", "broken")
 
@@ -463,7 +467,9 @@ def test_a_model_directory_with_code_of_its_own(tiny: Path, folder: Path) -> Non
 
 
 def test_a_directory_that_is_no_model(folder: Path) -> None:
-    check_refused(MODEL_OR_PLUGIN, "is not a diffusers pipeline: it has no model_index.json", "generate", "x", "-m", folder)
+    check_refused(
+        MODEL_OR_PLUGIN, "is not a diffusers pipeline: it has no model_index.json", "generate", "x", "-m", folder
+    )
 
 
 def copied(model: Path, to: Path) -> None:

@@ -9,17 +9,17 @@ from typing import Annotated, Any, Literal
 import click
 import pytest
 from click.shell_completion import ShellComplete
+from pydantic import Field
+
 from command_line import run
+from diffusion_tricks.errors import UnknownName, UsageError
+from diffusion_tricks.manager import host
+from diffusion_tricks.options import TrickOptions, argument, option
 from diffusion_tricks_cli.chain import deal
 from diffusion_tricks_cli.commands import SHORTCUTS, link_command, shortcut_command
 from diffusion_tricks_cli.common import common_options
 from diffusion_tricks_cli.from_options import given, parameters, words
 from diffusion_tricks_cli.main import cli
-from pydantic import Field
-
-from diffusion_tricks.errors import UnknownName, UsageError
-from diffusion_tricks.manager import host
-from diffusion_tricks.options import TrickOptions, argument, option
 
 OWN = {spelling: o for o in common_options() for spelling in o.opts}
 TRICKS = ["sdedit", "inpaint", "anagram", "hybrid", "guidance", "overlay"]

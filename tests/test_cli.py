@@ -17,15 +17,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from command_line import Outcome, run
-from diffusion_tricks_cli.film import chosen
-from diffusion_tricks_cli.main import COMMANDS, plugin_options
-from diffusion_tricks_cli.output import named
-from diffusion_tricks_cli.progress import Progress, line
-from diffusion_tricks_plugins import Guidance
 from PIL import Image, ImageCms, ImageFont
 from skimage import data
 
+from command_line import Outcome, run
 from diffusion_tricks import load_model, sample
 from diffusion_tricks.images import read_picture, to_images
 from diffusion_tricks.making import Result
@@ -34,6 +29,11 @@ from diffusion_tricks.recipe import Recipe, read_recipe
 from diffusion_tricks.record import read_record
 from diffusion_tricks.testing import tiny_pipeline
 from diffusion_tricks.variants import strip
+from diffusion_tricks_cli.film import chosen
+from diffusion_tricks_cli.main import COMMANDS, plugin_options
+from diffusion_tricks_cli.output import named
+from diffusion_tricks_cli.progress import Progress, line
+from diffusion_tricks_plugins import Guidance
 
 PROGRAM = [sys.executable, "-m", "diffusion_tricks_cli"]
 
@@ -279,6 +279,13 @@ def test_options_override_a_recipe(tiny: Path) -> None:
     made(tiny, 'generate "a hat" --seed 1 -o out.png --save-recipe recipe.toml')
     outcome = run("run", "recipe.toml", "-m", tiny, "--seed", 4, "--count", 2, "--json", "-o", "{seed}.png")
     assert [json.loads(row)["path"] for row in outcome.lines] == ["4.png", "5.png"]
+
+
+def test_prompts_on_the_command_line_bring_their_count(tiny: Path) -> None:
+    Path("recipe.toml").write_text('prompt = ["a", "b"]\n')
+    for words, count in {"": 2, "-p x -p y -p z": 3, "-p x": 2, "-p x -p y --count 2": 2}.items():
+        planned = run("run", "recipe.toml", "-m", tiny, "--dry-run", "--json", *words.split())
+        assert planned.json["count"] == count, words
 
 
 def test_a_saved_recipe_names_a_model_beside_it_and_of_others_the_name_alone(tiny: Path, folder: Path) -> None:

@@ -7,15 +7,15 @@ from typing import Any
 import pytest
 import torch
 from diffusers import DDPMScheduler, guiders
-from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import rescale_noise_cfg
 from diffusers.guiders import frequency_decoupled_guidance
-from diffusion_tricks_plugins import Anagram, Guidance, Hybrid
+from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import rescale_noise_cfg
 from torch import Tensor
 
 from diffusion_tricks import Trick, UsageError, load_model, sample
 from diffusion_tricks.manager import order
 from diffusion_tricks.sampler import Step
 from diffusion_tricks.testing import check_trick, exact_model, tiny_pipeline
+from diffusion_tricks_plugins import Anagram, Guidance, Hybrid
 
 LATENTS = torch.randn(1, 3, 16, 16, generator=torch.Generator().manual_seed(1))
 STEPS = 4

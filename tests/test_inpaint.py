@@ -9,9 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from diffusion_tricks_plugins import Inpaint, SDEdit
-from diffusion_tricks_plugins.inpaint import blended, changed_outside
-from diffusion_tricks_plugins.masks import Mask
 from PIL import Image
 from skimage import data
 
@@ -25,6 +22,9 @@ from diffusion_tricks.options import TrickOptions
 from diffusion_tricks.sampler import Step, begin
 from diffusion_tricks.testing.denoisers import ExactFamily, exact_model
 from diffusion_tricks.trick import Trick
+from diffusion_tricks_plugins import Inpaint, SDEdit
+from diffusion_tricks_plugins.inpaint import blended, changed_outside
+from diffusion_tricks_plugins.masks import Mask
 
 Array = np.ndarray[Any, Any]
 SCHEDULERS = ["ddpm", "ddim", "dpm++2m", "unipc", "euler", "euler-a", "heun"]

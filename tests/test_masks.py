@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from diffusion_tricks_plugins.inpaint import latents_made_new
-from diffusion_tricks_plugins.masks import Mask, depth, feathered, padding_px, read_mask, region_around
 from PIL import Image
 
 from diffusion_tricks.images import Picture
+from diffusion_tricks_plugins.inpaint import latents_made_new
+from diffusion_tricks_plugins.masks import Mask, depth, feathered, padding_px, read_mask, region_around
 
 Array = np.ndarray[Any, Any]
 

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 import torch
-from diffusion_tricks_plugins import Guidance
 from torch import Tensor
 
 from diffusion_tricks import Model, Step, load_model, sample
@@ -14,6 +13,7 @@ from diffusion_tricks.denoiser import family_of
 from diffusion_tricks.errors import ModelError
 from diffusion_tricks.schedulers import SCHEDULERS, scheduler_for
 from diffusion_tricks.testing.pipelines import KINDS, Kind, tiny_pipeline
+from diffusion_tricks_plugins import Guidance
 
 STEPS = 4
 PROMPTS = ["a rabbit", "a very old man with a hat", "a skull"]

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from diffusion_tricks_plugins import Anagram, Guidance
 
 from diffusion_tricks import Recipe, TrickEntry
 from diffusion_tricks.errors import RecipeError, UnknownName, UsageError
 from diffusion_tricks.options import TrickOptions, option
 from diffusion_tricks.recipe import VERSION, anchored, mapped, paths, read_recipe, recipe_from
+from diffusion_tricks_plugins import Anagram, Guidance
 
 TEXTS = ['say "hi"', "a\nb", "a\r\nb\\", "tab\there", "élan 兎 🐇", "'''", '"""', "", "back\\slash\n", "\x1f"]
 FULL = Recipe(

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from diffusion_tricks_plugins import Anagram, Guidance, Hybrid
 
 from diffusion_tricks import Model, Trick, load_model, sample
 from diffusion_tricks.testing import tiny_pipeline
+from diffusion_tricks_plugins import Anagram, Guidance, Hybrid
 
 STEPS = 4
 GUIDANCE = Guidance(scale=7)

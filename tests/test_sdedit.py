@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 from diffusers import IFImg2ImgPipeline
-from diffusion_tricks_plugins import Guidance, Inpaint, SDEdit
 from PIL import Image
 from skimage import data
 
@@ -22,6 +21,7 @@ from diffusion_tricks.sampler import Run, Start, begin
 from diffusion_tricks.schedulers import SCHEDULERS
 from diffusion_tricks.testing.denoisers import exact_model
 from diffusion_tricks.testing.pipelines import tiny_pipeline
+from diffusion_tricks_plugins import Guidance, Inpaint, SDEdit
 
 STRIDED = list(range(990, -1, -30))
 SIZE = (32, 32)

@@ -109,7 +109,8 @@ def with_common(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
     told = {name: value for name, value in values.items() if name in Recipe.model_fields}
     if prompts := told.pop("prompt", None):
         told["prompt"] = prompts[0] if len(prompts) == 1 else prompts
-        told.setdefault("count", len(prompts)) if len(prompts) > 1 else None
+        if len(prompts) > 1:  # the recipe's count was that of its own prompts
+            told.setdefault("count", len(prompts))
     return recipe_from(recipe.data() | told, "command line")
 
 

@@ -105,8 +105,8 @@ def _written(result: Result, settings: Settings, output: Output, film: Film | No
             write_film(frames, path, output.recipe.enlarge, force=settings.force, inputs=output.inputs)
             facts["steps_out"] = str(path)
         elif film:
-            note = f"no step was run, so {output.films[result.index]} was not written"
-            facts["notes"] = [*facts.get("notes", ()), note]
+            nothing = f"no step was run, so {output.films[result.index]} was not written"
+            facts["notes"] = [*facts.get("notes", ()), nothing]
     except (OutputFailed, OutputError) as error:
         error.about = {"path": str(output.pictures[result.index]), "seed": result.seed}
         say_error(error, settings.json)

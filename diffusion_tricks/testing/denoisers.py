@@ -1,6 +1,6 @@
 """Closed-form denoisers: models whose every answer is known, so that a test can tell a right sampler from a wrong one.
 
-    x = sqrt(abar) x0 + sqrt(1 - abar) eps;  with one x0 in the data set,  eps = (x - sqrt(abar) x0) / sqrt(1 - abar)
+x = sqrt(abar) x0 + sqrt(1 - abar) eps;  with one x0 in the data set,  eps = (x - sqrt(abar) x0) / sqrt(1 - abar)
 """
 
 from __future__ import annotations

@@ -22,7 +22,10 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int = 3000) -> T5Tokenizer
     )
     special = ["<pad>", "</s>", "<unk>"]
     trainer = trainers.UnigramTrainer(
-        vocab_size=vocabulary, special_tokens=special, unk_token="<unk>", initial_alphabet=list("abcdefghijklmnopqrstuvwxyz")
+        vocab_size=vocabulary,
+        special_tokens=special,
+        unk_token="<unk>",
+        initial_alphabet=list("abcdefghijklmnopqrstuvwxyz"),
     )
     tokenizer.train_from_iterator((text.lower() for text in texts), trainer)
     vocab = [tuple(row) for row in json.loads(tokenizer.to_str())["model"]["vocab"]]

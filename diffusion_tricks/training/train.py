@@ -53,7 +53,9 @@ class Network(nn.Module):
         return prediction
 
 
-def velocity_loss(network: Network, x0: torch.Tensor, ids: torch.Tensor, mask: torch.Tensor, alphas: torch.Tensor) -> torch.Tensor:
+def velocity_loss(
+    network: Network, x0: torch.Tensor, ids: torch.Tensor, mask: torch.Tensor, alphas: torch.Tensor
+) -> torch.Tensor:
     """Mean squared error of v = sqrt(abar) eps - sqrt(1 - abar) x0, one random step per picture."""
     t = (torch.rand(()) + torch.arange(len(x0)) / len(x0)) % 1 * len(alphas)  # stratified over the batch
     share = t / len(alphas)  # more often noisy: what is to be drawn is settled there (arXiv:2403.03206, section 5.3.2)
@@ -67,7 +69,9 @@ def velocity_loss(network: Network, x0: torch.Tensor, ids: torch.Tensor, mask: t
     return error.square().mean()
 
 
-def train_stage(network: Network, tokenizer: T5Tokenizer, stage: Stage, out: Path, batch: int, decay: float) -> EMAModel:
+def train_stage(
+    network: Network, tokenizer: T5Tokenizer, stage: Stage, out: Path, batch: int, decay: float
+) -> EMAModel:
     """Trains for the stage's minutes and returns the moving average of the weights."""
     accelerator = Accelerator(cpu=True)
     torch.manual_seed(1 + accelerator.process_index)  # but other noise
@@ -83,7 +87,9 @@ def train_stage(network: Network, tokenizer: T5Tokenizer, stage: Stage, out: Pat
         if elapsed >= 1:
             break
         warm = min(1.0, step / 50)
-        optimizer.param_groups[0]["lr"] = warm * (stage.low + (stage.high - stage.low) * (1 + math.cos(math.pi * elapsed)) / 2)
+        optimizer.param_groups[0]["lr"] = warm * (
+            stage.low + (stage.high - stage.low) * (1 + math.cos(math.pi * elapsed)) / 2
+        )
         dropped = [("" if torch.rand(()) < TEXT_DROPOUT else c).lower() for c in captions]
         loss = velocity_loss(network, pictures, *token_ids(tokenizer, dropped), alphas)
         accelerator.backward(loss)
@@ -94,7 +100,9 @@ def train_stage(network: Network, tokenizer: T5Tokenizer, stage: Stage, out: Pat
         total, seen, step = total + loss.item(), seen + batch * accelerator.num_processes, step + 1
         if step % 50 == 0 and accelerator.is_main_process:
             rate = seen / (time.monotonic() - began)
-            print(f"{stage.size}px step {step} seen {seen} loss {total / 50:.4f} {rate:.1f}/s {elapsed:.0%}", flush=True)
+            print(
+                f"{stage.size}px step {step} seen {seen} loss {total / 50:.4f} {rate:.1f}/s {elapsed:.0%}", flush=True
+            )
             total = 0.0
         if time.monotonic() - saved > 300 and accelerator.is_main_process:
             save(accelerator.unwrap_model(network), average, tokenizer, out / f"{stage.size}")
@@ -136,11 +144,22 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     torch.manual_seed(options.seed)  # the same first weights in every process
-    tokenizer = T5Tokenizer.from_pretrained(options.from_weights / "tokenizer") if options.from_weights else train_tokenizer(caption_texts())
+    tokenizer = (
+        T5Tokenizer.from_pretrained(options.from_weights / "tokenizer")
+        if options.from_weights
+        else train_tokenizer(caption_texts())
+    )
     network = Network(unet(options.size, CHANNELS), text_encoder(len(tokenizer)))
     if options.from_weights:
         take_over(network, torch.load(options.from_weights / "training.pt", weights_only=True))
-    train_stage(network, tokenizer, Stage(options.size, options.minutes, options.peak, 1e-6), options.out, options.batch, options.decay)
+    train_stage(
+        network,
+        tokenizer,
+        Stage(options.size, options.minutes, options.peak, 1e-6),
+        options.out,
+        options.batch,
+        options.decay,
+    )
 
 
 if __name__ == "__main__":

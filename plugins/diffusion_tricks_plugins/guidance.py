@@ -1,6 +1,6 @@
 """Classifier-free guidance.
 
-    eps = eps_uncond + scale * (eps_cond - eps_uncond)        arXiv:2207.12598, in the form of Imagen, arXiv:2205.11487
+eps = eps_uncond + scale * (eps_cond - eps_uncond)        arXiv:2207.12598, in the form of Imagen, arXiv:2205.11487
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """SDEdit: start from a picture with noise on it, instead of pure noise.
 
-    x_t0 = alpha_t0 x0 + sigma_t0 eps, then denoise from t0 on        SDEdit, arXiv:2108.01073, algorithm 2
+x_t0 = alpha_t0 x0 + sigma_t0 eps, then denoise from t0 on        SDEdit, arXiv:2108.01073, algorithm 2
 """
 
 from __future__ import annotations
