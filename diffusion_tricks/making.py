@@ -141,7 +141,7 @@ def _batch(
         "seconds": round((time.perf_counter() - began) / run.count, 3),
         "peak_memory_mb": peak_memory_mb(model.device),
     }
-    settled = {"size": run.size, "scheduler": recipe.scheduler or model.defaults.scheduler}
+    settled: dict[str, Any] = {"size": run.size, "scheduler": recipe.scheduler or model.defaults.scheduler}
     if recipe.stride is None:
         settled["steps"] = recipe.steps or model.defaults.steps
     for i, index in enumerate(indices):

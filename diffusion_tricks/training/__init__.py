@@ -1,0 +1,1 @@
+"""How the embedded model was trained; needed to train it again, never at run time."""

@@ -20,6 +20,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 FONT = Path("/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf")
 CLDR = Path("/usr/share/unicode/cldr/common")
+CONCEPTS = Path(__file__).with_name("concepts.txt")
 FONT_SIZE = 109  # the one bitmap size of the font; glyphs are 136 x 128
 
 # Named background colours, as 8-bit RGB.
@@ -77,7 +78,7 @@ def all_emoji(font_file: Path = FONT, cldr: Path = CLDR) -> tuple[tuple[Emoji, I
     return tuple(found)
 
 
-def concepts(file: Path = Path(__file__).with_name("concepts.txt")) -> dict[str, tuple[str, ...]]:
+def concepts(file: Path = CONCEPTS) -> dict[str, tuple[str, ...]]:
     """The names the embedded model claims, each with its other captions."""
     rows = {}
     for line in file.read_text().splitlines():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import string
 from collections.abc import Iterable
 
 import torch
@@ -25,7 +26,7 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int = 3000) -> T5Tokenizer
         vocab_size=vocabulary,
         special_tokens=special,
         unk_token="<unk>",
-        initial_alphabet=list("abcdefghijklmnopqrstuvwxyz"),
+        initial_alphabet=list(string.ascii_lowercase),
     )
     tokenizer.train_from_iterator((text.lower() for text in texts), trainer)
     vocab = [tuple(row) for row in json.loads(tokenizer.to_str())["model"]["vocab"]]
