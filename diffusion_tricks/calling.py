@@ -60,4 +60,7 @@ def calls(hook: pluggy.HookCaller) -> list[Call]:
     for impl in hook.get_hookimpls():
         if impl.wrapper or impl.hookwrapper:
             raise PluginError(f"trick {impl.plugin_name!r}: {hook.name} must be a plain @hookimpl, not a wrapper")
-    return [Call(impl.plugin_name, hook.name, impl) for impl in reversed(hook.get_hookimpls())]
+    implementations = list(reversed(hook.get_hookimpls()))
+    last = [impl for impl in implementations if impl.trylast]  # these alone pluggy keeps in order of registration
+    ordered = [*(impl for impl in implementations if not impl.trylast), *reversed(last)]
+    return [Call(impl.plugin_name, hook.name, impl) for impl in ordered]

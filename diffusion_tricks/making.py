@@ -15,9 +15,10 @@ from diffusion_tricks.calling import calls
 from diffusion_tricks.denoiser import Size
 from diffusion_tricks.errors import UsageError
 from diffusion_tricks.images import enlarge, read_picture, to_images
-from diffusion_tricks.manager import host, run_manager
+from diffusion_tricks.manager import host
 from diffusion_tricks.model import Model
 from diffusion_tricks.models import load_model
+from diffusion_tricks.nesting import run_manager
 from diffusion_tricks.recipe import Recipe, TrickEntry
 from diffusion_tricks.sampler import Run, Step, begin, denoise
 from diffusion_tricks.trick import Trick

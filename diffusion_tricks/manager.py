@@ -1,4 +1,4 @@
-"""Finds plugins, keeps broken ones apart, refuses clashes; builds the manager of one run. Imports no torch."""
+"""Finds plugins, keeps broken ones apart, refuses clashes. Imports no torch."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import inspect
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import entry_points
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 from diffusion_tricks.errors import PluginError, UnknownName, UsageError
-from diffusion_tricks.hookspecs import PROJECT, HostHooks, RunHooks
+from diffusion_tricks.hookspecs import PROJECT, HostHooks
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -255,62 +255,14 @@ def _warn_of_misspelt(manager: pluggy.PluginManager, name: str) -> None:
     except pluggy.PluginValidationError:
         plugin = manager.get_plugin(name)
         specified = [n for n, _ in inspect.getmembers(HostHooks, inspect.isfunction)]
-        for hook in _unspecified(plugin, specified):
+        for hook in unspecified(plugin, specified):
             warnings.warn(f"plugin {name!r}: {UnknownName('hook', hook, specified)}", stacklevel=2)
 
 
-def _unspecified(plugin: object, specified: list[str]) -> list[str]:
+def unspecified(plugin: object, specified: list[str]) -> list[str]:
+    """The names of a plugin's hooks that no specification knows."""
     marked = [n for n, value in inspect.getmembers(plugin) if getattr(value, f"{PROJECT}_impl", None) is not None]
     return [n for n in marked if n not in specified]
-
-
-def run_manager(tricks: Sequence[Trick[Any]]) -> pluggy.PluginManager:
-    """A plugin manager with the tricks of one run, called in the order given.
-
-    Raises UsageError for two tricks that fill the same exclusive place, naming both, and PluginError for a hook
-    that does not exist.
-    """
-    refuse_clashes(tricks)
-    manager = pluggy.PluginManager(PROJECT)
-    manager.add_hookspecs(RunHooks)
-    names = _names(tricks)
-    for trick, name in reversed(list(zip(tricks, names, strict=True))):  # pluggy calls the last registered first
-        try:
-            manager.register(trick, name=name)
-        except pluggy.PluginValidationError as error:
-            raise PluginError(f"trick {name!r}: {' '.join(str(error).split())}") from error
-    known = [n for n, _ in inspect.getmembers(RunHooks, inspect.isfunction)]
-    for trick, name in zip(tricks, names, strict=True):
-        for hook in _unspecified(trick, known):
-            raise PluginError(f"trick {name!r}: {UnknownName('hook', hook, known)}")
-    return manager
-
-
-def _names(tricks: Sequence[Trick[Any]]) -> list[str]:
-    """A name for each trick; repeated ones are numbered: overlay, overlay 2."""
-    labels = [trick.label() for trick in tricks]
-    return [f"{n} {labels[:i].count(n) + 1}" if labels[:i].count(n) else n for i, n in enumerate(labels)]
-
-
-def refuse_clashes(tricks: Sequence[Trick[Any]]) -> None:
-    """Raises UsageError when two tricks want the same exclusive place."""
-    if len({id(trick) for trick in tricks}) < len(tricks):
-        raise UsageError("the same trick object is given twice; make a new one for each place in the order")
-    taken: dict[str, str] = {}
-    for name, trick in zip(_names(tricks), tricks, strict=True):
-        if trick.place is None:
-            continue
-        if trick.place in taken:
-            raise UsageError(
-                f"{taken[trick.place]!r} and {name!r} both fill the place {trick.place!r} of a run, which holds one; "
-                "leave one of them out"
-            )
-        taken[trick.place] = name
-
-
-def order(tricks: Sequence[Trick[Any]]) -> list[str]:
-    """The names of the tricks that shape the estimate, outermost first, as a run nests them."""
-    return [i.plugin_name for i in reversed(run_manager(tricks).hook.estimate_noise.get_hookimpls())]
 
 
 def plugin_versions() -> dict[str, str]:

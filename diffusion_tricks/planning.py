@@ -15,9 +15,9 @@ from torch import Tensor
 from diffusion_tricks.denoiser import Size, UNetFamily
 from diffusion_tricks.errors import ModelError
 from diffusion_tricks.making import check_finishers, check_prompts, with_guidance
-from diffusion_tricks.manager import order
 from diffusion_tricks.model import Defaults, Model
 from diffusion_tricks.models import check_directory, defaults_of, known_models, location_of
+from diffusion_tricks.nesting import order
 from diffusion_tricks.recipe import Recipe
 from diffusion_tricks.sampler import begin, denoise
 from diffusion_tricks.variants import versions

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from diffusion_tricks.ask import Estimate, Level, Prompt
 from diffusion_tricks.calling import calls, guarded
-from diffusion_tricks.manager import run_manager
+from diffusion_tricks.nesting import run_manager
 from diffusion_tricks.schedulers import noise_levels, prediction_of
 
 if TYPE_CHECKING:

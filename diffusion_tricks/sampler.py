@@ -88,8 +88,9 @@ def sample(
 
     prompt: one text, one per picture, or None, the unconditional. tricks: outermost first. seed: of picture 0;
     picture i has seed + i. count: pictures, or `seeds`, one each. steps: of the schedule; `timesteps` sets them one
-    by one, `stride` every so many of the training's, down to 0. scheduler: a name of `SCHEDULERS`, or None, the model's
-    own. size: (width, height). latents: standard normal starting noise (b c h w) instead of the seeds'. max_rows: rows in one call of the denoiser.
+    by one, `stride` every so many of the training's, down to 0. scheduler: a name of `SCHEDULERS`, or None, the
+    model's own. size: (width, height). latents: standard normal starting noise (b c h w) instead of the seeds'.
+    max_rows: rows in one call of the denoiser.
     Raises UsageError, ModelError, PluginError, OutOfMemory.
     """
     if latents is not None and count is None:

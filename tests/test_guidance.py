@@ -12,7 +12,7 @@ from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import resca
 from torch import Tensor
 
 from diffusion_tricks import Trick, UsageError, load_model, sample
-from diffusion_tricks.manager import order
+from diffusion_tricks.nesting import order
 from diffusion_tricks.sampler import Step
 from diffusion_tricks.testing import check_trick, exact_model, tiny_pipeline
 from diffusion_tricks_plugins import Anagram, Guidance, Hybrid

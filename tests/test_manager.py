@@ -16,7 +16,8 @@ import pytest
 from diffusion_tricks import manager
 from diffusion_tricks.errors import PluginError, UnknownName, UsageError
 from diffusion_tricks.hookspecs import hookimpl
-from diffusion_tricks.manager import ALLOWED, BUILT_IN, Host, host, order, plugin_versions, refuse_clashes, run_manager
+from diffusion_tricks.manager import ALLOWED, BUILT_IN, Host, host, plugin_versions
+from diffusion_tricks.nesting import order, refuse_clashes, run_manager
 from diffusion_tricks.trick import Trick
 from diffusion_tricks_plugins import Anagram, Guidance
 
@@ -344,6 +345,24 @@ def test_guidance_is_innermost_wherever_it_stands_and_the_rest_keep_their_order(
     assert order([first, Guidance(), second]) == ["anagram", "anagram 2", "guidance"]
     manager = run_manager([Guidance(), first, second])
     assert manager.get_plugin("anagram") is first
+
+
+class Inner(Trick[Any]):
+    name = "inner"
+
+    @hookimpl(trylast=True)
+    def estimate_noise(self, ask: Any, step: Any) -> Any:
+        answers = yield [ask]
+        return answers[0]
+
+
+def test_tricks_that_are_all_innermost_keep_their_order_too() -> None:
+    assert order([Inner(), Anagram(prompts=["a", "b"]), Guidance(), Inner()]) == [
+        "anagram",
+        "inner",
+        "guidance",
+        "inner 2",
+    ]
 
 
 def test_a_host_without_plugins_knows_nothing() -> None:

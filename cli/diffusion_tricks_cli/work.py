@@ -11,7 +11,7 @@ import click
 
 from diffusion_tricks.errors import DiffusionTricksError, OutputError, OutputFailed, UsageError
 from diffusion_tricks.images import read_picture
-from diffusion_tricks.manager import refuse_clashes
+from diffusion_tricks.nesting import refuse_clashes
 from diffusion_tricks.recipe import Recipe, paths
 from diffusion_tricks.variants import versions
 from diffusion_tricks_cli.common import Settings
