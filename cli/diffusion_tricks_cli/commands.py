@@ -214,7 +214,9 @@ def _shortcut_callback(name: str, shortcut: Shortcut, own: list[click.Parameter]
         if shortcut.picture:
             common["picture"] = values["picture"]
         entries = [TrickEntry(trick=shortcut.trick, **given(ctx, own))] if shortcut.trick else []
-        recipe, settings = with_common(Recipe(tricks=entries), common), settings_of(common)
+        recipe, settings = with_common(Recipe(tricks=entries), common).resolved(), settings_of(common)
+        if not shortcut.picture:
+            common["seed"] = recipe.seed
         remark(f"same as: {make_line(common, entries, own)}", settings)
         carry_out(recipe, settings, name)
 
