@@ -51,6 +51,8 @@ class UnknownName(UsageError):
         known = sorted(known)
         near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
         advice = f"did you mean {near[0]!r}?" if near else f"known are: {', '.join(known) or 'none'}"
+        if kind == "trick" and not near:
+            advice += "; one from a file needs --plugin FILE"
         super().__init__(f"unknown {kind} {name!r}; {advice}")
 
 
