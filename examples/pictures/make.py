@@ -1,6 +1,6 @@
 """Makes the pictures of the README's table again, each by the command that stands beside it.
 
-python examples/readme_pictures.py
+python examples/pictures/make.py
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 
-def main(out: Path = ROOT / "examples" / "pictures") -> list[Path]:
+def main(out: Path = Path(__file__).parent) -> list[Path]:
     """Runs every command of the table with its picture going to `out`."""
     made = []
     for command in re.findall(r"`diffusion-tricks ([^`]* -o [^`]*)`", (ROOT / "README.md").read_text(encoding="utf-8")):
