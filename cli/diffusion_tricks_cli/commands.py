@@ -24,7 +24,6 @@ from diffusion_tricks_cli.common import (
     with_common,
 )
 from diffusion_tricks_cli.from_options import Positional, given, parameters, words
-from diffusion_tricks_cli.output import remark
 from diffusion_tricks_cli.work import carry_out, show_plan
 
 
@@ -217,8 +216,7 @@ def _shortcut_callback(name: str, shortcut: Shortcut, own: list[click.Parameter]
         recipe, settings = with_common(Recipe(tricks=entries), common).resolved(), settings_of(common)
         if not shortcut.picture:
             common["seed"] = recipe.seed
-        remark(f"same as: {make_line(common, entries, own)}", settings)
-        carry_out(recipe, settings, name)
+        carry_out(recipe, settings, name, said=f"same as: {make_line(common, entries, own)}")
 
     return callback
 

@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from diffusion_tricks_cli.film import Film
 
 
-def carry_out(recipe: Recipe, settings: Settings, label: str, inputs: Iterable[Path] = ()) -> None:
+def carry_out(recipe: Recipe, settings: Settings, label: str, inputs: Iterable[Path] = (), said: str = "") -> None:
     """Makes a recipe's pictures and says where they are; ends with exit code 1 if one could not be written.
 
-    label: begins the name of pictures that are given none. inputs: files that may not be overwritten, beside those
+    said: a remark to make once all is known to be in order. label: begins the name of pictures that are given none. inputs: files that may not be overwritten, beside those
     that the recipe reads. All that can be checked without a model is checked first.
     """
     recipe = recipe.resolved()
@@ -46,6 +46,8 @@ def _carry_out(recipe: Recipe, settings: Settings, output: Output) -> None:
     refuse_clashes(recipe.build())
     _check_pictures(recipe)
     output.check()
+    if said:
+        remark(said, settings)
     if settings.dry_run:
         show_plan(recipe, settings)
         return
