@@ -28,21 +28,21 @@ if TYPE_CHECKING:
 def carry_out(recipe: Recipe, settings: Settings, label: str, inputs: Iterable[Path] = (), said: str = "") -> None:
     """Makes a recipe's pictures and says where they are; ends with exit code 1 if one could not be written.
 
-    said: a remark to make once all is known to be in order. label: begins the name of pictures that are given none. inputs: files that may not be overwritten, beside those
-    that the recipe reads. All that can be checked without a model is checked first.
+    label: begins the name of pictures that are given none. inputs: files that may not be overwritten, beside those
+    that the recipe reads. said: a remark to make once all that is known without a model is in order. All that can be checked without a model is checked first.
     """
     recipe = recipe.resolved()
     if recipe.picture is not None and recipe.count > 1:
         raise UsageError(f"a picture that is only finished is one picture, got --count {recipe.count}; leave it out")
     output = Output(recipe, settings, label, inputs)
     try:
-        _carry_out(recipe, settings, output)
+        _carry_out(recipe, settings, output, said)
     except DiffusionTricksError as error:
         error.about = {"path": str(output.pictures[0]), "seed": recipe.seed} if recipe.count == 1 else {}
         raise
 
 
-def _carry_out(recipe: Recipe, settings: Settings, output: Output) -> None:
+def _carry_out(recipe: Recipe, settings: Settings, output: Output, said: str) -> None:
     refuse_clashes(recipe.build())
     _check_pictures(recipe)
     output.check()
