@@ -29,7 +29,8 @@ def carry_out(recipe: Recipe, settings: Settings, label: str, inputs: Iterable[P
     """Makes a recipe's pictures and says where they are; ends with exit code 1 if one could not be written.
 
     label: begins the name of pictures that are given none. inputs: files that may not be overwritten, beside those
-    that the recipe reads. said: a remark to make once all that is known without a model is in order. All that can be checked without a model is checked first.
+    that the recipe reads. said: a remark to make once all that is known without a model is in order. All that can be
+    checked without a model is checked first.
     """
     recipe = recipe.resolved()
     if recipe.picture is not None and recipe.count > 1:
