@@ -6,6 +6,7 @@ N(0, I), which is what the model expects (Visual Anagrams, arXiv:2311.17919, sec
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -28,13 +29,13 @@ class View(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
+    @abstractmethod
     def apply(self, x: Tensor) -> Tensor:
         """What the viewer sees, (b c h w)."""
-        raise NotImplementedError(f"{type(self).__name__} must define apply")
 
+    @abstractmethod
     def invert(self, x: Tensor) -> Tensor:
         """The inverse of `apply`, (b c h w)."""
-        raise NotImplementedError(f"{type(self).__name__} must define invert")
 
     def invert_variance(self, x: Tensor) -> Tensor:
         """The inverse for a variance (b c h w): moved in space, never negated."""

@@ -18,18 +18,9 @@ from PIL import Image
 from skimage import data
 
 from command_line import Outcome, run
-from diffusion_tricks.testing import tiny_pipeline
 
 PROGRAM = [sys.executable, "-m", "diffusion_tricks_cli"]
 USAGE, MODEL_OR_PLUGIN, FAILED = 2, 3, 1
-
-
-@pytest.fixture(scope="session")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory with a tiny DeepFloyd IF of 16 x 16 pixels."""
-    folder = tmp_path_factory.mktemp("models") / "tiny-if"
-    tiny_pipeline("if").save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture(autouse=True)

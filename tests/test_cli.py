@@ -27,7 +27,6 @@ from diffusion_tricks.making import Result
 from diffusion_tricks.model import Model
 from diffusion_tricks.recipe import Recipe, read_recipe
 from diffusion_tricks.record import read_record
-from diffusion_tricks.testing import tiny_pipeline
 from diffusion_tricks.variants import strip
 from diffusion_tricks_cli.film import chosen
 from diffusion_tricks_cli.main import COMMANDS, plugin_options
@@ -36,14 +35,6 @@ from diffusion_tricks_cli.progress import Progress, line
 from diffusion_tricks_plugins import Guidance
 
 PROGRAM = [sys.executable, "-m", "diffusion_tricks_cli"]
-
-
-@pytest.fixture(scope="session")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory with a tiny DeepFloyd IF of 16 x 16 pixels."""
-    folder = tmp_path_factory.mktemp("models") / "tiny-if"
-    tiny_pipeline("if").save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture(autouse=True)
