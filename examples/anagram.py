@@ -1,4 +1,4 @@
-"""Visual anagrams by the batch: a rabbit that is a duck once it is turned, eight seeds in one go.
+"""Visual anagrams by the batch: a penguin that is a duck once it is turned, eight seeds in one go.
 
     python examples/anagram.py
 
@@ -13,7 +13,7 @@ from PIL import Image
 
 from diffusion_tricks import Model, Recipe, Result, TrickEntry, load_model, make
 
-VIEWS = [("identity", "a rabbit"), ("rotate_cw", "a duck")]
+VIEWS = [("identity", "a penguin"), ("rotate_cw", "a duck")]
 
 
 def main(model: Model | None = None, out: Path = Path("out"), count: int = 8) -> list[Result]:
