@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from diffusion_tricks.sampler import Start as Start
     from diffusion_tricks.sampler import Step as Step
     from diffusion_tricks.sampler import sample as sample
+    from diffusion_tricks.scoring import Score as Score
+    from diffusion_tricks.scoring import Scorer as Scorer
+    from diffusion_tricks.trick import Shown as Shown
     from diffusion_tricks.trick import Trick as Trick
     from diffusion_tricks.views import View as View
 
@@ -44,7 +47,8 @@ _HOMES = {
     "options": ("TrickOptions", "argument", "option"),
     "recipe": ("Recipe", "TrickEntry"),
     "sampler": ("Run", "Start", "Step", "sample"),
-    "trick": ("Trick",),
+    "scoring": ("Score", "Scorer"),
+    "trick": ("Shown", "Trick"),
     "views": ("View",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}

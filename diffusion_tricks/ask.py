@@ -26,19 +26,28 @@ class Ask:
 
     x: noisy latents (b c h w) at the present level, before the scheduler's input scaling.
     prompt: one text for all pictures, or one per picture.
+    condition: what the model sees beside `x` (b c' h w), or None; an upscaler the small picture, enlarged and noised.
+
+    Whatever moves `x` moves the condition with it: ask through a view by `moved`, or by `View.through`.
     """
 
     x: Tensor
     prompt: Prompt
+    condition: Tensor | None = None
 
     def but(self, **changes: Any) -> Ask:
-        """The same question with another `x` or `prompt`."""
+        """The same question with another `x` or `prompt`; for an `x` that is moved, see `moved`."""
         return replace(self, **changes)
 
+    def moved(self, apply: Callable[[Tensor], Tensor], **changes: Any) -> Ask:
+        """The question seen through a view: `apply` (b c h w) to `x` and to its condition; and with other `changes`."""
+        condition = None if self.condition is None else apply(self.condition)
+        return replace(self, x=apply(self.x), condition=condition, **changes)
+
     @property
-    def key(self) -> tuple[int, Prompt]:
-        """Equal for asks that must have the same answer: the same tensor, the same prompt."""
-        return id(self.x), self.prompt
+    def key(self) -> tuple[int, int, Prompt]:
+        """Equal for asks that must have the same answer: the same tensors, the same prompt."""
+        return id(self.x), id(self.condition), self.prompt
 
     @property
     def rows(self) -> list[str | None]:

@@ -16,15 +16,22 @@ import torch
 from torch import Tensor
 
 from diffusion_tricks.errors import ModelError, UsageError
+from diffusion_tricks.schedulers import first_spread
 
 Pipeline = Any  # diffusers' pipelines share conventions, not a typed interface; the looseness ends in this file
 Size = tuple[int, int]  # width, height in pixels
 
 
 class Recorded(BaseException):
-    """Leaves a pipeline at its first denoiser call; a BaseException, so that no pipeline swallows it."""
+    """Leaves a pipeline at its first denoiser call; a BaseException, so that no pipeline swallows it.
 
-    def __init__(self, arguments: dict[str, Any]):
+    sample: the denoiser's input (n c h w), not scaled for it. spread: of the noise in it, as the pipeline's scheduler
+    starts with. arguments: all others, but the timestep.
+    """
+
+    def __init__(self, sample: Tensor, spread: float, arguments: dict[str, Any]):
+        self.sample = sample
+        self.spread = spread
         self.arguments = arguments
 
 
@@ -60,8 +67,8 @@ class UNetFamily:
         self.channels = self.vae.config.latent_channels if self.vae is not None else 3
         if config.in_channels != self.channels:
             raise ModelError(
-                f"the UNet takes {config.in_channels} channels where the latents have {self.channels}; models with "
-                "extra input channels (inpainting, upscaling) are not run yet: use the plain text-to-image model"
+                f"the UNet takes {config.in_channels} channels where the latents have {self.channels}; of models with "
+                "extra input channels only upscalers run, behind their base model: name that and a larger size"
             )
         side = config.sample_size if isinstance(config.sample_size, int) else min(config.sample_size)
         self.size = (side * self.scale, side * self.scale)
@@ -84,29 +91,16 @@ class UNetFamily:
         return _row(self._record("", size, guidance=2.0), 0, 2)
 
     def _record(self, prompt: str, size: Size, guidance: float) -> dict[str, Any]:
-        pipe = self.pipe
         extra = {"clean_caption": False} if self.vae is None else {}
-        with _patched(pipe), torch.no_grad():
-            try:
-                pipe(
-                    prompt=[prompt], guidance_scale=guidance, num_inference_steps=2, width=size[0], height=size[1],
-                    output_type="latent" if self.vae is not None else "pt", **extra,
-                )  # fmt: skip
-            except Recorded as recorded:
-                return recorded.arguments
-            except (TypeError, ValueError, AttributeError) as error:
-                raise ModelError(
-                    f"{type(pipe).__name__} cannot be run from a prompt alone: {type(error).__name__}: {error}; "
-                    "expected a text-to-image pipeline with its text encoders"
-                ) from error
-        raise ModelError(f"{type(pipe).__name__} finished without calling its UNet; it cannot be run step by step")
+        return recorded(
+            self.pipe, "a prompt alone", "a text-to-image pipeline with its text encoders",
+            prompt=[prompt], guidance_scale=guidance, width=size[0], height=size[1],
+            output_type="latent" if self.vae is not None else "pt", **extra,
+        ).arguments  # fmt: skip
 
     def predict(self, x: Tensor, t: Tensor, rows: Sequence[dict[str, Any]]) -> Tensor:
         """Replays the recorded call with other latents."""
-        unet = self.pipe.unet
-        with torch.no_grad():
-            output: Tensor = unet(x.to(_dtype(unet)), t, **_stacked(rows), return_dict=False)[0]
-        return output
+        return replayed(self.pipe.unet, x, t, rows)
 
     def encode(self, pixels: Tensor) -> Tensor:
         """The mean of the VAE's posterior, scaled; in pixel space the pixels themselves."""
@@ -150,17 +144,17 @@ class UNetFamily:
         return shift, std
 
 
-FAMILIES: tuple[type[UNetFamily], ...] = (UNetFamily,)
-
-
 def family_of(pipe: Pipeline) -> Family:
     """The family that serves a pipeline. Raises ModelError for one that none serves."""
-    for family in FAMILIES:
-        if family.serves(pipe):
-            return family(pipe)
+    from diffusion_tricks.unconditional import PlainFamily
+
+    if UNetFamily.serves(pipe):
+        return UNetFamily(pipe)
+    if PlainFamily.serves(pipe):
+        return PlainFamily(pipe)
     raise ModelError(
         f"{type(pipe).__name__} is not a pipeline this version can open: expected a text-to-image pipeline with a "
-        "UNet2DConditionModel (DeepFloyd IF stage I, Stable Diffusion 1.x or 2.x, SDXL)"
+        "UNet2DConditionModel (DeepFloyd IF stage I, Stable Diffusion 1.x or 2.x, SDXL), or one with a UNet2DModel"
     )
 
 
@@ -170,6 +164,30 @@ def check_size(family: Family, size: Size) -> None:
         raise UsageError(f"size must be a multiple of {family.multiple} in both directions, got {size[0]}x{size[1]}")
 
 
+def recorded(pipe: Pipeline, given: str, expected: str, **call: Any) -> Recorded:
+    """The first denoiser call of `pipe(**call)`, which goes no further.
+
+    given, expected: what the pipeline is called with, and what it has to be for that; for the message of the
+    ModelError that is raised where it cannot be.
+    """
+    with _patched(pipe), torch.no_grad():
+        try:
+            pipe(**call, num_inference_steps=2)
+        except Recorded as made:
+            return made
+        except (TypeError, ValueError, AttributeError) as error:
+            why = f"{type(error).__name__}: {error}; expected {expected}"
+            raise ModelError(f"{type(pipe).__name__} cannot be run from {given}: {why}") from error
+    raise ModelError(f"{type(pipe).__name__} finished without calling its UNet; it cannot be run step by step")
+
+
+def replayed(unet: torch.nn.Module, x: Tensor, t: Tensor, rows: Sequence[dict[str, Any]]) -> Tensor:
+    """The raw output (n c' h w) of a recorded call for other input (n c h w), one recorded row each."""
+    with torch.no_grad():
+        output: Tensor = unet(x.to(_dtype(unet)), t, **_stacked(rows), return_dict=False)[0]
+    return output
+
+
 @contextlib.contextmanager
 def _patched(pipe: Pipeline) -> Iterator[None]:
     """The pipeline with a UNet that records, a scheduler of its own and no progress bar; put back after."""
@@ -177,10 +195,14 @@ def _patched(pipe: Pipeline) -> Iterator[None]:
     own = vars(unet).get("forward")  # offloading hooks put one on the instance
 
     def recording(sample: Tensor, timestep: Tensor, **arguments: Any) -> None:
-        raise Recorded({k: v for k, v in arguments.items() if k != "return_dict"})
+        spread = float(pipe.scheduler.init_noise_sigma)
+        raise Recorded(sample, spread, {k: v for k, v in arguments.items() if k != "return_dict"})
 
     unet.forward = recording
     pipe.scheduler = copy.deepcopy(scheduler)
+    pipe.scheduler.scale_model_input = lambda sample, *_, **__: sample
+    if not hasattr(pipe.scheduler, "init_noise_sigma"):  # a flow's does not say it
+        pipe.scheduler.init_noise_sigma = first_spread(pipe.scheduler)
     pipe.set_progress_bar_config(disable=True)
     try:
         yield

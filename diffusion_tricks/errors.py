@@ -3,6 +3,7 @@
     DiffusionTricksError          exit code 1: the picture could not be made
     |-- OutOfMemory               1: the device's memory is full
     |-- OutputFailed              1: the picture could not be written (disk full, ...)
+    |-- NotANumber                1: a training came apart
     |-- UsageError                2: what was asked for cannot be done as asked
     |   |-- UnknownName           2: no trick, view, scheduler or model of that name
     |   |-- PictureError          2: an input picture cannot be used
@@ -36,6 +37,10 @@ class OutOfMemory(DiffusionTricksError):
 
 class OutputFailed(DiffusionTricksError):
     """A picture could not be written, for a reason outside the request (a full disk)."""
+
+
+class NotANumber(DiffusionTricksError):
+    """A training has come apart: its loss or its weights are no numbers."""
 
 
 class UsageError(DiffusionTricksError):

@@ -50,7 +50,10 @@ class RunHooks:
 
     @hookspec
     def prepare(self, run: Run) -> None:
-        """Before all else: read pictures, set `run.source`, check options against the model and the size."""
+        """Before all else: read pictures, set `run.source`, check options against the model and the size.
+
+        Each stage of a larger picture is a run of its own; the second is given the first's `source`.
+        """
 
     @hookspec
     def prompts(self, run: Run) -> Iterable[str | None]:
@@ -59,7 +62,10 @@ class RunHooks:
 
     @hookspec(firstresult=True)
     def start(self, run: Run) -> Start | None:
-        """The first latents and the first step; the default is pure noise. Exclusive: set `place = "start"`."""
+        """The first latents and the first step; the default is pure noise. Exclusive: set `place = "start"`.
+
+        A second stage always starts from noise, and sees the picture of the first.
+        """
 
     @hookspec
     def before_step(self, step: Step) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 
 from diffusion_tricks.calling import calls
+from diffusion_tricks.cascade import needs_upscaling, nothing_upscaled
 from diffusion_tricks.denoiser import Size
 from diffusion_tricks.errors import UsageError
 from diffusion_tricks.images import enlarge, read_picture, to_images
@@ -21,11 +22,14 @@ from diffusion_tricks.models import load_model
 from diffusion_tricks.nesting import run_manager
 from diffusion_tricks.recipe import Recipe, TrickEntry
 from diffusion_tricks.sampler import Run, Step, begin, denoise
+from diffusion_tricks.scoring import Scorer, scored
 from diffusion_tricks.trick import Trick
 from diffusion_tricks.variants import strip, versions
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+    from diffusion_tricks.scoring import Score
 
 BATCH = 8  # pictures that go through the loop together; the rest wait, so memory does not grow with `count`
 ESTIMATING = {"prepare", "prompts", "start", "before_step", "estimate_noise", "after_step"}
@@ -33,7 +37,10 @@ ESTIMATING = {"prepare", "prompts", "start", "before_step", "estimate_noise", "a
 
 @dataclass
 class Result:
-    """One picture made: the image, its seed, the recipe that remakes it alone, and the facts of the run."""
+    """One picture made: the image, its seed, the recipe that remakes it alone, and the facts of the run.
+
+    score: where scores were asked for.
+    """
 
     image: Image
     seed: int
@@ -42,6 +49,7 @@ class Result:
     provenance: Literal["generated", "edited"] | None
     facts: dict[str, Any] = field(default_factory=dict)
     icc: bytes | None = None
+    score: Score | None = None
 
 
 def make(recipe: Recipe, model: Model | None = None, **options: Any) -> list[Result]:
@@ -61,19 +69,45 @@ def making(
     dtype: str = "auto",
     max_rows: int | None = None,
     watch: Callable[[Step], None] | None = None,
+    scorer: Scorer | None = None,
 ) -> Iterator[Result]:
     """The pictures of a recipe as they are made.
 
     model: the one to use; None loads the recipe's. watch: called with every step, for previews and progress.
+    scorer: what scores the pictures, and decides for a recipe with `best_of`; None is the one inside, only for those.
     A recipe with `picture` and tricks that only finish pictures is made without any model.
     """
     recipe = recipe.resolved()
+    if recipe.best_of == 1 and scorer is None:
+        yield from _making(recipe, model, device, dtype, max_rows, watch)
+        return
+    check_candidates(recipe)
+    results = _making(recipe.candidates(), model, device, dtype, max_rows, watch)
+    yield from scored(results, scorer or Scorer(), recipe.best_of)
+
+
+def check_candidates(recipe: Recipe) -> None:
+    """Raises UsageError for a recipe of which there are no candidates to choose from."""
+    if recipe.best_of > 1 and recipe.picture is not None:
+        raise UsageError(f"a picture that is only finished has no candidates, got best_of {recipe.best_of}; leave it out")
+    if recipe.best_of > 1 and len(versions(recipe.build())) > 1:
+        raise UsageError(f"a strip of variants has no best one, got best_of {recipe.best_of}; leave one of them out")
+
+
+def _making(
+    recipe: Recipe,
+    model: Model | None,
+    device: str,
+    dtype: str,
+    max_rows: int | None,
+    watch: Callable[[Step], None] | None,
+) -> Iterator[Result]:
     tricks = recipe.build()
     if recipe.picture is not None:
         yield from _finished(recipe, tricks)
         return
     model = model or load_model(recipe.model, device=device, dtype=dtype)
-    recipe, tricks = with_guidance(recipe, tricks, model.defaults.guidance)
+    recipe, tricks = with_guidance(recipe, tricks, model.defaults.guidance, second_guidance(recipe, model))
     check_prompts(recipe, tricks)
     for first in range(0, recipe.count, BATCH):
         indices = range(first, min(first + BATCH, recipe.count))
@@ -81,13 +115,24 @@ def making(
         yield from map(strip, zip(*batches, strict=True))
 
 
-def with_guidance(recipe: Recipe, tricks: list[Trick[Any]], scale: float) -> tuple[Recipe, list[Trick[Any]]]:
-    """The recipe with guidance at `scale`, unless its tricks hold one already.
+def second_guidance(recipe: Recipe, model: Model) -> float | None:
+    """The scale of the second stage, or None where there is none."""
+    if not needs_upscaling(model, recipe.size) or model.second is None:
+        if recipe.upscale_guidance is not None:
+            raise nothing_upscaled(recipe.size or model.family.size)
+        return None
+    return model.second.defaults.guidance if recipe.upscale_guidance is None else recipe.upscale_guidance
+
+
+def with_guidance(
+    recipe: Recipe, tricks: list[Trick[Any]], scale: float, upscale_scale: float | None = None
+) -> tuple[Recipe, list[Trick[Any]]]:
+    """The recipe with guidance at `scale`, and at `upscale_scale` in a second stage, unless its tricks hold one.
 
     The trick that is added is the one registered with `automatic="guidance"`; the core knows it by that alone.
     """
     if any(trick.place == "guidance" for trick in tricks):
-        if recipe.guidance is not None or recipe.negative is not None:
+        if (recipe.guidance, recipe.negative, recipe.upscale_guidance) != (None, None, None):
             raise UsageError("guidance is given twice: as a trick and as guidance/negative; set it in one place")
         return recipe, tricks
     automatic = [e for e in host().entries("trick").values() if e.notes.get("automatic") == "guidance"]
@@ -96,8 +141,10 @@ def with_guidance(recipe: Recipe, tricks: list[Trick[Any]], scale: float) -> tup
     options: dict[str, Any] = {"scale": scale if recipe.guidance is None else recipe.guidance}
     if recipe.negative is not None:
         options["negative"] = recipe.negative
+    if upscale_scale is not None:
+        options["upscale_scale"] = upscale_scale
     entry = TrickEntry(trick=automatic[0].name, **options)
-    plain = {"guidance": None, "negative": None, "tricks": [*recipe.tricks, entry]}
+    plain = {"guidance": None, "negative": None, "upscale_guidance": None, "tricks": [*recipe.tricks, entry]}
     return recipe.model_copy(update=plain), [*tricks, entry.build()]
 
 
@@ -106,7 +153,9 @@ def check_prompts(recipe: Recipe, tricks: list[Trick[Any]]) -> None:
     if isinstance(recipe.prompt, list) and len(recipe.prompt) != recipe.count:
         raise UsageError(f"expected one prompt, or one for each of {recipe.count} pictures, got {len(recipe.prompt)}")
     if recipe.prompt is None and not any(trick.brings_prompts for trick in tricks):
-        raise UsageError('a prompt is missing; say what to make, for example -p "a rabbit"')
+        raise UsageError(
+            'a prompt is missing; say what to make, for example -p "a rabbit" (-p "" for a model that takes none)'
+        )
 
 
 def _batch(
@@ -122,38 +171,82 @@ def _batch(
         torch.cuda.reset_peak_memory_stats(model.device)
     prompt = [recipe.prompt[i] for i in indices] if isinstance(recipe.prompt, list) else recipe.prompt
     run = begin(
-        model, prompt=prompt, tricks=tricks, seeds=[recipe.seeds[i] for i in indices], steps=recipe.steps,
-        stride=recipe.stride, scheduler=recipe.scheduler, size=recipe.size, max_rows=max_rows,
+        model, prompt=prompt, tricks=tricks, seeds=[recipe.seeds[i] for i in indices], max_rows=max_rows,
+        **schedule_of(recipe),
     )  # fmt: skip
-    most, evaluations = 0, 0
+    most, evaluations = 0, [0 for _ in run.stages]
     for step in denoise(run):
-        most, evaluations = max(most, step.rows), evaluations + 1
+        most = max(most, step.rows)
+        evaluations[step.stage - 1] += 1
         if watch is not None:
             watch(step)
-    images = [enlarge(image, recipe.enlarge) for image in to_images(run.pixels())]
-    facts = {
+    last = run.stages[-1]
+    images = [enlarge(image, recipe.enlarge) for image in to_images(last.pixels())]
+    facts: dict[str, Any] = {
         "model": model.name,
         "device": str(model.device),
         "dtype": str(model.dtype).removeprefix("torch."),
         "max_rows": max_rows,
-        "steps": evaluations,
+        "steps": sum(evaluations),
         "rows_per_step": most // run.count,
-        "rows_total": run.rows // run.count,
+        "rows_total": sum(stage.rows for stage in run.stages) // run.count,
         "seconds": round((time.perf_counter() - began) / run.count, 3),
         "peak_memory_mb": peak_memory_mb(model.device),
     }
-    settled: dict[str, Any] = {"size": run.size, "scheduler": recipe.scheduler or model.defaults.scheduler}
-    if recipe.stride is None:
-        settled["steps"] = recipe.steps or model.defaults.steps
+    if run.following is not None:
+        facts["stages"] = [
+            {"model": stage.model.name, "size": list(stage.size), "steps": steps, "rows_total": stage.rows // run.count}
+            for stage, steps in zip(run.stages, evaluations, strict=True)
+        ]
+    settled = {"size": last.size, **settings(recipe, run)}
     for i, index in enumerate(indices):
-        image = finish(run, tricks, images[i], i)
-        for call in calls(run.hook.report):
-            call(run=run, image=image, index=i)
+        image = finish(last, tricks, images[i], i)
+        for call in calls(last.hook.report):
+            call(run=last, image=image, index=i)
         single = recipe.single(index).model_copy(update=settled)
         kind: Literal["generated", "edited"] = "generated" if run.source is None else "edited"
         icc = run.source.picture.icc if run.source else None  # its pixels' values are in that space
         size = {"width": image.width, "height": image.height}
-        yield Result(image, recipe.seeds[index], index, single, kind, size | facts | run.facts[i], icc)
+        yield Result(image, recipe.seeds[index], index, single, kind, size | facts | noted(run, i), icc)
+
+
+def schedule_of(recipe: Recipe) -> dict[str, Any]:
+    """What `begin` is to be told of the sizes and steps of a recipe."""
+    names = ("steps", "stride", "scheduler", "size", "upscale_steps", "upscale_scheduler", "noise_level")
+    return {name: getattr(recipe, name) for name in names}
+
+
+def settings(recipe: Recipe, run: Run) -> dict[str, Any]:
+    """The settings of a run that the recipe left to its models, for the recipe that makes the same again."""
+    defaults = run.model.defaults
+    settled: dict[str, Any] = {"scheduler": recipe.scheduler or defaults.scheduler}
+    if recipe.stride is None:
+        settled["steps"] = recipe.steps or defaults.steps
+    if run.following is not None:
+        defaults = run.following.model.defaults
+        settled["upscale_steps"] = recipe.upscale_steps or defaults.steps
+        settled["upscale_scheduler"] = recipe.upscale_scheduler or defaults.scheduler
+        settled["noise_level"] = defaults.noise_level if recipe.noise_level is None else recipe.noise_level
+    return settled
+
+
+def noted(run: Run, index: int) -> dict[str, Any]:
+    """What the tricks noted of picture `index` in all stages, each note once, and the words its model was not taught."""
+    facts = untaught(run, index)
+    notes: list[str] = []
+    for stage in run.stages:
+        facts |= stage.facts[index]
+        notes += stage.facts[index].get("notes", [])
+    return facts | ({"notes": list(dict.fromkeys(notes))} if notes else {})
+
+
+def untaught(run: Run, index: int) -> dict[str, Any]:
+    """The words asked of one picture that its model was not taught, as facts, where the model says what it was."""
+    if run.model.vocabulary is None:
+        return {}
+    others = set(run.prompt) - {run.prompt[index]} if isinstance(run.prompt, tuple) else set()
+    words = run.model.vocabulary.unknown(prompt for prompt in run.prompts() if prompt not in others)
+    return {"unknown_words": words} if words else {}
 
 
 def finish(run: Run | None, tricks: list[Trick[Any]], image: Image, index: int) -> Image:

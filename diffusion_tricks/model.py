@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import InitVar, dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -15,17 +15,24 @@ from diffusion_tricks.calling import memory_is_full
 from diffusion_tricks.denoiser import Family, Pipeline, Size, family_of
 from diffusion_tricks.errors import OutOfMemory
 from diffusion_tricks.schedulers import SCHEDULERS
+from diffusion_tricks.vocabulary import Vocabulary
 
 REMEMBERED_PROMPTS = 512
 
 
 @dataclass(frozen=True)
 class Defaults:
-    """What a model is run with when nothing else is asked: steps, guidance scale, scheduler by name, or its own."""
+    """What a model is run with when nothing else is asked: steps, guidance scale, scheduler by name, or its own.
+
+    upscaler: the model that makes larger pictures of its own, a path beside it or a hub name. noise_level: of an
+    upscaler, a timestep: how much noise is put on the picture it enlarges.
+    """
 
     steps: int = 50
     guidance: float = 7.0
     scheduler: str | None = None
+    upscaler: str | None = None
+    noise_level: int = 50
 
     def __post_init__(self) -> None:
         """Raises ValueError for values that no run could use."""
@@ -35,6 +42,25 @@ class Defaults:
             raise ValueError(f"guidance must be a number, 0 or more, got {self.guidance!r}")
         if self.scheduler is not None and self.scheduler not in SCHEDULERS:
             raise ValueError(f"scheduler must be one of {', '.join(SCHEDULERS)}, got {self.scheduler!r}")
+        if self.upscaler is not None and not isinstance(self.upscaler, str):
+            raise ValueError(f"upscaler must be a path or a hub name, got {self.upscaler!r}")
+        if not isinstance(self.noise_level, int) or self.noise_level < 0:
+            raise ValueError(f"noise_level must be a whole number, 0 or more, got {self.noise_level!r}")
+
+
+class Second(Protocol):
+    """A model's second stage, not yet loaded."""
+
+    @property
+    def name(self) -> str:
+        """What it is called in results."""
+
+    @property
+    def defaults(self) -> Defaults:
+        """What it is run with when nothing else is asked."""
+
+    def behind(self, base: Model, noise_level: int | None = None) -> Model:
+        """The model of the second stage; noise_level: on the pictures it enlarges, None is its default."""
 
 
 @dataclass
@@ -42,7 +68,8 @@ class Model:
     """A diffusers pipeline opened up. Made by `load_model`.
 
     name: what it was asked for by. device, dtype: where and in what the denoiser runs. opened: the family that serves
-    the pipeline, where it is known; else it is looked for.
+    the pipeline, where it is known; else it is looked for. second: the upscaler that makes its pictures larger.
+    vocabulary: what it was taught, where it says so.
     """
 
     pipe: Pipeline
@@ -51,6 +78,8 @@ class Model:
     dtype: torch.dtype
     defaults: Defaults = Defaults()
     revision: str | None = None
+    second: Second | None = None
+    vocabulary: Vocabulary | None = None
     _rows: dict[tuple[str | None, Size], dict[str, Any]] = field(default_factory=dict, repr=False)
     opened: InitVar[Family | None] = None
 
@@ -87,14 +116,14 @@ class Model:
         max_rows: rows in one call at the most; None is all.
         """
         answers: dict[int, Estimate] = {}
-        groups: dict[torch.Size, list[int]] = {}
+        groups: dict[tuple[torch.Size, bool], list[int]] = {}
         for i, ask in enumerate(asks):
-            groups.setdefault(ask.x.shape[1:], []).append(i)
+            groups.setdefault((ask.x.shape[1:], ask.condition is None), []).append(i)
         total = 0
         for members in groups.values():
-            x = torch.cat([asks[i].x for i in members])
+            x = _input([asks[i] for i in members], t, scale_input)
             prompts = [p for i in members for p in asks[i].rows]
-            output = self._in_chunks(scale_input(x, t), t, prompts, size, max_rows or len(x))
+            output = self._in_chunks(x, t, prompts, size, max_rows or len(x))
             total += len(x)
             for i, part in zip(members, torch.split(output, [len(asks[i].x) for i in members]), strict=True):
                 answers[i] = estimate_from(part, asks[i].x, level)
@@ -130,6 +159,13 @@ def memory_explained(device: torch.device, doing: str) -> Iterator[None]:
             f"{device} ran out of memory {doing}; try a smaller --max-rows (1 is least), a smaller --size, --count 1, "
             "or --dtype float16"
         ) from error
+
+
+def _input(asks: Sequence[Ask], t: Tensor, scale_input: Any) -> Tensor:
+    """What the denoiser sees of `asks` of one shape (n c h w): scaled latents, and their conditions behind them."""
+    x: Tensor = scale_input(torch.cat([ask.x for ask in asks]), t)
+    conditions = [ask.condition for ask in asks if ask.condition is not None]
+    return torch.cat([x, torch.cat(conditions)], dim=1) if conditions else x
 
 
 def estimate_from(output: Tensor, x: Tensor, level: Level) -> Estimate:

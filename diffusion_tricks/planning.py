@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,13 +15,36 @@ from torch import Tensor
 
 from diffusion_tricks.denoiser import Size, UNetFamily
 from diffusion_tricks.errors import ModelError
-from diffusion_tricks.making import check_finishers, check_prompts, with_guidance
-from diffusion_tricks.model import Defaults, Model
-from diffusion_tricks.models import check_directory, defaults_of, known_models, location_of
+from diffusion_tricks.making import (
+    check_finishers,
+    check_prompts,
+    schedule_of,
+    second_guidance,
+    settings,
+    with_guidance,
+)
+from diffusion_tricks.model import Defaults, Model, Second
+from diffusion_tricks.models import check_directory, defaults_of, label_of, location_of, place_of, upscaler_of
 from diffusion_tricks.nesting import order
 from diffusion_tricks.recipe import Recipe
 from diffusion_tricks.sampler import begin, denoise
+from diffusion_tricks.upscaling import GUIDANCE, UpscalerFamily
 from diffusion_tricks.variants import versions
+
+
+@dataclass(frozen=True)
+class Stage:
+    """The cost of one stage of a picture; rows: what its denoiser computes in each of its evaluations."""
+
+    model: str
+    size: Size
+    scheduler: str
+    rows: list[int]
+
+    def data(self) -> dict[str, Any]:
+        """As plain data, with the keys of a picture's facts."""
+        cost = {"steps": len(self.rows), "rows_per_step": max(self.rows, default=0), "rows_total": sum(self.rows)}
+        return {"model": self.model, "size": list(self.size), "scheduler": self.scheduler, **cost}
 
 
 @dataclass(frozen=True)
@@ -29,7 +53,7 @@ class Plan:
 
     model: None for a picture that is only finished. known: whether the model's shape could be read; if not, `size`
     and `scheduler` are a guess, but the rows are right. order: tricks that shape the estimate, outermost first.
-    rows: what the denoiser computes in each of its evaluations.
+    stages: one, or two for a larger size.
     """
 
     model: str | None
@@ -39,7 +63,12 @@ class Plan:
     count: int
     order: list[str]
     tricks: list[str]
-    rows: list[int]
+    stages: list[Stage]
+
+    @property
+    def rows(self) -> list[int]:
+        """Of each evaluation, in order."""
+        return [rows for stage in self.stages for rows in stage.rows]
 
     @property
     def steps(self) -> int:
@@ -51,7 +80,8 @@ class Plan:
         known = {"model": self.model, "model_known": self.known, "size": list(self.size) if self.size else None}
         cost = {"steps": self.steps, "rows_per_step": max(self.rows, default=0), "rows_total": sum(self.rows)}
         nesting = {"tricks": self.tricks, "order": self.order, "rows": self.rows}
-        return known | {"scheduler": self.scheduler, "count": self.count} | cost | nesting
+        stages = {"stages": [stage.data() for stage in self.stages]} if len(self.stages) > 1 else {}
+        return known | {"scheduler": self.scheduler, "count": self.count} | cost | nesting | stages
 
 
 def plan(recipe: Recipe) -> Plan:
@@ -63,19 +93,27 @@ def plan(recipe: Recipe) -> Plan:
         check_finishers(tricks)
         return Plan(None, True, None, None, recipe.count, [], names, [])
     model, known = stand_in(recipe.model)
-    recipe, tricks = with_guidance(recipe, tricks, model.defaults.guidance)
+    recipe, tricks = with_guidance(recipe, tricks, model.defaults.guidance, second_guidance(recipe, model))
     check_prompts(recipe, tricks)
     prompt = recipe.prompt[0] if isinstance(recipe.prompt, list) else recipe.prompt
-    rows: list[int] = []
+    costs: list[list[list[int]]] = []
     for version in versions(tricks):
-        run = begin(
-            model, prompt=prompt, tricks=version, seeds=recipe.seeds[:1], steps=recipe.steps,
-            stride=recipe.stride, scheduler=recipe.scheduler, size=recipe.size,
-        )  # fmt: skip
-        rows += [step.rows for step in denoise(run)]
-    scheduler = recipe.scheduler or model.defaults.scheduler or type(run.scheduler).__name__
+        run = begin(model, prompt=prompt, tricks=version, seeds=recipe.seeds[:1], **schedule_of(recipe))
+        costs.append([[] for _ in run.stages])
+        for step in denoise(run):
+            costs[-1][step.stage - 1].append(step.rows)
+    named = settings(recipe, run)
+    stages = [
+        Stage(
+            stage.model.name, stage.size, named[key] or type(stage.scheduler).__name__,
+            [rows for cost in costs for rows in cost[stage.stage - 1]],
+        )
+        for stage, key in zip(run.stages, ("scheduler", "upscale_scheduler"), strict=False)
+    ]  # fmt: skip
     names = [trick.label() for trick in tricks]
-    return Plan(model.name, known, run.size, scheduler, recipe.count, order(tricks), names, rows)
+    return Plan(
+        model.name, known, stages[-1].size, stages[0].scheduler, recipe.count, order(tricks), names, stages
+    )  # fmt: skip
 
 
 def stand_in(name: str) -> tuple[Model, bool]:
@@ -83,22 +121,56 @@ def stand_in(name: str) -> tuple[Model, bool]:
 
     It is known for directories and for what the hub has already left on this machine; else 64x64 pixels are assumed.
     """
-    folder = _folder(name)
-    shape, scheduler = _shape(folder) if folder else (None, None)
-    if scheduler is None:
-        from diffusers import DDPMScheduler
-
-        scheduler = DDPMScheduler()
-    pipe = SimpleNamespace(scheduler=scheduler, components={})
+    location = location_of(name)
+    folder = _folder(location)
     defaults = defaults_of(folder) if folder else Defaults()
-    label = name if name in known_models() else Path(name).name if folder else name
-    return Model(pipe, label, torch.device("cpu"), torch.float32, defaults, opened=Outline(shape)), shape is not None
+    upscaler = upscaler_of(name, location, defaults)
+    shape, second = _shape(folder) if folder else None, OutlinedUpscaler(upscaler) if upscaler else None
+    return _outlined(label_of(name, location), folder, defaults, Outline(shape), second), shape is not None
+
+
+def _outlined(
+    name: str, folder: Path | None, defaults: Defaults, family: Outline, second: Second | None = None
+) -> Model:
+    pipe = SimpleNamespace(scheduler=_scheduler(folder), components={})
+    return Model(pipe, name, torch.device("cpu"), torch.float32, defaults, second=second, opened=family)
+
+
+class OutlinedUpscaler:
+    """A second stage that has a shape and no weights. Where that is not known, it enlarges four times."""
+
+    def __init__(self, source: str):
+        self.source, self.name = source, label_of(source, Path(source))
+
+    @cached_property
+    def folder(self) -> Path | None:
+        """Where it lies, if it is on this machine."""
+        return _folder(place_of(self.source))
+
+    @cached_property
+    def defaults(self) -> Defaults:
+        """As its own file says."""
+        general = Defaults(guidance=GUIDANCE)
+        return defaults_of(self.folder, general) if self.folder else general
+
+    def behind(self, base: Model, noise_level: int | None = None) -> Model:
+        """The stand-in that follows `base`. Raises UsageError for a noise level that the upscaler does not have."""
+        unet = _config(self.folder / "unet" / "config.json") if self.folder else None
+        guess = {"in_channels": 6, "out_channels": 3, "sample_size": 4 * base.family.size[0], "block_out_channels": [1]}
+        parts = {
+            "unet": _attributes(unet or SimpleNamespace(config=guess)),
+            "image_noising_scheduler": _scheduler(self.folder, "image_noising_scheduler"),
+        }
+        level = self.defaults.noise_level if noise_level is None else noise_level
+        shape = UpscalerFamily(SimpleNamespace(**parts), base, level)
+        return _outlined(self.name, self.folder, self.defaults, Outline(shape))
 
 
 class Outline:
     """A family of models that have a shape and no weights: every answer is its own question."""
 
-    def __init__(self, shape: UNetFamily | None):
+    def __init__(self, shape: UNetFamily | UpscalerFamily | None):
+        self.shape = shape
         self.channels, self.scale = (shape.channels, shape.scale) if shape else (3, 1)
         self.size, self.multiple = (shape.size, shape.multiple) if shape else ((64, 64), 1)
         self.learned = shape is not None and shape.pipe.unet.config.out_channels == 2 * self.channels
@@ -109,7 +181,20 @@ class Outline:
 
     def predict(self, x: Tensor, t: Tensor, rows: Sequence[dict[str, Any]]) -> Tensor:
         """The latents (n c h w) as the prediction, with a variance of zero where the model learns one."""
+        x = x[:, : self.channels]
         return torch.cat([x, torch.zeros_like(x)], dim=1) if self.learned else x
+
+    def smaller(self, size: Size) -> Size:
+        """The size that a second stage enlarges to `size`."""
+        assert isinstance(self.shape, UpscalerFamily)
+        return self.shape.smaller(size)
+
+    def condition(
+        self, pixels: Tensor, size: Size, row: dict[str, Any], generators: list[torch.Generator]
+    ) -> tuple[Tensor, Tensor]:
+        """Zeros of the right shape (b c h w), for the noise of a second stage and for its condition."""
+        empty = torch.zeros(len(pixels), self.channels, size[1], size[0])
+        return empty, empty.clone()
 
     def encode(self, pixels: Tensor) -> Tensor:
         """Latents (b c h w) of the right shape for pixels (b 3 H W)."""
@@ -124,9 +209,8 @@ class Outline:
         return torch.zeros(len(latents), 3, *(side * self.scale for side in latents.shape[-2:]))
 
 
-def _folder(name: str) -> Path | None:
+def _folder(location: Path) -> Path | None:
     """The directory of a model that is on this machine. Raises ModelError for one that may not be loaded."""
-    location = location_of(name)
     if location.is_dir():
         check_directory(location)
         return location
@@ -136,17 +220,22 @@ def _folder(name: str) -> Path | None:
     return Path(cached).parent if isinstance(cached, str) else None
 
 
-def _shape(folder: Path) -> tuple[UNetFamily | None, Any]:
-    """The family's shape and the scheduler, from the configuration files alone."""
+def _shape(folder: Path) -> UNetFamily | None:
+    """The family's shape, from the configuration files alone."""
     unet, vae = (_config(folder / part / "config.json") for part in ("unet", "vae"))
-    settings = _config(folder / "scheduler" / "scheduler_config.json")
-    if unet is None or settings is None:
-        return None, None
+    if unet is None:
+        return None
+    return UNetFamily(SimpleNamespace(unet=_attributes(unet), vae=_attributes(vae)))
+
+
+def _scheduler(folder: Path | None, part: str = "scheduler") -> Any:
+    """The scheduler that a model's configuration describes; where that is not known, DDPM's."""
     from diffusers import schedulers
 
-    scheduler_class = getattr(schedulers, str(settings.config.get("_class_name")), None)
-    scheduler = scheduler_class.from_config(settings.config) if scheduler_class else None
-    return UNetFamily(SimpleNamespace(unet=_attributes(unet), vae=_attributes(vae))), scheduler
+    settings = _config(folder / part / "scheduler_config.json") if folder else None
+    config = settings.config if settings else {}
+    scheduler_class = getattr(schedulers, str(config.get("_class_name")), None) or schedulers.DDPMScheduler
+    return scheduler_class.from_config(config)
 
 
 def _config(file: Path) -> SimpleNamespace | None:

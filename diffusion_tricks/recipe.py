@@ -45,8 +45,11 @@ class Recipe(BaseModel):
     version: of this schema. model: an embedded or known name, a directory or a hub name. prompt: one text, or one per
     picture. negative, guidance: for the guidance that is added when the tricks hold none; None is the model's default.
     picture: an existing picture to finish instead of making one. size: (width, height) in pixels. steps: of the
-    schedule. stride: instead of steps, every so many of the training's. scheduler: by name. seed: of the first
-    picture, None draws one. count: pictures, seeds counting up; unless said, as many as there are prompts in a list.
+    schedule. stride: instead of steps, every so many of the training's. scheduler: by name. upscale_steps,
+    upscale_guidance, upscale_scheduler, noise_level: of the second stage, where the size takes one; None is its model's
+    default. seed: of the first picture, None draws one. count: pictures, seeds counting up; unless said, as many as
+    there are prompts in a list.
+    best_of: candidates for each picture, of which the one that scores best is kept; 1 makes just the picture.
     enlarge: integer factor by which small pictures are enlarged. tricks: outermost first.
     """
 
@@ -62,8 +65,13 @@ class Recipe(BaseModel):
     steps: int | None = Field(None, ge=1)
     stride: int | None = Field(None, ge=1)
     scheduler: str | None = None
+    upscale_steps: int | None = Field(None, ge=1)
+    upscale_guidance: float | None = Field(None, ge=0)
+    upscale_scheduler: str | None = None
+    noise_level: int | None = Field(None, ge=0)
     seed: int | None = Field(None, ge=0, lt=2**63)
     count: int = Field(1, ge=1, le=100_000)
+    best_of: int = Field(1, ge=1, le=1000)
     enlarge: int = Field(1, ge=1, le=64)
     tricks: list[TrickEntry] = []
 
@@ -87,10 +95,10 @@ class Recipe(BaseModel):
 
     @property
     def seeds(self) -> list[int]:
-        """One seed per picture. Only for a recipe whose seed is set."""
+        """One seed per picture, that of its first candidate. Only for a recipe whose seed is set."""
         if self.seed is None:
             raise RecipeError("the recipe's seed is not drawn yet; set one, or use `resolved`")
-        return [self.seed + i for i in range(self.count)]
+        return [self.seed + i * self.best_of for i in range(self.count)]
 
     def resolved(self) -> Recipe:
         """The same recipe with a seed, drawn if none was given."""
@@ -102,6 +110,11 @@ class Recipe(BaseModel):
         """The recipe of picture `index` alone."""
         prompt = self.prompt[index] if isinstance(self.prompt, list) else self.prompt
         return self.model_copy(update={"seed": self.seeds[index], "count": 1, "prompt": prompt})
+
+    def candidates(self) -> Recipe:
+        """The recipe of all candidates, `best_of` for each picture, one after the other; seeds count up."""
+        prompt = [p for p in self.prompt for _ in range(self.best_of)] if isinstance(self.prompt, list) else self.prompt
+        return self.model_copy(update={"best_of": 1, "count": self.count * self.best_of, "prompt": prompt})
 
     def build(self) -> list[Trick[Any]]:
         """The tricks, in order."""

@@ -28,6 +28,7 @@ PNG_KEY = "diffusion-tricks"
 PARAMETERS_KEY = "parameters"
 SCHEMA = 1
 MAX_SIDECAR_BYTES = 16 * 2**20
+SCORES = ("score", "candidates")
 LIBRARIES = ("diffusion-tricks", "diffusers", "torch", "transformers", "pillow", "pluggy", "pydantic", "numpy")
 
 
@@ -42,8 +43,9 @@ class Ran(BaseModel):
 def build_record(recipe: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
     """The record of one picture: its recipe, and of the facts `seed`, `model` and `plugins` {distribution: version}.
 
-    Its `run` holds the facts `device`, `dtype` and `max_rows`. The recipe's absolute paths are cut down to file names,
-    its words are kept as they are; every text of the facts that is an absolute path is cut.
+    Its `run` holds the facts `device`, `dtype` and `max_rows`; `score` and `candidates` are kept where there are any.
+    The recipe's absolute paths are cut down to file names, its words are kept as they are; every other text of the
+    facts that is an absolute path is cut.
     """
     said = {
         "seed": facts.get("seed"),
@@ -52,7 +54,8 @@ def build_record(recipe: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[st
         "plugins": facts.get("plugins") or {},
         "run": {key: facts[key] for key in Ran.model_fields if facts.get(key) is not None},
     }
-    return {"record": SCHEMA, "recipe": _portable(recipe), **without_absolute_paths(said)}
+    scores = {key: facts[key] for key in SCORES if key in facts}
+    return {"record": SCHEMA, "recipe": _portable(recipe), **without_absolute_paths(said), **scores}
 
 
 def _portable(recipe: Mapping[str, Any]) -> dict[str, Any]:

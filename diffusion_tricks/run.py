@@ -29,6 +29,9 @@ class Run:
     prompt: for all pictures, or one each. noise: one generator per picture. levels: (alpha, sigma) before each
     step and after the last. first: the step it starts with. rows: computed by the denoiser so far. latents: after the
     last step so far (b c h w). facts: what tricks report of each picture, one dictionary per picture.
+
+    A picture larger than the model makes is made in two stages, each of them a run: `following` enlarges what this one
+    makes, `previous` made what this one enlarges. condition: what the model sees of that beside `x` (b c h w).
     """
 
     model: Model
@@ -44,6 +47,9 @@ class Run:
     first: int = 0
     latents: Tensor | None = None
     facts: list[dict[str, Any]] = field(default_factory=list)
+    condition: Tensor | None = None
+    previous: Run | None = field(default=None, repr=False, compare=False)
+    following: Run | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         self.manager = run_manager(self.tricks)
@@ -56,6 +62,21 @@ class Run:
     def count(self) -> int:
         """How many pictures the run makes."""
         return len(self.noise.seeds)
+
+    @property
+    def stage(self) -> int:
+        """1, or 2 for a run that enlarges what another made."""
+        return 1 if self.previous is None else self.previous.stage + 1
+
+    @property
+    def stage_count(self) -> int:
+        """How many stages the pictures take in all."""
+        return self.stage - 1 + len(self.stages)
+
+    @property
+    def stages(self) -> list[Run]:
+        """This run and the one that follows it; the pictures of the last are those that were asked for."""
+        return [self, *(self.following.stages if self.following else [])]
 
     @property
     def latent_shape(self) -> tuple[int, int, int]:
@@ -111,9 +132,10 @@ class Start:
 class Step:
     """One evaluation of the denoiser and the step it led to.
 
-    index: from 0, of the run's timesteps. t: timestep. alpha, sigma: the level of the latents that were asked about.
-    x: latents (b c h w): before the step in `before_step` and `estimate_noise`, after it in `after_step` and for
-    whoever iterates. estimate: the model's answer after all tricks. rows: what the denoiser computed for it.
+    index: from 0, of the run's timesteps; each stage is a run of its own. t: timestep. alpha, sigma: the level of the
+    latents that were asked about. x: latents (b c h w): before the step in `before_step` and `estimate_noise`, after it
+    in `after_step` and for whoever iterates. estimate: the model's answer after all tricks. rows: what the denoiser
+    computed for it.
     """
 
     run: Run
@@ -155,6 +177,11 @@ class Step:
     def answered(self, estimate: Estimate) -> None:
         """Notes the estimate that the step is made with."""
         self._estimate = estimate
+
+    @property
+    def stage(self) -> int:
+        """1, or 2 where the step enlarges what the first stage made."""
+        return self.run.stage
 
     @property
     def fraction(self) -> float:

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from diffusion_tricks.ask import Ask, Estimate, Layer, resolve
 from diffusion_tricks.calling import Call, calls
-from diffusion_tricks.denoiser import Size, check_size
+from diffusion_tricks.cascade import nothing_upscaled, stages, take_over
+from diffusion_tricks.denoiser import Size
 from diffusion_tricks.errors import PluginError, UsageError
 from diffusion_tricks.model import Model, memory_explained
 from diffusion_tricks.noise import Noise
@@ -19,6 +20,8 @@ from diffusion_tricks.run import Run, Start, Step
 from diffusion_tricks.schedulers import (
     Scheduler,
     begin_at,
+    first_spread,
+    input_scaling,
     restore,
     scheduler_for,
     set_steps,
@@ -44,9 +47,15 @@ def begin(
     stride: int | None = None,
     scheduler: str | None = None,
     size: Size | None = None,
+    upscale_steps: int | None = None,
+    upscale_scheduler: str | None = None,
+    noise_level: int | None = None,
     max_rows: int | None = None,
 ) -> Run:
-    """A run that is ready to go: scheduler set, size checked, prompts not yet encoded. See `sample`."""
+    """A run that is ready to go: scheduler set, size checked, prompts not yet encoded. See `sample`.
+
+    For a size that takes a second stage, the run of that one is its `following`.
+    """
     own = prompt if prompt is None or isinstance(prompt, str) else tuple(prompt)
     count = count if count is not None else len(own) if isinstance(own, tuple) else 1
     seeds = list(seeds) if seeds is not None else [seed + i for i in range(count)]
@@ -56,13 +65,26 @@ def begin(
         raise UsageError(f"max_rows must be at least 1, got {max_rows}")
     if isinstance(own, tuple) and len(own) != len(seeds):
         raise UsageError(f"expected one prompt, or one for each of {len(seeds)} pictures, got {len(own)}")
-    width, height = size or model.family.size
-    check_size(model.family, (width, height))
-    chosen = scheduler_for(model.pipe.scheduler, scheduler or model.defaults.scheduler)
+    first, upscaler = stages(model, size or model.family.size, noise_level)
+    chosen, times = _schedule(model, scheduler, steps, timesteps, stride)
+    run = Run(model, own, Noise(seeds), first, chosen, times, tuple(tricks), max_rows)
+    if upscaler is not None:
+        chosen, times = _schedule(upscaler, upscale_scheduler, upscale_steps)
+        settings = (run.prompt, run.noise, size or first, chosen, times, run.tricks, max_rows)
+        run.following = Run(upscaler, *settings, previous=run)
+    elif (upscale_steps, upscale_scheduler, noise_level) != (None, None, None):
+        raise nothing_upscaled(first)
+    return run
+
+
+def _schedule(
+    model: Model, name: str | None, steps: int | None, timesteps: list[int] | None = None, stride: int | None = None
+) -> tuple[Scheduler, Tensor]:
+    """A scheduler for one run of a model, and its timesteps."""
+    scheduler = scheduler_for(model.pipe.scheduler, name or model.defaults.scheduler)
     if stride is not None:
-        timesteps = strided(chosen, stride)
-    times = set_steps(chosen, model.defaults.steps if steps is None else steps, timesteps)
-    return Run(model, own, Noise(seeds), (width, height), chosen, times, tuple(tricks), max_rows)
+        timesteps = strided(scheduler, stride)
+    return scheduler, set_steps(scheduler, model.defaults.steps if steps is None else steps, timesteps)
 
 
 def sample(
@@ -79,6 +101,9 @@ def sample(
     scheduler: str | None = None,
     size: Size | None = None,
     latents: Tensor | None = None,
+    upscale_steps: int | None = None,
+    upscale_scheduler: str | None = None,
+    noise_level: int | None = None,
     max_rows: int | None = None,
 ) -> Iterator[Step]:
     """Denoises, and yields every `Step` as it is made.
@@ -89,25 +114,39 @@ def sample(
     prompt: one text, one per picture, or None, the unconditional. tricks: outermost first. seed: of picture 0;
     picture i has seed + i. count: pictures, or `seeds`, one each. steps: of the schedule; `timesteps` sets them one
     by one, `stride` every so many of the training's, down to 0. scheduler: a name of `SCHEDULERS`, or None, the
-    model's own. size: (width, height). latents: standard normal starting noise (b c h w) instead of the seeds'.
-    max_rows: rows in one call of the denoiser.
+    model's own. size: (width, height); one that is larger than a model of pixels makes by itself is made in two
+    stages (`Step.stage`), the second by its upscaler, for which `upscale_steps` and `upscale_scheduler` are, and
+    `noise_level`, a timestep: how noisy it sees the picture of the first. latents: standard normal starting noise
+    (b c h w) instead of the seeds'. max_rows: rows in one call of the denoiser.
     Raises UsageError, ModelError, PluginError, OutOfMemory.
     """
     if latents is not None and count is None:
         count = len(latents)
     run = begin(
         model, prompt=prompt, tricks=tricks, seed=seed, count=count, seeds=seeds, steps=steps, timesteps=timesteps,
-        stride=stride, scheduler=scheduler, size=size, max_rows=max_rows,
+        stride=stride, scheduler=scheduler, size=size, upscale_steps=upscale_steps,
+        upscale_scheduler=upscale_scheduler, noise_level=noise_level, max_rows=max_rows,
     )  # fmt: skip
     return denoise(run, latents)
 
 
 def denoise(run: Run, latents: Tensor | None = None) -> Iterator[Step]:
-    """The loop over a run that `begin` made."""
-    for call in calls(run.hook.prepare):
-        call(run=run)
-    run.model.encode_prompts(run.prompts(), run.size)
-    start = _start(run, latents)
+    """The loop over a run that `begin` made, and over the stage that follows it."""
+    for stage in run.stages:
+        stage.source = stage.previous.source if stage.previous else stage.source
+        for call in calls(stage.hook.prepare):
+            call(run=stage)
+    for stage in run.stages:
+        yield from _denoise(stage, latents)
+
+
+def _denoise(run: Run, latents: Tensor | None) -> Iterator[Step]:
+    """The loop over one stage; latents: the noise that the first one starts from."""
+    rows = run.model.encode_prompts(run.prompts(), run.size)
+    if run.previous is not None:
+        start = _from_noise(run, take_over(run, next(iter(rows.values()))))
+    else:
+        start = _start(run, latents)
     x = run.latents = start.latents.to(run.model.device, run.model.dtype)
     run.first = begin_at(run.scheduler, start.index)
     times = run.timesteps.to(run.model.device)
@@ -140,7 +179,7 @@ def _taken(step: Step) -> None:
     for call in calls(run.hook.before_step):
         call(step=step)
     layers = [Layer(call.name, partial(_asked, call, step)) for call in calls(run.hook.estimate_noise)]
-    step.answered(resolve([Ask(step.x, run.prompt)], layers, partial(_answer, step))[0])
+    step.answered(resolve([Ask(step.x, run.prompt, run.condition)], layers, partial(_answer, step))[0])
     output = _output(step.estimate, run.scheduler).to(run.model.dtype)
     arguments = step_arguments(run.scheduler, run.noise.generators, taken=step.index - run.first)
     t = run.timesteps[step.index]  # on the CPU
@@ -157,7 +196,7 @@ def _asked(call: Call, step: Step, ask: Ask) -> Any:
 def _answer(step: Step, asks: list[Ask]) -> list[Estimate]:
     """The model's answers to all that is pending in a step."""
     run = step.run
-    scale = run.scheduler.scale_model_input
+    scale = input_scaling(run.scheduler)
     answers, rows = run.model.answer(asks, step.t, step.level, run.size, scale, run.max_rows)
     step.rows += rows
     run.rows += rows
@@ -172,7 +211,7 @@ def _output(estimate: Estimate, scheduler: Scheduler) -> Tensor:
 
 
 def _start(run: Run, latents: Tensor | None) -> Start:
-    """The trick's start, or pure noise at the first level."""
+    """The trick's start, or pure noise at the first level; no trick is asked where a later stage starts."""
     for call in calls(run.hook.start):
         started = call(run=run)
         if started is not None:
@@ -181,7 +220,12 @@ def _start(run: Run, latents: Tensor | None) -> Start:
         latents = run.noise.draw(run.latent_shape, dtype=run.model.dtype)
     elif tuple(latents.shape) != (run.count, *run.latent_shape):
         raise UsageError(f"latents must be of shape {(run.count, *run.latent_shape)}, got {tuple(latents.shape)}")
-    return Start(latents * run.scheduler.init_noise_sigma)
+    return _from_noise(run, latents)
+
+
+def _from_noise(run: Run, noise: Tensor) -> Start:
+    """Standard normal noise (b c h w) as the start of the whole schedule."""
+    return Start(noise * first_spread(run.scheduler))
 
 
 def _checked(run: Run, call: Call, start: object, latents: Tensor | None) -> Start:

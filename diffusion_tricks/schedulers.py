@@ -28,6 +28,12 @@ SCHEDULERS: dict[str, tuple[str, dict[str, Any]]] = {
     "pndm": ("PNDMScheduler", {"skip_prk_steps": True}),
     "lms": ("LMSDiscreteScheduler", PLAIN),
 }
+# the same for models that predict a flow; the others have no form for it
+FLOW_SCHEDULERS: dict[str, tuple[str, dict[str, Any]]] = {
+    "euler": ("FlowMatchEulerDiscreteScheduler", {}),
+    "dpm++2m": ("DPMSolverMultistepScheduler", SECOND | PLAIN | {"use_flow_sigmas": True}),
+    "unipc": ("UniPCMultistepScheduler", PLAIN | {"use_flow_sigmas": True}),
+}
 LEARNED = {"learned", "learned_range"}
 USES_LEARNED = {"DDPMScheduler"}  # the others draw no noise, or none of a variance of their own
 SPACING = {"timestep_spacing", "steps_offset"}
@@ -45,6 +51,8 @@ def scheduler_for(own: Scheduler, name: str | None) -> Scheduler:
         return copy.deepcopy(own)
     if name not in SCHEDULERS:
         raise UnknownName("scheduler", name, SCHEDULERS)
+    if prediction_of(own) == "flow_prediction":
+        return _flow_scheduler(own, name)
     class_name, wanted = SCHEDULERS[name]
     if type(own).__name__ == class_name and all(own.config.get(k) == v for k, v in wanted.items()):
         return copy.deepcopy(own)
@@ -54,6 +62,24 @@ def scheduler_for(own: Scheduler, name: str | None) -> Scheduler:
     accepted = inspect.signature(scheduler_class.__init__).parameters
     config = _carried(own, class_name) | wanted
     return scheduler_class.from_config({k: v for k, v in config.items() if k in accepted})
+
+
+def _flow_scheduler(own: Scheduler, name: str) -> Scheduler:
+    """The scheduler called `name` for a flow, x = (1 - s) x0 + s eps, with the shift of the model's own."""
+    if name not in FLOW_SCHEDULERS:
+        known = ", ".join(FLOW_SCHEDULERS)
+        raise UsageError(f"this model predicts a flow, which scheduler {name!r} cannot follow; use one of {known}")
+    from diffusers import schedulers as library
+
+    class_name, wanted = FLOW_SCHEDULERS[name]
+    if type(own).__name__ == class_name and all(own.config.get(k) == v for k, v in wanted.items()):
+        return copy.deepcopy(own)
+    shift = float(own.config.get("shift", own.config.get("flow_shift", 1.0)))
+    steps = own.config.num_train_timesteps
+    if not wanted:
+        return getattr(library, class_name)(num_train_timesteps=steps, shift=shift)
+    wanted = wanted | {"flow_shift": shift, "prediction_type": "flow_prediction"}
+    return getattr(library, class_name)(num_train_timesteps=steps, **wanted)
 
 
 def _carried(own: Scheduler, class_name: str) -> dict[str, Any]:
@@ -84,6 +110,16 @@ def uses_learned_variance(scheduler: Scheduler) -> bool:
 
 def _flows(scheduler: Scheduler) -> bool:
     return bool(scheduler.config.get("use_flow_sigmas")) or "Flow" in type(scheduler).__name__
+
+
+def input_scaling(scheduler: Scheduler) -> Any:
+    """The function of (latents, t) that gives the denoiser's input; flow schedulers have none and change nothing."""
+    return getattr(scheduler, "scale_model_input", lambda x, t: x)
+
+
+def first_spread(scheduler: Scheduler) -> float:
+    """The spread of the noise that a run starts from; flow schedulers do not say theirs, which is their first sigma."""
+    return float(getattr(scheduler, "init_noise_sigma", scheduler.sigmas[0] if hasattr(scheduler, "sigmas") else 1.0))
 
 
 def set_steps(scheduler: Scheduler, steps: int, timesteps: list[int] | None = None) -> torch.Tensor:

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, Self, TypeVar
 
 from pydantic import ValidationError
 
 from diffusion_tricks.errors import UsageError
 from diffusion_tricks.options import TrickOptions
 
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
 O = TypeVar("O", bound=TrickOptions)  # noqa: E741
+
+
+class Shown(NamedTuple):
+    """One way to look at a finished picture: its name, what is then seen, and what that should show."""
+
+    name: str
+    picture: Image
+    prompt: str
 
 
 class Trick(Generic[O]):
@@ -42,6 +53,13 @@ class Trick(Generic[O]):
         `make` then makes the run once with each, from the same seed, and lays the pictures side by side.
         """
         return None
+
+    def views_of(self, image: Image) -> list[Shown]:
+        """The trick's own ways to look at a finished picture, each with what it should show; none by default.
+
+        `diffusion-tricks score` and `--best-of` judge a picture by them, from the recipe alone: no run, no model.
+        """
+        return []
 
     def but(self, **changes: Any) -> Self:
         """The same trick with other options."""

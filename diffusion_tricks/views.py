@@ -18,7 +18,7 @@ from diffusion_tricks.trick import explain
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from diffusion_tricks.ask import Estimate
+    from diffusion_tricks.ask import Ask, Estimate
 
 
 class View(BaseModel):
@@ -40,6 +40,10 @@ class View(BaseModel):
     def invert_variance(self, x: Tensor) -> Tensor:
         """The inverse for a variance (b c h w): moved in space, never negated."""
         return self.invert(x)
+
+    def through(self, ask: Ask, **changes: Any) -> Ask:
+        """The question seen through this view, with what the model sees beside `x`; `changes` as for `Ask.but`."""
+        return ask.moved(self.apply, **changes)
 
     def back(self, estimate: Estimate, x: Tensor) -> Estimate:
         """An estimate made through this view, as an estimate about the unseen-through latents `x`."""

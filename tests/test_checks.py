@@ -111,6 +111,14 @@ class PaintsOver(Trick[Any]):
         return image
 
 
+class PaintsViews(Trick[Any]):
+    """Writes into the finished picture when it is asked for its views."""
+
+    def views_of(self, image: Any) -> Any:
+        image.paste((255, 0, 0), (0, 0, 4, 4))
+        return []
+
+
 class SetOptions(TrickOptions):
     """A set has no order, nor a place in TOML that brings it back."""
 
@@ -132,6 +140,7 @@ class LosesOptions(Trick[SetOptions]):
         (MixesTheBatch(), "picture 0 of a batch is .* off the same seed alone"),
         (Remembers(), "the same seed gave another picture"),
         (PaintsOver(), "finish_image wrote into the picture"),
+        (PaintsViews(), "views_of wrote into the picture"),
         (LosesOptions(pair=(1, 2)), "JSON turns .* into"),
     ],
     ids=lambda value: type(value).__name__,

@@ -468,10 +468,10 @@ def examples() -> list[str]:
 def test_every_command_ends_its_help_with_an_example_that_works(tiny: Path, command: str) -> None:
     program, *words = shlex.split(command)
     assert program == "diffusion-tricks"
-    if words[0] in {"run", "rerun", "show"}:
+    if words[0] in {"run", "rerun", "show", "score"}:
         made(tiny, "generate x -o out.png --save-recipe recipe.toml")
-    quick = ["-m", str(tiny), "--steps", "2"] if words[0] not in {"show", "plugins", "models", "views"} else []
-    enough = ["--size", "64"] if "overlay" in words else []
+    quick = ["-m", str(tiny), "--steps", "2"] if words[0] not in {"show", "score", "plugins", "models", "views"} else []
+    enough = ["--size", "32", "--enlarge", "2"] if "overlay" in words and "--enlarge" not in words else []
     outcome = run(*words, *quick, *enough)
     assert outcome.code == 0, outcome.err
     assert outcome.out
@@ -483,7 +483,8 @@ def test_every_command_has_help_with_an_example() -> None:
 
 def test_help_and_lists_never_import_torch() -> None:
     lines = [["--help"], ["--version"], ["plugins"], ["models"], ["views"], ["make", "--help"], ["anagram", "--help"],
-             ["make", "inpaint", "--help"], ["hybrid", "--help"], ["edit", "--help"], ["plan", "--help"]]  # fmt: skip
+             ["make", "inpaint", "--help"], ["hybrid", "--help"], ["edit", "--help"], ["plan", "--help"],
+             ["score", "--help"]]  # fmt: skip
     code = (
         "import sys, contextlib, io\nfrom diffusion_tricks_cli.main import main\n"
         f"for line in {lines!r}:\n"

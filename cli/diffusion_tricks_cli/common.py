@@ -24,6 +24,7 @@ class Settings:
     device: str = "auto"
     dtype: str = "auto"
     max_rows: int | None = None
+    scorer: str | None = None
     output: str | None = None
     force: bool = False
     json: bool = False
@@ -52,12 +53,19 @@ def _recipe_options() -> list[click.Option]:
         click.Option(["-m", "--model"], help="Name (see models), directory or hub name.  [default: emoji]"),
         click.Option(["--seed"], type=click.IntRange(0), metavar="N", help="Of the first picture; else drawn."),
         click.Option(["--count"], type=click.IntRange(1), metavar="N", help="Pictures; seeds count up.  [default: 1]"),
+        click.Option(["--best-of"], type=click.IntRange(1, 1000), metavar="N", help="Make N, keep the best scored."),
         click.Option(["--steps"], type=click.IntRange(1), metavar="N", help="Of the schedule.  [default: model's]"),
         click.Option(["--stride"], type=click.IntRange(1), metavar="N", help="Every N-th training step, not --steps."),
         click.Option(["--scheduler"], type=Name("scheduler", _schedulers), help="ddim, dpm++2m, unipc, euler, ..."),
         click.Option(["--guidance"], type=click.FloatRange(0), metavar="X", help="Scale; 1: off.  [default: model's]"),
         click.Option(["--negative"], help="What to move away from."),
-        click.Option(["--size"], type=Size(), help="Pixels, 64 or 64x48.  [default: model's]"),
+        click.Option(["--size"], type=Size(), help="Pixels, 64 or 64x48; may be upscaled.  [default: model's]"),
+        click.Option(["--upscale-steps"], type=click.IntRange(1), metavar="N", help="Of upscaling, where --size asks."),
+        click.Option(["--upscale-guidance"], type=click.FloatRange(0), metavar="X", help="Its scale; 1: off."),
+        click.Option(["--upscale-scheduler"], type=Name("scheduler", _schedulers), help="Its scheduler."),
+        click.Option(
+            ["--noise-level"], type=click.IntRange(0), metavar="N", help="0: upscale faithfully; up to 999: freely."
+        ),
         click.Option(["--enlarge"], type=click.IntRange(1, 64), metavar="N", help="Factor.  [default: 1]"),
     ]
 
@@ -67,6 +75,7 @@ def _running_options() -> list[click.Option]:
         click.Option(["--device"], help="auto, cpu, cuda, cuda:N or mps.  [default: auto]"),
         click.Option(["--dtype"], type=Name("dtype", lambda: DTYPES), help=f"{', '.join(DTYPES)}.  [default: auto]"),
         click.Option(["--max-rows"], type=click.IntRange(1), metavar="N", help="Rows in one call, to save memory."),
+        click.Option(["--scorer"], help="CLIP model that scores for --best-of.  [default: the one inside]"),
         click.Option(["--dry-run"], is_flag=True, help="Check all, print the plan and the recipe, make nothing."),
         click.Option(["--quiet"], is_flag=True, help="No progress and no remarks."),
         click.Option(["--json"], is_flag=True, help="Print one JSON object per picture."),

@@ -30,11 +30,14 @@ class Film:
     def __call__(self, step: Step) -> None:
         """Keeps the step's clean estimate, if it is one of those to be shown."""
         if step.run is not self.run:
-            self.first += len(self.frames)
-            self.run, self.frames = step.run, [[] for _ in range(step.run.count)]
+            if self.run is None or step.run.previous is not self.run:
+                self.first += len(self.frames)
+                self.frames = [[] for _ in range(step.run.count)]
+            self.run = step.run
         total = len(step.run.timesteps) - step.run.first
         few = self.few or step.run.model.family.scale > 1
-        if step.index - step.run.first in chosen(total, FEW if few else total):
+        most = FEW // step.run.stage_count if few else total
+        if step.index - step.run.first in chosen(total, most):
             clean = step.estimate.clean.to(step.run.model.dtype)
             pixels = step.run.model.decode(clean, step.run.max_rows)
             for frames, image in zip(self.frames, to_images(pixels), strict=True):
@@ -53,8 +56,12 @@ def chosen(total: int, most: int) -> set[int]:
 
 
 def write_film(frames: list[Image.Image], path: Path, factor: int, *, force: bool, inputs: list[Path]) -> None:
-    """Writes frames as an animated GIF, or side by side for any other name. factor: of enlargement."""
-    frames = [enlarge(frame, factor) for frame in frames]
+    """Writes frames as an animated GIF, or side by side for any other name. factor: of enlargement.
+
+    Those of a first stage are shown in squares, as large as those of the second.
+    """
+    size = frames[-1].size
+    frames = [enlarge(frame.resize(size, Image.Resampling.NEAREST), factor) for frame in frames]
     if path.suffix.lower() == ".gif":
         atomic_write(path, _animated(frames), force=force, inputs=inputs)
     else:

@@ -12,6 +12,7 @@ import click
 
 from diffusion_tricks.errors import PluginError
 from diffusion_tricks.manager import Entry, PluginStatus, host
+from diffusion_tricks.vocabulary import Vocabulary
 from diffusion_tricks_cli.common import example
 
 KINDS = ("trick", "view", "model")
@@ -60,12 +61,19 @@ def _trouble(entry: Entry, check: bool) -> str | None:
     return None if there else f"{entry.kind} {entry.name!r}: there is no module {module!r}"
 
 
-@click.command(epilog=example("models"))
+@click.command(epilog=example("models", "models emoji"))
+@click.argument("name", required=False)
 @click.option("--json", "as_json", is_flag=True, help=AS_JSON)
-def models(as_json: bool) -> None:
-    """List the models that go by a short name; any directory or hub name of a diffusers pipeline will do as well."""
+def models(name: str | None, as_json: bool) -> None:
+    """List the models that go by a short name; any directory or hub name of a diffusers pipeline will do as well.
+
+    With the NAME of one: what it was taught to draw, where it says so.
+    """
     from diffusion_tricks.models import known_models
 
+    if name is not None:
+        _print_taught(name, as_json)
+        return
     entries = known_models().values()
     rows = [
         {"name": e.name, "summary": e.summary, "plugin": e.plugin, "embedded": Path(e.target).is_absolute()}
@@ -73,6 +81,23 @@ def models(as_json: bool) -> None:
         for e in entries
     ]
     _print(rows, as_json)
+
+
+def _print_taught(name: str, as_json: bool) -> None:
+    """A line for every thing, with the other names it was taught."""
+    from diffusion_tricks.models import location_of, vocabulary_of
+
+    vocabulary = vocabulary_of(location_of(name)) or Vocabulary({})
+    if as_json:
+        rows = {"name": name, "captions": vocabulary.captions, "words": vocabulary.words}
+        click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+        return
+    if not vocabulary.captions:
+        click.echo(f"the model {name!r} does not say what it was taught")
+    for thing, others in vocabulary.captions.items():
+        click.echo(", ".join((thing, *others)))
+    if vocabulary.words:
+        click.echo(f"\nbeside these: {', '.join(vocabulary.words)}")
 
 
 @click.command(epilog=example("views"))

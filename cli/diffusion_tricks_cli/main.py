@@ -36,6 +36,8 @@ COMMANDS = {
     "run": ("records:run_command", "make what a recipe file says"),
     "rerun": ("records:rerun_command", "make a picture again from the record inside it"),
     "show": ("records:show", "how a picture was made"),
+    "score": ("score:score", "how well a picture shows what it should"),
+    "train": ("train:train_command", "a small model of your own"),
     "plugins": ("listing:plugins", "the plugins found, and what is wrong with them"),
     "models": ("listing:models", "the models that go by a short name"),
     "views": ("listing:views", "the views of anagrams"),

@@ -36,12 +36,14 @@ class Progress:
     def __call__(self, step: Step) -> None:
         """Shows a step."""
         if step.run is not self.run:
-            self.finished += self.run.count if self.run else 0
+            another = self.run is not None and step.run.previous is not self.run
+            self.finished += self.run.count if self.run and another else 0
             self.began = self.began if self.run else time.monotonic()
             self.run = step.run
         total = len(step.run.timesteps) - step.run.first
         done = step.index - step.run.first + 1
-        share = (self.finished + step.run.count * done / total) / self.count
+        of_these = (step.stage - 1 + done / total) / step.run.stage_count
+        share = (self.finished + step.run.count * of_these) / self.count
         self.say(line(done, total, step.rows, share, time.monotonic() - self.began))
 
 

@@ -14,6 +14,7 @@ from diffusion_tricks.images import read_picture
 from diffusion_tricks.nesting import refuse_clashes
 from diffusion_tricks.recipe import Recipe, paths
 from diffusion_tricks.variants import versions
+from diffusion_tricks.vocabulary import unknown_note
 from diffusion_tricks_cli.common import Settings
 from diffusion_tricks_cli.failures import say_error
 from diffusion_tricks_cli.output import Output, lossy_note, remark, say
@@ -69,14 +70,19 @@ def _make(recipe: Recipe, settings: Settings, output: Output) -> bool:
     runs = len(versions(tricks))
     if settings.steps_out and runs > 1:
         raise UsageError(f"--steps-out shows one run, but {runs} were asked for in a strip; leave one out")
-    progress = Progress(recipe.count * runs, shown=not settings.quiet)
+    if settings.steps_out and recipe.best_of > 1:
+        raise UsageError(f"--steps-out shows one run, but --best-of makes {recipe.best_of}; leave one out")
+    progress = Progress(recipe.count * recipe.best_of * runs, shown=not settings.quiet)
     progress.say(f"loading {recipe.model} ..." if recipe.picture is None else "")
-    from diffusion_tricks.making import check_prompts, making, with_guidance
+    from diffusion_tricks.making import check_candidates, check_prompts, making, with_guidance
+    from diffusion_tricks.scoring import Scorer
     from diffusion_tricks_cli.film import Film
 
     if recipe.picture is None:
         with_guidance(recipe, tricks, 1.0)
         check_prompts(recipe, tricks)
+    check_candidates(recipe)
+    scorer = Scorer(settings.scorer) if settings.scorer or recipe.best_of > 1 else None
     film = Film(few=any(path.suffix.lower() != ".gif" for path in output.films)) if output.films else None
 
     def watch(step: Step) -> None:
@@ -84,12 +90,13 @@ def _make(recipe: Recipe, settings: Settings, output: Output) -> bool:
         if film:
             film(step)
 
-    failed = False
+    failed, told = False, set[str]()
     try:
         for result in making(
-            recipe, device=settings.device, dtype=settings.dtype, max_rows=settings.max_rows, watch=watch
+            recipe, device=settings.device, dtype=settings.dtype, max_rows=settings.max_rows, watch=watch, scorer=scorer
         ):
             progress.clear()
+            _note_untaught(result, told, settings)
             failed = not _written(result, settings, output, film) or failed
         output.save_recipe()
     finally:
@@ -122,6 +129,14 @@ def _written(result: Result, settings: Settings, output: Output, film: Film | No
     return True
 
 
+def _note_untaught(result: Result, told: set[str], settings: Settings) -> None:
+    """Says which words the model was not taught, each once in a run; `told` holds those that were said."""
+    words: dict[str, list[str]] = result.facts.get("unknown_words", {})
+    for word in [word for word in words if word not in told]:
+        remark(f"Note: {unknown_note(str(result.facts['model']), word, words[word])}", settings)
+    told.update(words)
+
+
 def show_plan(recipe: Recipe, settings: Settings, recipe_too: bool = True) -> None:
     """Prints what a recipe will cost, and the recipe itself."""
     from diffusion_tricks.planning import plan
@@ -131,22 +146,26 @@ def show_plan(recipe: Recipe, settings: Settings, recipe_too: bool = True) -> No
         click.echo(json.dumps(planned.data() | {"recipe": recipe.data()}, ensure_ascii=False))
         return
     data = planned.data()
-    size = "x".join(map(str, planned.size)) if planned.size else "as the picture"
+    size = _size(planned.size) if planned.size else "as the picture"
     rows = {
         "model": f"{planned.model or 'none'}{'' if planned.known else ' (not on this machine; 64x64 pixels assumed)'}",
-        "size": size,
-        "scheduler": planned.scheduler or "none",
-        "pictures": planned.count,
+        "size": size + "".join(f", upscaled from {_size(stage.size)}" for stage in planned.stages[:-1]),
+        "scheduler": ", then ".join(stage.scheduler for stage in planned.stages) or "none",
+        "pictures": planned.count if recipe.best_of == 1 else f"{planned.count}, each the best of {recipe.best_of}",
         "nesting": " > ".join([*planned.order, "model"]) if planned.model else "none",
         "tricks": ", ".join(planned.tricks) or "none",
-        "steps": planned.steps,
-        "rows per step": _spread(planned.rows),
+        "steps": " + ".join(str(len(stage.rows)) for stage in planned.stages) or "0",
+        "rows per step": ", then ".join(_spread(stage.rows) for stage in planned.stages) or "0",
         "rows total": f"{data['rows_total']} a picture",
     }
     for name, value in rows.items():
         click.echo(f"{name + ':':<15}{value}")
     if recipe_too:
         click.echo(f"\n{recipe.to_toml()}", nl=False)
+
+
+def _size(size: tuple[int, int]) -> str:
+    return f"{size[0]}x{size[1]}"
 
 
 def _spread(rows: list[int]) -> str:

@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from diffusion_tricks.errors import ModelError, UnknownName, UsageError
 from diffusion_tricks.manager import Entry, host
 from diffusion_tricks.quiet import quiet_libraries
+from diffusion_tricks.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     import torch
 
     from diffusion_tricks.model import Defaults, Model
+    from diffusion_tricks.upscaling import Upscaler
 
 HERE = Path(__file__).parent
 # name: (directory inside the package or hub name, summary)
@@ -26,7 +29,9 @@ KNOWN = {
     "sd21": ("stabilityai/stable-diffusion-2-1", "Stable Diffusion 2.1, 768x768, v-prediction; from the hub, 3 GB"),
     "sdxl": ("stabilityai/stable-diffusion-xl-base-1.0", "Stable Diffusion XL, 1024x1024; from the hub, 7 GB"),
 }
+UPSCALERS = {"if": "DeepFloyd/IF-II-L-v1.0"}  # of those that have no file of defaults to name theirs
 DEFAULTS_FILE = "diffusion_tricks.json"
+NOT_DEFAULTS = {"classes", *Vocabulary.KEYS}  # read by the family, and by `vocabulary_of`
 PICKLES = {".bin", ".ckpt", ".pt", ".pth", ".pkl"}
 
 
@@ -35,13 +40,15 @@ def known_models() -> dict[str, Entry]:
     return host().entries("model")
 
 
-def load_model(source: Any = "emoji", *, device: str = "auto", dtype: str = "auto") -> Model:
+def load_model(source: Any = "emoji", *, device: str = "auto", dtype: str = "auto", upscaler: Any = None) -> Model:
     """A model, ready to run.
 
     source: a known name (`emoji` ships with the package), a directory that holds a diffusers pipeline, a hub name
     (`owner/name`), or a DiffusionPipeline object. device: auto (cuda, then mps, then cpu), or a torch device. dtype:
     auto (float16 on an accelerator, float32 on the CPU; an object keeps its own), float32, float16 or bfloat16.
-    Only safetensors are read, and no code that comes with a model is run. Raises UnknownName and ModelError.
+    upscaler: the second stage for larger pictures, given as `source` is; None is the model's own, if it has one. It is
+    loaded when a size asks for it. Only safetensors are read, and no code that comes with a model is run.
+    Raises UnknownName and ModelError.
     """
     os.environ.setdefault("DIFFUSERS_DISABLE_REMOTE_CODE", "1")  # before diffusers is imported
     from diffusion_tricks.model import Model
@@ -49,12 +56,55 @@ def load_model(source: Any = "emoji", *, device: str = "auto", dtype: str = "aut
     where, precision = _device(device), _dtype(dtype)
     if not isinstance(source, str | os.PathLike):
         pipe = _placed(source, where, precision)
-        return Model(pipe, type(source).__name__, _home(pipe), pipe.dtype)
+        second = upscaler_from(upscaler, where, precision or pipe.dtype)
+        return Model(pipe, type(source).__name__, _home(pipe), pipe.dtype, second=second)
     name, precision = os.fspath(source), precision or _default_dtype(where)
     location = location_of(name)
     pipe = _placed(_loaded(name, location, precision), where)
-    label = name if name in known_models() else location.resolve().name if location.is_dir() else name
-    return Model(pipe, label, where, precision, defaults=defaults_of(location))
+    defaults, label = defaults_of(location), label_of(name, location)
+    second = upscaler_from(upscaler or upscaler_of(name, location, defaults), where, precision)
+    words = vocabulary_of(location)
+    return Model(pipe, label, where, precision, defaults=defaults, second=second, vocabulary=words)
+
+
+def label_of(name: str, location: Path) -> str:
+    """What a model is called in results: its known or hub name, or that of its directory."""
+    return name if name in known_models() or not location.is_dir() else location.resolve().name
+
+
+def upscaler_of(name: str, location: Path, defaults: Defaults) -> str | None:
+    """What the upscaler of a model goes by, a directory or a hub name: as its defaults say, or as it is registered."""
+    if defaults.upscaler is not None:
+        beside = location / defaults.upscaler
+        return defaults.upscaler if "/" in defaults.upscaler and not beside.is_dir() else str(beside.resolve())
+    entry = next((entry for entry in known_models().values() if name in (entry.name, entry.target)), None)
+    return entry.notes.get("upscaler", UPSCALERS.get(entry.name)) if entry else None
+
+
+def upscaler_from(source: Any, device: torch.device, dtype: torch.dtype) -> Upscaler | None:
+    """The second stage that `source` stands for, not yet loaded; without text encoders, as it takes the base's."""
+    from diffusion_tricks.model import Defaults
+    from diffusion_tricks.upscaling import GUIDANCE, Upscaler
+
+    general = Defaults(guidance=GUIDANCE)
+    if source is None:
+        return None
+    if not isinstance(source, str | os.PathLike):
+        return Upscaler(type(source).__name__, lambda: _placed(source, device, dtype), general)
+    name = os.fspath(source)
+
+    def load() -> Any:
+        return _placed(_loaded(name, place_of(name), dtype, tokenizer=None, text_encoder=None), device)
+
+    return Upscaler(label_of(name, Path(name)), load, defaults_of(Path(name), general))
+
+
+def place_of(upscaler: str) -> Path:
+    """The directory of an upscaler, or a path that is its hub name. Raises ModelError for a directory that is gone."""
+    location = Path(upscaler)
+    if location.is_absolute() and not location.is_dir():
+        raise ModelError(f"the upscaler {location} is not there; expected a directory, or a hub name (owner/name)")
+    return location
 
 
 def _placed(pipe: Any, device: torch.device, dtype: torch.dtype | None = None) -> Any:
@@ -86,7 +136,8 @@ def location_of(name: str) -> Path:
     raise UnknownName("model", name, known)
 
 
-def _loaded(name: str, location: Path, dtype: torch.dtype) -> Any:
+def _loaded(name: str, location: Path, dtype: torch.dtype, **parts: Any) -> Any:
+    """The pipeline, in which `parts` stand for its own components of that name."""
     if location.is_dir():
         check_directory(location)
     from diffusers import DiffusionPipeline
@@ -95,7 +146,7 @@ def _loaded(name: str, location: Path, dtype: torch.dtype) -> Any:
     try:
         with quiet_libraries():
             return DiffusionPipeline.from_pretrained(
-                str(location), dtype=dtype, use_safetensors=True, local_files_only=location.is_dir(), **extra
+                str(location), dtype=dtype, use_safetensors=True, local_files_only=location.is_dir(), **extra, **parts
             )
     except Exception as error:
         raise ModelError(f"model {name!r} cannot be loaded: {_first_line(error)}{_advice(location)}") from error
@@ -148,21 +199,31 @@ def _pickled_only(folder: Path, component: str) -> list[str]:
 
 
 def _only_half(folder: Path) -> bool:
-    files = list(folder.rglob("*.safetensors"))
+    files = list(folder.glob("*/*.safetensors"))  # an upscaler lies one deeper
     return all(".fp16." in file.name for file in files)
 
 
-def defaults_of(location: Path) -> Defaults:
+def defaults_of(location: Path, general: Defaults | None = None) -> Defaults:
     """What the model's own file of defaults says, or the general ones. Raises ModelError for a file that is wrong."""
     from diffusion_tricks.model import Defaults
 
-    file = location / DEFAULTS_FILE
+    file, general = location / DEFAULTS_FILE, general or Defaults()
     if not file.is_file():
-        return Defaults()
+        return general
     try:
-        return Defaults(**json.loads(file.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
+        said = json.loads(file.read_text(encoding="utf-8"))
+        return replace(general, **{key: value for key, value in said.items() if key not in NOT_DEFAULTS})
+    except (ValueError, TypeError, AttributeError) as error:
         raise ModelError(f"{file}: expected steps, guidance and scheduler: {error}") from None
+
+
+def vocabulary_of(location: Path) -> Vocabulary | None:
+    """What the model's own file of defaults says it was taught. Raises ModelError for a file that is wrong."""
+    file = location / DEFAULTS_FILE
+    try:
+        return Vocabulary.said(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else None
+    except (ValueError, TypeError) as error:
+        raise ModelError(f"{file}: expected what the model was taught: {error}") from None
 
 
 def _device(name: str) -> torch.device:

@@ -94,18 +94,20 @@ def _check_options(trick: Trick[Any]) -> None:
 
 
 def _check_finish(trick: Trick[Any], run: Run) -> None:
-    """`finish_image` leaves the picture it is handed as it was."""
+    """`finish_image` and `views_of` leave the picture they are handed as it was."""
     image = to_images(run.model.family.decode(_latents(run)))[0]
     before = image.tobytes()
     finish(run, [trick], image, 0)
     _hold(image.tobytes() == before, f"trick {trick.label()!r}: finish_image wrote into the picture; work on a copy")
+    trick.views_of(image)
+    _hold(image.tobytes() == before, f"trick {trick.label()!r}: views_of wrote into the picture; work on a copy")
 
 
 def _sampled(model: Model, **request: Any) -> Run:
     run = begin(model, **request)
     for _ in denoise(run):
         pass
-    return run
+    return run.stages[-1]
 
 
 def _latents(run: Run) -> Tensor:

@@ -13,6 +13,7 @@ from diffusers import (
     DiffusionPipeline,
     EulerDiscreteScheduler,
     IFPipeline,
+    IFSuperResolutionPipeline,
     PNDMScheduler,
     StableDiffusionPipeline,
     StableDiffusionXLPipeline,
@@ -51,9 +52,22 @@ def tiny_pipeline(kind: Kind, seed: int = 0) -> DiffusionPipeline:
         "sd-v": lambda: _stable_diffusion("v_prediction"),
         "sdxl": _stable_diffusion_xl,
     }
+    return _built(builders[kind], seed)
+
+
+def tiny_upscaler(side: int = 64, text_width: int = TEXT_WIDTH, seed: int = 1) -> DiffusionPipeline:
+    """A working upscaler of the kind of DeepFloyd IF II with tiny random weights, without a text encoder of its own.
+
+    side: of its pictures in pixels; 64 goes with the 16 of `tiny_pipeline("if")`. text_width: of the embeddings that
+    its base model makes. seed: as for `tiny_pipeline`.
+    """
+    return _built(lambda: _deepfloyd_upscaler(side, text_width), seed)
+
+
+def _built(builder: Callable[[], DiffusionPipeline], seed: int) -> DiffusionPipeline:
     with torch.random.fork_rng(devices=[]), quiet_libraries():  # diffusers warns of a missing safety checker
         torch.manual_seed(seed)
-        pipe = builders[kind]()
+        pipe = builder()
         for module in pipe.components.values():
             if isinstance(module, torch.nn.Module):
                 _roughened(module.eval())
@@ -67,21 +81,39 @@ def _deepfloyd() -> DiffusionPipeline:
         vocab_size=len(tokenizer), d_model=TEXT_WIDTH, d_kv=8, d_ff=32, num_layers=1, num_heads=2, dropout_rate=0.0,
         feed_forward_proj="gated-gelu", decoder_start_token_id=0,
     )  # fmt: skip
-    unet = UNet2DConditionModel(
-        sample_size=16, in_channels=3, out_channels=6, block_out_channels=(8, 16), layers_per_block=1,
+    unet = _pixel_unet(16, 3, TEXT_WIDTH)
+    return IFPipeline(
+        tokenizer=tokenizer, text_encoder=T5EncoderModel(encoder), unet=unet,
+        scheduler=_deepfloyd_scheduler(sample_max_value=1.5), safety_checker=None, feature_extractor=None,
+        watermarker=None, requires_safety_checker=False,
+    )  # fmt: skip
+
+
+def _deepfloyd_upscaler(side: int, text_width: int) -> DiffusionPipeline:
+    unet = _pixel_unet(side, 6, text_width, class_embed_type="timestep")
+    return IFSuperResolutionPipeline(
+        tokenizer=None, text_encoder=None, unet=unet, scheduler=_deepfloyd_scheduler(),
+        image_noising_scheduler=DDPMScheduler(beta_schedule="squaredcos_cap_v2"), safety_checker=None,
+        feature_extractor=None, watermarker=None, requires_safety_checker=False,
+    )  # fmt: skip
+
+
+def _pixel_unet(side: int, in_channels: int, text_width: int, **more: Any) -> UNet2DConditionModel:
+    return UNet2DConditionModel(
+        sample_size=side, in_channels=in_channels, out_channels=6, block_out_channels=(8, 16), layers_per_block=1,
         down_block_types=("ResnetDownsampleBlock2D", "SimpleCrossAttnDownBlock2D"),
         mid_block_type="UNetMidBlock2DSimpleCrossAttn",
         up_block_types=("SimpleCrossAttnUpBlock2D", "ResnetUpsampleBlock2D"),
-        cross_attention_dim=16, encoder_hid_dim=TEXT_WIDTH, encoder_hid_dim_type="text_proj",
+        cross_attention_dim=16, encoder_hid_dim=text_width, encoder_hid_dim_type="text_proj",
         addition_embed_type="text", addition_embed_type_num_heads=2, attention_head_dim=8,
-        resnet_time_scale_shift="scale_shift", norm_num_groups=4,
+        resnet_time_scale_shift="scale_shift", norm_num_groups=4, **more,
     )  # fmt: skip
-    scheduler = DDPMScheduler(
-        beta_schedule="squaredcos_cap_v2", variance_type="learned_range", thresholding=True, sample_max_value=1.5
-    )
-    return IFPipeline(
-        tokenizer=tokenizer, text_encoder=T5EncoderModel(encoder), unet=unet, scheduler=scheduler,
-        safety_checker=None, feature_extractor=None, watermarker=None, requires_safety_checker=False,
+
+
+def _deepfloyd_scheduler(sample_max_value: float = 1.0) -> DDPMScheduler:
+    return DDPMScheduler(
+        beta_schedule="squaredcos_cap_v2", variance_type="learned_range", thresholding=True,
+        sample_max_value=sample_max_value,
     )  # fmt: skip
 
 

@@ -15,10 +15,12 @@ from diffusion_tricks.ask import mean
 from diffusion_tricks.errors import UsageError
 from diffusion_tricks.hookspecs import Asking, hookimpl
 from diffusion_tricks.options import TrickOptions, argument, option
-from diffusion_tricks.trick import Trick
+from diffusion_tricks.trick import Shown, Trick
 from diffusion_tricks.views import View, orthogonality_error, view_named
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from diffusion_tricks.ask import Ask, Estimate
     from diffusion_tricks.sampler import Run, Step
 
@@ -65,6 +67,12 @@ class Anagram(Trick[AnagramOptions]):
         super().__init__(**options)
         self.views: list[tuple[View, str]] = [(view_named(name), prompt) for name, prompt in self.options.pairs()]
 
+    def views_of(self, image: Image) -> list[Shown]:
+        """The picture through every view."""
+        from diffusion_tricks.scoring import shown_through  # here: it needs torch, the options do not
+
+        return shown_through(self.options.pairs(), image)
+
     @hookimpl
     def prepare(self, run: Run) -> None:
         """Refuses a view that is not orthogonal at the size of this run, measured."""
@@ -85,5 +93,5 @@ class Anagram(Trick[AnagramOptions]):
         if self.options.reduction == "alternate":
             turn = step.index // step.run.substeps  # both halves of a Heun step belong to one view
             chosen, weights = [self.views[turn % len(self.views)]], None
-        answers: list[Estimate] = yield [ask.but(x=view.apply(ask.x), prompt=prompt) for view, prompt in chosen]
+        answers: list[Estimate] = yield [view.through(ask, prompt=prompt) for view, prompt in chosen]
         return mean((view.back(a, ask.x) for (view, _), a in zip(chosen, answers, strict=True)), weights)

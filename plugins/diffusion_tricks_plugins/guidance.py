@@ -27,6 +27,7 @@ class GuidanceOptions(TrickOptions):
     """Neutral is scale 1: the conditional estimate as it is, for no second row."""
 
     scale: float = option(7.0, "how strongly to follow the prompt; 1 is not at all more, and costs no second row", ge=0)
+    upscale_scale: float | None = option(None, "the scale in a second stage; default its model's own", ge=0)
     negative: str | None = option(None, "what to move away from, instead of the unconditional")
     start: Share = option(0.0, "share of the steps after which guidance begins")
     stop: Share = option(1.0, "share of the steps after which guidance ends")
@@ -51,21 +52,27 @@ class Guidance(Trick[GuidanceOptions]):
         """Whether the step lies in the interval, start <= fraction < stop."""
         return self.options.start <= step.fraction < self.options.stop
 
+    def scale(self, run: Run) -> float:
+        """The scale of a run, which may be a second stage."""
+        if run.stage == 1:
+            return self.options.scale
+        return run.model.defaults.guidance if self.options.upscale_scale is None else self.options.upscale_scale
+
     @hookimpl
     def prepare(self, run: Run) -> None:
         """Makes the variant's guider, if it can be had here."""
-        if self.options.variant != "cfg" and self.options.scale != 1:
-            run.state(self)["guider"] = guider(self.options.variant, self.options.scale)
+        if self.options.variant != "cfg" and self.scale(run) != 1:
+            run.state(self)["guider"] = guider(self.options.variant, self.scale(run))
 
     @hookimpl
     def prompts(self, run: Run) -> list[str | None]:
         """What is moved away from."""
-        return [] if self.options.scale == 1 else [self.options.negative]
+        return [] if self.scale(run) == 1 else [self.options.negative]
 
     @hookimpl(trylast=True)  # innermost: guidance works inside a view, not across views
     def estimate_noise(self, ask: Ask, step: Step) -> Asking:
         """The conditional estimate, moved away from the unconditional."""
-        if self.options.scale == 1 or not self.active(step):
+        if self.scale(step.run) == 1 or not self.active(step):
             answers: list[Estimate] = yield [ask]
             return answers[0]
         uncond, cond = yield [ask.but(prompt=self.options.negative), ask]
@@ -73,7 +80,7 @@ class Guidance(Trick[GuidanceOptions]):
 
     def _combined(self, uncond: Estimate, cond: Estimate, step: Step) -> Estimate:
         if self.options.variant == "cfg":
-            return uncond + self.options.scale * (cond - uncond)
+            return uncond + self.scale(step.run) * (cond - uncond)
         return guided(self.options.variant, step.run.state(self)["guider"], uncond, cond, step)
 
     def _rescaled(self, guided: Estimate, cond: Estimate) -> Estimate:

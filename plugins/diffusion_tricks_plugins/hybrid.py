@@ -17,9 +17,11 @@ from pydantic import model_validator
 from diffusion_tricks.errors import UsageError
 from diffusion_tricks.hookspecs import Asking, hookimpl
 from diffusion_tricks.options import TrickOptions, option
-from diffusion_tricks.trick import Trick
+from diffusion_tricks.trick import Shown, Trick
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from diffusion_tricks.ask import Ask, Estimate
     from diffusion_tricks.run import Run, Step
     from diffusion_tricks_plugins.filters import Filter
@@ -80,6 +82,27 @@ class Hybrid(Trick[HybridOptions]):
             return two_bands(blur(options.sigma, TAPS, side, device))
         fine, coarse = (blur(sigma, TRIPLE_TAPS, side, device) for sigma in (options.mid_sigma, options.sigma))
         return three_bands(fine, coarse)
+
+    def views_of(self, image: Image) -> list[Shown]:
+        """The picture as the filters of far and mid leave it, and as it is for near."""
+        from diffusion_tricks.pixels import to_images, to_tensor
+
+        x = to_tensor(image)
+        names = ("far", "mid", "near") if self.options.mid is not None else ("far", "near")
+        pictures = [*(to_images(low(x))[0] for low in self.distances(min(image.size))), image]
+        return [Shown(*view) for view in zip(names, pictures, self.seen, strict=True)]
+
+    def distances(self, side: int) -> list[Filter]:
+        """What takes a picture of that shorter side away, the farthest first; from near all is seen."""
+        from diffusion_tricks_plugins.filters import blur, gray, motion
+
+        options = self.options
+        if options.split != "frequency":
+            return [gray if options.split == "color" else motion(MOTION, side)]
+        if options.mid is None:
+            return [blur(options.sigma, TAPS, side)]
+        fine, coarse = (blur(sigma, TRIPLE_TAPS, side) for sigma in (options.mid_sigma, options.sigma))
+        return [lambda x: coarse(fine(x)), fine]
 
     @hookimpl
     def prompts(self, run: Run) -> list[str]:

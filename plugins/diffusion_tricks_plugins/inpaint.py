@@ -85,7 +85,8 @@ class Inpaint(Trick[InpaintOptions]):
         weights = feathered(mask, self.options.feather)
         known = _known(run, run.source, mask, region)
         run.state(self).update(mask=mask, weights=weights, region=region, known=known)
-        self._note(run, mask, weights, region)
+        if run.previous is None:
+            self._note(run, mask, weights, region)
 
     def _note(self, run: Run, mask: Mask, weights: Weights, region: Box) -> None:
         notes = list(mask.notes)

@@ -1,0 +1,83 @@
+"""`score`: how well pictures show what they should, by their own views or by those named here. No torch here."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from diffusion_tricks.errors import DiffusionTricksError, PictureError, UsageError
+from diffusion_tricks.images import read_picture
+from diffusion_tricks.recipe import recipe_from
+from diffusion_tricks.record import read_record
+from diffusion_tricks_cli.common import example
+from diffusion_tricks_cli.failures import say_error
+
+if TYPE_CHECKING:
+    from diffusion_tricks.scoring import Score
+    from diffusion_tricks.trick import Shown
+
+Views = Sequence[tuple[str, str]]
+
+
+@click.command(epilog=example("score out.png", 'score out.png --view flip "a duck" --json'))
+@click.argument("pictures", nargs=-1, required=True, type=click.Path(), metavar="PICTURE...")
+@click.option("-p", "--prompt", "prompts", multiple=True, help="What a picture should show as it is.")
+@click.option(
+    "--view", "views", multiple=True, type=(str, str), metavar="VIEW TEXT",
+    help="What it should show through a view; see views. Once per view.",
+)  # fmt: skip
+@click.option("--scorer", help="A CLIP model: directory or hub name.  [default: the one inside]")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per picture.")
+def score(pictures: tuple[str, ...], prompts: tuple[str, ...], views: Views, scorer: str | None, as_json: bool) -> None:
+    """Print how well pictures show what they should: as the record inside them says, or as you say here.
+
+    Alignment is the cosine of picture and text by CLIP, of the worst view; concealment, 0 to 1, says how well each view
+    hides what the others show; the rank is the text's place among the names of all emoji.
+    """
+    from diffusion_tricks.scoring import Scorer
+
+    said = [*(("identity", prompt) for prompt in prompts), *views]
+    judge, scores = Scorer(scorer), {}
+    for picture in dict.fromkeys(pictures):
+        try:
+            scores[picture] = judge.score(_views(Path(picture), said))
+        except DiffusionTricksError as error:
+            if len(pictures) == 1:
+                raise
+            error.about = {"path": picture}
+            say_error(error, as_json)
+    _print(scores, as_json)
+    if len(scores) < len(set(pictures)):
+        click.get_current_context().exit(1)
+
+
+def _views(path: Path, said: Views) -> list[Shown]:
+    """What the picture should show: as it was said, else as its record says. Raises UsageError where nothing does."""
+    from diffusion_tricks.scoring import shown, shown_through
+
+    image = read_picture(path).image
+    if said:
+        return shown_through(said, image)
+    try:
+        record = read_record(path)
+    except PictureError as error:
+        raise UsageError(f'{error}; or say what it should show, for example --prompt "a rabbit"') from None
+    return shown(recipe_from(record["recipe"], str(path)), image)
+
+
+def _print(scores: dict[str, Score], as_json: bool) -> None:
+    """One object a picture in the order given, or a table, the best first."""
+    if as_json:
+        for path, one in scores.items():
+            click.echo(json.dumps({"path": path, **one.data()}, ensure_ascii=False))
+        return
+    width = max(map(len, [*scores, "picture"]))
+    if scores:
+        click.echo(f"{'picture':<{width}}  alignment  concealment  views: alignment, rank")
+    for path, one in sorted(scores.items(), key=lambda row: row[1].order, reverse=True):
+        views = "; ".join(f"{v.name} {v.prompt!r} {v.alignment:.2f}, {v.rank}" for v in one.views)
+        click.echo(f"{path:<{width}}  {one.alignment:9.3f}  {one.concealment:11.2f}  {views}")

@@ -1,0 +1,77 @@
+"""`train`: a model of your own. No torch here."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict
+from typing import Any
+
+import click
+
+from diffusion_tricks.errors import UsageError
+from diffusion_tricks.training.options import TrainOptions, options_from
+from diffusion_tricks.training.presets import PRESETS
+from diffusion_tricks_cli.common import Sectioned, example
+from diffusion_tricks_cli.failures import say_failure
+from diffusion_tricks_cli.from_options import given, parameters
+from diffusion_tricks_cli.values import Name
+
+INTERRUPTED = 130
+RUNNING = ("preset", "resume", "force", "quiet", "as_json")
+ABOUT = """Train a small diffusion model.
+
+What it writes is a model directory, which every other command takes with -m. Presets are sets of options; any option
+beside one has its way. Ctrl-C saves, and --resume goes on as if nothing had been."""
+
+
+def train_command() -> click.Command:
+    """`train`, with one option for each of `TrainOptions`."""
+    own = parameters(TrainOptions)
+    for option in own:
+        if option.name == "out":
+            option.opts = ["-o", *option.opts]
+    return Sectioned(
+        "train", params=[*_running(), *own], callback=_train, help=ABOUT,
+        epilog=example(
+            "train --preset denoiser", "train --preset class --steps 500 -o digits", "generate 7 -m digits -o seven.png"
+        ),
+    )  # fmt: skip
+
+
+def _running() -> list[click.Parameter]:
+    names = "; ".join(f"{name}: {summary}" for name, (summary, _) in PRESETS.items())
+    return [
+        click.Option(["--preset"], type=Name("preset", lambda: PRESETS), help=f"A set of options. {names}."),
+        click.Option(["--resume"], type=click.Path(), metavar="DIR", help="Go on with the training in a directory."),
+        click.Option(["--force"], is_flag=True, help="Replace an earlier training in the directory."),
+        click.Option(["--quiet"], is_flag=True, help="No progress."),
+        click.Option(["--json", "as_json"], is_flag=True, help="Print one JSON object at the end."),
+    ]
+
+
+def _train(preset: str | None, resume: str | None, force: bool, quiet: bool, as_json: bool, **_: Any) -> None:
+    ctx = click.get_current_context()
+    values = given(ctx, [p for p in ctx.command.params if p.name not in RUNNING])
+    if resume is not None and (preset is not None or force):
+        raise UsageError("--resume goes on with a training that has its options; leave out --preset and --force")
+    options = options_from(values, preset) if resume is None else None
+    from diffusion_tricks.training import run
+    from diffusion_tricks.training.interrupts import Interrupted
+
+    try:
+        done = (
+            run.train(options, force=force, quiet=quiet) if options else run.resume(resume or "", values, quiet=quiet)
+        )
+    except Interrupted as stopped:
+        click.echo(str(stopped), err=True)
+        if as_json:
+            say_failure(str(stopped))
+        ctx.exit(INTERRUPTED)
+    if os.environ.get("RANK", "0") == "0":  # of torchrun's processes the first speaks for all
+        _say({**asdict(done), "folder": str(done.folder)}, as_json)
+
+
+def _say(facts: dict[str, Any], as_json: bool) -> None:
+    """The directory, or all there is to know."""
+    click.echo(json.dumps(facts) if as_json else facts["folder"])

@@ -1,0 +1,105 @@
+"""Models without text: a plain UNet that is told nothing, or one class by its number (DDPMPipeline, DDIMPipeline).
+
+A prompt names the class. No class at all, which guidance moves away from, is the network's last embedding where
+the model was trained with one: there is one embedding more than there are names (arXiv:2207.12598).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from diffusion_tricks.denoiser import Pipeline, Size, replayed
+from diffusion_tricks.errors import ModelError, UnknownName, UsageError
+
+CLASSES_FILE = "diffusion_tricks.json"  # beside model_index.json
+ARTICLES = ("a ", "an ", "the ")
+
+
+class PlainFamily:
+    """`UNet2DModel` in pixel space: gray (1 channel) or colour (3), with or without classes."""
+
+    scale = 1
+
+    def __init__(self, pipe: Pipeline, classes: Sequence[str] | None = None):
+        self.pipe = pipe
+        config = pipe.unet.config
+        if config.in_channels not in (1, 3):
+            raise ModelError(f"the UNet takes {config.in_channels} channels; expected pictures of 1 (gray) or 3")
+        self.channels = int(config.in_channels)
+        side = config.sample_size
+        width, height = (side[1], side[0]) if isinstance(side, list | tuple) else (side or 64, side or 64)
+        self.size: Size = (width, height)
+        self.multiple = 2 ** (len(config.block_out_channels) - 1)
+        self.embeddings = int(config.num_class_embeds or 0)
+        self.classes = tuple(classes) if classes is not None else class_names(pipe, self.embeddings)
+
+    @staticmethod
+    def serves(pipe: Pipeline) -> bool:
+        """Whether this family knows the pipeline: a UNet without text called `unet`."""
+        return type(getattr(pipe, "unet", None)).__name__ == "UNet2DModel" and getattr(pipe, "vqvae", None) is None
+
+    def record(self, prompts: Sequence[str | None], size: Size) -> list[dict[str, Any]]:
+        """The class of each prompt. Raises UnknownName for one that is no class, UsageError where there are none."""
+        device = next(self.pipe.unet.parameters()).device
+        if not self.embeddings:
+            return [self._nothing(prompt) for prompt in prompts]
+        return [{"class_labels": torch.tensor([self.label(prompt)], device=device)} for prompt in prompts]
+
+    def _nothing(self, prompt: str | None) -> dict[str, Any]:
+        if prompt:
+            raise UsageError(f'this model takes no prompt, it makes what it was trained on; got {prompt!r}, use -p ""')
+        return {}
+
+    def label(self, prompt: str | None) -> int:
+        """The number of the class that a prompt names; None and the empty text are no class."""
+        word = _bare(prompt or "")
+        if word:
+            known = {_bare(name): i for i, name in enumerate(self.classes)}
+            if word not in known:
+                raise UnknownName("class", str(prompt), self.classes)
+            return known[word]
+        if self.embeddings <= len(self.classes):
+            raise UsageError("this model knows classes only, and was asked for none; name one, and use guidance 1")
+        return len(self.classes)
+
+    def predict(self, x: Tensor, t: Tensor, rows: Sequence[dict[str, Any]]) -> Tensor:
+        """The network's answer, one class each."""
+        return replayed(self.pipe.unet, x, t, rows)
+
+    def encode(self, pixels: Tensor) -> Tensor:
+        """The pixels themselves; their mean over the colours for a gray model."""
+        return pixels if self.channels == 3 else pixels.mean(1, keepdim=True)
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """The latents themselves, as three equal channels for a gray model."""
+        return latents if self.channels == 3 else latents.expand(-1, 3, -1, -1)
+
+
+def class_names(pipe: Pipeline, embeddings: int) -> tuple[str, ...]:
+    """The names in the directory the pipeline was loaded from, else the numbers of the embeddings.
+
+    Raises ModelError for names that do not fit the network.
+    """
+    file = Path(str(getattr(pipe, "name_or_path", None) or "")) / CLASSES_FILE
+    try:
+        names = json.loads(file.read_text(encoding="utf-8")).get("classes", []) if file.is_file() else []
+    except (ValueError, AttributeError) as error:
+        raise ModelError(f"{file}: expected classes, a list of names: {error}") from None
+    if not names:
+        return tuple(str(i) for i in range(embeddings))
+    if not isinstance(names, list) or not len(names) <= embeddings <= len(names) + 1:
+        raise ModelError(f"{file}: expected one class name for each of {embeddings} embeddings, or one less")
+    return tuple(map(str, names))
+
+
+def _bare(text: str) -> str:
+    """Lower case, without an article."""
+    word = " ".join(text.lower().split())
+    article = next((a for a in ARTICLES if word.startswith(a)), "")
+    return word.removeprefix(article)
