@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-from diffusion_tricks.training.emoji import all_emoji, premultiplied
+from diffusion_tricks.training.data.emoji import all_emoji, premultiplied
 
 SIDE = 32
 SOURCE_SIDE = 48  # of the originals, so that they are only ever made smaller
@@ -76,19 +76,27 @@ def backgrounds(count: int, generator: Generator) -> Tensor:
 
 
 def augmented(pixels: Tensor, generator: Generator) -> Tensor:
-    """Another look at the same pictures: moved, scaled, turned a little, on another ground, softer, noisier."""
+    """Another look at the same pictures: moved, scaled, turned, mirrored, on another ground, softer, noisier."""
     count = len(pixels)
-    scale, angle = uniform(0.95, 1.3, (count,), generator), uniform(-0.12, 0.12, (count,), generator)
+    scale, angle = uniform(0.95, 1.4, (count,), generator), uniform(-0.25, 0.25, (count,), generator)
     cos, sin = scale * angle.cos(), scale * angle.sin()
-    shift = uniform(-0.14, 0.14, (2, count), generator)
-    theta = torch.stack([torch.stack([cos, -sin, shift[0]], 1), torch.stack([sin, cos, shift[1]], 1)], 1)  # (b 2 3)
+    side = torch.where(torch.rand(count, generator=generator) < 0.5, -1.0, 1.0)
+    shift = uniform(-0.25, 0.25, (2, count), generator)
+    top = torch.stack([side * cos, -side * sin, side * shift[0]], 1)
+    theta = torch.stack([top, torch.stack([sin, cos, shift[1]], 1)], 1)  # (b 2 3)
     moved = F.grid_sample(pixels, F.affine_grid(theta, list(pixels.shape), align_corners=False), align_corners=False)
     x = seen(moved, backgrounds(count, generator))
     x = x * uniform(0.8, 1.1, (count, 1, 1, 1), generator) + uniform(-0.1, 0.1, (count, 3, 1, 1), generator)
     softness = uniform(0, 1, (count, 1, 1, 1), generator).square()
-    x = x + softness * (F.avg_pool2d(x, 3, 1, 1, count_include_pad=False) - x)
+    x = x + softness * (blurred(x) - x)
+    x = torch.where(torch.rand(count, 1, 1, 1, generator=generator) < 0.2, blurred(blurred(x)), x)
     noise = uniform(0, 0.12, (count, 1, 1, 1), generator) * torch.randn(x.shape, generator=generator)
     return (x + noise).clamp(-1, 1)
+
+
+def blurred(x: Tensor) -> Tensor:
+    """The mean of each 3 x 3 neighbourhood: (b 3 h w)."""
+    return F.avg_pool2d(x, 3, 1, 1, count_include_pad=False)
 
 
 def accuracy(judge: Judge, pixels: Tensor) -> float:
@@ -101,11 +109,14 @@ def accuracy(judge: Judge, pixels: Tensor) -> float:
 
 
 def train(minutes: float, file: Path, batch: int = 128, rate: float = 2e-3) -> float:
-    """Train a judge for `minutes` of wall clock, save it to `file`, and give its accuracy on the originals."""
+    """Train a judge for `minutes` of wall clock, save it to `file`, and give its accuracy on the originals.
+
+    Where `file` is there already, the training goes on from it.
+    """
     torch.manual_seed(SEED)
     generator = torch.Generator().manual_seed(SEED)
     names, pixels = originals()
-    judge = Judge(len(names))
+    judge = load(file)[0].train() if file.exists() else Judge(len(names))
     optimizer = torch.optim.AdamW(judge.parameters(), lr=rate, weight_decay=0.02)
     began, step, order = time.perf_counter(), 0, torch.empty(0, dtype=torch.long)
     while (share := (time.perf_counter() - began) / (60 * minutes)) < 1:

@@ -6,15 +6,18 @@ import importlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from PIL import Image
 
+from diffusion_tricks import Recipe
+from diffusion_tricks.model import Defaults
+
 FOLDER = Path(__file__).parents[1] / "benchmarks"
-NAMES = ("speed", "peers", "memory", "judge", "recognise")
+NAMES = ("speed", "peers", "memory", "judge", "drawings", "verdicts", "sheets", "measures", "reach", "defaults")
 BATCHED = 1e-4  # convolutions of several rows may round otherwise than of one
 
 
@@ -58,16 +61,125 @@ def test_memory_is_measured_before_and_after(benchmarks: dict[str, ModuleType]) 
     assert row["growth_mb"] == pytest.approx(row["peak_mb"] - row["before_mb"], abs=0.06)
 
 
-def test_the_judge_ranks_a_picture_s_own_caption_among_all(benchmarks: dict[str, ModuleType]) -> None:
-    def by_colour(x: torch.Tensor) -> torch.Tensor:
-        return x.mean((2, 3))  # logits: how red, how green, how blue
+def by_colour(x: torch.Tensor) -> torch.Tensor:
+    """A judge: logits say how red, how green, how blue."""
+    return x.mean((2, 3))
 
-    images = [Image.new("RGB", (64, 64), colour) for colour in ((200, 100, 0), (200, 100, 0), (0, 100, 200))]
-    places = benchmarks["recognise"].ranks(by_colour, ["red", "green", "blue"], images, ["red", "green", "red"])
-    assert places.tolist() == [0, 1, 2]
-    found = benchmarks["recognise"].report(["red", "green", "red"], torch.tensor([0, 4, 5]))
-    assert (found["top1"], found["top5"]) == (pytest.approx(1 / 3), pytest.approx(2 / 3))
-    assert found["places"] == {"red": [1, 6], "green": [5]}
+
+def plain(*colours: tuple[int, int, int]) -> list[Image.Image]:
+    return [Image.new("RGB", (64, 64), colour) for colour in colours]
+
+
+def test_the_judge_ranks_a_picture_s_own_caption_among_all(benchmarks: dict[str, ModuleType]) -> None:
+    verdicts = benchmarks["verdicts"]
+    images = plain((200, 100, 0), (200, 100, 0), (0, 100, 200))
+    found = verdicts.places(by_colour, ["red", "green", "blue"], images, ["red", "green", "red"])
+    assert found.tolist() == [0, 1, 2]
+    many = verdicts.places(by_colour, ["red", "green", "blue"], images * 50, ["red", "green", "red"] * 50)
+    assert many.tolist() == [0, 1, 2] * 50
+    assert verdicts.share(torch.tensor([0, 4, 5, 0]), 5) == 0.75
+
+
+def test_every_listed_pair_is_of_things_the_model_claims(benchmarks: dict[str, ModuleType]) -> None:
+    verdicts = benchmarks["verdicts"]
+    assert [len(set(verdicts.pairs(kind))) for kind in ("flip", "rotate_cw", "hybrid")] == [25, 25, 20]
+    captions = {thing.prompt: thing for thing in verdicts.every_caption()}
+    assert captions["a bunny"] == verdicts.Asked("a bunny", "rabbit", main=False)
+    assert verdicts.asked("spouting whale").prompt == "a whale"
+
+
+def test_a_goal_is_met_from_its_own_side(benchmarks: dict[str, ModuleType]) -> None:
+    row, table = benchmarks["measures"].Row, benchmarks["reach"].table
+    assert [row("a", value, 75).met for value in (74.9, 75.0)] == [False, True]
+    assert [row("a", value, 5, "s", most=True).met for value in (5.0, 5.1)] == [True, False]
+    lines = table([row("captions", 80.25, 75, note="of 9"), row("anagram", 6.0, 5, "s", most=True)]).splitlines()
+    assert lines[1].split() == ["captions", "80.2", ">=", "75", "%", "met", "of", "9"]
+    assert lines[2].split() == ["anagram", "6.0", "<=", "5", "s", "not", "met"]
+
+
+@pytest.fixture
+def bench(benchmarks: dict[str, ModuleType]) -> Any:
+    """A bench whose judge goes by colour and whose model has 25 steps; nothing is said on the way."""
+    model = SimpleNamespace(defaults=Defaults(steps=25))
+    names = ["red", "green", "blue"]
+    return benchmarks["measures"].Bench(model, by_colour, names, object(), Recipe(seed=7), tell=lambda text: None)
+
+
+def results_of(images: list[Image.Image]) -> list[Any]:
+    return [SimpleNamespace(image=image, recipe=Recipe(), seed=7) for image in images]
+
+
+def test_captions_are_made_in_default_and_in_few_steps(
+    benchmarks: dict[str, ModuleType], bench: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measures = benchmarks["measures"]
+    things = [measures.Asked(f"a {name} thing", name) for name in ("red", "green")]
+    monkeypatch.setattr(measures, "every_caption", lambda: things)
+    red, green = (200, 0, 0), (0, 200, 0)
+    made = {25: plain(red, green), 20: plain(red, red)}
+    monkeypatch.setattr(measures, "making", lambda recipe, model, scorer: results_of(made[recipe.steps]))
+    rows, details = measures.captions(bench)
+    assert [row.value for row in rows] == [100, 100, 50]
+    assert details == {"places": {"a red thing": 1, "a green thing": 1}}
+
+
+def test_the_scorer_chooses_among_eight_and_the_judge_gives_the_verdict(
+    benchmarks: dict[str, ModuleType], bench: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measures = benchmarks["measures"]
+    pair = (measures.Asked("a red thing", "red"), measures.Asked("a blue thing", "blue"))
+    monkeypatch.setattr(measures, "pairs", lambda kind: [pair] * 2)
+    asked = []
+
+    def making(recipe: Recipe, model: Any, scorer: Any) -> list[Any]:
+        asked.append((recipe, scorer))
+        return [SimpleNamespace(image=plain((200, 0, 0))[0], recipe=recipe, seed=recipe.seed)]
+
+    monkeypatch.setattr(measures, "making", making)
+    monkeypatch.setattr(measures, "FIRST", 2)
+    rows, made = measures.hybrids(bench)
+    assert {recipe.best_of for recipe, _ in asked} == {8}
+    assert all(scorer is bench.scorer for _, scorer in asked)
+    assert [recipe.seed for recipe, _ in asked] == [7, 15]  # no seed is used twice
+    assert made[0].data() == {"seed": 7, "red": 1, "blue": 2}
+    assert rows[0].value == 100
+    monkeypatch.setattr(measures, "FIRST", 1)
+    assert [one.met for one in made] == [False, False]  # the second view's caption is not the first
+    measures.anagrams(bench)
+    views = [recipe.tricks[0].options["views"][1][0] for recipe, _ in asked[2:]]
+    assert views == ["flip", "flip", "rotate_cw", "rotate_cw"]
+
+
+def test_the_best_defaults_are_the_cheapest_of_those_about_as_good(benchmarks: dict[str, ModuleType]) -> None:
+    found = benchmarks["defaults"].Found
+    rows = [
+        found("own", 30, 2, first=90.0, alignment=0.5, spread=1, rows=60),
+        found("own", 20, 2, first=89.5, alignment=0.4, spread=1, rows=40),
+        found("own", 20, 3, first=89.2, alignment=0.6, spread=1, rows=40),
+        found("own", 10, 3, first=80.0, alignment=0.9, spread=1, rows=20),
+    ]
+    assert benchmarks["defaults"].best(rows) is rows[2]
+    assert benchmarks["defaults"].difference(*plain((10, 0, 0), (0, 0, 20))) == 10
+
+
+def test_a_sheet_shows_every_picture_with_its_text_below(benchmarks: dict[str, ModuleType]) -> None:
+    sheets = benchmarks["sheets"]
+    cells = [(plain((255, 0, 0), (0, 255, 0)), "red and green"), (plain((0, 0, 255)), "blue")]
+    page = sheets.sheet(cells, columns=1)
+    at, below = sheets.MARGIN + 1, sheets.SIDE + 2 * sheets.LINE + sheets.MARGIN
+    spots = [(at, at), (at + sheets.SIDE, at), (at, at + below)]
+    assert [page.getpixel(spot) for spot in spots] == [(255, 0, 0), (0, 255, 0), (0, 0, 255)]
+    words = page.crop((0, sheets.MARGIN + sheets.SIDE, page.width, below))
+    assert min(words.convert("L").tobytes()) < 128
+    half = sheets.marked(plain((255, 255, 255))[0], "box:0%,0%,50%,100%")
+    assert (half.getpixel((10, 10)), half.getpixel((50, 10))) == ((136, 136, 136), (255, 255, 255))
+
+
+def test_the_drawings_are_of_things_the_model_claims_and_differ(benchmarks: dict[str, ModuleType]) -> None:
+    drawings = benchmarks["drawings"]
+    assert len(drawings.DRAWINGS) == 10
+    assert set(drawings.DRAWINGS) <= {thing.name for thing in benchmarks["verdicts"].every_caption()}
+    assert len({drawings.drawn(name).tobytes() for name in drawings.DRAWINGS}) == 10
 
 
 def test_the_judge_s_augmentation_keeps_shape_and_range_and_depends_on_its_generator(

@@ -68,6 +68,28 @@ def unet(size: int, channels: tuple[int, ...], text_width: int = 192, layers: in
     )
 
 
+def upscaler_unet(size: int, channels: tuple[int, ...], layers: int = 1) -> UNet2DConditionModel:
+    """An IF-style second stage: noisy picture and noised low-res picture in (b 6 h w), noise level as the class.
+
+    Without attention, so that it may learn from crops; without text, so that it serves any base and any prompt.
+    """
+    return UNet2DConditionModel(
+        sample_size=size,
+        in_channels=6,
+        out_channels=6,
+        block_out_channels=channels,
+        layers_per_block=layers,
+        down_block_types=("ResnetDownsampleBlock2D",) * len(channels),
+        mid_block_type="UNetMidBlock2D",
+        up_block_types=("ResnetUpsampleBlock2D",) * len(channels),
+        class_embed_type="timestep",
+        attention_head_dim=32,
+        resnet_time_scale_shift="scale_shift",
+        norm_num_groups=8,
+        act_fn="silu",
+    )
+
+
 def schedule() -> SchedulerMixin:
     """The training schedule (cosine, v-prediction), as the sampler the model ships with."""
     return DPMSolverMultistepScheduler(

@@ -1,0 +1,132 @@
+"""The directory of a training: its options, its metrics, and the model, which any command takes at once.
+
+DIR/model_index.json, unet/, ...     the model, as a pipeline of diffusers, with diffusion_tricks.json
+DIR/training.json                    the options
+DIR/metrics.jsonl, loss.png          how it went
+DIR/samples/                         sheets
+DIR/checkpoints/                     what --resume goes on from
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from diffusion_tricks.atomic import atomic_write, atomic_write_all
+from diffusion_tricks.errors import OutputError, OutputFailed, UsageError
+from diffusion_tricks.training.checkpoints import ROOM
+from diffusion_tricks.training.options import TrainOptions, options_from
+
+OPTIONS, METRICS, LOSS, SAMPLES = "training.json", "metrics.jsonl", "loss.png", "samples"
+MODEL = ("model_index.json", "diffusion_tricks.json", "unet", "scheduler", "text_encoder", "tokenizer")
+OWN = (OPTIONS, METRICS, LOSS, SAMPLES, ROOM, "denoiser.png", *MODEL)  # what --force removes
+
+
+def folder_for(options: TrainOptions) -> Path:
+    """Where a training goes."""
+    return Path(options.out or f"{options.task}-{Path(options.data).name}")
+
+
+def begun(folder: Path, options: TrainOptions, force: bool) -> None:
+    """Makes the directory and notes the options. Raises OutputError for one that holds something, unless `force`.
+
+    With `force` an earlier training in it is removed, and nothing else.
+    """
+    for source in (options.start_from, options.data):
+        if source is not None and folder.exists() and Path(source).exists() and folder.samefile(source):
+            raise OutputError(f"{folder} is what the training reads, and that is never overwritten; choose another -o")
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"{folder} is a file, expected a directory to write the training to; choose another name")
+    if folder.is_dir() and any(folder.iterdir()):
+        if not force:
+            advice = f"go on with it with --resume {folder}, or " if (folder / OPTIONS).is_file() else ""
+            raise OutputError(f"{folder} is there and not empty; {advice}choose another -o, or pass --force")
+        _cleared(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"the directory {folder} cannot be made: {error.strerror}; choose another -o") from None
+    note_options(folder, options)
+
+
+def _cleared(folder: Path) -> None:
+    for path in (folder / name for name in OWN):
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+def abandon(folder: Path) -> None:
+    """Takes away a training that failed before its first checkpoint, and the directory if nothing else is in it."""
+    if any((folder / ROOM).glob("step-*.pt")) or (folder / METRICS).is_file():
+        return
+    _cleared(folder)
+    with contextlib.suppress(OSError):
+        folder.rmdir()
+
+
+def note_options(folder: Path, options: TrainOptions) -> None:
+    """Writes the options of the training."""
+    data = json.dumps(options.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n"
+    atomic_write(folder / OPTIONS, data.encode(), force=True)
+
+
+def noted_options(folder: Path) -> TrainOptions:
+    """The options of the training in a directory. Raises UsageError where there is none."""
+    file = folder / OPTIONS
+    if not file.is_file():
+        raise UsageError(f"{folder} holds no training to go on with: it has no {OPTIONS}")
+    try:
+        return options_from(json.loads(file.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise UsageError(f"{file} is not valid: {error}") from None
+
+
+def save_pipeline(folder: Path, pipe: Any, about: Mapping[str, object]) -> None:
+    """Writes the model into the directory, all its files or none, and `about` as its diffusion_tricks.json.
+
+    Raises OutputFailed where the disk refuses it; the model that was there then stays.
+    """
+    try:
+        with tempfile.TemporaryDirectory(prefix=".model-", dir=folder) as place:
+            made = Path(place)
+            pipe.save_pretrained(made)
+            (made / "diffusion_tricks.json").write_text(json.dumps(dict(about), ensure_ascii=False), encoding="utf-8")
+            files = {folder / file.relative_to(made): file for file in sorted(made.rglob("*")) if file.is_file()}
+            for file in files:
+                file.parent.mkdir(exist_ok=True)
+            atomic_write_all({file: source.read_bytes() for file, source in files.items()}, force=True)
+    except OutputFailed:
+        raise
+    except Exception as error:  # safetensors has errors of its own for what a disk refuses
+        raise OutputFailed(f"the model could not be written to {folder}: {error}") from error
+
+
+def add_metrics(folder: Path, row: Mapping[str, object]) -> None:
+    """Appends a row to the metrics. Raises OutputFailed."""
+    try:
+        with (folder / METRICS).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+    except OSError as error:
+        raise OutputFailed(f"{folder / METRICS} could not be written: {error.strerror}") from error
+
+
+def metrics(folder: Path) -> list[dict[str, Any]]:
+    """The rows so far; a last line that was cut off is left out."""
+    file = folder / METRICS
+    rows = []
+    for line in file.read_text(encoding="utf-8").splitlines() if file.is_file() else []:
+        try:
+            rows.append(json.loads(line))
+        except ValueError:
+            continue
+    return rows
+
+
+def cut_metrics(folder: Path, step: int) -> None:
+    """Takes away the rows after a step: a training goes on from there, and makes them again."""
+    rows = [json.dumps(row) + "\n" for row in metrics(folder) if row["step"] <= step]
+    atomic_write(folder / METRICS, "".join(rows).encode(), force=True)

@@ -1,0 +1,129 @@
+"""The options of a training, for the command line and for scripts alike. No torch here."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError, model_validator
+
+from diffusion_tricks.errors import UsageError
+from diffusion_tricks.options import TrickOptions, option
+from diffusion_tricks.training.presets import preset
+from diffusion_tricks.trick import explain
+
+Task = Literal["denoiser", "unconditional", "class", "text"]
+Objective = Literal["epsilon", "v", "sample", "flow"]
+Share = Annotated[float, Field(ge=0, le=1)]
+LENGTHS = ("epochs", "steps", "minutes")
+EPOCHS = 10  # where nothing says how long
+
+
+class TrainOptions(TrickOptions):
+    """What to train, on what, how long, and how; every option stands alone, and a preset is a set of them."""
+
+    task: Task = option("unconditional", "what the model is to do: denoiser is one step at one noise level")
+    data: str = option("digits", "emoji, shapes, digits, a folder, a folder of MNIST's idx files, or a data set's name")
+    out: str | None = option(None, "the directory to write.  [default: TASK-DATA]", flag="output", path=True)
+    size: int | None = option(None, "side of the pictures in pixels; unless given, the data's own", ge=4, le=1024)
+    channels: Literal[1, 3] | None = option(None, "1 is gray, 3 is colour; unless given, the data's own")
+    held_out: int = option(256, "pictures kept from training that the loss is measured on; 0 is none", ge=0)
+
+    objective: Objective = option("v", "what the network predicts; a denoiser always predicts the clean picture")
+    schedule: Literal["linear", "cosine"] = option("cosine", "of the noise; a flow needs none")
+    timesteps: int = option(1000, "T, steps of the schedule", ge=1, le=100_000)
+    beta_start: float = option(1e-4, "of the linear schedule", gt=0, lt=1)
+    beta_end: float = option(0.02, "of the linear schedule", gt=0, lt=1)
+    sigma: float = option(0.5, "of a denoiser's noise, where black is 0 and white is 1", gt=0)
+    draw: Literal["uniform", "logit-normal"] = option("uniform", "how timesteps are drawn (arXiv:2403.03206)")
+    logit_mean: float = option(0.0, "of logit-normal timesteps")
+    logit_std: float = option(1.0, "of logit-normal timesteps", gt=0)
+    shift: float = option(1.0, "draws noisy timesteps more often; 1 is not at all", gt=0)
+    min_snr: float | None = option(None, "gamma of the min-SNR weights, 5 in arXiv:2303.09556; else all weigh 1", gt=0)
+    dropout: Share = option(0.1, "share of the pictures shown without their class or caption, for guidance")
+
+    width: int = option(64, "D, channels of the first level; the others have 2 D", ge=8)
+    widths: str | None = option(None, "channels of every level instead, as in 16,32,64")
+    levels: int | None = option(None, "unless given, as many as the side can be halved for", ge=1, le=8)
+    layers: int = option(1, "residual blocks of a level", ge=1, le=8)
+    start_from: str | None = option(None, "a model directory whose weights to start from", flag="from", path=True)
+
+    epochs: int | None = option(None, f"how long; --steps or --minutes say it otherwise.  [default: {EPOCHS}]", ge=1)
+    steps: int | None = option(None, "how long, in steps of the optimizer", ge=1)
+    minutes: float | None = option(None, "how long, by the clock, pauses for figures included", gt=0)
+    batch: int = option(64, "pictures of a step, in each process", ge=1)
+    optimizer: Literal["adam", "adamw"] = option("adamw", "weights decay with adamw alone")
+    lr: float = option(1e-3, "the highest learning rate", gt=0)
+    lr_schedule: Literal["constant", "cosine", "exponential"] = option("constant", "of the learning rate, over the run")
+    lr_final: float = option(0.1, "what share of --lr an exponential schedule ends at", gt=0, le=1)
+    warm_up: int = option(50, "steps over which the learning rate rises", ge=0)
+    weight_decay: float = option(0.01, "of adamw", ge=0)
+    beta2: float = option(0.999, "of the optimizer", ge=0, lt=1)
+    clip: float = option(1.0, "the largest norm of the gradient; 0 is any", ge=0)
+    ema: float = option(0.999, "decay of the average of the weights, which is what is saved; 0 is none", ge=0, lt=1)
+    seed: int = option(0, "of the first weights, the data's order and the noise", ge=0, lt=2**31)
+
+    precision: Literal["auto", "float32", "bfloat16"] = option("auto", "auto is bfloat16 on a GPU, else float32")
+    device: Literal["auto", "cpu"] = option("auto", "auto is a GPU where there is one")
+    channels_last: bool = option(False, "lay tensors out so that a GPU is quicker")
+    compile: bool = option(False, "compile the network first")
+    processes: int = option(1, "start so many, one for each GPU or core; torchrun does as well", ge=1, le=64)
+    workers: int | None = option(None, "threads that draw data ahead; unless given, 4 on a GPU, else none", ge=0, le=64)
+
+    sheets: list[int] = option([], "the epochs after which a sheet of samples is made; unless given, each (50 at most)")
+    sheet_count: int = option(40, "pictures on a sheet; 0 makes none", ge=0, le=1000)
+    sheet_steps: int = option(25, "sampling steps for a sheet", ge=1)
+    guidance: float | None = option(None, "of sheets and saved model; unless given, 5 for a class, 3 for text", ge=0)
+    sampling_steps: int = option(50, "what the saved model samples with, unless told otherwise", ge=1)
+    report: int = option(50, "steps between two lines of metrics.jsonl", ge=1)
+    checkpoint: int = option(1000, "steps between two checkpoints; there is one at every end", ge=1)
+    keep: int = option(3, "checkpoints that are kept, the last ones", ge=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _denoiser_predicts_the_picture(cls, data: Any) -> Any:
+        if isinstance(data, dict) and data.get("task") == "denoiser":
+            return {"objective": "sample", **data}
+        return data
+
+    @model_validator(mode="after")
+    def _one_length(self) -> TrainOptions:
+        said = [f"--{name}" for name in LENGTHS if getattr(self, name) is not None]
+        if len(said) > 1:
+            raise ValueError(f"how long to train is given {len(said)} times, by {' and '.join(said)}; give one")
+        return self
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> TrainOptions:
+        if self.beta_start >= self.beta_end:
+            raise ValueError(f"beta_start must be below beta_end, got {self.beta_start} and {self.beta_end}")
+        if self.task == "denoiser" and self.objective != "sample":
+            raise ValueError(f"a denoiser predicts the clean picture, so objective {self.objective!r} is none for it")
+        if self.widths is not None:
+            self.channels_of_levels()
+        return self
+
+    def channels_of_levels(self) -> tuple[int, ...] | None:
+        """`widths` as numbers. Raises ValueError for what is no list of multiples of 8."""
+        if self.widths is None:
+            return None
+        try:
+            widths = tuple(int(word) for word in self.widths.split(","))
+        except ValueError:
+            raise ValueError(f"widths must be numbers with commas, as in 16,32,64, got {self.widths!r}") from None
+        if not widths or any(width < 8 or width % 8 for width in widths):
+            raise ValueError(f"widths must be multiples of 8, got {self.widths}")
+        return widths
+
+
+def options_from(values: dict[str, object], name: str | None = None) -> TrainOptions:
+    """The options of a preset with `values` in their place; a length replaces the preset's, in whatever unit.
+
+    Raises UnknownName for an unknown preset, UsageError for options that are wrong.
+    """
+    base = preset(name) if name is not None else {}
+    if any(values.get(key) is not None for key in LENGTHS):
+        base = {key: value for key, value in base.items() if key not in LENGTHS}
+    try:
+        return TrainOptions(**{**base, **values})
+    except ValidationError as error:
+        raise UsageError(explain(error)) from None

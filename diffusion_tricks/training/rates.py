@@ -1,0 +1,28 @@
+"""The learning rate over a run. No torch here."""
+
+from __future__ import annotations
+
+import math
+
+from diffusion_tricks.training.options import TrainOptions
+
+
+def learning_rate(options: TrainOptions, step: int, done: float) -> float:
+    """The rate of step `step`, from 0, when a share `done`, 0..1, of the run lies behind it."""
+    rise = min(1.0, (step + 1) / (options.warm_up + 1))
+    falls = {
+        "constant": 1.0,
+        "cosine": (1 + math.cos(math.pi * min(done, 1.0))) / 2,
+        "exponential": options.lr_final ** min(done, 1.0),
+    }
+    rate: float = options.lr * rise * falls[options.lr_schedule]
+    return rate
+
+
+def total_steps(options: TrainOptions, pictures: int, world: int) -> int | None:
+    """Steps of the whole run over `pictures` an epoch in `world` processes; None when the clock decides."""
+    if options.minutes is not None:
+        return None
+    if options.steps is not None:
+        return options.steps
+    return math.ceil((options.epochs or 10) * pictures / (options.batch * world))

@@ -1,0 +1,115 @@
+"""The entry points: `train` begins a training, `resume` goes on with one.
+
+train(options_from({"steps": 500, "out": "digits"}, "class"))
+resume("digits", {"steps": 1000})
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from accelerate import Accelerator
+
+from diffusion_tricks.errors import ModelError, UsageError
+from diffusion_tricks.training import checkpoints, folder
+from diffusion_tricks.training.data.opening import open_source
+from diffusion_tricks.training.data.stream import Source
+from diffusion_tricks.training.launch import launch, launched
+from diffusion_tricks.training.loop import Trained, Training
+from diffusion_tricks.training.options import LENGTHS, TrainOptions, options_from
+from diffusion_tricks.training.progress import Progress
+
+Data = tuple[Source, Source | None]  # to train on, and to measure on
+
+# what may change when a training goes on; all else is what it is
+FREE = {
+    *LENGTHS, "lr", "lr_schedule", "lr_final", "clip", "weight_decay", "report", "checkpoint", "keep", "sheets",
+    "sheet_count", "sheet_steps", "guidance", "sampling_steps", "precision", "device", "channels_last", "compile",
+    "workers", "min_snr", "shift", "draw", "logit_mean", "logit_std", "dropout",
+}  # fmt: skip
+
+
+def train(options: TrainOptions, *, force: bool = False, quiet: bool = False, data: Data | None = None) -> Trained:
+    """Trains a model into the options' directory, and says what came of it.
+
+    force: an earlier training in the directory makes way.  quiet: no progress.  data: pictures of your own,
+    in the place of the options' `data`, and those kept from training, if any.
+    Raises UsageError, ModelError, OutputError, OutputFailed (disk full), NotANumber, and Interrupted after Ctrl-C.
+    """
+    home = folder.folder_for(options)
+    accelerator = None if _spawns(options, data) else Accelerator(cpu=options.device == "cpu")
+    opened = data or _opened(options)  # first, so that data that cannot be had leaves no directory behind
+    if accelerator is None or accelerator.is_main_process:
+        folder.begun(home, options, force)
+    if accelerator is not None:
+        accelerator.wait_for_everyone()
+    try:
+        return _gone_on(home, True, quiet, opened)
+    except (UsageError, ModelError):
+        folder.abandon(home)
+        raise
+
+
+def resume(
+    home: str | Path, changes: Mapping[str, Any] | None = None, *, quiet: bool = False, data: Data | None = None
+) -> Trained:
+    """Goes on with the training in a directory, from its last checkpoint, exactly as if it had never stopped.
+
+    changes: options to go on with, such as a larger `steps`; those that would make it another training are refused.
+    Raises what `train` does.
+    """
+    home = Path(home)
+    options = changed(folder.noted_options(home), changes or {})
+    checkpoints.last(home)
+    if not launched() or Accelerator(cpu=options.device == "cpu").is_main_process:
+        folder.note_options(home, options)
+    return _gone_on(home, False, quiet, data)
+
+
+def go_on(home: Path, *, fresh: bool, quiet: bool, data: Data | None = None) -> Trained:
+    """Runs the training whose options are in the directory, from the start or from its last checkpoint, here."""
+    options = folder.noted_options(home)
+    accelerator = Accelerator(cpu=options.device == "cpu")
+    accelerator.wait_for_everyone()
+    progress = Progress(accelerator.is_main_process and not quiet)
+    training = Training(options, home, *(data or _opened(options)), accelerator, progress)
+    if not fresh:
+        training.restore(checkpoints.last(home))
+    return training.run()
+
+
+def changed(options: TrainOptions, changes: Mapping[str, Any]) -> TrainOptions:
+    """The options with some changed. Raises UsageError for one that would make it another training."""
+    now = options.model_dump(exclude_unset=True)
+    was = options.model_dump()
+    fixed = sorted(key for key, value in changes.items() if key not in FREE and was.get(key) != value)
+    if fixed:
+        name = fixed[0].replace("_", "-")
+        raise UsageError(f"--{name} cannot change when a training goes on: it was {was.get(fixed[0])!r}; leave it out")
+    if any(key in changes for key in LENGTHS):
+        now = {key: value for key, value in now.items() if key not in LENGTHS}
+    return options_from({**now, **changes})
+
+
+def _gone_on(home: Path, fresh: bool, quiet: bool, data: Data | None) -> Trained:
+    options = folder.noted_options(home)
+    if _spawns(options, None if fresh else data):
+        return launch({"home": str(home), "fresh": fresh, "quiet": quiet}, options.processes)
+    return go_on(home, fresh=fresh, quiet=quiet, data=data)
+
+
+def _spawns(options: TrainOptions, data: Data | None) -> bool:
+    """Whether the training runs in processes that are started for it."""
+    if options.processes == 1 or launched():
+        return False
+    if data is not None:
+        raise UsageError("data of your own stays in this process; use --processes 1, or torchrun")
+    return True
+
+
+def _opened(options: TrainOptions) -> Data:
+    asked: dict[str, Any] = {"size": options.size, "channels": options.channels, "seed": options.seed}
+    held = open_source(options.data, held_out=True, **asked) if options.held_out else None
+    return open_source(options.data, **asked), held

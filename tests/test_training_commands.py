@@ -1,0 +1,191 @@
+"""`diffusion-tricks train`: its help, its presets, and every way to get it wrong."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from diffusers import DiffusionPipeline
+
+from command_line import run
+from diffusion_tricks.errors import UnknownName, UsageError
+from diffusion_tricks.training import launch
+from diffusion_tricks.training.interrupts import Interrupted
+from diffusion_tricks.training.options import TrainOptions, options_from
+from diffusion_tricks.training.presets import PRESETS
+from diffusion_tricks.training.progress import Progress, line
+from training_data import trained
+
+QUICK = (
+    "train", "--data", "shapes", "--size", 16, "--width", 8, "--levels", 2, "--batch", 2, "--held-out", 2,
+    "--device", "cpu", "--sheet-count", 0, "--quiet",
+)  # fmt: skip
+
+
+def test_one_command_trains_and_the_next_samples(tmp_path: Path) -> None:
+    out = tmp_path / "circles"
+    outcome = run(*QUICK, "--task", "class", "--steps", 2, "-o", out, "--json")
+    assert outcome.code == 0, outcome.err
+    assert outcome.err == ""
+    assert outcome.json["steps"] == 2
+    assert {"folder", "loss", "held_out", "seconds", "images_per_second"} <= outcome.json.keys()
+    outcome = run("train", "--resume", out, "--steps", 3, "--quiet")
+    assert (outcome.code, outcome.lines) == (0, [str(out)]), outcome.err
+    outcome = run("generate", "circle", "-m", out, "-o", tmp_path / "circle.png", "--steps", 2, "--seed", 1)
+    assert outcome.code == 0, outcome.err
+    outcome = run("generate", "a triangle", "-m", out, "-o", tmp_path / "none.png", "--steps", 2)
+    assert outcome.code == 2
+    assert "unknown class 'a triangle'" in outcome.err
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_are_sets_of_options_that_any_option_overrides(name: str) -> None:
+    options = options_from({"lr": 0.5}, name)
+    assert options.lr == 0.5
+    assert options.data == ("emoji" if name == "emoji" else "digits")
+
+
+def test_presets_repeat_the_exercises() -> None:
+    denoiser = options_from({}, "denoiser")
+    told = (denoiser.width, denoiser.batch, denoiser.optimizer, denoiser.lr, denoiser.epochs, denoiser.sigma)
+    assert told == (128, 256, "adam", 1e-4, 5, 0.5)
+    time = options_from({}, "time")
+    told = (time.width, time.batch, time.optimizer, time.lr, time.epochs, time.timesteps)  # type: ignore[assignment]
+    assert told == (64, 128, "adam", 2e-3, 20, 300)
+    assert (time.lr_schedule, time.lr_final) == ("exponential", 0.1)
+    shown = options_from({}, "class")
+    assert (shown.guidance, shown.sheets, shown.dropout, shown.epochs) == (5.0, [1, 5, 10, 20], 0.1, 20)
+    flow = options_from({}, "flow")
+    assert (flow.objective, flow.sheet_steps, flow.width) == ("flow", 50, 64)
+
+
+def test_a_length_of_another_unit_takes_the_presets_place() -> None:
+    options = options_from({"steps": 7}, "class")
+    assert (options.steps, options.epochs, options.minutes) == (7, None, None)
+
+
+WRONG = [
+    (["--preset", "denoise"], "unknown preset 'denoise'; did you mean 'denoiser'?"),
+    (["--task", "classes"], "'classes' is not one of"),
+    (["--steps", 1, "--epochs", 1], "how long to train is given 2 times, by --epochs and --steps; give one"),
+    (["--steps", 0], "0 is not in the range x>=1"),
+    (["--widths", "8,x"], "widths must be numbers with commas, as in 16,32,64, got '8,x'"),
+    (["--widths", "8,12"], "widths must be multiples of 8, got 8,12"),
+    (["--levels", 6], "6 levels halve the side 5 times, which 16 pixels do not allow; use --levels 3"),
+    (["--task", "denoiser", "--objective", "flow"], "objective 'flow' is none for it"),
+    (["--beta-start", 0.5], "beta_start must be below beta_end"),
+    (["--data", "shpaes"], "unknown data 'shpaes'; did you mean 'shapes'?"),
+    (["--data", "no/such/folder"], "the folder no/such/folder does not exist"),
+    (["--from", "nowhere"], "--from nowhere: expected the directory of a model, and there is none"),
+    (["--task", "text", "--channels", 1], "use --channels 3"),
+    (["--resume", "nowhere"], "nowhere holds no training to go on with: it has no training.json"),
+    (["--resume", "nowhere", "--force"], "leave out --preset and --force"),
+]
+
+
+@pytest.mark.parametrize(("words", "message"), WRONG, ids=[str(words) for words, _ in WRONG])
+def test_bad_input_is_refused_and_leaves_nothing_behind(
+    words: list[Any], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    quick = ("train", "--quiet") if "--resume" in words else QUICK
+    outcome = run(*quick, *words)
+    assert outcome.code == 2, outcome.err
+    assert message in " ".join(outcome.err.split())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_data_without_classes_is_refused(tmp_path: Path) -> None:
+    from PIL import Image
+
+    (tmp_path / "pictures").mkdir()
+    for i in range(3):
+        Image.new("RGB", (16, 16), (60 * i, 0, 0)).save(tmp_path / "pictures" / f"{i}.png")
+    words = [word if word != "shapes" else tmp_path / "pictures" for word in QUICK]
+    outcome = run(*words, "--task", "class", "-o", tmp_path / "out")
+    assert outcome.code == 2
+    assert "has no classes; use --task unconditional" in outcome.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_output_that_is_there_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    outcome = run(*QUICK, "-o", tmp_path / "file")
+    assert outcome.code == 2
+    assert "is a file, expected a directory" in outcome.err
+    trained(tmp_path / "out", steps=1)
+    outcome = run(*QUICK, "-o", tmp_path / "out")
+    assert outcome.code == 2
+    assert f"go on with it with --resume {tmp_path / 'out'}" in outcome.err
+
+
+def test_ctrl_c_ends_with_130(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped(*_: Any, **__: Any) -> None:
+        raise Interrupted("stopped and saved at step 5; go on with: diffusion-tricks train --resume out")
+
+    monkeypatch.setattr("diffusion_tricks.training.run.train", stopped)
+    outcome = run(*QUICK, "-o", tmp_path / "out", "--json")
+    assert outcome.code == 130
+    assert "go on with: diffusion-tricks train --resume out" in outcome.err
+    assert "saved at step 5" in json.loads(outcome.out)["error"]
+
+
+def test_nan_ends_with_1(tmp_path: Path) -> None:
+    outcome = run(*QUICK, "--steps", 30, "--lr", 1e30, "--clip", 0, "-o", tmp_path / "out")
+    assert outcome.code == 1
+    assert "is not a number" in outcome.err
+    assert "Try a lower --lr" in outcome.err
+
+
+def test_help_is_quick_and_imports_no_torch() -> None:
+    code = (
+        "import sys; from diffusion_tricks_cli.main import cli\n"
+        "try: cli.main(['train', '--help'])\n"
+        "except SystemExit: pass\n"
+        "assert 'torch' not in sys.modules and 'numpy' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    for word in ("--preset", "--objective", "--min-snr", "--resume", "--processes", "-o, --output", "--from"):
+        assert word in done.stdout
+
+
+def test_two_processes_train_one_model(tmp_path: Path) -> None:
+    outcome = run(*QUICK, "--steps", 12, "--processes", 2, "-o", tmp_path / "out", "--json")
+    assert outcome.code == 0, outcome.err
+    assert outcome.json["steps"] == 12
+    DiffusionPipeline.from_pretrained(tmp_path / "out")
+
+
+def test_what_a_process_raised_is_raised_again() -> None:
+    with pytest.raises(UsageError, match="no such thing") as raised:
+        launch._outcome({"error": "UsageError", "message": "no such thing"}, [2, 2])
+    assert raised.value.exit_code == 2
+    with pytest.raises(UnknownName, match="unknown data"):
+        launch._outcome({"error": "UnknownName", "message": "unknown data"}, [2, 2])
+    with pytest.raises(Interrupted, match="saved"):
+        launch._outcome({"error": "Interrupted", "message": "saved"}, [130, 130])
+    with pytest.raises(Exception, match="ended by itself, with codes"):
+        launch._outcome({}, [1, -9])
+
+
+def test_the_line_says_loss_speed_and_time_left(capsys: pytest.CaptureFixture[str]) -> None:
+    text = line(0.25, 50, 1.5, 0.0421, 310.0, 20.0)
+    assert text == "[######                  ] step 50  epoch 1.5  loss 0.0421  310 images/s  1:00 left"
+    assert line(0.5, 1, 0, 1, 2.25, 7300).endswith("2.2 images/s  2:01:40 left")
+    progress = Progress()
+    progress("first")
+    progress("too soon")
+    assert capsys.readouterr().err == "first\n"
+    Progress(shown=False)("nothing")
+    assert capsys.readouterr().err == ""
+
+
+def test_options_know_what_they_are() -> None:
+    assert TrainOptions(task="denoiser").objective == "sample"
+    with pytest.raises(UsageError, match=r"lr: .*greater than 0"):
+        options_from({"lr": 0})

@@ -1,0 +1,206 @@
+"""The training loop: it learns, it goes on exactly, it can be stopped, and it comes to no harm."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from diffusion_tricks import atomic
+from diffusion_tricks.errors import NotANumber, OutputError, OutputFailed, UsageError
+from diffusion_tricks.training import checkpoints, loop
+from diffusion_tricks.training.data.stream import Stream
+from diffusion_tricks.training.feed import batches
+from diffusion_tricks.training.interrupts import Interrupted
+from diffusion_tricks.training.run import resume
+from training_data import Stripes, data, trained
+
+
+def same(a: Any, b: Any) -> bool:
+    """Whether two states are equal to the last bit."""
+    if isinstance(a, torch.Tensor):
+        return torch.equal(a, b)
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(same(a[k], b[k]) for k in a)
+    if isinstance(a, list | tuple):
+        return len(a) == len(b) and all(map(same, a, b))
+    return bool(a == b)
+
+
+def state(folder: Path) -> dict[str, Any]:
+    """What the next step depends on."""
+    found = checkpoints.last(folder)
+    return {key: found[key] for key in ("network", "optimizer", "average", "random", "step")}
+
+
+def rows(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.parametrize(
+    "options", [{"task": "class"}, {"task": "denoiser"}, {"objective": "flow", "optimizer": "adam"}]
+)
+def test_a_training_goes_on_exactly(tmp_path: Path, options: dict[str, Any]) -> None:
+    trained(tmp_path / "whole", steps=12, **options)
+    trained(tmp_path / "half", steps=6, **options)
+    resume(tmp_path / "half", {"steps": 12, "workers": 2}, quiet=True, data=data())
+    assert same(state(tmp_path / "whole"), state(tmp_path / "half"))
+    assert not same(state(tmp_path / "whole")["network"], checkpoints.last(tmp_path / "whole")["average"])
+
+
+def test_sheets_measures_and_threads_leave_the_training_as_it_is(tmp_path: Path) -> None:
+    trained(tmp_path / "plain", steps=8, held_out=0, task="class")
+    trained(
+        tmp_path / "watched", steps=8, task="class", sheet_count=2, sheet_steps=2, workers=3, report=1, checkpoint=3
+    )
+    assert same(state(tmp_path / "plain"), state(tmp_path / "watched"))
+
+
+def test_it_learns(tmp_path: Path) -> None:
+    done = trained(tmp_path / "out", steps=80, lr=5e-3, report=20, objective="sample", schedule="linear")
+    found = rows(tmp_path / "out")
+    assert [row["step"] for row in found] == sorted({row["step"] for row in found})
+    assert found[-1]["loss"] < found[0]["loss"] / 2
+    assert found[-1]["held_out"] == done.held_out
+    assert done.held_out is not None
+    assert done.held_out < found[0]["loss"] / 2
+    assert {"lr", "images_per_second", "seconds", "epoch"} <= found[0].keys()
+    assert (tmp_path / "out" / "loss.png").is_file()
+    assert (done.steps, done.folder) == (80, tmp_path / "out")
+    assert done.images_per_second > 0
+
+
+def test_batches_drawn_ahead_are_the_same_in_the_same_order() -> None:
+    plain, ahead = (batches(Stream(Stripes(), 4, seed=5, position=3), workers) for workers in (0, 3))
+    for _ in range(12):
+        a, b = next(plain), next(ahead)
+        assert torch.equal(a.pictures, b.pictures)
+        assert a.captions == b.captions
+
+
+def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path: Path) -> None:
+    def press(count: int) -> None:
+        if count == 20:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    trained(tmp_path / "whole", steps=9)
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(Interrupted, match=r"saved at step 5; .* train --resume .*stopped"):
+        trained(tmp_path / "stopped", Stripes(seen=press), steps=9)
+    assert signal.getsignal(signal.SIGINT) is before
+    resume(tmp_path / "stopped", quiet=True, data=data())
+    assert same(state(tmp_path / "whole"), state(tmp_path / "stopped"))
+    with pytest.raises(UsageError, match="complete, at step 9; for more, raise --steps"):
+        resume(tmp_path / "stopped", quiet=True, data=data())
+
+
+class Broken(Stripes):
+    """Pictures that are no numbers from the 20th on."""
+
+    def draw(self, indices: Any, random: Any) -> Any:
+        batch = super().draw(indices, random)
+        if self.drawn > 20:
+            batch.pictures[:] = float("nan")
+        return batch
+
+
+def test_nan_stops_with_advice_and_keeps_the_last_good_checkpoint(tmp_path: Path) -> None:
+    with pytest.raises(NotANumber, match=r"step 6 is not a number.*step-00000004.pt, is kept.*lower --lr"):
+        trained(tmp_path / "out", Broken(), steps=20, checkpoint=2)
+    assert [file.name for file in checkpoints.kept(tmp_path / "out")] == ["step-00000002.pt", "step-00000004.pt"]
+    assert all(w.isfinite().all() for w in state(tmp_path / "out")["network"].values())
+
+
+def test_weights_that_are_no_numbers_are_never_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop.Learner, "sound", lambda self: self.optimizer.param_groups[0]["lr"] == 0)
+    with pytest.raises(NotANumber, match="there is no checkpoint yet"):
+        trained(tmp_path / "out", steps=4, checkpoint=2)
+
+
+def test_a_full_disk_costs_no_older_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill, out = atomic._fill, tmp_path / "out"
+
+    def full(temporary: Path, content: Any) -> None:
+        if temporary.parent.name == "checkpoints" and len(checkpoints.kept(out)) == 2:
+            temporary.write_bytes(b"half")
+            raise OSError(errno.ENOSPC, "No space left on device")
+        fill(temporary, content)
+
+    monkeypatch.setattr(atomic, "_fill", full)
+    with pytest.raises(OutputFailed, match=r"disk is full.*last whole checkpoint is step-00000004.pt.*--resume"):
+        trained(out, steps=7, checkpoint=2)
+    assert sorted(file.name for file in (out / "checkpoints").iterdir()) == ["step-00000002.pt", "step-00000004.pt"]
+    monkeypatch.undo()
+    assert resume(out, quiet=True, data=data()).steps == 7
+
+
+def test_the_last_checkpoints_are_kept(tmp_path: Path) -> None:
+    trained(tmp_path / "out", steps=9, checkpoint=2, keep=2)
+    assert [file.name for file in checkpoints.kept(tmp_path / "out")] == ["step-00000008.pt", "step-00000009.pt"]
+
+
+def test_metrics_after_the_checkpoint_are_made_again(tmp_path: Path) -> None:
+    trained(tmp_path / "out", steps=6, report=2)
+    with (tmp_path / "out" / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 8, "loss": 1}\n{"step": 10, "lo')
+    resume(tmp_path / "out", {"steps": 8}, quiet=True, data=data())
+    assert [row["step"] for row in rows(tmp_path / "out")] == [2, 4, 5, 6, 8]  # an epoch ends at 5
+
+
+def test_the_clock_ends_a_training_and_its_learning_rate(tmp_path: Path) -> None:
+    done = trained(tmp_path / "out", minutes=1 / 60, lr_schedule="cosine", warm_up=0, report=1)
+    assert 1 <= done.seconds < 20
+    found = rows(tmp_path / "out")
+    assert found[-1]["lr"] < found[0]["lr"]
+    assert found[-1]["lr"] == pytest.approx(0, abs=1e-9)
+
+
+@pytest.mark.parametrize("options", [{"precision": "bfloat16"}, {"channels_last": True}, {"clip": 0, "ema": 0}])
+def test_ways_to_compute(tmp_path: Path, options: dict[str, Any]) -> None:
+    assert trained(tmp_path / "out", steps=3, **options).loss < 10
+
+
+def test_without_an_average_the_weights_themselves_are_saved(tmp_path: Path) -> None:
+    trained(tmp_path / "out", steps=3, ema=0)
+    found = checkpoints.last(tmp_path / "out")
+    for own, average in zip(found["network"].values(), found["average"]["shadow_params"], strict=True):
+        torch.testing.assert_close(own, average, atol=1e-6, rtol=0)
+
+
+def test_a_directory_that_holds_something_is_left_alone(tmp_path: Path) -> None:
+    trained(tmp_path / "out", steps=2)
+    (tmp_path / "out" / "mine.txt").write_text("keep")
+    with pytest.raises(OutputError, match=r"not empty; go on with it with --resume .*--force"):
+        trained(tmp_path / "out", steps=2)
+    from diffusion_tricks.training.options import TrainOptions
+    from diffusion_tricks.training.run import train
+
+    asked = TrainOptions(width=8, levels=2, batch=4, steps=1, sheet_count=0, out=str(tmp_path / "out"), device="cpu")
+    train(asked, force=True, quiet=True, data=data())
+    assert (tmp_path / "out" / "mine.txt").read_text() == "keep"
+    assert [file.name for file in checkpoints.kept(tmp_path / "out")] == ["step-00000001.pt"]
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
+    trained(tmp_path / "out", steps=2)
+    checkpoints.kept(tmp_path / "out")[-1].write_bytes(b"no checkpoint")
+    with pytest.raises(UsageError, match=r"step-00000002.pt is damaged; remove it"):
+        resume(tmp_path / "out", {"steps": 4}, quiet=True, data=data())
+
+
+@pytest.mark.parametrize(("changes", "message"), [
+    ({"task": "class"}, "--task cannot change"),
+    ({"seed": 3}, "--seed cannot change"),
+    ({"batch": 9}, "--batch cannot change"),
+    ({"steps": 4, "epochs": 1}, "given 2 times"),
+])  # fmt: skip
+def test_what_would_be_another_training_is_refused(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    trained(tmp_path / "out", steps=2)
+    with pytest.raises(UsageError, match=message):
+        resume(tmp_path / "out", changes, quiet=True, data=data())
