@@ -89,7 +89,9 @@ def making(
 def check_candidates(recipe: Recipe) -> None:
     """Raises UsageError for a recipe of which there are no candidates to choose from."""
     if recipe.best_of > 1 and recipe.picture is not None:
-        raise UsageError(f"a picture that is only finished has no candidates, got best_of {recipe.best_of}; leave it out")
+        raise UsageError(
+            f"a picture that is only finished has no candidates, got best_of {recipe.best_of}; leave it out"
+        )
     if recipe.best_of > 1 and len(versions(recipe.build())) > 1:
         raise UsageError(f"a strip of variants has no best one, got best_of {recipe.best_of}; leave one of them out")
 
@@ -231,7 +233,7 @@ def settings(recipe: Recipe, run: Run) -> dict[str, Any]:
 
 
 def noted(run: Run, index: int) -> dict[str, Any]:
-    """What the tricks noted of picture `index` in all stages, each note once, and the words its model was not taught."""
+    """What the tricks noted of picture `index` in all stages, each note once, and the words unknown to its model."""
     facts = untaught(run, index)
     notes: list[str] = []
     for stage in run.stages:

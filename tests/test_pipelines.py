@@ -189,11 +189,12 @@ def test_a_tiny_pipeline_hears_its_prompt_and_its_timestep_and_keeps_the_random_
 
 def test_pipelines_that_cannot_be_opened_are_refused() -> None:
     from diffusers import (
-        DDPMPipeline,
         IFSuperResolutionPipeline,
+        LDMPipeline,
         StableDiffusionImg2ImgPipeline,
         StableDiffusionInpaintPipeline,
         UNet2DModel,
+        VQModel,
     )
 
     inpainting = StableDiffusionInpaintPipeline(**tiny_pipeline("sd").components, requires_safety_checker=False)
@@ -212,9 +213,9 @@ def test_pipelines_that_cannot_be_opened_are_refused() -> None:
         next(sample(load_model(from_picture, device="cpu"), prompt="a rabbit"))
     blocks = {"down_block_types": ["DownBlock2D"] * 2, "up_block_types": ["UpBlock2D"] * 2}
     unet = UNet2DModel(sample_size=8, block_out_channels=[32, 32], **blocks)
-    plain = DDPMPipeline(unet=unet, scheduler=stage_one.scheduler)
-    with pytest.raises(ModelError, match="DDPMPipeline is not a pipeline this version can open: expected a text-to-im"):
-        load_model(plain)
+    latent = LDMPipeline(vqvae=VQModel(), unet=unet, scheduler=stage_one.scheduler)
+    with pytest.raises(ModelError, match="LDMPipeline is not a pipeline this version can open: expected a text-to-im"):
+        load_model(latent)
     with pytest.raises(
         ModelError, match="expected a model's name, a directory or a DiffusionPipeline, got a UNet2DCon"
     ):

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from diffusers import DiffusionPipeline
 
 from command_line import run
 from diffusion_tricks.errors import UnknownName, UsageError
 from diffusion_tricks.training import launch
 from diffusion_tricks.training.interrupts import Interrupted
+from diffusion_tricks.training.network import text_encoder, unet, upscaler_unet
 from diffusion_tricks.training.options import TrainOptions, options_from
 from diffusion_tricks.training.presets import PRESETS
 from diffusion_tricks.training.progress import Progress, line
@@ -46,7 +48,31 @@ def test_one_command_trains_and_the_next_samples(tmp_path: Path) -> None:
 def test_presets_are_sets_of_options_that_any_option_overrides(name: str) -> None:
     options = options_from({"lr": 0.5}, name)
     assert options.lr == 0.5
-    assert options.data == ("emoji" if name == "emoji" else "digits")
+    emoji = {"emoji": "emoji", "emoji-gpu": "all-emoji", "emoji-upscaler": "emoji"}
+    assert options.data == emoji.get(name, "digits")
+
+
+def test_presets_of_the_model_inside() -> None:
+    stages = [options_from({}, name) for name in ("emoji", "emoji-gpu", "emoji-upscaler")]
+    assert [(o.task, o.size, o.batch, o.lr, o.shift, o.minutes) for o in stages] == [
+        ("text", 64, 16, 1e-3, 6.0, 300), ("text", 64, 512, 1.2e-3, 4.0, 20), ("upscale", 256, 16, 2e-3, 1.5, 85),
+    ]  # fmt: skip
+    for o in stages:
+        assert (o.objective, o.schedule, o.lr_schedule, o.beta2, o.ema) == ("v", "cosine", "cosine", 0.99, 0.999)
+    upscaler = stages[2]
+    assert (upscaler.crop, upscaler.factor, upscaler.max_noise_level, upscaler.sampling_steps) == (64, 4, 400, 15)
+
+
+def test_the_model_inside_fits_in_40_mb_whichever_way_it_is_trained() -> None:
+    """In float16, both stages together."""
+    for name in ("emoji", "emoji-gpu"):
+        widths = options_from({}, name).channels_of_levels()
+        second = options_from({}, "emoji-upscaler").channels_of_levels()
+        assert widths
+        assert second
+        with torch.device("meta"):
+            parts = (unet(64, widths), text_encoder(3000), upscaler_unet(256, second))
+        assert 2 * sum(p.numel() for part in parts for p in part.parameters()) < 40e6
 
 
 def test_presets_repeat_the_exercises() -> None:
@@ -82,6 +108,9 @@ WRONG = [
     (["--data", "no/such/folder"], "the folder no/such/folder does not exist"),
     (["--from", "nowhere"], "--from nowhere: expected the directory of a model, and there is none"),
     (["--task", "text", "--channels", 1], "use --channels 3"),
+    (["--drawings", "nowhere"], "--drawings nowhere: expected a folder"),
+    (["--task", "upscale"], "crops of 64 pixels cannot be cut of pictures of 16, to be enlarged 4 times"),
+    (["--task", "upscale", "--objective", "flow"], "objective 'flow' is none for it"),
     (["--resume", "nowhere"], "nowhere holds no training to go on with: it has no training.json"),
     (["--resume", "nowhere", "--force"], "leave out --preset and --force"),
 ]

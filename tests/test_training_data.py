@@ -18,6 +18,7 @@ from skimage.measure import label as connected
 from skimage.morphology import skeletonize
 
 from diffusion_tricks.errors import UnknownName, UsageError
+from diffusion_tricks.training import run
 from diffusion_tricks.training.data import Batch, Source
 from diffusion_tricks.training.data.digits import DigitsSource
 from diffusion_tricks.training.data.faces import digit_faces, digits_of
@@ -26,6 +27,7 @@ from diffusion_tricks.training.data.opening import open_source
 from diffusion_tricks.training.data.shapes import ShapesSource
 from diffusion_tricks.training.data.squares import Kept
 from diffusion_tricks.training.data.strokes import distance, thinned
+from diffusion_tricks.training.options import TrainOptions
 
 Array = np.ndarray[Any, Any]
 
@@ -143,6 +145,19 @@ def test_every_twentieth_picture_is_held_out(pictures: Path) -> None:
     assert reds[1] == {0, 20, 40}
     assert reds[0] == set(range(45)) - reds[1]
     assert len(open_source(str(pictures))) == 45
+
+
+def test_a_training_never_learns_what_it_is_measured_on(pictures: Path, mnist: tuple[Path, Array, Array]) -> None:
+    learned, held = run._opened(TrainOptions(data=str(pictures)))
+    assert held is not None
+    assert (len(learned), len(held)) == (42, 3)
+    learned, held = run._opened(TrainOptions(data=str(pictures), held_out=0))
+    assert (len(learned), held) == (45, None)
+    write_idx(mnist[0] / "t10k-images-idx3-ubyte", mnist[1][:7])
+    write_idx(mnist[0] / "t10k-labels-idx1-ubyte", np.arange(7))
+    learned, held = run._opened(TrainOptions(data=str(mnist[0])))
+    assert held is not None
+    assert (len(learned), len(held)) == (50, 7)
 
 
 # --- shapes -----------------------------------------------------------------------------------------------------

@@ -24,7 +24,9 @@ from diffusion_tricks.training.data.emoji import (
     concepts,
     placed,
 )
+from diffusion_tricks.training.data.opening import open_source
 from diffusion_tricks.training.data.styles import RENDER, kuwahara, luma, styled
+from diffusion_tricks.vocabulary import split
 
 needs_font = pytest.mark.skipif(not FONT.exists(), reason="no colour emoji font is installed")
 PLAIN = Look((1.0, 1.0, 1.0), None, "", 1.0, 0.0, (0.0, 0.0), False, (1.0, 1.0, 1.0))
@@ -127,6 +129,26 @@ def test_concepts_are_names_of_the_font_and_captions_are_not_shared() -> None:
     assert len(captions) == len(set(captions))
     assert len(caption_texts()) > len(names)
     assert code_points("\u2764\ufe0f") == "2764"
+
+
+@needs_font
+def test_emoji_are_what_the_model_inside_knows_and_all_emoji_are_all() -> None:
+    known, every = (open_source(name, size=8) for name in ("emoji", "all-emoji"))
+    assert known.classes == tuple(concepts())
+    assert every.classes == tuple(emoji.name for emoji, _ in all_emoji())
+
+
+@needs_font
+def test_its_texts_hold_every_word_of_its_captions_and_the_name_of_every_emoji() -> None:
+    source = EmojiSource({"rabbit": ("bunny", "rabbit face"), "duck": ()}, size=8)
+    texts = source.texts()
+    assert texts == source.texts()
+    words = {word for text in texts for word in split(text)}
+    drawn = {word for text in source.draw(range(600), np.random.default_rng(0)).captions for word in split(text)}
+    assert drawn <= words
+    assert {word for emoji, _ in all_emoji() for word in split(emoji.name)} <= words
+    keywords = {word for emoji, _ in all_emoji() for key in emoji.keywords for word in split(key)}
+    assert not keywords <= words  # those belong to captions of others
 
 
 @needs_font

@@ -63,7 +63,8 @@ def test_principal_patches_are_told_apart_from_the_start() -> None:
     model = clip.clip(600, width=32, layers=1, text_width=32, text_layers=1)
     soft = scorer.blurred(torch.randn(200, 3, clip.SIZE, clip.SIZE), 2.0)
     clip.start_from_principal_patches(model, soft)
-    rows = model.vision_model.embeddings.patch_embedding(soft).detach().flatten(2).transpose(1, 2).flatten(0, 1).double()
+    patches = model.vision_model.embeddings.patch_embedding(soft).detach()
+    rows = patches.flatten(2).transpose(1, 2).flatten(0, 1).double()
     covariance = torch.cov(rows.T)
     spread = covariance.diagonal().sqrt()
     assert float((covariance - torch.diag(covariance.diagonal())).abs().max()) < 1e-4

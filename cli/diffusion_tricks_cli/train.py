@@ -34,7 +34,8 @@ def train_command() -> click.Command:
     return Sectioned(
         "train", params=[*_running(), *own], callback=_train, help=ABOUT,
         epilog=example(
-            "train --preset denoiser", "train --preset class --steps 500 -o digits", "generate 7 -m digits -o seven.png"
+            "train --task class --data shapes --size 16 --channels 1 --width 16 --steps 40 --output shapes",
+            'generate "circle" -m shapes --steps 10 -o circle.png',
         ),
     )  # fmt: skip
 

@@ -23,7 +23,10 @@ from diffusion_tricks.training.checkpoints import ROOM
 from diffusion_tricks.training.options import TrainOptions, options_from
 
 OPTIONS, METRICS, LOSS, SAMPLES = "training.json", "metrics.jsonl", "loss.png", "samples"
-MODEL = ("model_index.json", "diffusion_tricks.json", "unet", "scheduler", "text_encoder", "tokenizer")
+MODEL = (
+    "model_index.json", "diffusion_tricks.json", "unet", "scheduler", "text_encoder", "tokenizer",
+    "image_noising_scheduler",
+)  # fmt: skip
 OWN = (OPTIONS, METRICS, LOSS, SAMPLES, ROOM, "denoiser.png", *MODEL)  # what --force removes
 
 

@@ -23,7 +23,7 @@ from diffusion_tricks.training.objectives import objective, training_schedule
 from diffusion_tricks.training.options import TrainOptions
 from diffusion_tricks.training.progress import Progress, line
 from diffusion_tricks.training.rates import learning_rate, total_steps
-from diffusion_tricks.training.tasks import task_for
+from diffusion_tricks.training.tasks import seen, task_for
 from diffusion_tricks.training.watch import Watch
 
 MEASURE = 10  # reports between two measures of the held-out loss, in an epoch
@@ -58,6 +58,7 @@ class Training:
     ):
         self.options, self.home, self.accelerator, self.progress = options, home, accelerator, progress
         self.main: bool = accelerator.is_main_process
+        learned, held = seen(learned, options), None if held is None else seen(held, options)
         self.world, rank = accelerator.num_processes, accelerator.process_index
         torch.manual_seed(options.seed)  # the same first weights in every process
         with accelerator.main_process_first(), quiet_libraries():

@@ -132,6 +132,6 @@ def training_schedule(options: TrainOptions) -> Any:
         "beta_schedule": BETAS[options.schedule], "prediction_type": PREDICTIONS[options.objective],
         "timestep_spacing": "trailing",
     }  # fmt: skip
-    if options.task == "text":
+    if options.task in {"text", "upscale"}:
         return DPMSolverMultistepScheduler(algorithm_type="dpmsolver++", solver_order=2, **shared)
     return DDIMScheduler(**shared)

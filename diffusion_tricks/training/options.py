@@ -11,7 +11,7 @@ from diffusion_tricks.options import TrickOptions, option
 from diffusion_tricks.training.presets import preset
 from diffusion_tricks.trick import explain
 
-Task = Literal["denoiser", "unconditional", "class", "text"]
+Task = Literal["denoiser", "unconditional", "class", "text", "upscale"]
 Objective = Literal["epsilon", "v", "sample", "flow"]
 Share = Annotated[float, Field(ge=0, le=1)]
 LENGTHS = ("epochs", "steps", "minutes")
@@ -21,11 +21,15 @@ EPOCHS = 10  # where nothing says how long
 class TrainOptions(TrickOptions):
     """What to train, on what, how long, and how; every option stands alone, and a preset is a set of them."""
 
-    task: Task = option("unconditional", "what the model is to do: denoiser is one step at one noise level")
-    data: str = option("digits", "emoji, shapes, digits, a folder, a folder of MNIST's idx files, or a data set's name")
+    task: Task = option("unconditional", "denoiser is one step at one noise level, upscale a second stage")
+    data: str = option(
+        "digits",
+        "emoji (those the model inside knows), all-emoji, shapes, digits, a folder, one of MNIST's files, a data set",
+    )
     out: str | None = option(None, "the directory to write.  [default: TASK-DATA]", flag="output", path=True)
     size: int | None = option(None, "side of the pictures in pixels; unless given, the data's own", ge=4, le=1024)
     channels: Literal[1, 3] | None = option(None, "1 is gray, 3 is colour; unless given, the data's own")
+    drawings: str | None = option(None, "larger drawings of emoji, which data.drawings renders", path=True)
     held_out: int = option(256, "pictures kept from training that the loss is measured on; 0 is none", ge=0)
 
     objective: Objective = option("v", "what the network predicts; a denoiser always predicts the clean picture")
@@ -40,6 +44,9 @@ class TrainOptions(TrickOptions):
     shift: float = option(1.0, "draws noisy timesteps more often; 1 is not at all", gt=0)
     min_snr: float | None = option(None, "gamma of the min-SNR weights, 5 in arXiv:2303.09556; else all weigh 1", gt=0)
     dropout: Share = option(0.1, "share of the pictures shown without their class or caption, for guidance")
+    crop: int = option(64, "side of the crops of pictures that an upscaler learns from", ge=8)
+    factor: int = option(4, "how many times larger an upscaler makes pictures", ge=2, le=16)
+    max_noise_level: int = option(400, "the most noise on what an upscaler enlarges, a timestep", ge=0, le=999)
 
     width: int = option(64, "D, channels of the first level; the others have 2 D", ge=8)
     widths: str | None = option(None, "channels of every level instead, as in 16,32,64")
@@ -98,6 +105,8 @@ class TrainOptions(TrickOptions):
             raise ValueError(f"beta_start must be below beta_end, got {self.beta_start} and {self.beta_end}")
         if self.task == "denoiser" and self.objective != "sample":
             raise ValueError(f"a denoiser predicts the clean picture, so objective {self.objective!r} is none for it")
+        if self.task == "upscale" and self.objective == "flow":
+            raise ValueError("an upscaler predicts epsilon, v or the sample, so objective 'flow' is none for it")
         if self.widths is not None:
             self.channels_of_levels()
         return self

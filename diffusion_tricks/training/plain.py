@@ -14,7 +14,8 @@ from diffusion_tricks.denoiser import Family
 from diffusion_tricks.errors import UsageError
 from diffusion_tricks.training.data.stream import Batch, Source
 from diffusion_tricks.training.options import TrainOptions
-from diffusion_tricks.training.tasks import check_same, cycled, level_widths
+from diffusion_tricks.training.showing import sampled_page
+from diffusion_tricks.training.tasks import Page, check_same, cycled, level_widths
 from diffusion_tricks.unconditional import PlainFamily
 
 GUIDANCE = 5.0  # of a class
@@ -66,6 +67,10 @@ class PlainTask:
         unet = copy.deepcopy(self.network.unet).to("cpu", memory_format=torch.contiguous_format).eval()
         kind = DDIMPipeline if isinstance(scheduler, DDIMScheduler) else DDPMPipeline
         return kind(unet=unet, scheduler=scheduler)
+
+    def page(self, pipe: Any, source: Source, options: TrainOptions, device: torch.device) -> Page:
+        """Samples, in rows of as many as there are classes, where these are few."""
+        return sampled_page(self, pipe, options, device)
 
     def opened(self, pipe: Any) -> Family:
         """With the names of the classes, which the pipeline does not hold."""

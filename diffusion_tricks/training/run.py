@@ -111,5 +111,11 @@ def _spawns(options: TrainOptions, data: Data | None) -> bool:
 
 def _opened(options: TrainOptions) -> Data:
     asked: dict[str, Any] = {"size": options.size, "channels": options.channels, "seed": options.seed}
-    held = open_source(options.data, held_out=True, **asked) if options.held_out else None
-    return open_source(options.data, **asked), held
+    if options.drawings is not None:
+        if not Path(options.drawings).is_dir():
+            raise UsageError(f"--drawings {options.drawings}: expected a folder of drawings, and there is none")
+        asked["drawings"] = Path(options.drawings)
+    if not options.held_out:
+        return open_source(options.data, **asked), None
+    learned, held = (open_source(options.data, held_out=held_out, **asked) for held_out in (False, True))
+    return learned, held

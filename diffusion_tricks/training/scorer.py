@@ -64,6 +64,24 @@ class Neighbours:
         return self.inner.draw(members, random)
 
 
+class Favoured:
+    """A source that shows the embedded model's concepts `times` more often than all else of `inner`."""
+
+    def __init__(self, inner: EmojiSource, times: int):
+        self.inner, self.channels, self.size, self.classes = inner, inner.channels, inner.size, inner.classes
+        known = concepts()
+        own = [i for i, name in enumerate(inner.classes) if name in known]
+        self.which = [*range(len(inner.classes)), *own * times]
+
+    def __len__(self) -> int:
+        """Pictures in an epoch."""
+        return self.inner.looks * len(self.which)
+
+    def draw(self, indices: Sequence[int], random: np.random.Generator) -> Batch:
+        """The pictures at `indices`."""
+        return self.inner.draw([self.which[i % len(self.which)] for i in indices], random)
+
+
 def captions_of_all() -> dict[str, tuple[str, ...]]:
     """Every emoji's name, with the other captions it may go by: the embedded model's, and keywords that few share."""
     counts = Counter(word for emoji, _ in all_emoji() for word in set(emoji.keywords))
@@ -147,7 +165,7 @@ class Training:
         torch.manual_seed(options.seed)
         self.options, names = options, captions_of_all()
         self.source = EmojiSource(names, SIZE)
-        self.stream = Stream(Neighbours(self.source), options.batch // GROUP, options.seed)
+        self.stream = Stream(Neighbours(Favoured(self.source, options.favour)), options.batch // GROUP, options.seed)
         self.tokenizer = train_tokenizer([*caption_texts(), *(w for n, ws in names.items() for w in (n, *ws))])
         self.model = clip(len(self.tokenizer), options.width, options.layers)
         # short, so that Adam soon turns those of like things to each other
@@ -204,7 +222,8 @@ class Training:
         torch.save(kept_on, self.options.out.with_name(f"{self.options.out.name}-training.pt"))
         self.average.restore(self.parameters)
         self.model.train()
-        return shares(places[0]) | shares(places[1], "far_")
+        own = [i for i, name in enumerate(self.source.classes) if name in concepts()]
+        return shares(places[0]) | shares(places[1], "far_") | shares(places[0][own], "own_")
 
 
 def variety(hard: float) -> Variety:
@@ -244,6 +263,7 @@ def main() -> None:
     parser.add_argument("--from-weights", type=Path, help="go on from a DIR-training.pt this wrote")
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--easing", type=float, default=0.7, help="share of the time until pictures are hardest")
+    parser.add_argument("--favour", type=int, default=12, help="how much more often the embedded model's concepts come")
     parser.add_argument("--width", type=int, default=192)
     parser.add_argument("--layers", type=int, default=4)
     parser.add_argument("--peak", type=float, default=1.5e-3, help="learning rate after the warm-up")

@@ -4,36 +4,50 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from diffusion_tricks.denoiser import Family
 from diffusion_tricks.images import to_tensor
 from diffusion_tricks.making import make
 from diffusion_tricks.model import Defaults, Model
 from diffusion_tricks.recipe import Recipe
 from diffusion_tricks.training.data.stream import Source
-from diffusion_tricks.training.figures import denoiser_figure, sheet
+from diffusion_tricks.training.figures import denoiser_figure
 from diffusion_tricks.training.objectives import WIDE
 from diffusion_tricks.training.options import TrainOptions
-from diffusion_tricks.training.tasks import Task
+from diffusion_tricks.training.tasks import Page, Task
 
 LEVELS = (0.0, 0.2, 0.4, 0.5, 0.6, 0.8, 1.0, 1.5, 2.0)  # sigmas; a denoiser is trained on one of them
 ROWS = 3  # pictures in the figure of levels
 MEASURED = 32  # pictures that its errors are means over
 COLUMNS = 10
+NOISE_LEVEL = 50  # at which a saved upscaler enlarges
 
 
 def defaults(options: TrainOptions, task: Task) -> dict[str, Any]:
     """What the saved model is run with when nothing else is asked, and its classes."""
     steps = 1 if options.task == "denoiser" else min(options.sampling_steps, options.timesteps)
     about: dict[str, Any] = {"steps": steps, "guidance": task.guidance, "scheduler": None}
+    if options.task == "upscale":
+        about["noise_level"] = min(NOISE_LEVEL, options.max_noise_level)
     return about | ({"classes": list(task.classes)} if task.classes else {})
 
 
-def samples(task: Task, pipe: Any, options: TrainOptions, device: torch.device) -> Tensor:
+class Prompted(Task, Protocol):
+    """A task whose model is asked in words."""
+
+    def opened(self, pipe: Any) -> Family:
+        """The pipeline, ready to be sampled."""
+
+    def prompts(self, count: int) -> list[str]:
+        """What to show on a sheet."""
+
+
+def samples(task: Prompted, pipe: Any, options: TrainOptions, device: torch.device) -> Tensor:
     """Pictures (n 3 h w) in -1..1 that the pipeline makes, from the same seeds each time, by the project's sampler."""
     steps = 1 if options.task == "denoiser" else min(options.sheet_steps, options.timesteps)
     placed = pipe.to(device, torch.float32)
@@ -44,12 +58,13 @@ def samples(task: Task, pipe: Any, options: TrainOptions, device: torch.device) 
     return torch.cat([to_tensor(result.image) for result in results])
 
 
-def write_sheet(task: Task, pipe: Any, options: TrainOptions, device: torch.device, file: Path) -> None:
-    """A sheet of samples; rows of as many as there are classes, where these are few."""
+def sampled_page(
+    task: Prompted, pipe: Any, options: TrainOptions, device: torch.device, captioned: bool = False
+) -> Page:
+    """Samples; in rows of as many as there are classes, where these are few."""
     columns = len(task.classes) if 1 < len(task.classes) <= 2 * COLUMNS else COLUMNS
-    prompts = task.prompts(options.sheet_count)
-    captions = prompts if options.task == "text" else None
-    sheet(samples(task, pipe, options, device), file, columns, captions)
+    captions = task.prompts(options.sheet_count) if captioned else None
+    return Page(samples(task, pipe, options, device), columns, captions)
 
 
 def noised(clean: Tensor, sigmas: Sequence[float]) -> Tensor:

@@ -1,18 +1,32 @@
-"""What the network is told beside the noisy picture: nothing, a class or a caption; and the pipeline it becomes."""
+"""What the network is told beside the noisy picture, and the pipeline it becomes.
+
+Nothing is told, or a class (`plain`), a caption (`text`), or the picture in small (`upscale`).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor, nn
 
-from diffusion_tricks.denoiser import Family
 from diffusion_tricks.errors import ModelError, UsageError
 from diffusion_tricks.models import load_model
+from diffusion_tricks.training.data.crops import Crops
 from diffusion_tricks.training.data.stream import Batch, Source
 from diffusion_tricks.training.options import TrainOptions
+
+
+@dataclass(frozen=True)
+class Page:
+    """What a sheet shows: pictures (n 3 h w) in -1..1, so many in a row, and a caption for each or none at all."""
+
+    pictures: Tensor
+    columns: int
+    captions: list[str] | None = None
 
 
 class Task(Protocol):
@@ -32,11 +46,8 @@ class Task(Protocol):
     def pipeline(self, scheduler: Any) -> Any:
         """A copy of the present weights as a pipeline of diffusers, on the CPU."""
 
-    def opened(self, pipe: Any) -> Family:
-        """The pipeline, ready to be sampled."""
-
-    def prompts(self, count: int) -> list[str]:
-        """What to show on a sheet."""
+    def page(self, pipe: Any, source: Source, options: TrainOptions, device: torch.device) -> Page:
+        """A sheet of what the pipeline makes, of the pictures of `source` if of any."""
 
 
 def task_for(options: TrainOptions, source: Source, folder: Path) -> Task:
@@ -47,15 +58,23 @@ def task_for(options: TrainOptions, source: Source, folder: Path) -> Task:
     """
     from diffusion_tricks.training.plain import PlainTask  # here, as both build on the names above
     from diffusion_tricks.training.text import TextTask
+    from diffusion_tricks.training.upscale import UpscaleTask, opened_upscaler
 
+    if options.start_from is not None and not Path(options.start_from).is_dir():
+        raise UsageError(f"--from {options.start_from}: expected the directory of a model, and there is none")
+    if options.task == "upscale":
+        return UpscaleTask(options, source, opened_upscaler(options.start_from) if options.start_from else None)
     start = opened_pipeline(options.start_from) if options.start_from is not None else None
     return (TextTask if options.task == "text" else PlainTask)(options, source, start, folder)
 
 
+def seen(source: Source, options: TrainOptions) -> Source:
+    """The pictures as the task sees them: an upscaler learns from crops. Raises UsageError where these do not fit."""
+    return Crops(source, options.crop, options.factor) if options.task == "upscale" else source
+
+
 def opened_pipeline(folder: str) -> Any:
-    """The pipeline in a directory, in float32. Raises ModelError, UsageError."""
-    if not Path(folder).is_dir():
-        raise UsageError(f"--from {folder}: expected the directory of a model, and there is none")
+    """The pipeline in a directory, in float32. Raises ModelError."""
     return load_model(Path(folder), device="cpu", dtype="float32").pipe
 
 

@@ -18,7 +18,8 @@ from diffusion_tricks.errors import UsageError
 from diffusion_tricks.training.data.stream import Batch, Source
 from diffusion_tricks.training.network import pipeline, text_encoder, token_ids, train_tokenizer, unet
 from diffusion_tricks.training.options import TrainOptions
-from diffusion_tricks.training.tasks import check_same, cycled, level_widths
+from diffusion_tricks.training.showing import sampled_page
+from diffusion_tricks.training.tasks import Page, check_same, cycled, level_widths
 
 GUIDANCE = 3.0
 READ = 2000  # captions that a tokenizer is made from, where the data has no list of its texts
@@ -82,6 +83,10 @@ class TextTask:
         made = pipeline(denoiser, encoder, self.tokenizer)
         made.register_modules(scheduler=scheduler)
         return made
+
+    def page(self, pipe: Any, source: Source, options: TrainOptions, device: torch.device) -> Page:
+        """Samples with their captions."""
+        return sampled_page(self, pipe, options, device, captioned=True)
 
     def opened(self, pipe: Any) -> Family:
         """As any model that reads."""

@@ -13,11 +13,11 @@ from diffusion_tricks.errors import ModelError
 from diffusion_tricks.quiet import quiet_libraries
 from diffusion_tricks.training import folder
 from diffusion_tricks.training.data.stream import Batch, Source
-from diffusion_tricks.training.figures import loss_figure
+from diffusion_tricks.training.figures import loss_figure, sheet
 from diffusion_tricks.training.learner import Learner
 from diffusion_tricks.training.options import TrainOptions
 from diffusion_tricks.training.progress import Progress
-from diffusion_tricks.training.showing import defaults, write_denoiser_figure, write_sheet
+from diffusion_tricks.training.showing import defaults, write_denoiser_figure
 from diffusion_tricks.training.tasks import Task, task_for
 
 SHEETS = 50  # about how many are made in a run of epochs, where none are named
@@ -82,7 +82,9 @@ class Watch:
         self.progress(f"sampling {self.options.sheet_count} pictures ...")
         try:
             with quiet_libraries():
-                write_sheet(self.task, self.pipeline(), self.options, self.learner.device, file)
+                seen = self.source if self.held is None else self.held
+                page = self.task.page(self.pipeline(), seen, self.options, self.learner.device)
+            sheet(page.pictures, file, page.columns, page.captions)
         except ModelError as error:
             self.progress.say(f"Warning: no sheet {name}: {error}")
         return file

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import difflib
 import os
-import sys
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from pathlib import Path
 from PIL import ImageFont, features
 
 from diffusion_tricks.errors import UsageError
+from diffusion_tricks.fonts import font_folders
 
 SUFFIXES = {".ttf", ".otf", ".ttc", ".otc"}
 FONT_FILES = (*sorted(SUFFIXES), ".woff", ".woff2", ".pfa", ".pfb", ".pcf", ".bdf", ".dfont")
@@ -98,19 +98,6 @@ def advice(wanted: str, families: list[str]) -> str:
     if not near:
         return "no fonts are installed here; give a font file, or leave the font out for the built-in one"
     return f"the nearest installed family is {by_lower[near[0]]!r}; or give a font file"
-
-
-def font_folders() -> tuple[Path, ...]:
-    """The folders in which this system keeps its fonts: Linux, macOS or Windows, the user's own first."""
-    home = Path.home()
-    if sys.platform == "win32":
-        local = Path(os.environ.get("LOCALAPPDATA", home)) / "Microsoft/Windows/Fonts"
-        return (local, Path(os.environ.get("WINDIR", "C:/Windows")) / "Fonts")
-    if sys.platform == "darwin":
-        return (home / "Library/Fonts", Path("/Library/Fonts"), Path("/System/Library/Fonts"))
-    own = Path(os.environ.get("XDG_DATA_HOME") or home / ".local/share")
-    shared = (os.environ.get("XDG_DATA_DIRS") or "/usr/local/share:/usr/share").split(":")
-    return (own / "fonts", home / ".fonts", *(Path(folder) / "fonts" for folder in shared if folder))
 
 
 @lru_cache(maxsize=4)

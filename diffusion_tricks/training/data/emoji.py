@@ -244,13 +244,24 @@ class EmojiSource:
         captions = [caption(self.names[i], o.ground_word, o.style, random) for i, o in zip(which, looks, strict=True)]
         return Batch(torch.stack(shown) * 2 - 1, captions, torch.tensor(which))
 
+    def texts(self) -> list[str]:
+        """Texts that hold every word its captions may use, and the name of every emoji, to train a tokenizer on."""
+        random = np.random.default_rng(0)
+        return [caption((e.name,), None, "", random) for e, _ in all_emoji()] + _said(self.names, random)
+
 
 def caption_texts() -> list[str]:
     """Texts that hold every word a caption may use, to train a tokenizer on."""
     random = np.random.default_rng(0)
     texts = [caption((e.name, *e.keywords), None, "", random) for e, _ in all_emoji()]
     texts += [" ".join(e.keywords) for e, _ in all_emoji()]
+    return texts + _said([(name, *others) for name, others in concepts().items()], random)
+
+
+def _said(names: Sequence[Sequence[str]], random: np.random.Generator) -> list[str]:
+    """Two captions of each thing in each style, on backgrounds of any colour."""
+    texts = []
     for style in ("", *RENDER):
-        for name, others in concepts().items():
-            texts += [caption((name, *others), str(random.choice(list(COLOURS))), style, random) for _ in range(2)]
+        for ways in names:
+            texts += [caption(ways, str(random.choice(list(COLOURS))), style, random) for _ in range(2)]
     return texts

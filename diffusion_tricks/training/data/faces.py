@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import warnings
 from collections.abc import Iterator
 from functools import cache
@@ -18,19 +17,6 @@ LOOKED_AT = 120  # font files, spread evenly over those installed
 FACES = 24
 LIKE = 0.55  # least overlap with the built-in font's digits: leaves out symbols and ornaments
 PIXELS = 48
-
-
-def font_folders() -> tuple[Path, ...]:
-    """The folders in which this system keeps its fonts: Linux, macOS or Windows, the user's own first."""
-    home = Path.home()
-    if sys.platform == "win32":
-        local = Path(os.environ.get("LOCALAPPDATA", home)) / "Microsoft/Windows/Fonts"
-        return (local, Path(os.environ.get("WINDIR", "C:/Windows")) / "Fonts")
-    if sys.platform == "darwin":
-        return (home / "Library/Fonts", Path("/Library/Fonts"), Path("/System/Library/Fonts"))
-    own = Path(os.environ.get("XDG_DATA_HOME") or home / ".local/share")
-    shared = (os.environ.get("XDG_DATA_DIRS") or "/usr/local/share:/usr/share").split(":")
-    return (own / "fonts", home / ".fonts", *(Path(folder) / "fonts" for folder in shared if folder))
 
 
 @cache

@@ -65,8 +65,9 @@ def open_source(
 def _emoji(
     wanted: Wanted, *, names: Any = None, looks: Any = None, variety: Any = None, drawings: Any = None
 ) -> Source:
-    from diffusion_tricks.training.data.emoji import EmojiSource
+    from diffusion_tricks.training.data.emoji import EmojiSource, concepts
 
+    names = concepts() if names is None and wanted.data == "emoji" else names
     options = {"names": names, "looks": looks, "variety": variety, "drawings": drawings, "size": wanted.size}
     return _redrawn(EmojiSource(**{name: value for name, value in options.items() if value is not None}), wanted)
 
@@ -131,6 +132,7 @@ class Kind:
 
 KINDS = (
     Kind("emoji", "emoji", lambda w: w.data == "emoji", _emoji),
+    Kind("all-emoji", "all-emoji", lambda w: w.data == "all-emoji", _emoji),
     Kind("shapes", "shapes", lambda w: w.data == "shapes", _shapes),
     Kind("digits", "digits", lambda w: w.data == "digits", _digits),
     Kind(

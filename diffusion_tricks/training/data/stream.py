@@ -12,11 +12,15 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Batch:
-    """Pictures in -1..1 (b c h w), their captions (b), and their classes (b), -1 where there is none."""
+    """Pictures in -1..1 (b c h w), their captions (b), and their classes (b), -1 where there is none.
+
+    enlarged: for an upscaler, the same pictures as seen in a small one (b c h w).
+    """
 
     pictures: Tensor
     captions: list[str]
     classes: Tensor
+    enlarged: Tensor | None = None
 
 
 class Source(Protocol):
