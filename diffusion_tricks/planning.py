@@ -28,6 +28,7 @@ from diffusion_tricks.models import check_directory, defaults_of, label_of, loca
 from diffusion_tricks.nesting import order
 from diffusion_tricks.recipe import Recipe
 from diffusion_tricks.sampler import begin, denoise
+from diffusion_tricks.unconditional import PlainFamily
 from diffusion_tricks.upscaling import GUIDANCE, UpscalerFamily
 from diffusion_tricks.variants import versions
 
@@ -169,7 +170,7 @@ class OutlinedUpscaler:
 class Outline:
     """A family of models that have a shape and no weights: every answer is its own question."""
 
-    def __init__(self, shape: UNetFamily | UpscalerFamily | None):
+    def __init__(self, shape: UNetFamily | PlainFamily | UpscalerFamily | None):
         self.shape = shape
         self.channels, self.scale = (shape.channels, shape.scale) if shape else (3, 1)
         self.size, self.multiple = (shape.size, shape.multiple) if shape else ((64, 64), 1)
@@ -220,11 +221,13 @@ def _folder(location: Path) -> Path | None:
     return Path(cached).parent if isinstance(cached, str) else None
 
 
-def _shape(folder: Path) -> UNetFamily | None:
+def _shape(folder: Path) -> UNetFamily | PlainFamily | None:
     """The family's shape, from the configuration files alone."""
     unet, vae = (_config(folder / part / "config.json") for part in ("unet", "vae"))
     if unet is None:
         return None
+    if unet.config.get("_class_name") == "UNet2DModel":
+        return PlainFamily(SimpleNamespace(unet=_attributes(unet), name_or_path=str(folder)))
     return UNetFamily(SimpleNamespace(unet=_attributes(unet), vae=_attributes(vae)))
 
 

@@ -41,8 +41,9 @@ class PlainFamily:
 
     @staticmethod
     def serves(pipe: Pipeline) -> bool:
-        """Whether this family knows the pipeline: a UNet without text called `unet`."""
-        return type(getattr(pipe, "unet", None)).__name__ == "UNet2DModel" and getattr(pipe, "vqvae", None) is None
+        """Whether this family knows the pipeline; others with such a UNet sample in ways of their own."""
+        known = type(pipe).__name__ in ("DDPMPipeline", "DDIMPipeline")
+        return known and type(getattr(pipe, "unet", None)).__name__ == "UNet2DModel"
 
     def record(self, prompts: Sequence[str | None], size: Size) -> list[dict[str, Any]]:
         """The class of each prompt. Raises UnknownName for one that is no class, UsageError where there are none."""

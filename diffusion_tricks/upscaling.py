@@ -72,12 +72,21 @@ class UpscalerFamily:
         return [self._recorded(rows[prompt], empty, size, unused).arguments for prompt in prompts]
 
     def _recorded(self, row: dict[str, Any], pixels: Tensor, size: Size, generators: list[torch.Generator]) -> Recorded:
-        embeds = row["encoder_hidden_states"].expand(len(pixels), -1, -1)
+        embeds = self._embeddings(row).expand(len(pixels), -1, -1)
         return recorded(
             self.pipe, "prompt embeddings and a picture", EXPECTED,
             prompt_embeds=embeds, image=pixels, width=size[0], height=size[1], noise_level=self.noise_level,
             guidance_scale=1.0, generator=generators, output_type="pt",
         )  # fmt: skip
+
+    def _embeddings(self, row: dict[str, Any]) -> Tensor:
+        """The base model's, or none for an upscaler that sees no text. Raises ModelError where they are missing."""
+        if "encoder_hidden_states" in row:
+            embeddings: Tensor = row["encoder_hidden_states"]
+            return embeddings
+        if self.pipe.unet.config.encoder_hid_dim is not None:
+            raise ModelError(f"the upscaler reads text and {self.base.name!r} has none; expected one that sees no text")
+        return torch.zeros(1, 1, 1, device=self.base.device, dtype=self.base.dtype)
 
     def condition(
         self, pixels: Tensor, size: Size, row: dict[str, Any], generators: list[torch.Generator]

@@ -220,3 +220,14 @@ def test_pipelines_that_cannot_be_opened_are_refused() -> None:
         ModelError, match="expected a model's name, a directory or a DiffusionPipeline, got a UNet2DCon"
     ):
         load_model(stage_one.unet)
+
+
+def test_a_pipeline_that_samples_in_its_own_way_is_refused() -> None:
+    from diffusers import CMStochasticIterativeScheduler, ConsistencyModelPipeline, UNet2DModel
+
+    unet = UNet2DModel(
+        sample_size=8, block_out_channels=(8, 8), layers_per_block=1, norm_num_groups=4,
+        down_block_types=("DownBlock2D",) * 2, up_block_types=("UpBlock2D",) * 2,
+    )  # fmt: skip
+    with pytest.raises(ModelError, match="ConsistencyModelPipeline"):
+        load_model(ConsistencyModelPipeline(unet, CMStochasticIterativeScheduler()))

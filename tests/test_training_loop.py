@@ -18,8 +18,9 @@ from diffusion_tricks.training import checkpoints, loop
 from diffusion_tricks.training.data.stream import Stream
 from diffusion_tricks.training.feed import batches
 from diffusion_tricks.training.interrupts import Interrupted
-from diffusion_tricks.training.run import resume
-from training_data import Stripes, data, trained
+from diffusion_tricks.training.options import TrainOptions
+from diffusion_tricks.training.run import resume, train
+from training_data import TINY, Stripes, data, trained
 
 
 def same(a: Any, b: Any) -> bool:
@@ -178,9 +179,6 @@ def test_a_directory_that_holds_something_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "out" / "mine.txt").write_text("keep")
     with pytest.raises(OutputError, match=r"not empty; go on with it with --resume .*--force"):
         trained(tmp_path / "out", steps=2)
-    from diffusion_tricks.training.options import TrainOptions
-    from diffusion_tricks.training.run import train
-
     asked = TrainOptions(width=8, levels=2, batch=4, steps=1, sheet_count=0, out=str(tmp_path / "out"), device="cpu")
     train(asked, force=True, quiet=True, data=data())
     assert (tmp_path / "out" / "mine.txt").read_text() == "keep"
@@ -204,3 +202,32 @@ def test_what_would_be_another_training_is_refused(tmp_path: Path, changes: dict
     trained(tmp_path / "out", steps=2)
     with pytest.raises(UsageError, match=message):
         resume(tmp_path / "out", changes, quiet=True, data=data())
+
+
+def test_force_leaves_a_directory_that_holds_no_training_alone(tmp_path: Path) -> None:
+    mine = tmp_path / "unet" / "mine.safetensors"
+    mine.parent.mkdir()
+    mine.write_bytes(b"weights")
+    asked = TrainOptions(**{**TINY, "task": "class", "steps": 1, "out": str(tmp_path)})
+    with pytest.raises(OutputError, match="holds no training, so --force leaves it alone"):
+        train(asked, force=True, quiet=True, data=data())
+    assert mine.read_bytes() == b"weights"
+
+
+def test_a_training_comes_back_when_the_one_to_replace_it_is_refused(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    train(TrainOptions(**{**TINY, "task": "class", "steps": 2, "out": str(out)}), quiet=True, data=data())
+    before = {path.relative_to(out): path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    wrong = TrainOptions(**{**TINY, "task": "text", "steps": 1, "out": str(out)})
+    with pytest.raises(UsageError):
+        train(wrong, force=True, quiet=True, data=data())
+    assert {path.relative_to(out): path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+
+
+def test_a_refused_resume_changes_no_options(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    train(TrainOptions(**{**TINY, "task": "class", "steps": 3, "out": str(out)}), quiet=True, data=data())
+    before = (out / "training.json").read_bytes()
+    with pytest.raises(UsageError):
+        resume(out, {"steps": 2}, quiet=True, data=data())
+    assert (out / "training.json").read_bytes() == before

@@ -14,6 +14,7 @@ from PIL import Image
 
 from diffusion_tricks import Model, Recipe, UsageError, load_model, make, sample
 from diffusion_tricks.errors import ModelError, UnknownName
+from diffusion_tricks.planning import plan
 from diffusion_tricks.training import checkpoints
 from diffusion_tricks.training.objectives import WIDE
 from diffusion_tricks.training.showing import denoised, noised
@@ -204,3 +205,9 @@ def test_class_names_must_fit(class_model: Path, tmp_path: Path) -> None:
     (folder / "diffusion_tricks.json").write_text(json.dumps({"steps": 5, "classes": ["one"]}))
     with pytest.raises(ModelError, match="one class name for each of 3 embeddings"):
         load_model(folder, device="cpu")
+
+
+def test_a_plan_of_a_gray_model_of_classes_needs_no_weights(tmp_path: Path) -> None:
+    trained(tmp_path / "out", task="class", steps=1)
+    planned = plan(Recipe(model=str(tmp_path / "out"), prompt="flat", steps=3, seed=0))
+    assert planned.data()["rows_total"] == 6  # guidance asks twice

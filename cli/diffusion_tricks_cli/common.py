@@ -53,7 +53,12 @@ def _recipe_options() -> list[click.Option]:
         click.Option(["-m", "--model"], help="Name (see models), directory or hub name.  [default: emoji]"),
         click.Option(["--seed"], type=click.IntRange(0), metavar="N", help="Of the first picture; else drawn."),
         click.Option(["--count"], type=click.IntRange(1), metavar="N", help="Pictures; seeds count up.  [default: 1]"),
-        click.Option(["--best-of"], type=click.IntRange(1, 1000), metavar="N", help="Make N, keep the best scored."),
+        click.Option(
+            ["--best-of"],
+            type=click.IntRange(1, 1000),
+            metavar="N",
+            help="Make N, keep the best scored; names say the first one's seed, the record the best one's.",
+        ),
         click.Option(["--steps"], type=click.IntRange(1), metavar="N", help="Of the schedule.  [default: model's]"),
         click.Option(["--stride"], type=click.IntRange(1), metavar="N", help="Every N-th training step, not --steps."),
         click.Option(["--scheduler"], type=Name("scheduler", _schedulers), help="ddim, dpm++2m, unipc, euler, ..."),

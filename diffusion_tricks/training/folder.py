@@ -28,6 +28,7 @@ MODEL = (
     "image_noising_scheduler",
 )  # fmt: skip
 OWN = (OPTIONS, METRICS, LOSS, SAMPLES, ROOM, "denoiser.png", *MODEL)  # what --force removes
+REPLACED = ".replaced"  # where an earlier training waits meanwhile
 
 
 def folder_for(options: TrainOptions) -> Path:
@@ -49,12 +50,28 @@ def begun(folder: Path, options: TrainOptions, force: bool) -> None:
         if not force:
             advice = f"go on with it with --resume {folder}, or " if (folder / OPTIONS).is_file() else ""
             raise OutputError(f"{folder} is there and not empty; {advice}choose another -o, or pass --force")
-        _cleared(folder)
+        if not (folder / OPTIONS).is_file():
+            raise OutputError(f"{folder} holds no training, so --force leaves it alone; choose another -o")
+        _set_aside(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"the directory {folder} cannot be made: {error.strerror}; choose another -o") from None
     note_options(folder, options)
+
+
+def _set_aside(folder: Path) -> None:
+    """Moves the training that is there out of the way, until the new one is known to work."""
+    forget_replaced(folder)
+    (folder / REPLACED).mkdir()
+    for name in OWN:
+        if (folder / name).exists():
+            (folder / name).rename(folder / REPLACED / name)
+
+
+def forget_replaced(folder: Path) -> None:
+    """Removes the training that a new one replaced."""
+    shutil.rmtree(folder / REPLACED, ignore_errors=True)
 
 
 def _cleared(folder: Path) -> None:
@@ -63,10 +80,17 @@ def _cleared(folder: Path) -> None:
 
 
 def abandon(folder: Path) -> None:
-    """Takes away a training that failed before its first checkpoint, and the directory if nothing else is in it."""
+    """Takes away a training that failed before its first checkpoint, and the directory if nothing else is in it.
+
+    What it was to replace comes back.
+    """
     if any((folder / ROOM).glob("step-*.pt")) or (folder / METRICS).is_file():
         return
     _cleared(folder)
+    if (folder / REPLACED).is_dir():
+        for path in (folder / REPLACED).iterdir():
+            path.rename(folder / path.name)
+    forget_replaced(folder)
     with contextlib.suppress(OSError):
         folder.rmdir()
 

@@ -164,7 +164,7 @@ class Training:
 
     def _agree(self, began: float, interrupts: Interrupts) -> None:
         """One clock, one loss and one will for all processes. Raises NotANumber."""
-        mean, seconds = torch.stack(self.losses).double().mean(), time.monotonic() - began
+        mean, seconds = torch.stack(self.losses).cpu().double().mean(), time.monotonic() - began
         self.losses = []
         if self.world == 1:
             self.loss, self.seconds = float(mean), seconds

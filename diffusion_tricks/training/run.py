@@ -50,6 +50,8 @@ def train(options: TrainOptions, *, force: bool = False, quiet: bool = False, da
     except (UsageError, ModelError):
         folder.abandon(home)
         raise
+    finally:
+        folder.forget_replaced(home)
 
 
 def resume(
@@ -61,11 +63,16 @@ def resume(
     Raises what `train` does.
     """
     home = Path(home)
-    options = changed(folder.noted_options(home), changes or {})
+    before = folder.noted_options(home)
+    options = changed(before, changes or {})
     checkpoints.last(home)
     if not launched() or Accelerator(cpu=options.device == "cpu").is_main_process:
         folder.note_options(home, options)
-    return _gone_on(home, False, quiet, data)
+    try:
+        return _gone_on(home, False, quiet, data)
+    except UsageError:
+        folder.note_options(home, before)
+        raise
 
 
 def go_on(home: Path, *, fresh: bool, quiet: bool, data: Data | None = None) -> Trained:
