@@ -13,6 +13,9 @@ from diffusion_tricks.recipe import Recipe, recipe_from
 from diffusion_tricks_cli.values import Name, Size
 
 DTYPES = ("auto", "float32", "float16", "bfloat16")
+MEMORY = ("auto", "low", "lowest")
+MEMORY_HELP = "auto; low: models wait off the device; lowest: every layer, slow.  [default: auto]"
+QUANTIZE = ("int8", "nf4")
 WITHOUT_MODEL = {"dry_run", "quiet", "json", "output", "force", "no_metadata", "save_recipe"}
 COMMON_TITLE = "Common options, which may stand anywhere"
 
@@ -24,6 +27,9 @@ class Settings:
     device: str = "auto"
     dtype: str = "auto"
     max_rows: int | None = None
+    memory: str = "auto"
+    quantize: str | None = None
+    compile: bool = False
     scorer: str | None = None
     output: str | None = None
     force: bool = False
@@ -50,7 +56,8 @@ def common_options(with_model: bool = True) -> list[click.Option]:
 def _recipe_options() -> list[click.Option]:
     return [
         click.Option(["-p", "--prompt"], multiple=True, help="What to make; several are one per picture."),
-        click.Option(["-m", "--model"], help="Name (see models), directory or hub name.  [default: emoji]"),
+        click.Option(["-m", "--model"], help="Name, directory, file or owner/name[@revision].  [default: emoji]"),
+        click.Option(["--lora"], multiple=True, metavar="FILE[:WEIGHT]", help="LoRA weights; may repeat."),
         click.Option(["--seed"], type=click.IntRange(0), metavar="N", help="Of the first picture; else drawn."),
         click.Option(["--count"], type=click.IntRange(1), metavar="N", help="Pictures; seeds count up.  [default: 1]"),
         click.Option(
@@ -63,11 +70,17 @@ def _recipe_options() -> list[click.Option]:
         click.Option(["--stride"], type=click.IntRange(1), metavar="N", help="Every N-th training step, not --steps."),
         click.Option(["--scheduler"], type=Name("scheduler", _schedulers), help="ddim, dpm++2m, unipc, euler, ..."),
         click.Option(["--guidance"], type=click.FloatRange(0), metavar="X", help="Scale; 1: off.  [default: model's]"),
+        click.Option(
+            ["--distilled-guidance"],
+            type=click.FloatRange(0),
+            metavar="X",
+            help="Scale a distilled model takes as an input (FLUX dev, LCM).  [default: model's]",
+        ),
         click.Option(["--negative"], help="What to move away from."),
         click.Option(["--size"], type=Size(), help="Pixels, 64 or 64x48; may be upscaled.  [default: model's]"),
-        click.Option(["--upscale-steps"], type=click.IntRange(1), metavar="N", help="Of upscaling, where --size asks."),
-        click.Option(["--upscale-guidance"], type=click.FloatRange(0), metavar="X", help="Its scale; 1: off."),
-        click.Option(["--upscale-scheduler"], type=Name("scheduler", _schedulers), help="Its scheduler."),
+        click.Option(["--upscale-steps"], type=click.IntRange(1), metavar="N", help="Of each later stage, if any."),
+        click.Option(["--upscale-guidance"], type=click.FloatRange(0), metavar="X", help="Their scale; 1: off."),
+        click.Option(["--upscale-scheduler"], type=Name("scheduler", _schedulers), help="Their scheduler."),
         click.Option(
             ["--noise-level"], type=click.IntRange(0), metavar="N", help="0: upscale faithfully; up to 999: freely."
         ),
@@ -80,6 +93,9 @@ def _running_options() -> list[click.Option]:
         click.Option(["--device"], help="auto, cpu, cuda, cuda:N or mps.  [default: auto]"),
         click.Option(["--dtype"], type=Name("dtype", lambda: DTYPES), help=f"{', '.join(DTYPES)}.  [default: auto]"),
         click.Option(["--max-rows"], type=click.IntRange(1), metavar="N", help="Rows in one call, to save memory."),
+        click.Option(["--memory"], type=Name("memory", lambda: MEMORY), help=MEMORY_HELP),
+        click.Option(["--quantize"], type=Name("quantize", lambda: QUANTIZE), help="int8 or nf4 weights; CUDA only."),
+        click.Option(["--compile"], is_flag=True, help="Compile the denoiser; pays for many pictures of one size."),
         click.Option(["--scorer"], help="CLIP model that scores for --best-of.  [default: the one inside]"),
         click.Option(["--dry-run"], is_flag=True, help="Check all, print the plan and the recipe, make nothing."),
         click.Option(["--quiet"], is_flag=True, help="No progress and no remarks."),

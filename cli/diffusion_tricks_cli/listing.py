@@ -61,18 +61,30 @@ def _trouble(entry: Entry, check: bool) -> str | None:
     return None if there else f"{entry.kind} {entry.name!r}: there is no module {module!r}"
 
 
-@click.command(epilog=example("models", "models emoji"))
-@click.argument("name", required=False)
+class Models(click.Group):
+    """A group that takes a name it does not know for that of a model: what that was taught."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command of that name, else `taught` with all that was given."""
+        return super().resolve_command(ctx, args if args[0] in self.commands else ["taught", *args])
+
+
+@click.group(
+    cls=Models, invoke_without_command=True, subcommand_metavar="[show] [NAME]",
+    epilog=example("models", "models show emoji", "models emoji"),
+)  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help=AS_JSON)
-def models(name: str | None, as_json: bool) -> None:
+@click.pass_context
+def models(ctx: click.Context, as_json: bool) -> None:
     """List the models that go by a short name; any directory or hub name of a diffusers pipeline will do as well.
 
-    With the NAME of one: what it was taught to draw, where it says so.
+    With the NAME of one: what it was taught to draw, where it says so; with show NAME: all that it can do.
     """
     from diffusion_tricks.models import known_models
 
-    if name is not None:
-        _print_taught(name, as_json)
+    if ctx.invoked_subcommand is not None:
         return
     entries = known_models().values()
     rows = [
@@ -83,21 +95,48 @@ def models(name: str | None, as_json: bool) -> None:
     _print(rows, as_json)
 
 
-def _print_taught(name: str, as_json: bool) -> None:
-    """A line for every thing, with the other names it was taught."""
+@models.command(epilog=example("models show emoji"))
+@click.argument("name")
+@click.option("--json", "as_json", is_flag=True, help=AS_JSON)
+@click.pass_context
+def show(ctx: click.Context, name: str, as_json: bool) -> None:
+    """What a model can do, from its configuration alone: sizes, steps, guidance, tricks, and what it was taught.
+
+    NAME: a short name, a directory, a file or a hub name; of one that is not on this machine, how to get it.
+    """
+    from diffusion_tricks.sheet import sheet
+    from diffusion_tricks_cli.sheets import lines_of
+
+    known = sheet(name)
+    if _as_json(ctx, as_json):
+        click.echo(json.dumps(known.data(), indent=2, ensure_ascii=False))
+        return
+    click.echo("\n".join(lines_of(known)))
+
+
+@models.command(hidden=True)
+@click.argument("name")
+@click.option("--json", "as_json", is_flag=True, help=AS_JSON)
+@click.pass_context
+def taught(ctx: click.Context, name: str, as_json: bool) -> None:
+    """What a model was taught to draw, a line for every thing, with the other names it was taught."""
     from diffusion_tricks.models import location_of, vocabulary_of
+    from diffusion_tricks_cli.sheets import taught_lines
 
     vocabulary = vocabulary_of(location_of(name)) or Vocabulary({})
-    if as_json:
+    if _as_json(ctx, as_json):
         rows = {"name": name, "captions": vocabulary.captions, "words": vocabulary.words}
         click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
         return
     if not vocabulary.captions:
         click.echo(f"the model {name!r} does not say what it was taught")
-    for thing, others in vocabulary.captions.items():
-        click.echo(", ".join((thing, *others)))
-    if vocabulary.words:
-        click.echo(f"\nbeside these: {', '.join(vocabulary.words)}")
+    for line in taught_lines(vocabulary.captions, vocabulary.words):
+        click.echo(line)
+
+
+def _as_json(ctx: click.Context, here: bool) -> bool:
+    """Whether JSON is asked for, behind a command or before it."""
+    return here or bool(ctx.parent and ctx.parent.params.get("as_json"))
 
 
 @click.command(epilog=example("views"))

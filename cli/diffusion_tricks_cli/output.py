@@ -127,7 +127,7 @@ def _relative(path: str, file: Path) -> str:
 
 def _portable_model(model: str, file: Path) -> str:
     directory = Path(model).resolve()
-    if model in host().entries("model") or not directory.is_dir():
+    if model in host().entries("model") or not directory.exists():
         return model
     folder = file.parent.resolve()
     return f"./{directory.relative_to(folder).as_posix()}" if directory.is_relative_to(folder) else directory.name

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from diffusion_tricks.errors import PictureError, UnknownName, UsageError
+from diffusion_tricks.errors import PictureError, UsageError
 from diffusion_tricks.models import has_device, location_of
 from diffusion_tricks.recipe import mapped, read_recipe, recipe_from
 from diffusion_tricks.record import read_record, run_of
@@ -71,7 +71,7 @@ def _rerun(made: str, **_: Any) -> None:
     recipe = recipe_from(record["recipe"], made)
     if "model" not in values and recipe.picture is None:
         _check_model(recipe.model, path)
-    recipe = mapped(recipe, lambda name: str(_found(name, path)))
+    recipe = mapped(recipe, lambda name: str(_found(name, path)), beside=path.parent)
     settings = settings_of(_as_before(run_of(record), values, path) | values)
     carry_out(with_common(recipe, values), settings, f"{path.stem}-again", inputs=[path])
 
@@ -83,22 +83,23 @@ def _as_before(ran: dict[str, Any], values: dict[str, Any], picture: Path) -> di
         return ran
     note = f"Note: {picture} was made on {device}, which is not here; pixels may differ a little"
     remark(note, settings_of(values))
-    return ran | {"device": "auto"}
+    return {name: value for name, value in ran.items() if name not in ("quantize", "compile")} | {"device": "auto"}
 
 
 def _check_model(name: str, picture: Path) -> None:
-    """A record keeps of a model's directory its name alone."""
+    """A record keeps of a model's directory or file its name alone."""
     try:
         location_of(name)
-    except UnknownName as error:
-        raise UsageError(f"{error}; {picture} was made with a directory of that name: give it with -m") from None
+    except UsageError as error:
+        told = f"{picture} was made with a directory or file of that name: give it with -m"
+        raise UsageError(f"{error}; {told}") from None
 
 
 def _found(name: str, picture: Path) -> Path:
-    """A file that a picture was made from: beside that one, or in the current folder. Raises PictureError."""
+    """A file or directory that a picture was made from: beside it, or in the current folder. Raises PictureError."""
     inside = Path(name) if not Path(name).is_absolute() and ".." not in Path(name).parts else Path(Path(name).name)
     places = [folder / part for folder in (picture.parent, Path()) for part in (inside, inside.name)]
-    found = next((place for place in places if place.is_file()), None)
+    found = next((place for place in places if place.exists()), None)
     if found is None:
         raise PictureError(
             f"{picture} was made from {name!r}, which is neither beside it nor in the current folder; put it there"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -72,6 +73,8 @@ def _make(recipe: Recipe, settings: Settings, output: Output) -> bool:
         raise UsageError(f"--steps-out shows one run, but {runs} were asked for in a strip; leave one out")
     if settings.steps_out and recipe.best_of > 1:
         raise UsageError(f"--steps-out shows one run, but --best-of makes {recipe.best_of}; leave one out")
+    if settings.quiet:
+        os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"  # of downloads
     progress = Progress(recipe.count * recipe.best_of * runs, shown=not settings.quiet)
     progress.say(f"loading {recipe.model} ..." if recipe.picture is None else "")
     from diffusion_tricks.making import check_candidates, check_prompts, making, with_guidance
@@ -93,8 +96,9 @@ def _make(recipe: Recipe, settings: Settings, output: Output) -> bool:
     failed, told = False, set[str]()
     try:
         for result in making(
-            recipe, device=settings.device, dtype=settings.dtype, max_rows=settings.max_rows, watch=watch, scorer=scorer
-        ):
+            recipe, device=settings.device, dtype=settings.dtype, memory=settings.memory, quantize=settings.quantize,
+            compile=settings.compile, max_rows=settings.max_rows, watch=watch, scorer=scorer,
+        ):  # fmt: skip
             progress.clear()
             _note_untaught(result, told, settings)
             failed = not _written(result, settings, output, film) or failed

@@ -2,122 +2,213 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from diffusion_tricks.errors import ModelError, UnknownName, UsageError
-from diffusion_tricks.manager import Entry, host
+from diffusion_tricks.errors import ModelError
+from diffusion_tricks.models.checks import check_directory, read_index
+from diffusion_tricks.models.devices import default_dtype, device_of, dtype_of, has_device
+from diffusion_tricks.models.files import DEFAULTS_FILE, components_of, missing, variant_for
+from diffusion_tricks.models.hub import Need, cached, fetched, names_in
+from diffusion_tricks.models.hub_errors import first_line
+from diffusion_tricks.models.known import KNOWN, known_models
+from diffusion_tricks.models.lora import add_loras, checked
+from diffusion_tricks.models.own import defaults_of, vocabulary_of
+from diffusion_tricks.models.places import hub_name, label_of, location_of, pinned, place_of, upscaler_of
+from diffusion_tricks.models.single import settings_here, settings_of, single_file
 from diffusion_tricks.quiet import quiet_libraries
-from diffusion_tricks.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     import torch
 
-    from diffusion_tricks.model import Defaults, Model
-    from diffusion_tricks.upscaling import Upscaler
-
-HERE = Path(__file__).parent
-# name: (directory inside the package or hub name, summary)
-KNOWN = {
-    "emoji": (str(HERE / "emoji"), "embedded, 64x64 pixels, text-conditioned; emoji-like pictures; works offline"),
-    "if": ("DeepFloyd/IF-I-XL-v1.0", "DeepFloyd IF stage I, 64x64 pixels; from the hub, 9 GB"),
-    "sd15": ("stable-diffusion-v1-5/stable-diffusion-v1-5", "Stable Diffusion 1.5, 512x512; from the hub, 3 GB"),
-    "sd21": ("stabilityai/stable-diffusion-2-1", "Stable Diffusion 2.1, 768x768, v-prediction; from the hub, 3 GB"),
-    "sdxl": ("stabilityai/stable-diffusion-xl-base-1.0", "Stable Diffusion XL, 1024x1024; from the hub, 7 GB"),
-}
-UPSCALERS = {"if": "DeepFloyd/IF-II-L-v1.0"}  # of those that have no file of defaults to name theirs
-DEFAULTS_FILE = "diffusion_tricks.json"
-NOT_DEFAULTS = {"classes", *Vocabulary.KEYS}  # read by the family, and by `vocabulary_of`
-PICKLES = {".bin", ".ckpt", ".pt", ".pth", ".pkl"}
-
-
-def known_models() -> dict[str, Entry]:
-    """Every model that goes by a short name: the built-in ones and those of plugins."""
-    return host().entries("model")
-
-
-def load_model(source: Any = "emoji", *, device: str = "auto", dtype: str = "auto", upscaler: Any = None) -> Model:
-    """A model, ready to run.
-
-    source: a known name (`emoji` ships with the package), a directory that holds a diffusers pipeline, a hub name
-    (`owner/name`), or a DiffusionPipeline object. device: auto (cuda, then mps, then cpu), or a torch device. dtype:
-    auto (float16 on an accelerator, float32 on the CPU; an object keeps its own), float32, float16 or bfloat16.
-    upscaler: the second stage for larger pictures, given as `source` is; None is the model's own, if it has one. It is
-    loaded when a size asks for it. Only safetensors are read, and no code that comes with a model is run.
-    Raises UnknownName and ModelError.
-    """
-    os.environ.setdefault("DIFFUSERS_DISABLE_REMOTE_CODE", "1")  # before diffusers is imported
+    from diffusion_tricks.defaults import Defaults
+    from diffusion_tricks.families.upscaler import Upscaler
+    from diffusion_tricks.memory import Memory
     from diffusion_tricks.model import Model
 
-    where, precision = _device(device), _dtype(dtype)
+SAVED = "expected a directory written by `save_pretrained` of a diffusers pipeline"
+
+
+def load_model(
+    source: Any = "emoji",
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    upscaler: Any = None,
+    loras: Sequence[str] = (),
+    memory: str = "auto",
+    quantize: str | None = None,
+    compile: bool = False,
+) -> Model:
+    """A model, ready to run.
+
+    source: a known name (`emoji` ships with the package), a directory that holds a diffusers pipeline, a checkpoint in
+    one .safetensors file, a hub name (`owner/name`, or `owner/name@revision`), or a DiffusionPipeline object. device:
+    auto (cuda, then mps, then cpu), or a torch device. dtype: auto (on an accelerator its family's, float16 or
+    bfloat16; float32 on the CPU; an object keeps its own), float32, float16 or bfloat16. upscaler: what makes larger
+    pictures of its own, given as `source` is, or several, each behind the last; None is the model's own, if it has one.
+    It is loaded when a size asks for it. loras: files of LoRA weights, each `FILE` or `FILE:WEIGHT`; they stay on a
+    DiffusionPipeline object.
+    memory: auto, low or lowest, see `memory`; a pipeline with hooks of its own is left alone. quantize: weights in
+    "int8" or "nf4", see `quantizing`. compile: the denoiser is compiled, which pays for many pictures of one size.
+    Only safetensors are read, and no code that comes with a model is run. Raises UsageError and ModelError.
+    """
+    _no_code()
+    from diffusion_tricks.memory import Memory
+    from diffusion_tricks.model import Model
+    from diffusion_tricks.quantizing import check_quantize, quantization
+    from diffusion_tricks.speed import channels_last
+
+    where, precision, found = device_of(device), dtype_of(dtype), checked(loras)
+    saved = Memory(memory, quantize=check_quantize(quantize, where, source))
     if not isinstance(source, str | os.PathLike):
-        pipe = _placed(source, where, precision)
+        pipe = _placed(add_loras(source, found, type(source).__name__), where, precision, saved)
         second = upscaler_from(upscaler, where, precision or pipe.dtype)
-        return Model(pipe, type(source).__name__, _home(pipe), pipe.dtype, second=second)
-    name, precision = os.fspath(source), precision or _default_dtype(where)
-    location = location_of(name)
-    pipe = _placed(_loaded(name, location, precision), where)
-    defaults, label = defaults_of(location), label_of(name, location)
+        defaults = _family_defaults(pipe)
+        return _ready(Model(
+            pipe, type(source).__name__, _home(pipe), pipe.dtype, defaults=defaults, second=second, loras=found,
+            memory=saved,
+        ), compile)  # fmt: skip
+    name, precision = os.fspath(source), precision or _family_dtype(os.fspath(source), where)
+    label = label_of(name, location_of(name))
+    location, commit = _brought(location_of(name), precision)
+    saved.own = not found
+    pipe = _loaded(name, location, precision, **quantization(quantize, location, precision))
+    pipe = _placed(add_loras(pipe, found, label), where, memory=saved)
+    if where.type == "cuda":
+        channels_last(pipe)
+    defaults, words = defaults_of(location, _family_defaults(pipe)), vocabulary_of(location)
     second = upscaler_from(upscaler or upscaler_of(name, location, defaults), where, precision)
-    words = vocabulary_of(location)
-    return Model(pipe, label, where, precision, defaults=defaults, second=second, vocabulary=words)
+    return _ready(Model(
+        pipe, label, where, precision, defaults=defaults, revision=commit, second=second, vocabulary=words, loras=found,
+        memory=saved,
+    ), compile)  # fmt: skip
 
 
-def label_of(name: str, location: Path) -> str:
-    """What a model is called in results: its known or hub name, or that of its directory."""
-    return name if name in known_models() or not location.is_dir() else location.resolve().name
+def _ready(model: Model, compile: bool) -> Model:
+    """The model, its denoiser compiled where that is asked for. Raises UsageError where it cannot be."""
+    from diffusion_tricks.speed import compiled
 
-
-def upscaler_of(name: str, location: Path, defaults: Defaults) -> str | None:
-    """What the upscaler of a model goes by, a directory or a hub name: as its defaults say, or as it is registered."""
-    if defaults.upscaler is not None:
-        beside = location / defaults.upscaler
-        return defaults.upscaler if "/" in defaults.upscaler and not beside.is_dir() else str(beside.resolve())
-    entry = next((entry for entry in known_models().values() if name in (entry.name, entry.target)), None)
-    return entry.notes.get("upscaler", UPSCALERS.get(entry.name)) if entry else None
+    return compiled(model) if compile else model
 
 
 def upscaler_from(source: Any, device: torch.device, dtype: torch.dtype) -> Upscaler | None:
-    """The second stage that `source` stands for, not yet loaded; without text encoders, as it takes the base's."""
-    from diffusion_tricks.model import Defaults
-    from diffusion_tricks.upscaling import GUIDANCE, Upscaler
+    """The stage behind a model that `source` stands for, not yet loaded; a list names several, each behind the last."""
+    _no_code()
+    from diffusion_tricks.families import upscaler_row
+    from diffusion_tricks.families.upscaler import Upscaler, guessed_row
 
-    general = Defaults(guidance=GUIDANCE)
+    if isinstance(source, list | tuple):
+        stage = upscaler_from(source[0], device, dtype) if source else None
+        if stage is not None and source[1:]:
+            stage.follows = lambda: upscaler_from(source[1:], device, dtype)
+        return stage
+    if isinstance(source, str | os.PathLike):
+        return _upscaler_named(os.fspath(source), device, dtype)
     if source is None:
         return None
-    if not isinstance(source, str | os.PathLike):
-        return Upscaler(type(source).__name__, lambda: _placed(source, device, dtype), general)
-    name = os.fspath(source)
-
-    def load() -> Any:
-        return _placed(_loaded(name, place_of(name), dtype, tokenizer=None, text_encoder=None), device)
-
-    return Upscaler(label_of(name, Path(name)), load, defaults_of(Path(name), general))
+    name = type(source).__name__
+    defaults = (upscaler_row(name) or guessed_row(name)).defaults
+    return Upscaler(name, lambda saved: _placed(source, device, dtype, saved), defaults)
 
 
-def place_of(upscaler: str) -> Path:
-    """The directory of an upscaler, or a path that is its hub name. Raises ModelError for a directory that is gone."""
-    location = Path(upscaler)
-    if location.is_absolute() and not location.is_dir():
-        raise ModelError(f"the upscaler {location} is not there; expected a directory, or a hub name (owner/name)")
-    return location
+def _upscaler_named(name: str, device: torch.device, dtype: torch.dtype) -> Upscaler:
+    """Without the components that it takes from the model before it."""
+    from diffusion_tricks.families import opened, upscaler_row
+    from diffusion_tricks.families.upscaler import Upscaler, guessed_row
+
+    def load(saved: Memory) -> Any:
+        place = place_of(name)
+        settings = folder_here(place, checked=False) or settings_folder(name)
+        row = upscaler_row(str(read_index(settings)["_class_name"]))
+        parts = dict.fromkeys(opened(row).borrowed if row else ())  # type: ignore[attr-defined]
+        location, stage.revision = _brought(place, dtype, without=parts)
+        return _placed(_loaded(name, location, dtype, **parts), device, memory=saved)
+
+    here = folder_here(Path(name), checked=False)
+    row = upscaler_row(str(read_index(here)["_class_name"])) if here else None
+    location = here or Path(name)
+    defaults = defaults_of(location, (row or guessed_row(name)).defaults)
+    stage = Upscaler(label_of(name, Path(name)), load, defaults)
+    stage.follows = lambda: upscaler_from(upscaler_of(name, location, defaults), device, dtype)
+    return stage
 
 
-def _placed(pipe: Any, device: torch.device, dtype: torch.dtype | None = None) -> Any:
+def settings_folder(name: str) -> Path:
+    """The directory with the settings of the model called `name`; those of the hub's are downloaded, weights are not.
+
+    Raises UsageError and ModelError, also for a model that may not be loaded.
+    """
+    _no_code()
+    location = location_of(name)
+    hub = _at_the_hub(location)
+    folder = fetched(hub, Need(weights=False))[0] if hub else settings_of(location) if location.is_file() else location
+    check_directory(folder, weights=location.is_dir())
+    return folder
+
+
+def folder_here(location: Path, checked: bool = True) -> Path | None:
+    """The directory with the settings of the model at `location`, if it is on this machine; the hub is not asked.
+
+    Raises ModelError for a model that may not be loaded, if `checked`.
+    """
+    _no_code()
+    hub = _at_the_hub(location)
+    folder = cached(hub) if hub else settings_here(location) if location.is_file() else location
+    if folder is None or not folder.is_dir():
+        return None
+    if checked:
+        check_directory(folder, weights=location.is_dir())
+    return folder
+
+
+def _no_code() -> None:
+    """Turns remote code off in diffusers, which reads this when it is first imported."""
+    os.environ["DIFFUSERS_DISABLE_REMOTE_CODE"] = "1"
+
+
+def _at_the_hub(location: Path) -> Any:
+    return None if location.exists() else hub_name(location.as_posix())
+
+
+def _brought(location: Path, dtype: torch.dtype, without: Collection[str] = ()) -> tuple[Path, str | None]:
+    """The directory or file at `location`, downloaded if it is the hub's, and the commit it then is of."""
+    hub = _at_the_hub(location)
+    return fetched(hub, Need(_called(dtype), tuple(without))) if hub else (location, None)
+
+
+def _called(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+def _placed(pipe: Any, device: torch.device, dtype: torch.dtype | None = None, memory: Memory | None = None) -> Any:
     """The pipeline on the device; one with offloading hooks stays where they put it."""
     from diffusers import DiffusionPipeline
 
-    from diffusion_tricks.model import memory_explained
+    from diffusion_tricks.memory import Memory
+    from diffusion_tricks.rungs import placed
 
     if not isinstance(pipe, DiffusionPipeline):
         raise ModelError(f"expected a model's name, a directory or a DiffusionPipeline, got a {type(pipe).__name__}")
-    moved = None if getattr(pipe, "_all_hooks", None) else device
-    with memory_explained(device, "while it loaded the model"), quiet_libraries():
-        return pipe.to(moved, dtype) if dtype is not None else pipe.to(moved)
+    with quiet_libraries():
+        return placed(pipe, device, dtype, memory or Memory())
+
+
+def _family_dtype(name: str, device: torch.device) -> torch.dtype:
+    """The precision that a model's family runs in on a device, by its settings, which are downloaded if need be."""
+    from diffusion_tricks.models.configs import dtype_in
+
+    return default_dtype(device) if device.type == "cpu" else default_dtype(device, dtype_in(settings_folder(name)))
+
+
+def _family_defaults(pipe: Any) -> Defaults:
+    """How models of the pipeline's family are run unless told otherwise."""
+    from diffusion_tricks.denoiser import parts_of
+    from diffusion_tricks.families import defaults_for
+
+    return defaults_for(type(pipe).__name__, parts_of(pipe), type(pipe))
 
 
 def _home(pipe: Any) -> torch.device:
@@ -126,145 +217,34 @@ def _home(pipe: Any) -> torch.device:
     return device
 
 
-def location_of(name: str) -> Path:
-    """The directory to load, or a path that is the hub name."""
-    known = known_models()
-    if name in known:
-        return Path(known[name].target)
-    if Path(name).is_dir() or (name.count("/") == 1 and not name.startswith((".", "/"))):
-        return Path(name)
-    raise UnknownName("model", name, known)
-
-
 def _loaded(name: str, location: Path, dtype: torch.dtype, **parts: Any) -> Any:
-    """The pipeline, in which `parts` stand for its own components of that name."""
-    if location.is_dir():
-        check_directory(location)
-    from diffusers import DiffusionPipeline
-
-    extra = {"variant": "fp16"} if location.is_dir() and _only_half(location) else {}
+    """The pipeline in a directory or file, in which `parts` stand for its own components of that name."""
     try:
         with quiet_libraries():
-            return DiffusionPipeline.from_pretrained(
-                str(location), dtype=dtype, use_safetensors=True, local_files_only=location.is_dir(), **extra, **parts
-            )
+            return single_file(location, dtype) if location.is_file() else _pipeline(location, dtype, parts)
+    except ModelError:
+        raise
     except Exception as error:
-        raise ModelError(f"model {name!r} cannot be loaded: {_first_line(error)}{_advice(location)}") from error
+        advice = f"; {SAVED}" if location.is_dir() else "; expected a checkpoint with all parts of its model"
+        raise ModelError(f"model {name!r} cannot be loaded: {first_line(error)}{advice}") from error
 
 
-def _first_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else 'no message'}"
+def _pipeline(folder: Path, dtype: torch.dtype, parts: dict[str, Any]) -> Any:
+    """The pipeline in a directory, all of whose files have been looked at."""
+    from diffusers import DiffusionPipeline
+
+    check_directory(folder, without=parts)
+    names, components = names_in(folder), components_of(read_index(folder), without=parts)
+    variant = variant_for(names, components, _called(dtype))
+    if lacking := missing(names, components, variant):
+        raise ModelError(f"{folder} lacks {', '.join(lacking)}; {SAVED}")
+    return DiffusionPipeline.from_pretrained(
+        str(folder), dtype=dtype, variant=variant, use_safetensors=True, local_files_only=True, **parts
+    )
 
 
-def _advice(location: Path) -> str:
-    if location.is_dir():
-        return "; expected a directory written by `save_pretrained` of a diffusers pipeline"
-    return f"; it comes from the hub: check the name {location.as_posix()!r}, the network, and access rights"
-
-
-def check_directory(folder: Path) -> None:
-    """Raises ModelError for a directory that is no diffusers pipeline of safetensors, or that brings code."""
-    index_file = folder / "model_index.json"
-    if not index_file.is_file():
-        raise ModelError(f"{folder} is not a diffusers pipeline: it has no model_index.json")
-    try:
-        index = json.loads(index_file.read_text(encoding="utf-8"))
-    except ValueError as error:  # of JSON, or of UTF-8
-        raise ModelError(f"{index_file} is not valid JSON: {error}") from None
-    if not isinstance(index, dict) or "_class_name" not in index:
-        raise ModelError(f"{index_file} names no pipeline: expected a _class_name and its components")
-    foreign = [key for key, value in index.items() if _is_code(folder, key, value)]
-    if foreign:
-        raise ModelError(f"{folder} wants to run code of its own ({', '.join(foreign)}); such models are refused")
-    pickles = [name for key in index for name in _pickled_only(folder, key)]
-    if pickles or not any(folder.rglob("*.safetensors")):
-        found = f"found {', '.join(pickles)}, which may run code when read; " if pickles else ""
-        raise ModelError(f"{folder}: expected weights as .safetensors; {found}convert it with save_pretrained")
-
-
-def _is_code(folder: Path, key: str, value: Any) -> bool:
-    """A pipeline class in a file, or a component whose module lies in the directory."""
-    if key == "_class_name":
-        return isinstance(value, list)
-    module = value[0] if isinstance(value, list) and value else None
-    return isinstance(module, str) and ((folder / f"{module}.py").exists() or (folder / key / f"{module}.py").exists())
-
-
-def _pickled_only(folder: Path, component: str) -> list[str]:
-    """The pickles of a component that has no safetensors."""
-    files = list((folder / component).glob("*"))
-    if any(file.suffix == ".safetensors" for file in files):
-        return []
-    return sorted(str(file.relative_to(folder)) for file in files if file.suffix in PICKLES)
-
-
-def _only_half(folder: Path) -> bool:
-    files = list(folder.glob("*/*.safetensors"))  # an upscaler lies one deeper
-    return all(".fp16." in file.name for file in files)
-
-
-def defaults_of(location: Path, general: Defaults | None = None) -> Defaults:
-    """What the model's own file of defaults says, or the general ones. Raises ModelError for a file that is wrong."""
-    from diffusion_tricks.model import Defaults
-
-    file, general = location / DEFAULTS_FILE, general or Defaults()
-    if not file.is_file():
-        return general
-    try:
-        said = json.loads(file.read_text(encoding="utf-8"))
-        return replace(general, **{key: value for key, value in said.items() if key not in NOT_DEFAULTS})
-    except (ValueError, TypeError, AttributeError) as error:
-        raise ModelError(f"{file}: expected steps, guidance and scheduler: {error}") from None
-
-
-def vocabulary_of(location: Path) -> Vocabulary | None:
-    """What the model's own file of defaults says it was taught. Raises ModelError for a file that is wrong."""
-    file = location / DEFAULTS_FILE
-    try:
-        return Vocabulary.said(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else None
-    except (ValueError, TypeError) as error:
-        raise ModelError(f"{file}: expected what the model was taught: {error}") from None
-
-
-def _device(name: str) -> torch.device:
-    import torch
-
-    accelerators: dict[str, Callable[[], bool]] = {
-        "cuda": torch.cuda.is_available,
-        "mps": torch.backends.mps.is_available,
-    }
-    if name == "auto":
-        return torch.device(next((kind for kind, there in accelerators.items() if there()), "cpu"))
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise UsageError(f"unknown device {name!r}; expected auto, cpu, cuda, cuda:N or mps") from None
-    if device.type in accelerators and not accelerators[device.type]():
-        raise ModelError(f"device {name!r} was asked for, but torch finds none here; use --device cpu or auto")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ModelError(f"device {name!r} was asked for, but there are only {torch.cuda.device_count()}")
-    return device
-
-
-def has_device(name: str) -> bool:
-    """Whether torch can compute on the device of that name here."""
-    try:
-        _device(name)
-    except (UsageError, ModelError):
-        return False
-    return True
-
-
-def _dtype(name: str) -> torch.dtype | None:
-    import torch
-
-    choices = {"auto": None, "float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
-    if name not in choices:
-        raise UnknownName("dtype", name, choices)
-    return choices[name]
-
-
-def _default_dtype(device: torch.device) -> torch.dtype:
-    import torch
-
-    return torch.float32 if device.type == "cpu" else torch.float16
+__all__ = [
+    "DEFAULTS_FILE", "KNOWN", "check_directory", "defaults_of", "folder_here", "has_device", "known_models", "label_of",
+    "load_model", "location_of", "pinned", "place_of", "settings_folder", "upscaler_from", "upscaler_of",
+    "vocabulary_of",
+]  # fmt: skip
