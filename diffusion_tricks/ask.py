@@ -13,7 +13,9 @@ from diffusion_tricks.errors import PluginError
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from diffusion_tricks.condition import Condition, Control
     from diffusion_tricks.hookspecs import Asking
+    from diffusion_tricks.views import View
 
 # None is the family's own unconditional, "" is the empty text; a tuple holds one prompt per picture of the batch.
 Prompt = str | None | tuple[str | None, ...]
@@ -26,28 +28,38 @@ class Ask:
 
     x: noisy latents (b c h w) at the present level, before the scheduler's input scaling.
     prompt: one text for all pictures, or one per picture.
-    condition: what the model sees beside `x` (b c' h w), or None; an upscaler the small picture, enlarged and noised.
+    condition: what the model sees beside `x`, or None: an upscaler the small picture, one that inpaints what is known.
+    controls: pictures that a second network makes more arguments of, such as a ControlNet.
 
-    Whatever moves `x` moves the condition with it: ask through a view by `moved`, or by `View.through`.
+    Whatever moves `x` moves these with it: ask through a view by `View.through`, or by `moved`.
     """
 
     x: Tensor
     prompt: Prompt
-    condition: Tensor | None = None
+    condition: Condition | None = None
+    controls: tuple[Control, ...] = ()
 
     def but(self, **changes: Any) -> Ask:
         """The same question with another `x` or `prompt`; for an `x` that is moved, see `moved`."""
         return replace(self, **changes)
 
     def moved(self, apply: Callable[[Tensor], Tensor], **changes: Any) -> Ask:
-        """The question seen through a view: `apply` (b c h w) to `x` and to its condition; and with other `changes`."""
-        condition = None if self.condition is None else apply(self.condition)
-        return replace(self, x=apply(self.x), condition=condition, **changes)
+        """The question with `x` and all pictures beside it moved by `apply` (b c h w); and with other `changes`."""
+        condition = None if self.condition is None else self.condition.moved(apply)
+        controls = tuple(control.moved(apply) for control in self.controls)
+        return replace(self, x=apply(self.x), condition=condition, controls=controls, **changes)
+
+    def through(self, view: View, **changes: Any) -> Ask:
+        """The question seen through a view, with all pictures beside `x`; and with other `changes`."""
+        condition = None if self.condition is None else self.condition.through(view)
+        controls = tuple(control.through(view) for control in self.controls)
+        return replace(self, x=view.apply(self.x), condition=condition, controls=controls, **changes)
 
     @property
-    def key(self) -> tuple[int, int, Prompt]:
+    def key(self) -> tuple[Any, ...]:
         """Equal for asks that must have the same answer: the same tensors, the same prompt."""
-        return id(self.x), id(self.condition), self.prompt
+        beside = tuple((id(control.network), id(control.condition)) for control in self.controls)
+        return id(self.x), id(self.condition), beside, self.prompt
 
     @property
     def rows(self) -> list[str | None]:
@@ -61,6 +73,9 @@ class Level:
 
     alpha, sigma: >= 0. (sqrt(alpha_bar), sqrt(1 - alpha_bar)) for DDPM's schedulers, (1, sigma) for Euler's.
     prediction: "epsilon", "v_prediction", "sample" or "flow_prediction".
+
+    Where alpha is 0, as at the first level of a flow and of schedules that end in pure noise (arXiv:2305.08891), no
+    noise says anything of x0: 0 then stands for it.
     """
 
     alpha: float
@@ -76,7 +91,7 @@ class Level:
         if self.prediction == "v_prediction":  # v is defined where alpha^2 + sigma^2 = 1 (arXiv:2202.00512)
             power = self.alpha**2 + self.sigma**2
             return self.alpha / power * x - self.sigma / math.sqrt(power) * value
-        return (x - self.sigma * value) / self.alpha
+        return self._denoised(value, x)
 
     def noise(self, value: Tensor, x: Tensor) -> Tensor:
         """eps from the prediction `value` at `x`."""
@@ -93,7 +108,10 @@ class Level:
         """The prediction that stands for noise `eps` at `x`."""
         if self.prediction == "epsilon":
             return eps
-        return self.from_clean((x - self.sigma * eps) / self.alpha, x)
+        return self.from_clean(self._denoised(eps, x), x)
+
+    def _denoised(self, eps: Tensor, x: Tensor) -> Tensor:
+        return (x - self.sigma * eps) / self.alpha if self.alpha else x * 0
 
     def from_clean(self, x0: Tensor, x: Tensor) -> Tensor:
         """The prediction that stands for the clean picture `x0` at `x`."""
@@ -139,7 +157,9 @@ class Estimate:
         return self.level.clean(self.value, self.x)
 
     def with_noise(self, eps: Tensor) -> Estimate:
-        """The same estimate with another noise (b c h w)."""
+        """The same estimate with another noise (b c h w); where alpha is 0 that says nothing of x0, which is kept."""
+        if not self.level.alpha and self.level.prediction != "epsilon":
+            return self
         return replace(self, value=self.level.from_noise(eps, self.x))
 
     def with_clean(self, x0: Tensor) -> Estimate:

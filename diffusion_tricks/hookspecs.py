@@ -64,7 +64,7 @@ class RunHooks:
     def start(self, run: Run) -> Start | None:
         """The first latents and the first step; the default is pure noise. Exclusive: set `place = "start"`.
 
-        A second stage always starts from noise, and sees the picture of the first.
+        A later stage always starts from noise, and sees the picture of the one before.
         """
 
     @hookspec
@@ -79,6 +79,13 @@ class RunHooks:
     @hookspec
     def after_step(self, step: Step) -> None:
         """See or change `step.x` (b c h w) at the next noise level; `step.repeat()` asks for the step again."""
+
+    @hookspec
+    def close(self, run: Run) -> None:
+        """After the last step, or where the run ends before it, for whatever reason: undo what was done to the model.
+
+        Each stage of a larger picture is a run of its own; `run.facts` may still be noted down.
+        """
 
     @hookspec
     def report(self, run: Run, image: Image.Image, index: int) -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import torch
 
@@ -16,9 +15,10 @@ from diffusion_tricks.cascade import needs_upscaling, nothing_upscaled
 from diffusion_tricks.denoiser import Size
 from diffusion_tricks.errors import UsageError
 from diffusion_tricks.images import enlarge, read_picture, to_images
+from diffusion_tricks.machine import computed, forget_peak, peak_memory_mb
 from diffusion_tricks.manager import host
 from diffusion_tricks.model import Model
-from diffusion_tricks.models import load_model
+from diffusion_tricks.models import load_model, pinned
 from diffusion_tricks.nesting import run_manager
 from diffusion_tricks.recipe import Recipe, TrickEntry
 from diffusion_tricks.sampler import Run, Step, begin, denoise
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from diffusion_tricks.scoring import Score
 
+T = TypeVar("T")
 BATCH = 8  # pictures that go through the loop together; the rest wait, so memory does not grow with `count`
 ESTIMATING = {"prepare", "prompts", "start", "before_step", "estimate_noise", "after_step"}
 
@@ -67,22 +68,27 @@ def making(
     *,
     device: str = "auto",
     dtype: str = "auto",
+    memory: str = "auto",
+    quantize: str | None = None,
+    compile: bool = False,
     max_rows: int | None = None,
     watch: Callable[[Step], None] | None = None,
     scorer: Scorer | None = None,
 ) -> Iterator[Result]:
     """The pictures of a recipe as they are made.
 
-    model: the one to use; None loads the recipe's. watch: called with every step, for previews and progress.
+    model: the one to use; None loads the recipe's, with `device`, `dtype`, `memory`, `quantize` and `compile` as for
+    `load_model`. watch: called with every step, for previews and progress.
     scorer: what scores the pictures, and decides for a recipe with `best_of`; None is the one inside, only for those.
     A recipe with `picture` and tricks that only finish pictures is made without any model.
     """
     recipe = recipe.resolved()
+    loading = {"device": device, "dtype": dtype, "memory": memory, "quantize": quantize, "compile": compile}
     if recipe.best_of == 1 and scorer is None:
-        yield from _making(recipe, model, device, dtype, max_rows, watch)
+        yield from _making(recipe, model, loading, max_rows, watch)
         return
     check_candidates(recipe)
-    results = _making(recipe.candidates(), model, device, dtype, max_rows, watch)
+    results = _making(recipe.candidates(), model, loading, max_rows, watch)
     yield from scored(results, scorer or Scorer(), recipe.best_of)
 
 
@@ -99,8 +105,7 @@ def check_candidates(recipe: Recipe) -> None:
 def _making(
     recipe: Recipe,
     model: Model | None,
-    device: str,
-    dtype: str,
+    loading: dict[str, Any],
     max_rows: int | None,
     watch: Callable[[Step], None] | None,
 ) -> Iterator[Result]:
@@ -108,7 +113,9 @@ def _making(
     if recipe.picture is not None:
         yield from _finished(recipe, tricks)
         return
-    model = model or load_model(recipe.model, device=device, dtype=dtype)
+    if model is None:
+        _check_size(recipe)
+    model = _with_loras(model, recipe) or load_model(recipe.model, loras=recipe.lora, **loading)
     recipe, tricks = with_guidance(recipe, tricks, model.defaults.guidance, second_guidance(recipe, model))
     check_prompts(recipe, tricks)
     for first in range(0, recipe.count, BATCH):
@@ -117,19 +124,36 @@ def _making(
         yield from map(strip, zip(*batches, strict=True))
 
 
+def _check_size(recipe: Recipe) -> None:
+    """Raises UsageError for a size that a model cannot make, before its weights are loaded."""
+    from diffusion_tricks.planning import check_size_before  # which plans what is made here
+
+    check_size_before(recipe)
+
+
+def _with_loras(model: Model | None, recipe: Recipe) -> Model | None:
+    """The model that was given, if any. Raises UsageError where a recipe asks for LoRA weights that it lacks."""
+    if model is not None and recipe.lora and recipe.lora != list(map(str, model.loras)):
+        raise UsageError(f"the recipe asks for the LoRA {', '.join(recipe.lora)}, and the model given lacks it; "
+                         "give it to load_model, as loras")  # fmt: skip
+    return model
+
+
 def second_guidance(recipe: Recipe, model: Model) -> float | None:
-    """The scale of the second stage, or None where there is none."""
+    """The scale of the later stages, or None where there are none, or where each has its own."""
     if not needs_upscaling(model, recipe.size) or model.second is None:
         if recipe.upscale_guidance is not None:
             raise nothing_upscaled(recipe.size or model.family.size)
         return None
-    return model.second.defaults.guidance if recipe.upscale_guidance is None else recipe.upscale_guidance
+    if recipe.upscale_guidance is not None or model.second.second is not None:
+        return recipe.upscale_guidance
+    return model.second.defaults.guidance
 
 
 def with_guidance(
     recipe: Recipe, tricks: list[Trick[Any]], scale: float, upscale_scale: float | None = None
 ) -> tuple[Recipe, list[Trick[Any]]]:
-    """The recipe with guidance at `scale`, and at `upscale_scale` in a second stage, unless its tricks hold one.
+    """The recipe with guidance at `scale`, and at `upscale_scale` in later stages, unless its tricks hold one.
 
     The trick that is added is the one registered with `automatic="guidance"`; the core knows it by that alone.
     """
@@ -169,8 +193,7 @@ def _batch(
     watch: Callable[[Step], None] | None,
 ) -> Iterator[Result]:
     began = time.perf_counter()
-    if model.device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(model.device)
+    forget_peak(model.device)
     prompt = [recipe.prompt[i] for i in indices] if isinstance(recipe.prompt, list) else recipe.prompt
     run = begin(
         model, prompt=prompt, tricks=tricks, seeds=[recipe.seeds[i] for i in indices], max_rows=max_rows,
@@ -186,9 +209,9 @@ def _batch(
     images = [enlarge(image, recipe.enlarge) for image in to_images(last.pixels())]
     facts: dict[str, Any] = {
         "model": model.name,
-        "device": str(model.device),
-        "dtype": str(model.dtype).removeprefix("torch."),
-        "max_rows": max_rows,
+        **({"revision": model.revision} if model.revision else {}),
+        **({"lora": [lora.name for lora in model.loras]} if model.loras else {}),
+        **computed(run, max_rows),
         "steps": sum(evaluations),
         "rows_per_step": most // run.count,
         "rows_total": sum(stage.rows for stage in run.stages) // run.count,
@@ -198,9 +221,10 @@ def _batch(
     if run.following is not None:
         facts["stages"] = [
             {"model": stage.model.name, "size": list(stage.size), "steps": steps, "rows_total": stage.rows // run.count}
+            | ({"revision": stage.model.revision} if stage.model.revision else {})
             for stage, steps in zip(run.stages, evaluations, strict=True)
         ]
-    settled = {"size": last.size, **settings(recipe, run)}
+    settled = {"model": pinned(recipe.model, model.name, model.revision), "size": last.size, **settings(recipe, run)}
     for i, index in enumerate(indices):
         image = finish(last, tricks, images[i], i)
         for call in calls(last.hook.report):
@@ -214,7 +238,8 @@ def _batch(
 
 def schedule_of(recipe: Recipe) -> dict[str, Any]:
     """What `begin` is to be told of the sizes and steps of a recipe."""
-    names = ("steps", "stride", "scheduler", "size", "upscale_steps", "upscale_scheduler", "noise_level")
+    names = ("steps", "stride", "scheduler", "size", "upscale_steps", "upscale_scheduler", "noise_level",
+             "distilled_guidance")  # fmt: skip
     return {name: getattr(recipe, name) for name in names}
 
 
@@ -222,14 +247,25 @@ def settings(recipe: Recipe, run: Run) -> dict[str, Any]:
     """The settings of a run that the recipe left to its models, for the recipe that makes the same again."""
     defaults = run.model.defaults
     settled: dict[str, Any] = {"scheduler": recipe.scheduler or defaults.scheduler}
+    settled["lora"] = list(map(str, run.model.loras)) or recipe.lora
     if recipe.stride is None:
         settled["steps"] = recipe.steps or defaults.steps
-    if run.following is not None:
-        defaults = run.following.model.defaults
-        settled["upscale_steps"] = recipe.upscale_steps or defaults.steps
-        settled["upscale_scheduler"] = recipe.upscale_scheduler or defaults.scheduler
-        settled["noise_level"] = defaults.noise_level if recipe.noise_level is None else recipe.noise_level
+    if run.model.family.shape.distilled:
+        own = defaults.distilled_guidance
+        settled["distilled_guidance"] = own if recipe.distilled_guidance is None else recipe.distilled_guidance
+    later = [stage.model.defaults for stage in run.stages[1:]]
+    if later:
+        settled["upscale_steps"] = recipe.upscale_steps or _agreed(own.steps for own in later)
+        settled["upscale_scheduler"] = recipe.upscale_scheduler or _agreed(own.scheduler for own in later)
+        level = _agreed(own.noise_level for own in later)
+        settled["noise_level"] = level if recipe.noise_level is None else recipe.noise_level
     return settled
+
+
+def _agreed(values: Iterable[T]) -> T | None:
+    """What all of them are; None where they differ, and a recipe leaves it to each stage's model."""
+    first, *others = values
+    return first if all(value == first for value in others) else None
 
 
 def noted(run: Run, index: int) -> dict[str, Any]:
@@ -283,18 +319,6 @@ def _finished(recipe: Recipe, tricks: list[Trick[Any]]) -> Iterator[Result]:
     }  # fmt: skip
     kind: Literal["edited"] | None = "edited" if picture.provenance else None
     yield Result(image, recipe.seeds[0], 0, recipe, kind, facts, picture.icc)
-
-
-def peak_memory_mb(device: torch.device) -> float:
-    """The most memory used: of the device where it is CUDA, else of this process, in MB."""
-    if device.type == "cuda":
-        return round(torch.cuda.max_memory_allocated(device) / 1e6, 1)
-    if sys.platform == "win32":
-        return 0.0
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return round(peak / (1e6 if sys.platform == "darwin" else 1e3), 1)
 
 
 __all__ = ["Result", "Size", "check_finishers", "check_prompts", "finish", "make", "making", "with_guidance"]

@@ -2,54 +2,34 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import InitVar, dataclass, field
-from typing import Any, Protocol
+from functools import partial
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from diffusion_tricks.answering import Terms, answer
 from diffusion_tricks.ask import Ask, Estimate, Level
-from diffusion_tricks.calling import memory_is_full
-from diffusion_tricks.denoiser import Family, Pipeline, Size, family_of
-from diffusion_tricks.errors import OutOfMemory
-from diffusion_tricks.schedulers import SCHEDULERS
+from diffusion_tricks.defaults import Defaults
+from diffusion_tricks.denoiser import Family, Pipeline, Row, Size
+from diffusion_tricks.encoders import arrive, leave
+from diffusion_tricks.families import family_of
+from diffusion_tricks.memory import Job, Memory, Work, in_parts, persisting
+from diffusion_tricks.models.lora import Lora
+from diffusion_tricks.room import pictures_that_fit, rows_that_fit
+from diffusion_tricks.rows import Rows
+from diffusion_tricks.rungs import PICTURES, PROMPTS, tiled
+from diffusion_tricks.speed import Compiled
 from diffusion_tricks.vocabulary import Vocabulary
 
 REMEMBERED_PROMPTS = 512
-
-
-@dataclass(frozen=True)
-class Defaults:
-    """What a model is run with when nothing else is asked: steps, guidance scale, scheduler by name, or its own.
-
-    upscaler: the model that makes larger pictures of its own, a path beside it or a hub name. noise_level: of an
-    upscaler, a timestep: how much noise is put on the picture it enlarges.
-    """
-
-    steps: int = 50
-    guidance: float = 7.0
-    scheduler: str | None = None
-    upscaler: str | None = None
-    noise_level: int = 50
-
-    def __post_init__(self) -> None:
-        """Raises ValueError for values that no run could use."""
-        if not isinstance(self.steps, int) or self.steps < 1:
-            raise ValueError(f"steps must be a whole number, 1 or more, got {self.steps!r}")
-        if not isinstance(self.guidance, int | float) or self.guidance < 0:
-            raise ValueError(f"guidance must be a number, 0 or more, got {self.guidance!r}")
-        if self.scheduler is not None and self.scheduler not in SCHEDULERS:
-            raise ValueError(f"scheduler must be one of {', '.join(SCHEDULERS)}, got {self.scheduler!r}")
-        if self.upscaler is not None and not isinstance(self.upscaler, str):
-            raise ValueError(f"upscaler must be a path or a hub name, got {self.upscaler!r}")
-        if not isinstance(self.noise_level, int) or self.noise_level < 0:
-            raise ValueError(f"noise_level must be a whole number, 0 or more, got {self.noise_level!r}")
+REMEMBERED_BATCHES = 16
 
 
 class Second(Protocol):
-    """A model's second stage, not yet loaded."""
+    """The stage that follows a model's, not yet loaded."""
 
     @property
     def name(self) -> str:
@@ -59,8 +39,12 @@ class Second(Protocol):
     def defaults(self) -> Defaults:
         """What it is run with when nothing else is asked."""
 
+    @property
+    def second(self) -> Second | None:
+        """The stage that follows this one, if any."""
+
     def behind(self, base: Model, noise_level: int | None = None) -> Model:
-        """The model of the second stage; noise_level: on the pictures it enlarges, None is its default."""
+        """The model of the stage; noise_level: on the pictures it enlarges, None is its default."""
 
 
 @dataclass
@@ -69,107 +53,105 @@ class Model:
 
     name: what it was asked for by. device, dtype: where and in what the denoiser runs. opened: the family that serves
     the pipeline, where it is known; else it is looked for. second: the upscaler that makes its pictures larger.
-    vocabulary: what it was taught, where it says so.
+    vocabulary: what it was taught, where it says so. loras: what was added to its weights. memory: how it is saved.
+    compiled: its denoiser, where that was asked for.
     """
 
     pipe: Pipeline
     name: str
     device: torch.device
     dtype: torch.dtype
-    defaults: Defaults = Defaults()
+    defaults: Defaults = field(default_factory=Defaults)
     revision: str | None = None
     second: Second | None = None
     vocabulary: Vocabulary | None = None
-    _rows: dict[tuple[str | None, Size], dict[str, Any]] = field(default_factory=dict, repr=False)
+    loras: Sequence[Lora] = ()
+    memory: Memory = field(default_factory=Memory)
+    compiled: Compiled | None = None
+    _rows: dict[tuple[str | None, Size, float | None], Row] = field(default_factory=dict, repr=False)
+    _batches: dict[tuple[int, ...], Rows] = field(default_factory=dict, repr=False)
     opened: InitVar[Family | None] = None
 
     def __post_init__(self, opened: Family | None) -> None:
         self.family: Family = opened or family_of(self.pipe)
 
-    def encode_prompts(self, prompts: Sequence[str | None], size: Size) -> dict[str | None, dict[str, Any]]:
-        """The denoiser's arguments for each prompt; each is computed once and remembered."""
-        missing = [p for p in dict.fromkeys(prompts) if (p, size) not in self._rows]
+    @property
+    def latent_dtype(self) -> torch.dtype:
+        """In what a run keeps its latents: the denoiser's, or float32 where the family's own pipeline keeps them so."""
+        return torch.float32 if self.family.shape.precise else self.dtype
+
+    def encode_prompts(
+        self, prompts: Sequence[str | None], size: Size, distilled: float | None = None
+    ) -> dict[str | None, Row]:
+        """The denoiser's arguments for each prompt; each is computed once and remembered.
+
+        distilled: the guidance scale that a distilled model is given; None is its default.
+        """
+        scale = self.defaults.distilled_guidance if distilled is None else distilled
+        missing = [p for p in dict.fromkeys(prompts) if (p, size, scale) not in self._rows]
         if missing:
-            with memory_explained(self.device, "while it encoded the prompts"):
-                self._place_text_encoders(self.device)
-                recorded = self.family.record(missing, size)
-            self._rows.update({(p, size): row for p, row in zip(missing, recorded, strict=True)})
-            self._place_text_encoders(torch.device("cpu"))
-        rows = {p: self._rows[p, size] for p in prompts}
+            recorded = persisting(self, PROMPTS, partial(self._recorded, missing, size, scale))
+            self._rows.update({(p, size, scale): row for p, row in zip(missing, recorded, strict=True)})
+            leave(self)
+        rows = {p: self._rows[p, size, scale] for p in prompts}
         for old in list(self._rows)[:-REMEMBERED_PROMPTS]:
             del self._rows[old]
         return rows
 
-    def _place_text_encoders(self, device: torch.device) -> None:
-        """On an accelerator the text encoders are there only while they work; offloading hooks are left alone."""
-        if self.device.type == "cpu" or getattr(self.pipe, "_all_hooks", None):
-            return
-        for name, module in self.pipe.components.items():
-            if name.startswith("text_encoder") and module is not None and not hasattr(module, "_hf_hook"):
-                module.to(device)
+    def _recorded(self, prompts: list[str | None], size: Size, scale: float | None, work: Work) -> list[Row]:
+        work.doing = "while it encoded the prompts"
+        arrive(self)
+        return self.family.record(prompts, size, scale)
 
-    def answer(
-        self, asks: Sequence[Ask], t: Tensor, level: Level, size: Size, scale_input: Any, max_rows: int | None
-    ) -> tuple[list[Estimate], int]:
-        """Estimates for `asks`, all rows of a shape in one call of the denoiser, and how many rows that were.
+    def rows(self, prompts: Sequence[str | None], size: Size, distilled: float | None = None) -> Rows:
+        """The denoiser's arguments for a batch of prompts, a row each; put together once for all steps."""
+        known = self.encode_prompts(prompts, size, distilled)
+        key = tuple(id(known[prompt]) for prompt in prompts)  # the batch keeps them alive, so none is another's
+        if key not in self._batches:
+            self._batches[key] = Rows(known[prompt] for prompt in prompts)
+            for old in list(self._batches)[:-REMEMBERED_BATCHES]:
+                del self._batches[old]
+        return self._batches[key]
 
-        max_rows: rows in one call at the most; None is all.
-        """
-        answers: dict[int, Estimate] = {}
-        groups: dict[tuple[torch.Size, bool], list[int]] = {}
-        for i, ask in enumerate(asks):
-            groups.setdefault((ask.x.shape[1:], ask.condition is None), []).append(i)
-        total = 0
-        for members in groups.values():
-            x = _input([asks[i] for i in members], t, scale_input)
-            prompts = [p for i in members for p in asks[i].rows]
-            output = self._in_chunks(x, t, prompts, size, max_rows or len(x))
-            total += len(x)
-            for i, part in zip(members, torch.split(output, [len(asks[i].x) for i in members]), strict=True):
-                answers[i] = estimate_from(part, asks[i].x, level)
-        return [answers[i] for i in range(len(asks))], total
+    def rows_at_once(self, size: Size, asked: int | None) -> int | None:
+        """How many rows of a size go into one call: no more than are asked for, and than memory holds; None is all."""
+        rows = self.memory.rows
+        if size not in rows:
+            rows[size] = 1 if self.memory.mode == "lowest" else rows_that_fit(self, size)
+        return min((n for n in (asked, rows[size]) if n is not None), default=None)
 
-    def _in_chunks(self, x: Tensor, t: Tensor, prompts: list[str | None], size: Size, rows: int) -> Tensor:
-        known = self.encode_prompts(prompts, size)
-        arguments = [known[p] for p in prompts]
-        with memory_explained(self.device, f"on {min(rows, len(x))} rows of {size[0]}x{size[1]}"):
-            parts = [self.family.predict(x[i : i + rows], t, arguments[i : i + rows]) for i in range(0, len(x), rows)]
-            return parts[0] if len(parts) == 1 else torch.cat(parts)
+    def pictures_at_once(self, size: Size, asked: int | None) -> int | None:
+        """How many pictures of a size are decoded or encoded in one call; as `rows_at_once`."""
+        pictures = self.memory.pictures
+        if size not in pictures:
+            pictures[size] = pictures_that_fit(self, size) if self.memory.mode == "auto" else 1
+        return min((n for n in (asked, pictures[size]) if n is not None), default=None)
+
+    def answer(self, asks: Sequence[Ask], t: Tensor, level: Level, terms: Terms) -> tuple[list[Estimate], int]:
+        """Estimates for `asks`, and how many rows the denoiser computed for them. See `answering`."""
+        return answer(self, asks, t, level, terms)
 
     def encode(self, pixels: Tensor) -> Tensor:
         """Pixels (b 3 H W) in -1..1 as latents (b c h w)."""
-        with memory_explained(self.device, "while it encoded a picture"):
-            return self.family.encode(pixels)
+        return self._pictures(pixels, self.family.encode, _size(pixels), None, "encoded")
 
     def decode(self, latents: Tensor, max_rows: int | None = None) -> Tensor:
-        """Latents (b c h w) as pixels (b 3 H W), about -1..1; `max_rows` pictures at a time, None is all."""
-        with memory_explained(self.device, f"while it decoded {min(max_rows or len(latents), len(latents))} pictures"):
-            return torch.cat([self.family.decode(part) for part in torch.split(latents, max_rows or len(latents))])
+        """Latents (b c h w) as pixels (b 3 H W), about -1..1; at most `max_rows` pictures at a time, None is all."""
+        return self._pictures(latents, self.family.decode, _size(latents, self.family.scale), max_rows, "decoded")
+
+    def _pictures(
+        self, x: Tensor, work: Callable[[Tensor], Tensor], size: Size, asked: int | None, done: str
+    ) -> Tensor:
+        def compute(part: slice) -> Tensor:
+            with tiled(self):
+                return work(x[part])
+
+        job = Job(
+            size, len(x), lambda: self.pictures_at_once(size, asked), compute,
+            lambda n: f"while it {done} {n} picture{'' if n == 1 else 's'}",
+        )  # fmt: skip
+        return in_parts(self, PICTURES, job)
 
 
-@contextlib.contextmanager
-def memory_explained(device: torch.device, doing: str) -> Iterator[None]:
-    """Turns a full memory inside into OutOfMemory, which says what to try."""
-    try:
-        yield
-    except (RuntimeError, MemoryError) as error:
-        if not memory_is_full(error):
-            raise
-        raise OutOfMemory(
-            f"{device} ran out of memory {doing}; try a smaller --max-rows (1 is least), a smaller --size, --count 1, "
-            "or --dtype float16"
-        ) from error
-
-
-def _input(asks: Sequence[Ask], t: Tensor, scale_input: Any) -> Tensor:
-    """What the denoiser sees of `asks` of one shape (n c h w): scaled latents, and their conditions behind them."""
-    x: Tensor = scale_input(torch.cat([ask.x for ask in asks]), t)
-    conditions = [ask.condition for ask in asks if ask.condition is not None]
-    return torch.cat([x, torch.cat(conditions)], dim=1) if conditions else x
-
-
-def estimate_from(output: Tensor, x: Tensor, level: Level) -> Estimate:
-    """The raw output as an estimate: twice as many channels as the latents are prediction and variance."""
-    channels = x.shape[1]
-    variance = output[:, channels:].float() if output.shape[1] == 2 * channels else None
-    return Estimate(output[:, :channels].float(), x, level, variance)
+def _size(x: Tensor, scale: int = 1) -> Size:
+    return x.shape[-1] * scale, x.shape[-2] * scale

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from diffusion_tricks.speed import sent
+
 
 class Noise:
     """The randomness of a run: picture i draws from a CPU generator of its own, seeded with `seeds[i]`."""
@@ -21,7 +23,7 @@ class Noise:
     ) -> Tensor:
         """Standard normal noise (b, *shape), one row per picture, drawn in `dtype` on the CPU."""
         rows = [torch.randn(tuple(shape), generator=generator, dtype=dtype) for generator in self.generators]
-        return torch.stack(rows).to(device)
+        return sent(torch.stack(rows), device)
 
     def fork(self, purpose: str) -> Noise:
         """Independent noise for one purpose: drawing from it leaves this stream as it was.

@@ -6,12 +6,12 @@ No torch here: the command line reads options to draw its help.
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.fields import FieldInfo
 
-Marked = bool | tuple[str, ...]
+Marked = bool | tuple[str, ...] | Literal["model"]
 
 
 class TrickOptions(BaseModel):
@@ -34,7 +34,8 @@ def option(default: Any = ..., help: str = "", *, flag: str = "", path: Marked =
     A `bool` field becomes a flag, a `list` field may be given many times, a `tuple` takes as many values as it
     has parts, a `Literal` becomes a choice. `path` marks a file that is read: recipes keep it relative to
     themselves. It is True, or the suffixes of such files where a value may be something else, as the name of a font:
-    a path is then only what has one of them, or a separator. `limits` go to `pydantic.Field` (`ge`, `le`, ...).
+    a path is then only what has one of them, or a separator. "model" marks a directory of weights or a hub name.
+    `limits` go to `pydantic.Field` (`ge`, `le`, ...).
     """
     return _field("option", default, help, flag, path, limits)
 
@@ -45,7 +46,7 @@ def argument(default: Any = ..., help: str = "", *, path: Marked = False, **limi
 
 
 def _field(cli: str, default: Any, help: str, flag: str, path: Marked, limits: dict[str, Any]) -> Any:
-    hints: dict[str, Any] = {"cli": cli, "flag": flag, "path": path if isinstance(path, bool) else list(path)}
+    hints: dict[str, Any] = {"cli": cli, "flag": flag, "path": list(path) if isinstance(path, tuple) else path}
     return Field(default, description=help, json_schema_extra=hints, **limits)
 
 

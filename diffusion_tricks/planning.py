@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from diffusion_tricks.denoiser import Size, UNetFamily
-from diffusion_tricks.errors import ModelError
+from diffusion_tricks.cascade import needs_upscaling
+from diffusion_tricks.cascade import stages as sizes_of_stages
+from diffusion_tricks.condition import Condition
+from diffusion_tricks.defaults import Defaults
+from diffusion_tricks.denoiser import Family, Parts, Row, Shape, Size
+from diffusion_tricks.families import FamilyRow, described, opened, upscaler_row
+from diffusion_tricks.families.upscaler import checked_level, guessed_row, no_upscaler
 from diffusion_tricks.making import (
     check_finishers,
     check_prompts,
@@ -23,14 +26,16 @@ from diffusion_tricks.making import (
     settings,
     with_guidance,
 )
-from diffusion_tricks.model import Defaults, Model, Second
-from diffusion_tricks.models import check_directory, defaults_of, label_of, location_of, place_of, upscaler_of
+from diffusion_tricks.model import Model, Second
+from diffusion_tricks.models import defaults_of, folder_here, label_of, location_of, place_of, upscaler_of
+from diffusion_tricks.models.configs import config_in, defaults_in, described_in
+from diffusion_tricks.models.lora import checked
 from diffusion_tricks.nesting import order
 from diffusion_tricks.recipe import Recipe
 from diffusion_tricks.sampler import begin, denoise
-from diffusion_tricks.unconditional import PlainFamily
-from diffusion_tricks.upscaling import GUIDANCE, UpscalerFamily
 from diffusion_tricks.variants import versions
+
+UNKNOWN = Shape(3, (64, 64), controllable=True)  # a guess that refuses nothing
 
 
 @dataclass(frozen=True)
@@ -54,7 +59,7 @@ class Plan:
 
     model: None for a picture that is only finished. known: whether the model's shape could be read; if not, `size`
     and `scheduler` are a guess, but the rows are right. order: tricks that shape the estimate, outermost first.
-    stages: one, or two for a larger size.
+    stages: one, or more for a larger size.
     """
 
     model: str | None
@@ -93,6 +98,7 @@ def plan(recipe: Recipe) -> Plan:
     if recipe.picture is not None:
         check_finishers(tricks)
         return Plan(None, True, None, None, recipe.count, [], names, [])
+    checked(recipe.lora)
     model, known = stand_in(recipe.model)
     recipe, tricks = with_guidance(recipe, tricks, model.defaults.guidance, second_guidance(recipe, model))
     check_prompts(recipe, tricks)
@@ -106,15 +112,31 @@ def plan(recipe: Recipe) -> Plan:
     named = settings(recipe, run)
     stages = [
         Stage(
-            stage.model.name, stage.size, named[key] or type(stage.scheduler).__name__,
+            stage.model.name, stage.size,
+            named["scheduler" if stage.stage == 1 else "upscale_scheduler"] or type(stage.scheduler).__name__,
             [rows for cost in costs for rows in cost[stage.stage - 1]],
         )
-        for stage, key in zip(run.stages, ("scheduler", "upscale_scheduler"), strict=False)
+        for stage in run.stages
     ]  # fmt: skip
     names = [trick.label() for trick in tricks]
     return Plan(
         model.name, known, stages[-1].size, stages[0].scheduler, recipe.count, order(tricks), names, stages
     )  # fmt: skip
+
+
+def check_size_before(recipe: Recipe) -> None:
+    """Raises UsageError for a size that the recipe's model cannot make, where its settings are on this machine.
+
+    Before its weights are loaded, which may take minutes. Raises ModelError for a model that may not be loaded.
+    """
+    if recipe.size is None:
+        return
+    model, known = stand_in(recipe.model)
+    stage = model.second if needs_upscaling(model, recipe.size) else None
+    while isinstance(stage, OutlinedUpscaler):
+        known, stage = known and stage.folder is not None, stage.second
+    if known:
+        sizes_of_stages(model, recipe.size, recipe.noise_level)
 
 
 def stand_in(name: str) -> tuple[Model, bool]:
@@ -124,21 +146,37 @@ def stand_in(name: str) -> tuple[Model, bool]:
     """
     location = location_of(name)
     folder = _folder(location)
-    defaults = defaults_of(folder) if folder else Defaults()
-    upscaler = upscaler_of(name, location, defaults)
-    shape, second = _shape(folder) if folder else None, OutlinedUpscaler(upscaler) if upscaler else None
-    return _outlined(label_of(name, location), folder, defaults, Outline(shape), second), shape is not None
+    defaults = defaults_in(folder) if folder else Defaults()
+    upscaler = upscaler_of(name, folder or location, defaults)
+    outline, second = _outline(folder) if folder else None, OutlinedUpscaler(upscaler) if upscaler else None
+    model = _outlined(label_of(name, location), folder, defaults, outline or Outline(UNKNOWN), second)
+    return model, outline is not None
 
 
 def _outlined(
     name: str, folder: Path | None, defaults: Defaults, family: Outline, second: Second | None = None
 ) -> Model:
-    pipe = SimpleNamespace(scheduler=_scheduler(folder), components={})
-    return Model(pipe, name, torch.device("cpu"), torch.float32, defaults, second=second, opened=family)
+    return Model(Settings(folder), name, torch.device("cpu"), torch.float32, defaults, second=second, opened=family)
+
+
+class Settings:
+    """Stands for a pipeline of which the settings are read when they are needed: diffusers takes seconds to import."""
+
+    def __init__(self, folder: Path | None):
+        self.folder, self.components = folder, dict[str, Any]()
+
+    @cached_property
+    def scheduler(self) -> Any:
+        """The scheduler that the model's configuration describes; where that is not known, DDPM's."""
+        from diffusers import schedulers
+
+        config = (config_in(self.folder / "scheduler" / "scheduler_config.json") if self.folder else None) or {}
+        scheduler_class = getattr(schedulers, str(config.get("_class_name")), None) or schedulers.DDPMScheduler
+        return scheduler_class.from_config(config)
 
 
 class OutlinedUpscaler:
-    """A second stage that has a shape and no weights. Where that is not known, it enlarges four times."""
+    """A later stage that has a shape and no weights. Where that is not known, it enlarges four times."""
 
     def __init__(self, source: str):
         self.source, self.name = source, label_of(source, Path(source))
@@ -149,52 +187,70 @@ class OutlinedUpscaler:
         return _folder(place_of(self.source))
 
     @cached_property
+    def row(self) -> FamilyRow:
+        """Its kind, by its configuration or, where that is not on this machine, by its name."""
+        found = upscaler_row(described_in(self.folder)[0]) if self.folder else guessed_row(self.name)
+        if found is None:
+            assert self.folder is not None
+            raise no_upscaler(self.name, described_in(self.folder)[0])
+        return found
+
+    @cached_property
     def defaults(self) -> Defaults:
         """As its own file says."""
-        general = Defaults(guidance=GUIDANCE)
-        return defaults_of(self.folder, general) if self.folder else general
+        return defaults_of(self.folder, self.row.defaults) if self.folder else self.row.defaults
+
+    @cached_property
+    def second(self) -> OutlinedUpscaler | None:
+        """The stage that may stand behind it."""
+        further = upscaler_of(self.source, self.folder or Path(self.source), self.defaults)
+        return OutlinedUpscaler(further) if further else None
 
     def behind(self, base: Model, noise_level: int | None = None) -> Model:
         """The stand-in that follows `base`. Raises UsageError for a noise level that the upscaler does not have."""
-        unet = _config(self.folder / "unet" / "config.json") if self.folder else None
-        guess = {"in_channels": 6, "out_channels": 3, "sample_size": 4 * base.family.size[0], "block_out_channels": [1]}
-        parts = {
-            "unet": _attributes(unet or SimpleNamespace(config=guess)),
-            "image_noising_scheduler": _scheduler(self.folder, "image_noising_scheduler"),
-        }
+        kind: Any = opened(self.row)
+        parts = described_in(self.folder)[1] if self.folder else kind.guess(base.family.size)
         level = self.defaults.noise_level if noise_level is None else noise_level
-        shape = UpscalerFamily(SimpleNamespace(**parts), base, level)
-        return _outlined(self.name, self.folder, self.defaults, Outline(shape))
+        checked_level(level, kind.most_noise(parts))
+        shape = kind.shape_of(parts)
+        outline = Outline(shape, kind, kind.factor_of(shape, base.family.size))
+        return _outlined(self.name, self.folder, self.defaults, outline, self.second)
 
 
-class Outline:
-    """A family of models that have a shape and no weights: every answer is its own question."""
+class Outline(Family):
+    """A family of models that have a shape and no weights: every answer is its own question.
 
-    def __init__(self, shape: UNetFamily | PlainFamily | UpscalerFamily | None):
-        self.shape = shape
-        self.channels, self.scale = (shape.channels, shape.scale) if shape else (3, 1)
-        self.size, self.multiple = (shape.size, shape.multiple) if shape else ((64, 64), 1)
-        self.learned = shape is not None and shape.pipe.unet.config.out_channels == 2 * self.channels
+    factor: times that an upscaler enlarges; 1 is none.
+    """
 
-    def record(self, prompts: Sequence[str | None], size: Size) -> list[dict[str, Any]]:
+    def __init__(self, shape: Shape, like: type[Family] = Family, factor: int = 1):
+        self.pipe, self.shape, self.factor = None, shape, factor
+        self.schedule = like.schedule  # type: ignore[method-assign]
+        self.normalises = like.normalises  # type: ignore[misc]
+
+    @staticmethod
+    def shape_of(parts: Parts) -> Shape:
+        """Never asked: an outline is told its shape."""
+        raise NotImplementedError
+
+    def record(self, prompts: Sequence[str | None], size: Size, distilled: float | None = None) -> list[Row]:
         """Nothing is needed of a prompt."""
         return [{} for _ in prompts]
 
-    def predict(self, x: Tensor, t: Tensor, rows: Sequence[dict[str, Any]]) -> Tensor:
+    def predict(self, x: Tensor, t: Tensor, rows: Sequence[Row], **more: Any) -> Tensor:
         """The latents (n c h w) as the prediction, with a variance of zero where the model learns one."""
         x = x[:, : self.channels]
-        return torch.cat([x, torch.zeros_like(x)], dim=1) if self.learned else x
+        return torch.cat([x, torch.zeros_like(x)], dim=1) if self.shape.learned else x
 
-    def smaller(self, size: Size) -> Size:
-        """The size that a second stage enlarges to `size`."""
-        assert isinstance(self.shape, UpscalerFamily)
-        return self.shape.smaller(size)
+    def beside(self, condition: Condition, size: Size) -> Tensor:
+        """One empty channel (b 1 h w)."""
+        return torch.zeros(len(condition.picture), 1, size[1] // self.scale, size[0] // self.scale)
 
     def condition(
-        self, pixels: Tensor, size: Size, row: dict[str, Any], generators: list[torch.Generator]
+        self, pixels: Tensor, size: Size, row: Row, generators: list[torch.Generator]
     ) -> tuple[Tensor, Tensor]:
-        """Zeros of the right shape (b c h w), for the noise of a second stage and for its condition."""
-        empty = torch.zeros(len(pixels), self.channels, size[1], size[0])
+        """Zeros of the right shape (b c h w), for the noise of a later stage and for its condition."""
+        empty = torch.zeros(len(pixels), self.channels, size[1] // self.scale, size[0] // self.scale)
         return empty, empty.clone()
 
     def encode(self, pixels: Tensor) -> Tensor:
@@ -212,43 +268,11 @@ class Outline:
 
 def _folder(location: Path) -> Path | None:
     """The directory of a model that is on this machine. Raises ModelError for one that may not be loaded."""
-    if location.is_dir():
-        check_directory(location)
-        return location
-    from huggingface_hub import try_to_load_from_cache
-
-    cached = try_to_load_from_cache(location.as_posix(), "model_index.json") if str(location).count("/") == 1 else None
-    return Path(cached).parent if isinstance(cached, str) else None
+    return folder_here(location)
 
 
-def _shape(folder: Path) -> UNetFamily | PlainFamily | None:
-    """The family's shape, from the configuration files alone."""
-    unet, vae = (_config(folder / part / "config.json") for part in ("unet", "vae"))
-    if unet is None:
-        return None
-    if unet.config.get("_class_name") == "UNet2DModel":
-        return PlainFamily(SimpleNamespace(unet=_attributes(unet), name_or_path=str(folder)))
-    return UNetFamily(SimpleNamespace(unet=_attributes(unet), vae=_attributes(vae)))
-
-
-def _scheduler(folder: Path | None, part: str = "scheduler") -> Any:
-    """The scheduler that a model's configuration describes; where that is not known, DDPM's."""
-    from diffusers import schedulers
-
-    settings = _config(folder / part / "scheduler_config.json") if folder else None
-    config = settings.config if settings else {}
-    scheduler_class = getattr(schedulers, str(config.get("_class_name")), None) or schedulers.DDPMScheduler
-    return scheduler_class.from_config(config)
-
-
-def _config(file: Path) -> SimpleNamespace | None:
-    if not file.is_file():
-        return None
-    try:
-        return SimpleNamespace(config=json.loads(file.read_text(encoding="utf-8")))
-    except json.JSONDecodeError as error:
-        raise ModelError(f"{file} is not valid JSON: {error}") from None
-
-
-def _attributes(part: SimpleNamespace | None) -> SimpleNamespace | None:
-    return None if part is None else SimpleNamespace(config=SimpleNamespace(**part.config))
+def _outline(folder: Path) -> Outline:
+    """The shape of a model, from the configuration files alone. Raises ModelError where no family serves it."""
+    pipeline, parts = described_in(folder)
+    family, _ = described(pipeline, parts)
+    return Outline(family.shape_of(parts), family)

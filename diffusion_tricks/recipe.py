@@ -10,10 +10,11 @@ from pathlib import Path, PureWindowsPath
 from typing import Annotated, Any
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from diffusion_tricks.errors import RecipeError
 from diffusion_tricks.manager import host
+from diffusion_tricks.models.lora import lora_from
 from diffusion_tricks.options import hint
 from diffusion_tricks.trick import Trick, explain
 
@@ -42,14 +43,15 @@ class TrickEntry(BaseModel):
 class Recipe(BaseModel):
     """What to make. Unknown keys are errors.
 
-    version: of this schema. model: an embedded or known name, a directory or a hub name. prompt: one text, or one per
-    picture. negative, guidance: for the guidance that is added when the tricks hold none; None is the model's default.
-    picture: an existing picture to finish instead of making one. size: (width, height) in pixels. steps: of the
-    schedule. stride: instead of steps, every so many of the training's. scheduler: by name. upscale_steps,
-    upscale_guidance, upscale_scheduler, noise_level: of the second stage, where the size takes one; None is its model's
-    default. seed: of the first picture, None draws one. count: pictures, seeds counting up; unless said, as many as
-    there are prompts in a list.
-    best_of: candidates for each picture, of which the one that scores best is kept; 1 makes just the picture.
+    version: of this schema. model: a known name, a directory, a .safetensors file, or a hub name, which may have an
+    `@revision`. lora: files of LoRA weights for it, each FILE or FILE:WEIGHT. prompt: one text, or one per picture.
+    negative, guidance: for the guidance that is added when the tricks hold none; None is the model's default. picture:
+    an existing picture to finish instead of making one. size: (width, height) in pixels. steps: of the schedule.
+    stride: instead of steps, every so many of the training's. scheduler: by name. upscale_steps, upscale_guidance,
+    upscale_scheduler, noise_level: of every later stage, where the size takes any; None is its model's default.
+    distilled_guidance: the scale that a guidance-distilled model takes as an input, which costs no second row. seed: of
+    the first picture, None draws one. count: pictures, seeds counting up; unless said, as many as there are prompts in
+    a list. best_of: candidates for each picture, of which the one that scores best is kept; 1 makes just the picture.
     enlarge: integer factor by which small pictures are enlarged. tricks: outermost first.
     """
 
@@ -57,6 +59,7 @@ class Recipe(BaseModel):
 
     version: int = Field(VERSION, ge=1, le=VERSION)
     model: str = "emoji"
+    lora: list[Annotated[str, AfterValidator(lambda text: str(lora_from(text)))]] = []
     prompt: str | list[str] | None = None
     negative: str | None = None
     guidance: float | None = Field(None, ge=0)
@@ -69,6 +72,7 @@ class Recipe(BaseModel):
     upscale_guidance: float | None = Field(None, ge=0)
     upscale_scheduler: str | None = None
     noise_level: int | None = Field(None, ge=0)
+    distilled_guidance: float | None = Field(None, ge=0)
     seed: int | None = Field(None, ge=0, lt=2**63)
     count: int = Field(1, ge=1, le=100_000)
     best_of: int = Field(1, ge=1, le=1000)
@@ -160,20 +164,24 @@ def read_recipe(file: Path) -> Recipe:
 
 def anchored(recipe: Recipe, folder: Path, where: str) -> Recipe:
     """The recipe with its paths, and that of its model, made to start at `folder`, which they may not leave."""
-    placed = mapped(recipe, lambda path: str(_inside(folder, path, where)))
+    placed = mapped(recipe, lambda path: str(_inside(folder, path, where)), beside=folder)
     if not _is_directory(recipe.model, folder):
         return placed
     return placed.model_copy(update={"model": str(_inside(folder, recipe.model, where))})
 
 
-def mapped(recipe: Recipe, change: Callable[[str], str], of: Collection[str] = KINDS) -> Recipe:
-    """The recipe with `change` applied to every path in it: `picture`, and what tricks mark with `path`.
+def mapped(
+    recipe: Recipe, change: Callable[[str], str], of: Collection[str] = KINDS, beside: Path = Path()
+) -> Recipe:  # fmt: skip
+    """The recipe with `change` applied to every path in it: `picture`, `lora`, and what tricks mark with `path`.
 
-    of: which paths of tricks: those of an "argument", which is a picture, or of an "option".
+    of: which paths: those of an "argument" of a trick, which is a picture, or of an "option". beside: the folder in
+    which a directory of weights is looked for, to tell it from a hub name.
     """
-    tricks = [TrickEntry(trick=e.trick, **_changed(e, change, of)) for e in recipe.tricks]
+    tricks = [TrickEntry(trick=e.trick, **_changed(e, change, of, beside)) for e in recipe.tricks]
     picture = change(recipe.picture) if recipe.picture else None
-    return recipe.model_copy(update={"tricks": tricks, "picture": picture})
+    loras = [lora_from(text).mapped(change) for text in recipe.lora] if "option" in of else recipe.lora
+    return recipe.model_copy(update={"tricks": tricks, "picture": picture, "lora": list(map(str, loras))})
 
 
 def paths(recipe: Recipe, of: Collection[str] = KINDS) -> list[Path]:
@@ -188,20 +196,24 @@ def paths(recipe: Recipe, of: Collection[str] = KINDS) -> list[Path]:
     return found
 
 
-def _changed(entry: TrickEntry, change: Callable[[str], str], of: Collection[str]) -> dict[str, Any]:
+def _changed(
+    entry: TrickEntry, change: Callable[[str], str], of: Collection[str], beside: Path
+) -> dict[str, Any]:  # fmt: skip
     fields = host().trick(entry.trick).Options.model_fields
     marks = {name: hint(field, "path") for name, field in fields.items() if hint(field, "cli") in of}
-    return {name: _each(value, change, marks.get(name, False)) for name, value in entry.options.items()}
+    return {name: _each(value, change, marks.get(name, False), beside) for name, value in entry.options.items()}
 
 
-def _each(value: Any, change: Callable[[str], str], mark: bool | Collection[str]) -> Any:
+def _each(value: Any, change: Callable[[str], str], mark: bool | str | Collection[str], beside: Path) -> Any:
     if isinstance(value, list | tuple):
-        return [_each(one, change, mark) for one in value] if mark else value
-    return change(value) if isinstance(value, str) and _is_path(value, mark) else value
+        return [_each(one, change, mark, beside) for one in value] if mark else value
+    return change(value) if isinstance(value, str) and _is_path(value, mark, beside) else value
 
 
-def _is_path(value: str, mark: bool | Collection[str]) -> bool:
+def _is_path(value: str, mark: bool | str | Collection[str], beside: Path) -> bool:
     """A mask may be a file or a form such as `box:0,0,10,10` or `alpha`, a font a file or a family: see `option`."""
+    if mark == "model":
+        return _is_directory(value, beside)
     if isinstance(mark, bool):
         return mark and not value.startswith(("box:", "ellipse:")) and value != "alpha"
     return PureWindowsPath(value).suffix.lower() in mark or "/" in value or os.sep in value
@@ -211,7 +223,7 @@ def _is_directory(model: str, folder: Path) -> bool:
     """Whether a recipe's model is a directory, and not a known name or one of the hub (`owner/name`)."""
     if model in host().entries("model"):
         return False
-    path = Path(model)
+    path = Path(model.partition("@")[0])  # a revision may hold slashes
     spelt = path.is_absolute() or model.startswith(".") or ".." in path.parts or len(path.parts) > 2
     return spelt or (folder / model).exists()
 

@@ -38,18 +38,22 @@ class Ran(BaseModel):
     device: str | None = None
     dtype: Literal["float32", "float16", "bfloat16"] | None = None
     max_rows: int | None = Field(None, ge=1)
+    quantize: Literal["int8", "nf4"] | None = None
+    compile: bool | None = None
 
 
 def build_record(recipe: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
-    """The record of one picture: its recipe, and of the facts `seed`, `model` and `plugins` {distribution: version}.
+    """The record of one picture: its recipe, and of the facts `seed`, `model`, `revision` (the commit of a model of the
+    hub) and `plugins` {distribution: version}.
 
-    Its `run` holds the facts `device`, `dtype` and `max_rows`; `score` and `candidates` are kept where there are any.
+    Its `run` holds the facts that `Ran` names; `score` and `candidates` are kept where there are any.
     The recipe's absolute paths are cut down to file names, its words are kept as they are; every other text of the
     facts that is an absolute path is cut.
     """
     said = {
         "seed": facts.get("seed"),
         "model": facts.get("model"),
+        **({"revision": facts["revision"]} if facts.get("revision") else {}),
         "versions": versions(),
         "plugins": facts.get("plugins") or {},
         "run": {key: facts[key] for key in Ran.model_fields if facts.get(key) is not None},
@@ -64,7 +68,7 @@ def _portable(recipe: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def run_of(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Where and in what precision a picture was computed: of `device`, `dtype` and `max_rows` what the record says.
+    """Where and in what precision a picture was computed: of what `Ran` names, what the record says.
 
     Raises RecipeError for a record that is damaged there.
     """

@@ -14,6 +14,8 @@ from diffusion_tricks.schedulers import noise_levels, prediction_of
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from diffusion_tricks.answering import Terms
+    from diffusion_tricks.condition import Condition
     from diffusion_tricks.denoiser import Size
     from diffusion_tricks.model import Model
     from diffusion_tricks.noise import Noise
@@ -30,24 +32,24 @@ class Run:
     step and after the last. first: the step it starts with. rows: computed by the denoiser so far. latents: after the
     last step so far (b c h w). facts: what tricks report of each picture, one dictionary per picture.
 
-    A picture larger than the model makes is made in two stages, each of them a run: `following` enlarges what this one
-    makes, `previous` made what this one enlarges. condition: what the model sees of that beside `x` (b c h w).
+    A picture larger than the model makes is made in stages, each of them a run: `following` enlarges what this one
+    makes, `previous` made what this one enlarges. condition: what the model sees beside `x`, of that or
+    of a picture to inpaint. terms: how the model is asked.
     """
 
     model: Model
     prompt: Prompt
     noise: Noise
-    size: Size
+    terms: Terms
     scheduler: Scheduler
     timesteps: Tensor
     tricks: Sequence[Trick[Any]]
-    max_rows: int | None = None
     source: Source | None = None
     rows: int = 0
     first: int = 0
     latents: Tensor | None = None
     facts: list[dict[str, Any]] = field(default_factory=list)
-    condition: Tensor | None = None
+    condition: Condition | None = None
     previous: Run | None = field(default=None, repr=False, compare=False)
     following: Run | None = field(default=None, repr=False, compare=False)
 
@@ -64,8 +66,18 @@ class Run:
         return len(self.noise.seeds)
 
     @property
+    def size(self) -> Size:
+        """(width, height) of the pictures in pixels."""
+        return self.terms.size
+
+    @property
+    def max_rows(self) -> int | None:
+        """Rows in one call of the denoiser at the most; None is all."""
+        return self.terms.max_rows
+
+    @property
     def stage(self) -> int:
-        """1, or 2 for a run that enlarges what another made."""
+        """1, or 2 and up for a run that enlarges what another made."""
         return 1 if self.previous is None else self.previous.stage + 1
 
     @property
@@ -75,7 +87,7 @@ class Run:
 
     @property
     def stages(self) -> list[Run]:
-        """This run and the one that follows it; the pictures of the last are those that were asked for."""
+        """This run and those that follow it; the pictures of the last are those that were asked for."""
         return [self, *(self.following.stages if self.following else [])]
 
     @property
@@ -100,7 +112,9 @@ class Run:
 
     def latents_of(self, pixels: Tensor) -> Tensor:
         """Pixels (b 3 H W) in -1..1 as latents (b c h w) on the model's device."""
-        return self.model.encode(pixels.to(self.model.device, self.model.dtype))
+        from diffusion_tricks.speed import sent  # here, as it needs torch
+
+        return self.model.encode(sent(pixels, self.model.device, self.model.dtype))
 
     def pixels(self) -> Tensor:
         """The latents as pixels (b 3 H W), about -1..1; there are none before the run has started."""
@@ -135,7 +149,7 @@ class Step:
     index: from 0, of the run's timesteps; each stage is a run of its own. t: timestep. alpha, sigma: the level of the
     latents that were asked about. x: latents (b c h w): before the step in `before_step` and `estimate_noise`, after it
     in `after_step` and for whoever iterates. estimate: the model's answer after all tricks. rows: what the denoiser
-    computed for it.
+    computed for it. tries: how often it was begun, more than once where memory got full.
     """
 
     run: Run
@@ -145,6 +159,7 @@ class Step:
     rows: int = 0
     repeated: int = 0
     again: bool = False
+    tries: int = 0
     _estimate: Estimate | None = None
 
     @property
@@ -180,7 +195,7 @@ class Step:
 
     @property
     def stage(self) -> int:
-        """1, or 2 where the step enlarges what the first stage made."""
+        """1, or 2 and up where the step enlarges what the stage before made."""
         return self.run.stage
 
     @property

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from diffusion_tricks.answering import Terms
 from diffusion_tricks.ask import Ask, Estimate, Layer, resolve
 from diffusion_tricks.calling import Call, calls
 from diffusion_tricks.cascade import nothing_upscaled, stages, take_over
+from diffusion_tricks.condition import all_new
 from diffusion_tricks.denoiser import Size
 from diffusion_tricks.errors import PluginError, UsageError
-from diffusion_tricks.model import Model, memory_explained
+from diffusion_tricks.memory import Work, persisting
+from diffusion_tricks.model import Model
 from diffusion_tricks.noise import Noise
+from diffusion_tricks.redo import checkpoint
 from diffusion_tricks.run import Run, Start, Step
+from diffusion_tricks.rungs import STEP
 from diffusion_tricks.schedulers import (
     Scheduler,
     begin_at,
@@ -31,6 +37,7 @@ from diffusion_tricks.schedulers import (
     strided,
     uses_learned_variance,
 )
+from diffusion_tricks.speed import sent
 from diffusion_tricks.trick import Trick
 
 
@@ -50,11 +57,12 @@ def begin(
     upscale_steps: int | None = None,
     upscale_scheduler: str | None = None,
     noise_level: int | None = None,
+    distilled_guidance: float | None = None,
     max_rows: int | None = None,
 ) -> Run:
     """A run that is ready to go: scheduler set, size checked, prompts not yet encoded. See `sample`.
 
-    For a size that takes a second stage, the run of that one is its `following`.
+    For a size that takes several stages, the run of the next one is its `following`.
     """
     own = prompt if prompt is None or isinstance(prompt, str) else tuple(prompt)
     count = count if count is not None else len(own) if isinstance(own, tuple) else 1
@@ -65,26 +73,36 @@ def begin(
         raise UsageError(f"max_rows must be at least 1, got {max_rows}")
     if isinstance(own, tuple) and len(own) != len(seeds):
         raise UsageError(f"expected one prompt, or one for each of {len(seeds)} pictures, got {len(own)}")
-    first, upscaler = stages(model, size or model.family.size, noise_level)
-    chosen, times = _schedule(model, scheduler, steps, timesteps, stride)
-    run = Run(model, own, Noise(seeds), first, chosen, times, tuple(tricks), max_rows)
-    if upscaler is not None:
-        chosen, times = _schedule(upscaler, upscale_scheduler, upscale_steps)
-        settings = (run.prompt, run.noise, size or first, chosen, times, run.tricks, max_rows)
-        run.following = Run(upscaler, *settings, previous=run)
-    elif (upscale_steps, upscale_scheduler, noise_level) != (None, None, None):
+    (_, first), *later = stages(model, size or model.family.size, noise_level)
+    if distilled_guidance is not None and not model.family.shape.distilled:
+        raise UsageError(f"{model.name!r} takes no distilled guidance as an input; use guidance instead")
+    if not later and (upscale_steps, upscale_scheduler, noise_level) != (None, None, None):
         raise nothing_upscaled(first)
+    chosen, times = _schedule(model, first, scheduler, steps, timesteps, stride)
+    terms = Terms(first, input_scaling(chosen), max_rows, distilled_guidance)
+    run = last = Run(model, own, Noise(seeds), terms, chosen, times, tuple(tricks))
+    for upscaler, larger in later:
+        chosen, times = _schedule(upscaler, larger, upscale_scheduler, upscale_steps)
+        terms = Terms(larger, input_scaling(chosen), max_rows)
+        last.following = Run(upscaler, run.prompt, run.noise, terms, chosen, times, run.tricks, previous=last)
+        last = last.following
     return run
 
 
 def _schedule(
-    model: Model, name: str | None, steps: int | None, timesteps: list[int] | None = None, stride: int | None = None
-) -> tuple[Scheduler, Tensor]:
+    model: Model, size: Size, name: str | None, steps: int | None, timesteps: list[int] | None = None,
+    stride: int | None = None,
+) -> tuple[Scheduler, Tensor]:  # fmt: skip
     """A scheduler for one run of a model, and its timesteps."""
     scheduler = scheduler_for(model.pipe.scheduler, name or model.defaults.scheduler)
     if stride is not None:
         timesteps = strided(scheduler, stride)
-    return scheduler, set_steps(scheduler, model.defaults.steps if steps is None else steps, timesteps)
+    steps = model.defaults.steps if steps is None else steps
+    family = model.family
+    if family.schedule_reads:
+        model.encode_prompts([None], size)
+    how = {} if timesteps is not None else family.schedule(family.shape, scheduler, steps, size)
+    return scheduler, set_steps(scheduler, steps, timesteps, **how)
 
 
 def sample(
@@ -104,6 +122,7 @@ def sample(
     upscale_steps: int | None = None,
     upscale_scheduler: str | None = None,
     noise_level: int | None = None,
+    distilled_guidance: float | None = None,
     max_rows: int | None = None,
 ) -> Iterator[Step]:
     """Denoises, and yields every `Step` as it is made.
@@ -114,10 +133,11 @@ def sample(
     prompt: one text, one per picture, or None, the unconditional. tricks: outermost first. seed: of picture 0;
     picture i has seed + i. count: pictures, or `seeds`, one each. steps: of the schedule; `timesteps` sets them one
     by one, `stride` every so many of the training's, down to 0. scheduler: a name of `SCHEDULERS`, or None, the
-    model's own. size: (width, height); one that is larger than a model of pixels makes by itself is made in two
-    stages (`Step.stage`), the second by its upscaler, for which `upscale_steps` and `upscale_scheduler` are, and
-    `noise_level`, a timestep: how noisy it sees the picture of the first. latents: standard normal starting noise
-    (b c h w) instead of the seeds'. max_rows: rows in one call of the denoiser.
+    model's own. size: (width, height); one that is larger than a model makes by itself is made in stages
+    (`Step.stage`), the later ones by upscalers, for which `upscale_steps` and `upscale_scheduler` are, and
+    `noise_level`, a timestep: how noisy each sees the picture of the one before. latents: standard normal starting
+    noise (b c h w) instead of the seeds'. distilled_guidance: the scale that a guidance-distilled model takes as an
+    input, which is another thing than the trick; None is its default. max_rows: rows in one call of the denoiser.
     Raises UsageError, ModelError, PluginError, OutOfMemory.
     """
     if latents is not None and count is None:
@@ -125,7 +145,8 @@ def sample(
     run = begin(
         model, prompt=prompt, tricks=tricks, seed=seed, count=count, seeds=seeds, steps=steps, timesteps=timesteps,
         stride=stride, scheduler=scheduler, size=size, upscale_steps=upscale_steps,
-        upscale_scheduler=upscale_scheduler, noise_level=noise_level, max_rows=max_rows,
+        upscale_scheduler=upscale_scheduler, noise_level=noise_level, distilled_guidance=distilled_guidance,
+        max_rows=max_rows,
     )  # fmt: skip
     return denoise(run, latents)
 
@@ -137,19 +158,37 @@ def denoise(run: Run, latents: Tensor | None = None) -> Iterator[Step]:
         for call in calls(stage.hook.prepare):
             call(run=stage)
     for stage in run.stages:
-        yield from _denoise(stage, latents)
+        with _closing(stage):
+            yield from _denoise(stage, latents)
+
+
+@contextmanager
+def _closing(run: Run) -> Iterator[None]:
+    """Lets every trick undo what it did to the model; a failure in that never hides the one that ended the run."""
+    ended: BaseException | None = None
+    try:
+        yield
+    except BaseException as error:
+        ended = error
+        raise
+    finally:
+        with suppress(Exception) if ended else nullcontext(), ExitStack() as closing:
+            for call in calls(run.hook.close):
+                closing.callback(call, run=run)
 
 
 def _denoise(run: Run, latents: Tensor | None) -> Iterator[Step]:
     """The loop over one stage; latents: the noise that the first one starts from."""
-    rows = run.model.encode_prompts(run.prompts(), run.size)
+    rows = run.model.encode_prompts(run.prompts(), run.size, run.terms.distilled)
     if run.previous is not None:
         start = _from_noise(run, take_over(run, next(iter(rows.values()))))
     else:
         start = _start(run, latents)
-    x = run.latents = start.latents.to(run.model.device, run.model.dtype)
+    if run.condition is None and run.model.family.shape.inpaints:
+        run.condition = all_new(run.size, run.model.device, run.model.dtype)
+    x = run.latents = sent(start.latents, run.model.device, run.model.latent_dtype)
     run.first = begin_at(run.scheduler, start.index)
-    times = run.timesteps.to(run.model.device)
+    times = sent(run.timesteps, run.model.device)
     for index in range(run.first, len(run.timesteps)):
         repeated, again = 0, True
         while again:
@@ -167,10 +206,18 @@ def _denoise(run: Run, latents: Tensor | None) -> Iterator[Step]:
 def _advance(step: Step) -> None:
     """One step; a plugin that fails in it is named together with the step."""
     try:
-        with memory_explained(step.run.model.device, f"in step {step.index}"):
-            _taken(step)
+        persisting(step.run.model, STEP, partial(_attempted, step, checkpoint(step)))
     except PluginError as error:
         raise PluginError(f"step {step.index}: {error}") from error
+
+
+def _attempted(step: Step, back: Callable[[], None], work: Work) -> None:
+    """One try at a step; what the model computes in it steps down by itself, so few are tried again."""
+    if step.tries:
+        back()
+    step.tries += 1
+    work.doing = f"in step {step.index}"
+    _taken(step)
 
 
 def _taken(step: Step) -> None:
@@ -180,7 +227,7 @@ def _taken(step: Step) -> None:
         call(step=step)
     layers = [Layer(call.name, partial(_asked, call, step)) for call in calls(run.hook.estimate_noise)]
     step.answered(resolve([Ask(step.x, run.prompt, run.condition)], layers, partial(_answer, step))[0])
-    output = _output(step.estimate, run.scheduler).to(run.model.dtype)
+    output = _output(step.estimate, run.scheduler).to(run.model.latent_dtype)
     arguments = step_arguments(run.scheduler, run.noise.generators, taken=step.index - run.first)
     t = run.timesteps[step.index]  # on the CPU
     step.x = run.scheduler.step(output, t, step.x, **arguments, return_dict=False)[0]
@@ -196,8 +243,7 @@ def _asked(call: Call, step: Step, ask: Ask) -> Any:
 def _answer(step: Step, asks: list[Ask]) -> list[Estimate]:
     """The model's answers to all that is pending in a step."""
     run = step.run
-    scale = input_scaling(run.scheduler)
-    answers, rows = run.model.answer(asks, step.t, step.level, run.size, scale, run.max_rows)
+    answers, rows = run.model.answer(asks, step.t, step.level, run.terms)
     step.rows += rows
     run.rows += rows
     return answers
@@ -217,7 +263,7 @@ def _start(run: Run, latents: Tensor | None) -> Start:
         if started is not None:
             return _checked(run, call, started, latents)
     if latents is None:
-        latents = run.noise.draw(run.latent_shape, dtype=run.model.dtype)
+        latents = run.noise.draw(run.latent_shape, dtype=run.model.latent_dtype)
     elif tuple(latents.shape) != (run.count, *run.latent_shape):
         raise UsageError(f"latents must be of shape {(run.count, *run.latent_shape)}, got {tuple(latents.shape)}")
     return _from_noise(run, latents)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import inspect
+from collections.abc import Mapping
+from functools import cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +29,8 @@ SCHEDULERS: dict[str, tuple[str, dict[str, Any]]] = {
     "heun": ("HeunDiscreteScheduler", PLAIN),
     "pndm": ("PNDMScheduler", {"skip_prk_steps": True}),
     "lms": ("LMSDiscreteScheduler", PLAIN),
+    "lcm": ("LCMScheduler", {}),  # for models distilled to few steps, as is tcd
+    "tcd": ("TCDScheduler", {}),
 }
 # the same for models that predict a flow; the others have no form for it
 FLOW_SCHEDULERS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -37,6 +41,7 @@ FLOW_SCHEDULERS: dict[str, tuple[str, dict[str, Any]]] = {
 LEARNED = {"learned", "learned_range"}
 USES_LEARNED = {"DDPMScheduler"}  # the others draw no noise, or none of a variance of their own
 SPACING = {"timestep_spacing", "steps_offset"}
+DYNAMIC = ("base_image_seq_len", "max_image_seq_len", "base_shift", "max_shift")  # what a flow's shift for a size is of
 
 Scheduler = Any  # diffusers' schedulers share a protocol, but no class that types it
 
@@ -74,12 +79,13 @@ def _flow_scheduler(own: Scheduler, name: str) -> Scheduler:
     class_name, wanted = FLOW_SCHEDULERS[name]
     if type(own).__name__ == class_name and all(own.config.get(k) == v for k, v in wanted.items()):
         return copy.deepcopy(own)
+    scheduler_class = getattr(library, class_name)
     shift = float(own.config.get("shift", own.config.get("flow_shift", 1.0)))
-    steps = own.config.num_train_timesteps
-    if not wanted:
-        return getattr(library, class_name)(num_train_timesteps=steps, shift=shift)
-    wanted = wanted | {"flow_shift": shift, "prediction_type": "flow_prediction"}
-    return getattr(library, class_name)(num_train_timesteps=steps, **wanted)
+    config = {**own.config, **wanted, "shift": shift, "flow_shift": shift, "prediction_type": "flow_prediction"}
+    accepted = inspect.signature(scheduler_class.__init__).parameters
+    scheduler = scheduler_class(**{k: v for k, v in config.items() if k in accepted})
+    scheduler.register_to_config(**{k: own.config[k] for k in DYNAMIC if k in own.config})
+    return scheduler
 
 
 def _carried(own: Scheduler, class_name: str) -> dict[str, Any]:
@@ -99,8 +105,13 @@ def _carried(own: Scheduler, class_name: str) -> dict[str, Any]:
 
 def prediction_of(scheduler: Scheduler) -> str:
     """What the model predicts: "epsilon", "v_prediction", "sample" or "flow_prediction"."""
-    default = "flow_prediction" if _flows(scheduler) else "epsilon"
-    return str(scheduler.config.get("prediction_type", default))
+    return prediction_in({**scheduler.config, "_class_name": type(scheduler).__name__})
+
+
+def prediction_in(config: Mapping[str, Any]) -> str:
+    """What the model predicts, by the configuration of its scheduler, with the name of its class as `_class_name`."""
+    flows = config.get("use_flow_sigmas") or "Flow" in str(config.get("_class_name"))
+    return str(config.get("prediction_type", "flow_prediction" if flows else "epsilon"))
 
 
 def uses_learned_variance(scheduler: Scheduler) -> bool:
@@ -122,16 +133,20 @@ def first_spread(scheduler: Scheduler) -> float:
     return float(getattr(scheduler, "init_noise_sigma", scheduler.sigmas[0] if hasattr(scheduler, "sigmas") else 1.0))
 
 
-def set_steps(scheduler: Scheduler, steps: int, timesteps: list[int] | None = None) -> torch.Tensor:
+def set_steps(scheduler: Scheduler, steps: int, timesteps: list[int] | None = None, /, **how: Any) -> torch.Tensor:
     """Readies the scheduler for a run of `steps`, or of the given `timesteps`; returns them (n), on the CPU.
 
+    how: what the model's family says of them beside their number, as `mu`, or instead, as `sigmas` and `timesteps`.
     They stay on the CPU, as the scheduler indexes its tables with them: on a GPU each step would wait.
     """
     longest = int(scheduler.config.num_train_timesteps)
-    if timesteps is None and not 1 <= steps <= longest:
-        raise UsageError(f"steps must be between 1 and {longest} for this model, got {steps}")
+    most = int(scheduler.config.get("original_inference_steps") or longest)  # those a model was distilled from
+    if timesteps is None and not 1 <= steps <= most:
+        of = "model" if most == longest else "scheduler"
+        raise UsageError(f"steps must be between 1 and {most} for this {of}, got {steps}")
     if timesteps is None:
-        scheduler.set_timesteps(steps, device="cpu")
+        counted = {} if how.keys() & {"sigmas", "timesteps"} else {"num_inference_steps": steps}
+        scheduler.set_timesteps(**counted, device="cpu", **how)
     else:
         _set_timesteps(scheduler, timesteps, longest)
     begin_at(scheduler, 0)
@@ -184,8 +199,17 @@ def noise_levels(scheduler: Scheduler) -> list[tuple[float, float]]:
             return [(1 / (s * s + 1) ** 0.5, s / (s * s + 1) ** 0.5) for s in sigmas]
         return [(1.0, s) for s in sigmas]
     bars = [float(scheduler.alphas_cumprod[int(t)]) for t in timesteps]
-    bars.append(float(getattr(scheduler, "final_alpha_cumprod", 1.0)))
+    bars.append(_last_bar(scheduler))
     return [(bar**0.5, (1 - bar) ** 0.5) for bar in bars]
+
+
+def _last_bar(scheduler: Scheduler) -> float:
+    """alpha_bar after the last step: LCM ends in the clean picture, whatever its configuration says, TCD at t = 0."""
+    if type(scheduler).__name__ == "LCMScheduler":
+        return 1.0
+    if type(scheduler).__name__ == "TCDScheduler":
+        return float(scheduler.alphas_cumprod[0])
+    return float(getattr(scheduler, "final_alpha_cumprod", 1.0))
 
 
 def step_arguments(scheduler: Scheduler, generators: list[torch.Generator], taken: int) -> dict[str, Any]:
@@ -194,11 +218,18 @@ def step_arguments(scheduler: Scheduler, generators: list[torch.Generator], take
     The generators, where it draws noise; and where it asks for an order, no more than the steps it can look back on:
     LMS takes its place in the schedule for that, which is wrong for a run that starts later.
     """
-    accepted = inspect.signature(scheduler.step).parameters
+    kind: Any = type(scheduler)
+    accepted = _parameters(kind)
     arguments: dict[str, Any] = {"generator": generators} if "generator" in accepted else {}
     if "order" in accepted:
         arguments["order"] = min(int(accepted["order"].default), taken + 1)
     return arguments
+
+
+@cache
+def _parameters(kind: Any) -> Mapping[str, inspect.Parameter]:
+    """Of the `step` of a class of schedulers; looking them up takes as long as many a step."""
+    return inspect.signature(kind.step).parameters
 
 
 def stepped(scheduler: Scheduler, index: int) -> None:

@@ -1,13 +1,14 @@
 """Views: what they are, how they are named, and the numeric check that they keep noise what it was.
 
-A view is a linear map of the latents. It must be orthogonal: with A A^T = I, noise seen through it is still
-N(0, I), which is what the model expects (Visual Anagrams, arXiv:2311.17919, section 3.3).
+A view is a linear map. An orthogonal one may act on noisy latents: with A A^T = I, noise seen through it is still
+N(0, I), which is what the model expects (Visual Anagrams, arXiv:2311.17919, section 3.3). Any other says
+`orthogonal = False`; it acts on clean pictures alone.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -25,8 +26,13 @@ class View(BaseModel):
     """Base of every view: its fields are its parameters, so `patches:8,seed=3` sets them in order or by name.
 
     `apply` and `invert` take (b c h w) and give the same shape and dtype; the input is left untouched.
+
+    orthogonal: noise seen through it is still N(0, I). latent: it does to a VAE's latents, without artefacts, what it
+    does to their picture, as flips and quarter turns do.
     """
 
+    orthogonal: ClassVar[bool] = True
+    latent: ClassVar[bool] = False
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     @abstractmethod
@@ -37,13 +43,25 @@ class View(BaseModel):
     def invert(self, x: Tensor) -> Tensor:
         """The inverse of `apply`, (b c h w)."""
 
+    def apply_mask(self, x: Tensor) -> Tensor:
+        """`apply` for a mask (b 1 h w) of 0..1: moved in space, never negated."""
+        return self.apply(x)
+
     def invert_variance(self, x: Tensor) -> Tensor:
         """The inverse for a variance (b c h w): moved in space, never negated."""
         return self.invert(x)
 
+    def seen(self, x: Tensor) -> Tensor:
+        """The share of each pixel of a picture `x` (b c h w) that the viewer sees, 0..1 (1 1 h w); by default 1."""
+        return x.new_ones(1, 1, *x.shape[-2:])
+
+    def filled(self, x: Tensor) -> Tensor:
+        """The share of each pixel of what the viewer sees that a picture `x` (b c h w) fills, 0..1 (1 1 h w)."""
+        return x.new_ones(1, 1, *x.shape[-2:])
+
     def through(self, ask: Ask, **changes: Any) -> Ask:
         """The question seen through this view, with what the model sees beside `x`; `changes` as for `Ask.but`."""
-        return ask.moved(self.apply, **changes)
+        return ask.through(self, **changes)
 
     def back(self, estimate: Estimate, x: Tensor) -> Estimate:
         """An estimate made through this view, as an estimate about the unseen-through latents `x`."""

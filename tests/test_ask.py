@@ -293,7 +293,7 @@ def test_clean_is_what_the_schedulers_of_diffusers_take_it_for(prediction: str) 
 
 
 def test_half_precision_is_combined_in_float32() -> None:
-    from diffusion_tricks.model import estimate_from
+    from diffusion_tricks.answering import estimate_from
 
     output = torch.randn(1, 6, 4, 4).half()
     made = estimate_from(output, torch.zeros(1, 3, 4, 4).half(), LEVEL)

@@ -482,8 +482,8 @@ def test_a_full_memory_says_what_to_try(tiny: Path, monkeypatch: pytest.MonkeyPa
     def full(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr("diffusion_tricks.denoiser.UNetFamily.predict", full)
-    message = "ran out of memory.*try a smaller --max-rows"
+    monkeypatch.setattr("diffusion_tricks.families.unet.UNetFamily.predict", full)
+    message = "ran out of memory.*try a smaller --size"
     check_refused(FAILED, message, "generate", "x", "-m", tiny, "--steps", 2, "-o", "out.png")
 
 

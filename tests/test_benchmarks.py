@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import json
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,10 +16,13 @@ import torch
 from PIL import Image
 
 from diffusion_tricks import Recipe
-from diffusion_tricks.model import Defaults
+from diffusion_tricks.defaults import Defaults
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
-NAMES = ("speed", "peers", "memory", "judge", "drawings", "verdicts", "sheets", "measures", "reach", "defaults")
+NAMES = (
+    "speed", "peers", "memory", "judge", "drawings", "verdicts", "sheets", "measures", "reach", "defaults", "plots",
+    "true_sizes", "gpu",
+)  # fmt: skip
 BATCHED = 1e-4  # convolutions of several rows may round otherwise than of one
 
 
@@ -59,6 +64,66 @@ def test_memory_is_measured_before_and_after(benchmarks: dict[str, ModuleType]) 
     assert row["max_rows"] == 2
     assert row["peak_mb"] >= row["before_mb"] > 0
     assert row["growth_mb"] == pytest.approx(row["peak_mb"] - row["before_mb"], abs=0.06)
+
+
+def test_the_cuda_benchmark_runs_small_and_says_that_nothing_was_measured(
+    benchmarks: dict[str, ModuleType], tmp_path: Path, monkeypatch: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gpu = benchmarks["gpu"]
+    monkeypatch.setattr(gpu, "Compiled", lambda network, backend: None)  # `test_speed` compiles
+    monkeypatch.chdir(tmp_path)
+    gpu.main(["--small", "--steps", "2", "--json", "report.json", "--picture", "curve.png"])
+    report, printed = json.loads(Path("report.json").read_text()), capsys.readouterr().out
+    goals = {1.0, 0.75, 0.35, 0.8, 1.02}
+    assert {row.get("goal") for row in report["rows"]} == {*goals, None}
+    assert printed.count("| not measured on CUDA |") == 6
+    assert all(row["ratio"] > 0 for row in report["rows"][:-1])
+    differences = {row["case"]: row["difference"] for row in report["rows"][:-1]}
+    assert max(d for d in differences.values() if d is not None) < 1e-3  # guided, of random weights
+    assert [count for count, _ in report["rows"][-1]["points"]] == [1, 2, 4]
+    with Image.open("curve.png") as picture:
+        assert picture.size == gpu.plots.SIZE
+
+
+def test_what_was_measured_on_cuda_is_given_as_found(benchmarks: dict[str, ModuleType]) -> None:
+    table = benchmarks["gpu"].table
+    row = {"case": "a / b", "ours_ms": 3.0, "theirs_ms": 4.0, "ratio": 0.75, "goal": 0.7, "difference": 0.0}
+    report = {
+        "device": "GPU",
+        "dtype": "bfloat16",
+        "small": False,
+        "steps": 30,
+        "repeats": 5,
+        "torch": "2",
+        "rows": [row],
+    }
+    assert "| a / b | <= 0.70 | 0.750 | no | 3.0 / 4.0 ms, pictures differ by 0.0e+00 |" in table(report)
+    points = {"case": "pictures per second", "points": [[1, 1.5], [2, 2.5]], "picture": "c.png"}
+    assert "| curve | 2.50, 2 at once | | c.png |" in table({**report, "rows": [points]})
+
+
+def test_a_share_of_the_time_of_pictures_made_at_once(benchmarks: dict[str, ModuleType], monkeypatch: Any) -> None:
+    gpu = benchmarks["gpu"]
+    monkeypatch.setattr(gpu.speed, "measured", lambda *_: {"ours_ms": 80.0, "theirs_ms": 20.0, "ratio": 4.0})
+    bench = gpu.Bench(gpu.Setting(torch.device("cpu"), torch.float32, True))
+    assert bench.row(None, share=8) == {"ours_ms": 10.0, "theirs_ms": 20.0, "ratio": 0.5}
+
+
+def test_models_of_true_size_have_the_weights_of_the_real_ones(benchmarks: dict[str, ModuleType]) -> None:
+    made = {name: benchmarks["true_sizes"].of_true_size(name, "meta", torch.bfloat16) for name in ("sd", "if")}
+    sizes = {name: sum(weight.numel() for weight in pipe.unet.parameters()) for name, pipe in made.items()}
+    assert sizes == {"sd": 859_520_964, "if": 371_605_830}
+    assert sum(weight.numel() for weight in made["sd"].vae.parameters()) == 83_653_863
+    assert {pipe.unet.dtype for pipe in made.values()} == {torch.bfloat16}
+
+
+def test_the_cuda_command_does_not_stand_in_for_nvidia_s_package() -> None:
+    command = [sys.executable, str(FOLDER / "cuda.py"), "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "--small" in done.stdout
+    code = f"import sys; sys.path.insert(0, {str(FOLDER)!r}); import cuda"
+    refused = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "ImportError: this is a benchmark to be run" in refused.stderr
 
 
 def by_colour(x: torch.Tensor) -> torch.Tensor:

@@ -19,11 +19,13 @@ from command_line import run
 from diffusion_tricks import Model, Recipe, Step, Trick, TrickEntry, hookimpl, load_model, make, sample
 from diffusion_tricks.ask import Ask
 from diffusion_tricks.cascade import stages
+from diffusion_tricks.condition import Condition
 from diffusion_tricks.errors import ModelError, PluginError, UsageError
 from diffusion_tricks.hookspecs import Asking
 from diffusion_tricks.planning import plan
 from diffusion_tricks.schedulers import scheduler_for
 from diffusion_tricks.testing import check_trick, tiny_pipeline, tiny_upscaler
+from diffusion_tricks.views import view_named
 from diffusion_tricks_plugins import Anagram, Guidance, Hybrid, Inpaint, SDEdit
 from diffusion_tricks_plugins.filters import blur
 
@@ -207,14 +209,24 @@ def test_an_anagram_of_identities_is_the_plain_picture(model: Model) -> None:
 
 
 def test_an_ask_that_is_moved_takes_its_condition_along() -> None:
-    x, condition = torch.randn(2, 1, 3, 4, 4)
+    x, picture = torch.randn(2, 1, 3, 4, 4)
+    condition = Condition(picture)
     ask = Ask(x, "a", condition).moved(flipped, prompt="b")
     assert torch.equal(ask.x, x.flip(-2))
     assert ask.condition is not None
-    assert torch.equal(ask.condition, condition.flip(-2))
+    assert torch.equal(ask.condition.picture, picture.flip(-2))
     assert (ask.prompt, Ask(x, "a").moved(flipped).condition) == ("b", None)
     assert Ask(x, "a", condition).key != Ask(x, "a").key
+    assert Ask(x, "a", condition).key != Ask(x, "a", Condition(picture)).key
     assert Ask(x, "a", condition).key == Ask(x, "a", condition).key
+
+
+def test_a_condition_is_moved_once_for_each_view() -> None:
+    """What a model made of it, such as its latents, so lasts for all steps; a view of its own is another."""
+    ask, view = Ask(torch.randn(1, 3, 4, 4), "a", Condition(torch.randn(1, 3, 4, 4))), view_named("flip")
+    seen = [view.through(ask).condition, ask.through(view_named("flip")).condition]
+    assert seen[0] is seen[1]
+    assert view_named("negate").through(ask).condition is not seen[0]
 
 
 class Forgetful(Trick[Any]):
@@ -242,7 +254,7 @@ def test_a_hybrid_filters_both_stages_at_their_own_scale(model: Model) -> None:
     rows = first.run.model.encode_prompts(["a skull", "a duck"], LARGE)
     assert first.run.condition is not None
     start = first.estimate.x
-    both = torch.cat([start, first.run.condition], 1).expand(2, -1, -1, -1)
+    both = torch.cat([start, first.run.condition.picture], 1).expand(2, -1, -1, -1)
     eps = first.run.model.family.predict(both, first.t, list(rows.values()))[:, :3]
     low = blur(2.0, 33, 64)
     expected = low(eps[:1]) + eps[1:] - low(eps[1:])
@@ -294,7 +306,7 @@ def test_sdedit_of_strength_0_upscales_the_picture(model: Model, tmp_path: Path)
     assert condition is not None
     small = torch.from_numpy(np.asarray(Image.open(path)).astype(np.float32) / 127.5 - 1).permute(2, 0, 1)[None]
     expected = F.interpolate(small, LARGE, mode="bilinear", align_corners=True)
-    assert float((condition - expected).std()) < 0.05  # the noise of level 0
+    assert float((condition.picture - expected).std()) < 0.05  # the noise of level 0
 
 
 @pytest.mark.parametrize(
@@ -346,7 +358,7 @@ def test_the_upscaler_is_loaded_when_a_size_asks_for_it(folder: Path, monkeypatc
     model = load_model(folder, device="cpu")
     loaded = []
     second: Any = model.second
-    monkeypatch.setattr(second, "load", lambda load=second.load: loaded.append(1) or load())
+    monkeypatch.setattr(second, "load", lambda saved, load=second.load: loaded.append(1) or load(saved))
     list(sample(model, prompt="a", steps=1))
     assert not loaded
     last(model)
@@ -359,12 +371,12 @@ def test_the_upscaler_is_loaded_when_a_size_asks_for_it(folder: Path, monkeypatc
 
 
 def test_a_size_goes_to_the_stages_that_make_it(model: Model) -> None:
-    assert stages(model, (16, 16)) == ((16, 16), None)
-    assert stages(model, (32, 24)) == ((32, 24), None)
+    for size in ((16, 16), (32, 24)):
+        assert stages(model, size) == [(model, size)]
     for size, small in (((64, 64), (16, 16)), ((64, 48), (16, 12)), ((128, 40), (32, 10))):
-        first, second = stages(model, size)
-        assert first == small
-        assert second is not None
+        (first, first_size), (second, second_size) = stages(model, size)
+        assert (first, first_size, second_size) == (model, small, size)
+        assert second.name == "IFSuperResolutionPipeline"
     *_, step = sample(model, prompt="a", size=(64, 48), steps=1, upscale_steps=1)
     assert step.x.shape == (1, 3, 48, 64)
 
@@ -401,9 +413,9 @@ def test_a_noise_level_that_the_upscaler_does_not_have(model: Model) -> None:
 
 
 def test_models_that_are_no_upscalers(base: Any, upscaler: Any) -> None:
-    with pytest.raises(ModelError, match="is of IFPipeline and no upscaler: expected a pipeline such as"):
+    with pytest.raises(ModelError, match="is of IFPipeline and no upscaler: expected IFSuperResolutionPip"):
         last(load_model(base, device="cpu", upscaler=base))
-    with pytest.raises(ModelError, match=r"takes 6 channels where the latents have 3; .* upscalers run, behind their"):
+    with pytest.raises(ModelError, match=r"enlarges what another model makes: name that one, and a larger size"):
         load_model(upscaler)
     small = load_model(base, device="cpu", upscaler=tiny_upscaler(16))
     with pytest.raises(ModelError, match="an upscaler to 16 pixels does not go with a model of 16"):

@@ -383,7 +383,16 @@ def test_dry_run_writes_nothing_and_prints_plan_and_recipe(tiny: Path, folder: P
 def test_lists() -> None:
     plugins = run("plugins", "--json", "--check").json
     assert plugins[0]["status"] == "ok"
-    assert plugins[0]["tricks"] == ["sdedit", "inpaint", "anagram", "hybrid", "guidance", "overlay"]
+    assert plugins[0]["tricks"] == [
+        "sdedit",
+        "inpaint",
+        "anagram",
+        "hybrid",
+        "controlnet",
+        "guidance",
+        "overlay",
+        "cache",
+    ]
     assert run("plugins").lines[0].endswith("(built in)  ok")
     assert "emoji" in [row["name"] for row in run("models", "--json").json]
     assert run("models").lines[0].startswith("emoji")
@@ -459,7 +468,7 @@ def examples() -> list[str]:
     for command in COMMANDS:
         text = run(command, "--help").out
         found += [row.strip() for row in text.partition("Example:")[2].splitlines() if row.strip()]
-    for trick in ("sdedit", "inpaint", "anagram", "hybrid", "guidance", "overlay"):
+    for trick in ("sdedit", "inpaint", "anagram", "hybrid", "guidance", "overlay", "cache"):
         found.append(run("make", trick, "--help").lines[-1].strip())
     return found
 

@@ -90,7 +90,7 @@ def test_importing_and_listing_costs_no_torch() -> None:
         "print([m for m in ('torch', 'diffusers', 'transformers', 'PIL', 'numpy') if m in sys.modules])"
     )
     assert said.splitlines() == [
-        "['anagram', 'guidance', 'hybrid', 'inpaint', 'overlay', 'sdedit'] emoji",
+        "['anagram', 'cache', 'controlnet', 'guidance', 'hybrid', 'inpaint', 'overlay', 'sdedit'] emoji",
         "[]",
     ]
 
@@ -106,7 +106,16 @@ def test_options_of_every_trick_are_read_without_torch() -> None:
 
 
 def test_built_in_names_are_there_and_load() -> None:
-    assert list(host().entries("trick")) == ["sdedit", "inpaint", "anagram", "hybrid", "guidance", "overlay"]
+    assert list(host().entries("trick")) == [
+        "sdedit",
+        "inpaint",
+        "anagram",
+        "hybrid",
+        "controlnet",
+        "guidance",
+        "overlay",
+        "cache",
+    ]
     assert host().trick("guidance") is Guidance
     assert host().find("trick", "guidance").notes["automatic"] == "guidance"
     assert {"identity", "flip", "rotate_cw"} <= set(host().entries("view"))

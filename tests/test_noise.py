@@ -65,7 +65,9 @@ def test_picture_i_is_the_single_run_with_seed_plus_i(model: Model, scheduler: s
 
     together = final(5, 4)
     # A batch of convolutions may round otherwise than one alone: by 1e-5 at the most, a fortieth of a pixel's level.
+    # TCD has no clipping, and a cosine schedule begins where 1e-5 of noise is much of a picture.
+    close = 1e-4 * max(1.0, float(together.abs().max()))
     for i in range(4):
-        torch.testing.assert_close(final(5 + i, 1)[0], together[i], rtol=0, atol=1e-4)
-    torch.testing.assert_close(final(6, 2), together[1:3], rtol=0, atol=1e-4)
+        torch.testing.assert_close(final(5 + i, 1)[0], together[i], rtol=0, atol=close)
+    torch.testing.assert_close(final(6, 2), together[1:3], rtol=0, atol=close)
     assert (together[0] - together[1]).abs().max() > 0.1

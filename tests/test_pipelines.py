@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from diffusion_tricks import Model, Step, load_model, sample
-from diffusion_tricks.denoiser import family_of
 from diffusion_tricks.errors import ModelError
+from diffusion_tricks.families import family_of
 from diffusion_tricks.schedulers import SCHEDULERS, scheduler_for
 from diffusion_tricks.testing.pipelines import KINDS, Kind, tiny_pipeline
 from diffusion_tricks_plugins import Guidance
@@ -43,6 +43,8 @@ def theirs(
         more["clean_caption"] = False
         # IFPipeline reads `variance_type` of every scheduler; those that have none take the prediction alone.
         pipe.scheduler.register_to_config(variance_type=pipe.scheduler.config.get("variance_type"))
+    if scheduler == "tcd":
+        more["eta"] = 0.3  # TCD's own; the pipelines say 0 unless they are told
     try:
         result = pipe(
             prompt=prompts,
@@ -192,21 +194,21 @@ def test_pipelines_that_cannot_be_opened_are_refused() -> None:
         IFSuperResolutionPipeline,
         LDMPipeline,
         StableDiffusionImg2ImgPipeline,
-        StableDiffusionInpaintPipeline,
+        StableDiffusionPipeline,
         UNet2DModel,
         VQModel,
     )
 
-    inpainting = StableDiffusionInpaintPipeline(**tiny_pipeline("sd").components, requires_safety_checker=False)
-    inpainting.unet.register_to_config(in_channels=9)
-    with pytest.raises(ModelError, match="takes 9 channels where the latents have 4"):
-        family_of(inpainting)
+    told = StableDiffusionPipeline(**tiny_pipeline("sd").components, requires_safety_checker=False)
+    told.unet.register_to_config(in_channels=8)
+    with pytest.raises(ModelError, match="takes 8 channels where the latents have 4, to edit pictures as it is told;"):
+        family_of(told)
     stage_one = tiny_pipeline("if")
     stage_two = IFSuperResolutionPipeline(
         **stage_one.components, image_noising_scheduler=stage_one.scheduler, requires_safety_checker=False
     )
     stage_two.unet.register_to_config(in_channels=6)
-    with pytest.raises(ModelError, match="takes 6 channels where the latents have 3"):
+    with pytest.raises(ModelError, match="enlarges what another model makes: name that one, and a larger size"):
         family_of(stage_two)
     from_picture = StableDiffusionImg2ImgPipeline(**tiny_pipeline("sd").components, requires_safety_checker=False)
     with pytest.raises(ModelError, match="cannot be run from a prompt alone"):

@@ -70,9 +70,8 @@ def test_levels_fall_to_clean_and_keep_the_training_schedule(own: Any, name: str
     times = set_steps(scheduler, 10)
     ratios = [sigma / alpha for alpha, sigma in noise_levels(scheduler)]
     assert ratios == sorted(ratios, reverse=True)
-    end = (
-        (1 - own.alphas_cumprod[0]) ** 0.5 if name in {"ddim", "pndm"} and not scheduler.config.set_alpha_to_one else 0
-    )
+    first = name == "tcd" or (name in {"ddim", "pndm"} and not scheduler.config.set_alpha_to_one)
+    end = (1 - own.alphas_cumprod[0]) ** 0.5 if first else 0
     assert ratios[-1] == pytest.approx(float(end), abs=1e-3)
     # sigma over alpha at a timestep is the training schedule's, whatever the class; between timesteps it is between
     bars = own.alphas_cumprod.double()

@@ -12,24 +12,28 @@ from diffusers import FlowMatchEulerDiscreteScheduler
 from torch import Tensor
 
 from diffusion_tricks import Model, UsageError, sample
-from diffusion_tricks.model import Defaults
+from diffusion_tricks.defaults import Defaults
+from diffusion_tricks.denoiser import Family, Parts, Row, Shape, Size
 from diffusion_tricks.schedulers import FLOW_SCHEDULERS, SCHEDULERS, scheduler_for
 
 PICTURE = torch.linspace(-0.9, 0.9, 48).reshape(1, 3, 4, 4)
 
 
-class ExactFlow:
+class ExactFlow(Family):
     """u = (x - x0) / s, the velocity of x = (1 - s) x0 + s eps where the data set is one picture."""
-
-    channels, scale, multiple, size = 3, 1, 1, (4, 4)
 
     def __init__(self, total: int):
         self.total = total
+        self.shape = Shape(3, (4, 4))
 
-    def record(self, prompts: Sequence[str | None], size: tuple[int, int]) -> list[dict[str, Any]]:
+    @staticmethod
+    def shape_of(parts: Parts) -> Shape:
+        raise NotImplementedError
+
+    def record(self, prompts: Sequence[str | None], size: Size, distilled: float | None = None) -> list[Row]:
         return [{} for _ in prompts]
 
-    def predict(self, x: Tensor, t: Tensor, rows: Sequence[dict[str, Any]]) -> Tensor:
+    def predict(self, x: Tensor, t: Tensor, rows: Sequence[Row], **more: Any) -> Tensor:
         return (x - PICTURE) / (t / self.total)
 
     def encode(self, pixels: Tensor) -> Tensor:

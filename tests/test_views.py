@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from typing import ClassVar
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
 from diffusion_tricks.errors import UnknownName, UsageError
@@ -14,7 +16,10 @@ from diffusion_tricks.manager import host
 from diffusion_tricks.testing import check_view
 from diffusion_tricks.views import View, orthogonality_error, view_named
 
-VIEWS = [*host().entries("view"), "skew:-0.7", "patches:4,seed=3", "inner_circle:90", "inner_circle:-270,radius=0.5"]
+NAMED = [*host().entries("view"), "skew:-0.7", "patches:4,seed=3", "inner_circle:90", "inner_circle:-270,radius=0.5"]
+TURNS = ["rotate:135", "rotate:-17.5", "rotate:90"]
+VIEWS = [*NAMED, *TURNS]
+ORTHOGONAL = [name for name in NAMED if view_named(name).orthogonal]
 
 
 @pytest.mark.parametrize("name", VIEWS)
@@ -22,7 +27,18 @@ def test_every_registered_view_holds_what_a_view_must(name: str) -> None:
     check_view(name)
 
 
-@pytest.mark.parametrize("name", VIEWS)
+@pytest.mark.parametrize("angle", [30, 135, -17.5])
+def test_rotate_holds_what_a_view_must_on_pictures_that_are_not_square(angle: float) -> None:
+    check_view(f"rotate:{angle}", (3, 32, 48))
+
+
+def test_only_turns_by_any_angle_are_not_orthogonal() -> None:
+    assert [name for name in host().entries("view") if name not in ORTHOGONAL] == ["rotate"]
+    latent = [name for name in host().entries("view") if view_named(name).latent]
+    assert latent == ["identity", "flip", "mirror", "rotate_cw", "rotate_ccw", "rotate_180"]
+
+
+@pytest.mark.parametrize("name", ORTHOGONAL)
 def test_every_registered_view_is_exactly_orthogonal(name: str) -> None:
     """All are permutations with signs: the matrix itself, column by column, is orthogonal to the last bit."""
     basis = torch.eye(3 * 8 * 8, dtype=torch.float64).reshape(-1, 3, 8, 8)
@@ -47,6 +63,51 @@ def test_orientation_is_numpys(name: str, reference: object) -> None:
     page = np.arange(36.0).reshape(6, 6)
     seen = view_named(name).apply(torch.from_numpy(page)[None, None])[0, 0]
     assert np.array_equal(seen.numpy(), reference(page))
+
+
+@pytest.mark.parametrize(("angle", "quarters"), [(0, 0), (90, 1), (180, 2), (270, 3), (-90, -1), (450, 1)])
+def test_rotate_by_quarters_is_numpys(angle: int, quarters: int) -> None:
+    page = np.random.default_rng(0).normal(size=(9, 9))
+    view = view_named(f"rotate:{angle}")
+    seen = view.apply(torch.from_numpy(page)[None, None])
+    np.testing.assert_allclose(seen[0, 0].numpy(), np.rot90(page, quarters), atol=1e-12)
+    assert bool((view.seen(seen) == 1).all())
+    assert bool((view.filled(seen) == 1).all())
+
+
+@pytest.mark.parametrize("size", [(64, 64), (64, 40)])
+@pytest.mark.parametrize("angle", [30, -77.7, 135])
+def test_rotate_is_pillows_where_the_picture_reaches(angle: float, size: tuple[int, int]) -> None:
+    """Pillow interpolates with another cubic (a = -0.5, ours -0.75), so they differ by less than 0.01."""
+    down, across = np.meshgrid(np.linspace(0, 5, size[1]), np.linspace(0, 3, size[0]), indexing="ij")
+    page = np.sin(down + across).astype(np.float32)
+    pillows = Image.fromarray(page).rotate(angle, Image.Resampling.BICUBIC)
+    x = torch.from_numpy(page)[None, None]
+    view = view_named(f"rotate:{angle}")
+    whole = (view.filled(x) == 1)[0, 0].numpy()
+    inner = whole & (np.asarray(pillows) != 0)  # Pillow leaves the pixels at the very edge empty
+    assert inner.sum() > 0.5 * page.size
+    np.testing.assert_allclose(view.apply(x)[0, 0].numpy()[inner], np.asarray(pillows)[inner], atol=0.01)
+
+
+def test_what_is_turned_out_of_the_frame_is_not_seen() -> None:
+    """By 45 degrees, a square of side 2 keeps the octagon |x| + |y| <= sqrt(2), whichever way one looks at it."""
+    view, x = view_named("rotate:45"), torch.zeros(1, 1, 64, 64)
+    at = (torch.arange(64) - 31.5).abs() / 32
+    distance = at[:, None] + at  # of the corners: 2
+    for share in (view.seen(x)[0, 0], view.filled(x)[0, 0]):
+        assert torch.equal(share == 1, distance <= math.sqrt(2))
+        assert torch.equal(share == 0, distance > math.sqrt(2) * (1 + 1 / 8))  # 4 pixels further out
+
+
+def test_a_mask_and_a_variance_keep_their_range_when_they_are_turned() -> None:
+    """A cubic overshoots at an edge, which a picture bears and a mask does not."""
+    view, mask = view_named("rotate:30"), torch.zeros(1, 1, 32, 32)
+    mask[..., 8:24, 8:24] = 1
+    assert float(view.apply(mask).max()) > 1.01
+    for turned in (view.apply_mask(mask), view.invert_variance(mask)):
+        assert 0 <= float(turned.min()) < float(turned.max()) <= 1 + 1e-6
+    torch.testing.assert_close(view.apply_mask(mask).rot90(1, (2, 3)), view_named("rotate:120").apply_mask(mask))
 
 
 def test_skew_shifts_columns_around_the_edge() -> None:
@@ -123,6 +184,51 @@ class Scribbling(View):
         return -x
 
 
+class Shrunk(View):
+    """Says that it is not orthogonal, but has no inverse either."""
+
+    orthogonal: ClassVar[bool] = False
+
+    def apply(self, x: Tensor) -> Tensor:
+        return x * 0.5
+
+    def invert(self, x: Tensor) -> Tensor:
+        return x * 1.5
+
+
+class Hidden(Shrunk):
+    """Sees nothing, so that nothing can be wrong, but for the shape."""
+
+    def seen(self, x: Tensor) -> Tensor:
+        return torch.zeros_like(x)
+
+
+class Latent(Shrunk):
+    """Cannot act on latents, as it is not orthogonal, and says it does."""
+
+    latent: ClassVar[bool] = True
+
+
+@pytest.mark.parametrize(
+    ("view", "message"),
+    [
+        (Shrunk(), r"invert\(apply\(x\)\) is 0.25 off x where it is seen"),
+        (Hidden(), r"seen gave the shape \(2, 3, 16, 16\), expected \(1, 1, 16, 16\)"),
+        (Latent(), "says latent, which only a view that is orthogonal can be"),
+    ],
+)
+def test_a_view_that_is_not_what_it_says_is_detected(view: View, message: str) -> None:
+    with pytest.raises(AssertionError, match=message):
+        check_view(view, (3, 16, 16))
+
+
+def test_a_view_that_says_it_is_not_orthogonal_may_be_so() -> None:
+    class Halved(Blurred):
+        orthogonal: ClassVar[bool] = False
+
+    check_view(Halved(), (3, 16, 16))
+
+
 @pytest.mark.parametrize("view", [Blurred(), Turned(), Sheared()])
 def test_a_view_that_is_not_orthogonal_is_detected(view: View) -> None:
     assert orthogonality_error(view, (3, 16, 16)) > 1e-3
@@ -149,6 +255,7 @@ def test_unknown_view_offers_the_nearest() -> None:
         ("patches:8,grid=4", "parameter 'grid' is given twice, as '8' and '4'"),
         ("patches:eight", "view 'patches:eight': grid: .* valid integer.*, got 'eight'"),
         ("patches:0", "grid: .*greater than or equal to 1, got '0'"),
+        ("rotate:askew", "degrees: .* valid number.*, got 'askew'"),
         ("skew:nan", "factor: .*finite number"),
         ("inner_circle:180,radius=0.7", "radius: .*less than or equal to 0.5"),
     ],

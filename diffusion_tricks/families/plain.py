@@ -14,45 +14,40 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from diffusion_tricks.denoiser import Pipeline, Size, replayed
+from diffusion_tricks.denoiser import Family, Parts, Pipeline, Row, Shape, Size, replayed
 from diffusion_tricks.errors import ModelError, UnknownName, UsageError
 
 CLASSES_FILE = "diffusion_tricks.json"  # beside model_index.json
 ARTICLES = ("a ", "an ", "the ")
 
 
-class PlainFamily:
+class PlainFamily(Family):
     """`UNet2DModel` in pixel space: gray (1 channel) or colour (3), with or without classes."""
 
-    scale = 1
-
     def __init__(self, pipe: Pipeline, classes: Sequence[str] | None = None):
-        self.pipe = pipe
-        config = pipe.unet.config
-        if config.in_channels not in (1, 3):
-            raise ModelError(f"the UNet takes {config.in_channels} channels; expected pictures of 1 (gray) or 3")
-        self.channels = int(config.in_channels)
-        side = config.sample_size
-        width, height = (side[1], side[0]) if isinstance(side, list | tuple) else (side or 64, side or 64)
-        self.size: Size = (width, height)
-        self.multiple = 2 ** (len(config.block_out_channels) - 1)
-        self.embeddings = int(config.num_class_embeds or 0)
+        super().__init__(pipe)
+        self.embeddings = int(pipe.unet.config.num_class_embeds or 0)
         self.classes = tuple(classes) if classes is not None else class_names(pipe, self.embeddings)
 
     @staticmethod
-    def serves(pipe: Pipeline) -> bool:
-        """Whether this family knows the pipeline; others with such a UNet sample in ways of their own."""
-        known = type(pipe).__name__ in ("DDPMPipeline", "DDIMPipeline")
-        return known and type(getattr(pipe, "unet", None)).__name__ == "UNet2DModel"
+    def shape_of(parts: Parts) -> Shape:
+        """As the UNet says."""
+        unet = parts["unet"]
+        if unet["in_channels"] not in (1, 3):
+            raise ModelError(f"the UNet takes {unet['in_channels']} channels; expected pictures of 1 (gray) or 3")
+        side = unet["sample_size"]
+        height, width = side if isinstance(side, list | tuple) else (side or 64, side or 64)
+        multiple = 2 ** (len(unet["block_out_channels"]) - 1)
+        return Shape(int(unet["in_channels"]), (width, height), multiple=multiple)
 
-    def record(self, prompts: Sequence[str | None], size: Size) -> list[dict[str, Any]]:
+    def record(self, prompts: Sequence[str | None], size: Size, distilled: float | None = None) -> list[Row]:
         """The class of each prompt. Raises UnknownName for one that is no class, UsageError where there are none."""
         device = next(self.pipe.unet.parameters()).device
         if not self.embeddings:
             return [self._nothing(prompt) for prompt in prompts]
         return [{"class_labels": torch.tensor([self.label(prompt)], device=device)} for prompt in prompts]
 
-    def _nothing(self, prompt: str | None) -> dict[str, Any]:
+    def _nothing(self, prompt: str | None) -> Row:
         if prompt:
             raise UsageError(f'this model takes no prompt, it makes what it was trained on; got {prompt!r}, use -p ""')
         return {}
@@ -69,9 +64,9 @@ class PlainFamily:
             raise UsageError("this model knows classes only, and was asked for none; name one, and use guidance 1")
         return len(self.classes)
 
-    def predict(self, x: Tensor, t: Tensor, rows: Sequence[dict[str, Any]]) -> Tensor:
+    def predict(self, x: Tensor, t: Tensor, rows: Sequence[Row], **more: Any) -> Tensor:
         """The network's answer, one class each."""
-        return replayed(self.pipe.unet, x, t, rows)
+        return replayed(self.pipe.unet, x, t, rows, **more)
 
     def encode(self, pixels: Tensor) -> Tensor:
         """The pixels themselves; their mean over the colours for a gray model."""

@@ -6,13 +6,13 @@ import json
 import tomllib
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
 from diffusion_tricks.ask import Ask
-from diffusion_tricks.denoiser import Family
+from diffusion_tricks.denoiser import Family, Row
 from diffusion_tricks.hookspecs import Asking, hookimpl
 from diffusion_tricks.making import finish
 from diffusion_tricks.model import Model
@@ -25,24 +25,54 @@ from diffusion_tricks.views import View, orthogonality_error, view_named
 
 ORTHOGONAL = 1e-9  # in float64
 INVERSE = 1e-5  # in float32; permutations are exact
+SMOOTH = 0.05  # of a view that interpolates, on a picture of waves between -1 and 1
 BATCHED = 1e-4  # convolutions of several rows may round otherwise than of one
 
 
 def check_view(view: View | str, shape: tuple[int, int, int] = (3, 64, 64)) -> None:
     """Raises AssertionError unless a view is an orthogonal map with the right inverse, on pixels and on latents.
 
+    One that says `orthogonal = False` must have the right inverse where the viewer sees a smooth picture.
     view: the view, or its name with parameters. shape: (c h w); four channels of that height and width are tried too.
     """
     view = view_named(view) if isinstance(view, str) else view
+    _hold(view.orthogonal or not view.latent, f"{view!r} says latent, which only a view that is orthogonal can be")
     for c, h, w in (shape, (4, *shape[1:])):
         x = torch.randn(2, c, h, w, generator=torch.Generator().manual_seed(0))
         for name in ("apply", "invert", "invert_variance"):
             _check_map(view, name, x)
-        seen = view.apply(x)
-        _hold(_close(view.invert(seen), x), f"{view!r}: invert(apply(x)) is not x on {(c, h, w)}")
-        _hold(_close(view.apply(view.invert(x)), x), f"{view!r}: apply(invert(x)) is not x on {(c, h, w)}")
-        error = orthogonality_error(view, (c, h, w))
-        _hold(error <= ORTHOGONAL, f"{view!r} is not orthogonal on {(c, h, w)}: error {error:.1e}")
+        (_check_orthogonal if view.orthogonal else _check_smooth)(view, x)
+
+
+def _check_orthogonal(view: View, x: Tensor) -> None:
+    """On noise (b c h w): invert undoes apply exactly, and the noise stays what it was."""
+    shape = x.shape[1], x.shape[2], x.shape[3]
+    _hold(_close(view.invert(view.apply(x)), x), f"{view!r}: invert(apply(x)) is not x on {shape}")
+    _hold(_close(view.apply(view.invert(x)), x), f"{view!r}: apply(invert(x)) is not x on {shape}")
+    error = orthogonality_error(view, shape)
+    _hold(error <= ORTHOGONAL, f"{view!r} is not orthogonal on {shape}: error {error:.1e}; say `orthogonal = False`")
+
+
+def _check_smooth(view: View, x: Tensor) -> None:
+    """On waves of the shape of x (b c h w): invert undoes apply wherever the viewer sees the picture."""
+    waves = _waves(x)
+    for name in ("seen", "filled"):
+        share = getattr(view, name)(waves)
+        expected = (1, 1, *x.shape[-2:])
+        _hold(share.shape == expected, f"{view!r}.{name} gave the shape {tuple(share.shape)}, expected {expected}")
+        _hold(bool(((share >= 0) & (share <= 1)).all()), f"{view!r}.{name} gave values that are not between 0 and 1")
+    there, back = view.invert(view.apply(waves)) - waves, view.apply(view.invert(waves)) - waves
+    for error, share, what in ((there, view.seen(waves), "invert(apply"), (back, view.filled(waves), "apply(invert")):
+        worst = float((error.abs() * (share == 1)).max())
+        _hold(worst <= SMOOTH, f"{view!r}: {what}(x)) is {worst:.2f} off x where it is seen, on smooth pictures")
+
+
+def _waves(x: Tensor) -> Tensor:
+    """Smooth pictures of the shape of x (b c h w) in -1..1: waves, each channel with its own phase."""
+    _, channels, height, width = x.shape
+    down, across = torch.linspace(0, 1, height)[:, None], torch.linspace(0, 1, width)
+    pages = [torch.sin(2 * down + 3 * across + i) for i in range(channels)]
+    return torch.stack(pages).expand(x.shape).to(x.dtype)
 
 
 def _check_map(view: View, name: str, x: Tensor) -> None:
@@ -67,7 +97,7 @@ def check_trick(trick: Trick[Any], model: Model | None = None, **sample_args: An
     _check_options(trick)
     model = model or _tiny_model()
     watch, watching = Watch(), Watching(model.family)
-    model = replace(model, opened=watching)
+    model = replace(model, opened=cast("Family", watching))
     request = {"steps": 3, "seed": 5, **({} if trick.brings_prompts else {"prompt": "a test"}), **sample_args}
     request["tricks"] = [watch, trick, *request.get("tricks", ())]
     both = _sampled(model, count=2, **request)
@@ -156,9 +186,9 @@ class Watching:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.family, name)
 
-    def predict(self, x: Tensor, t: Tensor, rows: Sequence[dict[str, Any]]) -> Tensor:
+    def predict(self, x: Tensor, t: Tensor, rows: Sequence[Row], **more: Any) -> Tensor:
         """The family's own answer."""
-        output = self.family.predict(x, t, rows)
+        output = self.family.predict(x, t, rows, **more)
         self.answers.append((output, output.clone()))
         return output
 

@@ -14,23 +14,21 @@ import torch
 from torch import Tensor
 
 from diffusion_tricks.ask import Level
-from diffusion_tricks.denoiser import Size
+from diffusion_tricks.defaults import Defaults
+from diffusion_tricks.denoiser import Family, Parts, Row, Shape, Size
 from diffusion_tricks.errors import UsageError
-from diffusion_tricks.model import Defaults, Model
+from diffusion_tricks.model import Model
 from diffusion_tricks.schedulers import Scheduler
 
 Images = Tensor | Mapping[str, Tensor] | Mapping[str | None, Tensor]
 
 
-class ExactFamily:
+class ExactFamily(Family):
     """The exact denoiser of a data set that holds one picture (per prompt), in pixel space.
 
     images: (1 c h w) in -1..1 for each prompt; one Tensor alone answers every prompt. scheduler: whose training
     schedule says alpha_bar at a timestep. variance: what the learned variance channels hold, None for none.
     """
-
-    scale = 1
-    multiple = 1
 
     def __init__(self, images: Images, scheduler: Scheduler, variance: float | None = None):
         self.images = images
@@ -39,10 +37,14 @@ class ExactFamily:
         bars = scheduler.alphas_cumprod.double()
         self.sigmas = ((1 - bars) / bars).sqrt()  # (timesteps)
         example = images if isinstance(images, Tensor) else next(iter(images.values()))
-        self.channels = int(example.shape[1])
-        self.size: Size = (int(example.shape[-1]), int(example.shape[-2]))
+        self.shape = Shape(int(example.shape[1]), (int(example.shape[-1]), int(example.shape[-2])))
 
-    def record(self, prompts: Sequence[str | None], size: Size) -> list[dict[str, Any]]:
+    @staticmethod
+    def shape_of(parts: Parts) -> Shape:
+        """Never asked: its pictures have the shape."""
+        raise NotImplementedError
+
+    def record(self, prompts: Sequence[str | None], size: Size, distilled: float | None = None) -> list[Row]:
         """The prompts themselves. Raises UsageError for a size that the data set lacks."""
         if size != self.size:
             raise UsageError(f"this exact model knows pictures of size {self.size}, got {size}")
@@ -56,7 +58,7 @@ class ExactFamily:
             raise UsageError(f"this exact model knows the prompts {list(known)}, was asked {prompt!r}")
         return known[prompt]
 
-    def predict(self, x: Tensor, t: Tensor, rows: Sequence[dict[str, Any]]) -> Tensor:
+    def predict(self, x: Tensor, t: Tensor, rows: Sequence[Row], **more: Any) -> Tensor:
         """The exact prediction (n c h w) for scaled latents; behind it the variance channels, if there are any."""
         x0 = torch.cat([self._image(row["prompt"]) for row in rows]).to(x.device, torch.float64)  # (n c h w)
         alpha, sigma = self._level(t)

@@ -2,57 +2,92 @@
 
 from __future__ import annotations
 
-import string
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
-import torch
-from diffusers import (
-    AutoencoderKL,
-    DDPMScheduler,
-    DiffusionPipeline,
-    EulerDiscreteScheduler,
-    IFPipeline,
-    IFSuperResolutionPipeline,
-    PNDMScheduler,
-    StableDiffusionPipeline,
-    StableDiffusionXLPipeline,
-    UNet2DConditionModel,
-)
-from transformers import (
-    CLIPTextConfig,
-    CLIPTextModel,
-    CLIPTextModelWithProjection,
-    CLIPTokenizer,
-    T5Config,
-    T5EncoderModel,
-    T5Tokenizer,
-)
+from diffusers import ControlNetModel, DiffusionPipeline
+from PIL import Image, ImageDraw
 
-from diffusion_tricks.quiet import quiet_libraries
+from diffusion_tricks.errors import UnknownName
+from diffusion_tricks.testing.tiny import captions, flows, latents, pixels
+from diffusion_tricks.testing.tiny.texts import TEXT_WIDTH
+from diffusion_tricks.testing.tiny.weights import built
 
 Kind = Literal["if", "sd", "sd-v", "sdxl"]
-KINDS: tuple[Kind, ...] = ("if", "sd", "sd-v", "sdxl")
-CHARACTERS = string.ascii_lowercase + string.digits + ",.!?'-"
-TEXT_WIDTH = 16
-LATENT_SIDE = 8  # of the models with a VAE; 16 pixels
-SD_SCHEDULE = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "steps_offset": 1}
+KINDS: tuple[Kind, ...] = ("if", "sd", "sd-v", "sdxl")  # of FAMILIES, those where a UNet needs a prompt alone
+SIDE = 16  # pixels
 
 
-def tiny_pipeline(kind: Kind, seed: int = 0) -> DiffusionPipeline:
-    """A working pipeline of a family with tiny random weights, on the CPU in float32; 16 x 16 pixels.
+@dataclass(frozen=True)
+class TinyFamily:
+    """One row of FAMILIES: how a tiny pipeline is built, and what the pipeline's own `__call__` is to be given.
 
-    kind: "if", DeepFloyd IF stage I with learned variance; "sd", Stable Diffusion 1.x; "sd-v", the v-prediction of
-    2.x; "sdxl". seed: of the weights; the global random state is left as it was. Prompts and timesteps change the
-    output visibly, and `save_pretrained` works, so it also stands in for a model directory.
+    build: draws the weights from torch's global random state. arguments: of the call, those that hold for every
+    prompt. pictures: names of the call's arguments that are pictures, see `tiny_arguments`. prompted: the call takes a
+    prompt. side: of the pictures that come out, in pixels.
     """
-    builders: dict[Kind, Callable[[], DiffusionPipeline]] = {
-        "if": _deepfloyd,
-        "sd": lambda: _stable_diffusion("epsilon"),
-        "sd-v": lambda: _stable_diffusion("v_prediction"),
-        "sdxl": _stable_diffusion_xl,
-    }
-    return _built(builders[kind], seed)
+
+    build: Callable[[], DiffusionPipeline]
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    pictures: tuple[str, ...] = ()
+    prompted: bool = True
+    side: int = SIDE
+
+
+SIZED = {"height": SIDE, "width": SIDE}  # of pipelines that else make pictures of the large model's size
+BINNED = {"use_resolution_binning": False, "clean_caption": False}  # the bins hold no tiny sizes
+SANA_SIDE = 2 * SIDE  # its pipeline asks for multiples of 32
+MASKED = ("image", "mask_image")
+FAMILIES: dict[str, TinyFamily] = {
+    "if": TinyFamily(pixels.deepfloyd, {"clean_caption": False}),
+    "sd": TinyFamily(latents.stable_diffusion),
+    "sd-v": TinyFamily(lambda: latents.stable_diffusion("v_prediction")),
+    "sd-zsnr": TinyFamily(latents.zero_terminal_snr),
+    "sdxl": TinyFamily(latents.stable_diffusion_xl),
+    "lcm": TinyFamily(latents.latent_consistency),
+    "turbo": TinyFamily(latents.sdxl_turbo, {"guidance_scale": 0.0}),
+    "sd-inpaint": TinyFamily(latents.stable_diffusion_inpainting, SIZED, MASKED),
+    "sdxl-inpaint": TinyFamily(latents.sdxl_inpainting, {**SIZED, "strength": 1.0}, MASKED),  # not 0.9999
+    "sd3": TinyFamily(flows.stable_diffusion_3),
+    "flux": TinyFamily(flows.flux_dev, SIZED),
+    "schnell": TinyFamily(flows.flux_schnell, SIZED),
+    "flux-fill": TinyFamily(flows.flux_fill, SIZED, MASKED),
+    "qwen": TinyFamily(flows.qwen_image, SIZED),
+    "zimage": TinyFamily(flows.z_image, SIZED),
+    "pixart": TinyFamily(captions.pixart_sigma, BINNED),
+    "sana": TinyFamily(captions.sana, {**BINNED, "height": SANA_SIDE, "width": SANA_SIDE}, side=SANA_SIDE),
+    "x4": TinyFamily(latents.x4_upscaler, pictures=("image",), side=4 * SIDE),
+    "ddpm": TinyFamily(pixels.ddpm, prompted=False),
+    "ddim": TinyFamily(pixels.ddim, prompted=False),
+}
+CONTROLNETS: dict[str, Callable[[], ControlNetModel]] = {
+    "sd": latents.stable_diffusion_controlnet,
+    "sdxl": latents.sdxl_controlnet,
+}
+
+
+def tiny_pipeline(kind: str, seed: int = 0) -> DiffusionPipeline:
+    """A working pipeline of a family with tiny random weights, on the CPU in float32; mostly 16 x 16 pixels.
+
+    kind: a name in FAMILIES: "if", DeepFloyd IF stage I with learned variance; "sd", Stable Diffusion 1.x; "sd-v", the
+    v-prediction of 2.x; "sdxl"; "flux"; ... seed: of the weights; the global random state is left as it was. Prompts
+    and timesteps change the output visibly, and `save_pretrained` works, so it also stands in for a model directory.
+    Raises UnknownName for any other kind.
+    """
+    return _silent(built(_family(kind).build, seed))
+
+
+def tiny_arguments(kind: str, prompt: str | list[str] = "a rabbit") -> dict[str, Any]:
+    """What the own `__call__` of `tiny_pipeline(kind)` is to be given, but for steps, generator and output type.
+
+    prompt: left out for families that take none. Families that start from a picture get a drawing of 16 x 16 pixels
+    and a mask that has its right half made new.
+    """
+    family = _family(kind)
+    pictures = {"image": _drawing(), "mask_image": _right_half()}
+    asked = {"prompt": prompt} if family.prompted else {}
+    return {**asked, **family.arguments, **{name: pictures[name] for name in family.pictures}}
 
 
 def tiny_upscaler(side: int = 64, text_width: int = TEXT_WIDTH, seed: int = 1) -> DiffusionPipeline:
@@ -61,126 +96,38 @@ def tiny_upscaler(side: int = 64, text_width: int = TEXT_WIDTH, seed: int = 1) -
     side: of its pictures in pixels; 64 goes with the 16 of `tiny_pipeline("if")`. text_width: of the embeddings that
     its base model makes. seed: as for `tiny_pipeline`.
     """
-    return _built(lambda: _deepfloyd_upscaler(side, text_width), seed)
+    return _silent(built(lambda: pixels.deepfloyd_upscaler(side, text_width), seed))
 
 
-def _built(builder: Callable[[], DiffusionPipeline], seed: int) -> DiffusionPipeline:
-    with torch.random.fork_rng(devices=[]), quiet_libraries():  # diffusers warns of a missing safety checker
-        torch.manual_seed(seed)
-        pipe = builder()
-        for module in pipe.components.values():
-            if isinstance(module, torch.nn.Module):
-                _roughened(module.eval())
+def tiny_controlnet(kind: str, seed: int = 2) -> ControlNetModel:
+    """A ControlNet with tiny random weights and a visible effect, to go with `tiny_pipeline(kind)`.
+
+    kind: "sd", which also fits "sd-v" and "sd-zsnr", or "sdxl", which also fits "turbo". Its control pictures have the
+    size of the output. seed: as for `tiny_pipeline`. Raises UnknownName for any other kind.
+    """
+    if kind not in CONTROLNETS:
+        raise UnknownName("kind of tiny ControlNet", kind, CONTROLNETS)
+    return built(CONTROLNETS[kind], seed)
+
+
+def _family(kind: str) -> TinyFamily:
+    if kind not in FAMILIES:
+        raise UnknownName("kind of tiny pipeline", kind, FAMILIES)
+    return FAMILIES[kind]
+
+
+def _silent(pipe: DiffusionPipeline) -> DiffusionPipeline:
     pipe.set_progress_bar_config(disable=True)
     return pipe
 
 
-def _deepfloyd() -> DiffusionPipeline:
-    tokenizer = t5_tokenizer()
-    encoder = T5Config(
-        vocab_size=len(tokenizer), d_model=TEXT_WIDTH, d_kv=8, d_ff=32, num_layers=1, num_heads=2, dropout_rate=0.0,
-        feed_forward_proj="gated-gelu", decoder_start_token_id=0,
-    )  # fmt: skip
-    unet = _pixel_unet(16, 3, TEXT_WIDTH)
-    return IFPipeline(
-        tokenizer=tokenizer, text_encoder=T5EncoderModel(encoder), unet=unet,
-        scheduler=_deepfloyd_scheduler(sample_max_value=1.5), safety_checker=None, feature_extractor=None,
-        watermarker=None, requires_safety_checker=False,
-    )  # fmt: skip
+def _drawing() -> Image.Image:
+    picture = Image.new("RGB", (SIDE, SIDE), (230, 220, 190))
+    ImageDraw.Draw(picture).ellipse((3, 4, 11, 13), fill=(40, 90, 160))
+    return picture
 
 
-def _deepfloyd_upscaler(side: int, text_width: int) -> DiffusionPipeline:
-    unet = _pixel_unet(side, 6, text_width, class_embed_type="timestep")
-    return IFSuperResolutionPipeline(
-        tokenizer=None, text_encoder=None, unet=unet, scheduler=_deepfloyd_scheduler(),
-        image_noising_scheduler=DDPMScheduler(beta_schedule="squaredcos_cap_v2"), safety_checker=None,
-        feature_extractor=None, watermarker=None, requires_safety_checker=False,
-    )  # fmt: skip
-
-
-def _pixel_unet(side: int, in_channels: int, text_width: int, **more: Any) -> UNet2DConditionModel:
-    return UNet2DConditionModel(
-        sample_size=side, in_channels=in_channels, out_channels=6, block_out_channels=(8, 16), layers_per_block=1,
-        down_block_types=("ResnetDownsampleBlock2D", "SimpleCrossAttnDownBlock2D"),
-        mid_block_type="UNetMidBlock2DSimpleCrossAttn",
-        up_block_types=("SimpleCrossAttnUpBlock2D", "ResnetUpsampleBlock2D"),
-        cross_attention_dim=16, encoder_hid_dim=text_width, encoder_hid_dim_type="text_proj",
-        addition_embed_type="text", addition_embed_type_num_heads=2, attention_head_dim=8,
-        resnet_time_scale_shift="scale_shift", norm_num_groups=4, **more,
-    )  # fmt: skip
-
-
-def _deepfloyd_scheduler(sample_max_value: float = 1.0) -> DDPMScheduler:
-    return DDPMScheduler(
-        beta_schedule="squaredcos_cap_v2", variance_type="learned_range", thresholding=True,
-        sample_max_value=sample_max_value,
-    )  # fmt: skip
-
-
-def _stable_diffusion(prediction: str) -> DiffusionPipeline:
-    tokenizer = clip_tokenizer()
-    scheduler = PNDMScheduler(**SD_SCHEDULE, skip_prk_steps=True, prediction_type=prediction)
-    return StableDiffusionPipeline(
-        tokenizer=tokenizer, text_encoder=CLIPTextModel(_clip(len(tokenizer))), unet=_latent_unet(TEXT_WIDTH),
-        vae=_vae(), scheduler=scheduler, safety_checker=None, feature_extractor=None, requires_safety_checker=False,
-    )  # fmt: skip
-
-
-def _stable_diffusion_xl() -> DiffusionPipeline:
-    tokenizer, time_ids, per_id = clip_tokenizer(), 6, 8
-    unet = _latent_unet(
-        2 * TEXT_WIDTH, addition_embed_type="text_time", addition_time_embed_dim=per_id,
-        projection_class_embeddings_input_dim=TEXT_WIDTH + time_ids * per_id, use_linear_projection=True,
-    )  # fmt: skip
-    return StableDiffusionXLPipeline(
-        tokenizer=tokenizer, tokenizer_2=clip_tokenizer(), text_encoder=CLIPTextModel(_clip(len(tokenizer))),
-        text_encoder_2=CLIPTextModelWithProjection(_clip(len(tokenizer))), unet=unet, vae=_vae(),
-        scheduler=EulerDiscreteScheduler(**SD_SCHEDULE, timestep_spacing="leading"), add_watermarker=False,
-    )  # fmt: skip
-
-
-def _latent_unet(text_width: int, **more: Any) -> UNet2DConditionModel:
-    return UNet2DConditionModel(
-        sample_size=LATENT_SIDE, in_channels=4, out_channels=4, block_out_channels=(8, 16), layers_per_block=1,
-        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"), up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
-        cross_attention_dim=text_width, attention_head_dim=2, norm_num_groups=4, **more,
-    )  # fmt: skip
-
-
-def _vae() -> AutoencoderKL:
-    return AutoencoderKL(
-        in_channels=3, out_channels=3, latent_channels=4, block_out_channels=(8, 8), norm_num_groups=4, sample_size=16,
-        down_block_types=("DownEncoderBlock2D",) * 2, up_block_types=("UpDecoderBlock2D",) * 2,
-    )  # fmt: skip
-
-
-def _clip(vocabulary: int) -> CLIPTextConfig:
-    return CLIPTextConfig(
-        vocab_size=vocabulary, hidden_size=TEXT_WIDTH, intermediate_size=32, projection_dim=TEXT_WIDTH,
-        num_hidden_layers=2, num_attention_heads=2, max_position_embeddings=77, bos_token_id=0, eos_token_id=1,
-        pad_token_id=1,
-    )  # fmt: skip
-
-
-def clip_tokenizer() -> CLIPTokenizer:
-    """A CLIP tokenizer that knows single characters; 77 tokens at the most."""
-    words = ["<|startoftext|>", "<|endoftext|>", *CHARACTERS, *(f"{c}</w>" for c in CHARACTERS)]
-    return CLIPTokenizer(vocab={word: i for i, word in enumerate(words)}, merges=[], model_max_length=77)
-
-
-def t5_tokenizer() -> T5Tokenizer:
-    """A T5 tokenizer that knows single characters: pad 0, end 1, unknown 2."""
-    words = ["<pad>", "</s>", "<unk>", "▁", *CHARACTERS]
-    return T5Tokenizer(vocab=[(word, 0.0 if i < 2 else -2.0) for i, word in enumerate(words)], extra_ids=0)
-
-
-def _roughened(module: torch.nn.Module) -> None:
-    """Fresh networks hardly hear their prompt and timestep: every norm and bias is drawn at random, embeddings wide."""
-    for name, parameter in module.named_parameters():
-        if parameter.ndim == 1:
-            centre = 1.0 if name.endswith("weight") else 0.0
-            torch.nn.init.normal_(parameter, centre, 0.3)
-        elif "attn2" in name:
-            parameter.data.mul_(4.0)
-        elif "attn" in name or "emb" in name or "hid_proj" in name:
-            parameter.data.mul_(2.0)
+def _right_half() -> Image.Image:
+    mask = Image.new("L", (SIDE, SIDE), 0)
+    mask.paste(255, (SIDE // 2, 0, SIDE, SIDE))
+    return mask

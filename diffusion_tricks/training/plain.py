@@ -12,11 +12,11 @@ from torch import Tensor, nn
 
 from diffusion_tricks.denoiser import Family
 from diffusion_tricks.errors import UsageError
+from diffusion_tricks.families.plain import PlainFamily
 from diffusion_tricks.training.data.stream import Batch, Source
 from diffusion_tricks.training.options import TrainOptions
 from diffusion_tricks.training.showing import sampled_page
 from diffusion_tricks.training.tasks import Page, check_same, cycled, level_widths
-from diffusion_tricks.unconditional import PlainFamily
 
 GUIDANCE = 5.0  # of a class
 

@@ -10,10 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from diffusion_tricks.defaults import Defaults
 from diffusion_tricks.denoiser import Family
 from diffusion_tricks.images import to_tensor
 from diffusion_tricks.making import make
-from diffusion_tricks.model import Defaults, Model
+from diffusion_tricks.model import Model
 from diffusion_tricks.recipe import Recipe
 from diffusion_tricks.training.data.stream import Source
 from diffusion_tricks.training.figures import denoiser_figure

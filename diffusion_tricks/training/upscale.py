@@ -18,6 +18,7 @@ from diffusers import DDPMScheduler, IFSuperResolutionPipeline, UNet2DConditionM
 from torch import Tensor, nn
 
 from diffusion_tricks.errors import ModelError
+from diffusion_tricks.memory import Memory
 from diffusion_tricks.models import upscaler_from
 from diffusion_tricks.training.data.crops import Crops, shrunk
 from diffusion_tricks.training.data.stream import Batch, Source
@@ -115,4 +116,4 @@ def opened_upscaler(folder: str) -> Any:
     found = upscaler_from(folder, torch.device("cpu"), torch.float32)
     if found is None:
         raise ModelError(f"--from {folder}: expected the directory of an upscaler")
-    return found.load()
+    return found.load(Memory())

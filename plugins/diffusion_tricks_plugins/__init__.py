@@ -10,6 +10,8 @@ from diffusion_tricks.hookspecs import hookimpl
 
 if TYPE_CHECKING:
     from diffusion_tricks_plugins.anagram import Anagram as Anagram
+    from diffusion_tricks_plugins.cache import Cache as Cache
+    from diffusion_tricks_plugins.controlnet import ControlNet as ControlNet
     from diffusion_tricks_plugins.guidance import Guidance as Guidance
     from diffusion_tricks_plugins.hybrid import Hybrid as Hybrid
     from diffusion_tricks_plugins.inpaint import Inpaint as Inpaint
@@ -22,8 +24,10 @@ TRICKS = {
     "inpaint": ("Inpaint", "make the masked part of a picture anew, and not one pixel more"),
     "anagram": ("Anagram", "one picture that shows another thing when turned, flipped or rearranged"),
     "hybrid": ("Hybrid", "one picture that shows one thing from afar and another from near"),
+    "controlnet": ("ControlNet", "work a picture, such as a pattern, into what is made"),
     "guidance": ("Guidance", "classifier-free guidance: follow the prompt more closely"),
     "overlay": ("Overlay", "title, author and text on the finished picture"),
+    "cache": ("Cache", "faster: what changes little from step to step is not computed again"),
 }
 # trick: a command that shows it, for the end of its help
 EXAMPLES = {
@@ -31,9 +35,15 @@ EXAMPLES = {
     "inpaint": 'make -p "a top hat" inpaint photo.png --mask box:25%,0%,75%,40% -o out.png',
     "anagram": 'make anagram --view identity "a rabbit" --view rotate_cw "a duck" -o out.png',
     "hybrid": 'make hybrid --far "a skull" --near "a mushroom" -o out.png',
+    "controlnet": (
+        'make -m sd15 -p "a village in the snow" controlnet spiral.png --network '
+        "monster-labs/control_v1p_sd15_qrcode_monster --scale 1.2 -o out.png"
+    ),
     "guidance": 'make -p "a rabbit" guidance --scale 5 --stop 0.8 -o out.png',
     "overlay": 'make -p "a castle" overlay --title "Castles" --enlarge 8 -o out.png',
+    "cache": 'make -p "a rabbit" cache --method pyramid -o out.png',
 }
+NEEDS = {"controlnet": "controllable"}  # trick: what a model's `Shape` must have for it
 # view: (class, one line for the list)
 VIEWS = {
     "identity": ("Identity", "as it is"),
@@ -42,20 +52,22 @@ VIEWS = {
     "rotate_cw": ("RotateCW", "a quarter turn clockwise"),
     "rotate_ccw": ("RotateCCW", "a quarter turn counter-clockwise"),
     "rotate_180": ("Rotate180", "a half turn"),
+    "rotate": ("Rotate", "any angle counter-clockwise, in pixel space; rotate:135"),
     "negate": ("Negate", "colours inverted, as on film"),
     "skew": ("Skew", "columns shifted in a slope, around the edge; skew:1.5"),
     "patches": ("Patches", "square patches shuffled; patches:8,seed=3 is an 8 x 8 grid"),
     "inner_circle": ("InnerCircle", "the inside of a circle turned; inner_circle:90 turns a quarter"),
 }
 _HOME = {class_name: name for name, (class_name, _) in TRICKS.items()}
-__all__ = ["Anagram", "Guidance", "Hybrid", "Inpaint", "Overlay", "SDEdit"]
+__all__ = ["Anagram", "Cache", "ControlNet", "Guidance", "Hybrid", "Inpaint", "Overlay", "SDEdit"]
 
 
 @hookimpl
 def register_tricks(register: Callable[..., None]) -> None:
-    """The six tricks. Guidance is the one that is added by itself."""
+    """The tricks. Guidance is the one that is added by itself."""
     for name, (class_name, summary) in TRICKS.items():
         notes = {"example": EXAMPLES[name]} | ({"automatic": "guidance"} if name == "guidance" else {})
+        notes |= {"needs": NEEDS[name]} if name in NEEDS else {}
         register(name, f"diffusion_tricks_plugins.{name}:{class_name}", summary=summary, **notes)
 
 

@@ -2,7 +2,8 @@
 
     eps = mean_i  v_i^-1( eps(v_i(x), prompt_i) )        Visual Anagrams, arXiv:2311.17919, equation 3
 
-Views must be orthogonal, so that the noise they show the model is still N(0, I).
+On latents, views must be orthogonal, so that the noise they show the model is still N(0, I). In pixel space they act on
+the decoded clean pictures instead, and may be any: see `pixelspace`.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from diffusion_tricks.hookspecs import Asking, hookimpl
 from diffusion_tricks.options import TrickOptions, argument, option
 from diffusion_tricks.trick import Shown, Trick
 from diffusion_tricks.views import View, orthogonality_error, view_named
+from diffusion_tricks_plugins.pixelspace import Space, Synchronised
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -34,6 +36,10 @@ class AnagramOptions(TrickOptions):
     views: list[tuple[str, str]] = option([], "a view and what it shows; give it once per view", flag="view")
     reduction: Literal["mean", "alternate"] = option("mean", "combine all views in every step, or take turns")
     weights: list[float] = option([], "one per view, in order; default all 1", flag="weight")
+    space: Space = option(
+        "auto", "where views act: on the latents as they are, or on the decoded picture, where any view will do;"
+        " auto is latent wherever that leaves no artefacts",
+    )  # fmt: skip
 
     @model_validator(mode="after")
     def _whole(self) -> AnagramOptions:
@@ -49,6 +55,8 @@ class AnagramOptions(TrickOptions):
             raise ValueError(f"expected {len(self.pairs())} weights, >= 0 and not all 0, got {self.weights}")
         if self.weights and self.reduction == "alternate":
             raise ValueError("views that take turns have no weights; leave weights out, or use reduction mean")
+        if self.space == "pixel" and self.reduction == "alternate":
+            raise ValueError("views take turns on latents only; leave space out, or use reduction mean")
         return self
 
     def pairs(self) -> list[tuple[str, str]]:
@@ -75,11 +83,37 @@ class Anagram(Trick[AnagramOptions]):
 
     @hookimpl
     def prepare(self, run: Run) -> None:
-        """Refuses a view that is not orthogonal at the size of this run, measured."""
+        """Decides where the views act, and refuses those that cannot act there or do not fit the size of this run."""
+        space = self.space(run)
+        if space == "latent":
+            self._check_orthogonal(run)
+        else:
+            weights = self.options.weights or [1.0] * len(self.views)
+            run.state(self)["synchronised"] = Synchronised(run, self.views, weights)
+        for facts in run.facts:
+            facts["space"] = space
+
+    def space(self, run: Run) -> Literal["latent", "pixel"]:
+        """Where the views of a run act. Raises UsageError for a view that is to act on latents and cannot."""
+        alternate, wanted = self.options.reduction == "alternate", self.options.space
+        named = zip(self.views, self.options.pairs(), strict=True)
+        unfit = [name for (view, _), (name, _) in named if not view.orthogonal]
+        if unfit and (alternate or wanted == "latent"):
+            instead = "use reduction mean" if alternate else "use --space pixel"
+            raise UsageError(f"view {unfit[0]!r} is not orthogonal: noise seen through it is A eps ~ N(0, A A^T), where"
+                             f" the model expects N(0, I); {instead}")  # fmt: skip
+        if wanted != "auto":
+            return wanted
+        exact = alternate or run.model.family.scale == 1 or all(view.latent for view, _ in self.views)
+        return "latent" if exact and not unfit else "pixel"
+
+    def _check_orthogonal(self, run: Run) -> None:
+        """Measured at the size of the run, whatever the view says of itself."""
         for (view, _), (name, _) in zip(self.views, self.options.pairs(), strict=True):
             error = orthogonality_error(view, run.latent_shape)
             if error > TOLERANCE:
-                raise UsageError(f"view {name!r} is not orthogonal (error {error:.1e}), so it would blur; use another")
+                raise UsageError(f"view {name!r} is not orthogonal (error {error:.1e}), so it would blur; use another,"
+                                 " or --space pixel")  # fmt: skip
 
     @hookimpl
     def prompts(self, run: Run) -> list[str]:
@@ -89,6 +123,9 @@ class Anagram(Trick[AnagramOptions]):
     @hookimpl
     def estimate_noise(self, ask: Ask, step: Step) -> Asking:
         """The mean over all views, or the view whose turn it is."""
+        synchronised: Synchronised | None = step.run.state(self).get("synchronised")
+        if synchronised is not None:
+            return (yield from synchronised.estimate(ask, step))
         chosen, weights = self.views, self.options.weights or None
         if self.options.reduction == "alternate":
             turn = step.index // step.run.substeps  # both halves of a Heun step belong to one view

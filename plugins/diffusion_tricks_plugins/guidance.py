@@ -5,10 +5,11 @@ eps = eps_uncond + scale * (eps_cond - eps_uncond)        arXiv:2207.12598, in t
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from diffusion_tricks.errors import UsageError
 from diffusion_tricks.hookspecs import Asking, hookimpl
 from diffusion_tricks.options import TrickOptions, option
 from diffusion_tricks.trick import Trick
@@ -27,11 +28,15 @@ class GuidanceOptions(TrickOptions):
     """Neutral is scale 1: the conditional estimate as it is, for no second row."""
 
     scale: float = option(7.0, "how strongly to follow the prompt; 1 is not at all more, and costs no second row", ge=0)
-    upscale_scale: float | None = option(None, "the scale in a second stage; default its model's own", ge=0)
+    upscale_scale: float | None = option(None, "the scale in later stages; default each model's own", ge=0)
     negative: str | None = option(None, "what to move away from, instead of the unconditional")
     start: Share = option(0.0, "share of the steps after which guidance begins")
     stop: Share = option(1.0, "share of the steps after which guidance ends")
     rescale: Share = option(0.0, "how far to bring the estimate's spread back to the conditional's (arXiv:2305.08891)")
+    normalise: Literal["auto", "on", "off"] = option(
+        "auto", "bring the estimate's norm back to the conditional's by the model family's own rule, as Qwen-Image's"
+        " pipeline does and Z-Image's can; auto is as that pipeline does by itself",
+    )  # fmt: skip
     variant: Variant = option("cfg", "the rule that combines the two estimates")
 
     @model_validator(mode="after")
@@ -53,14 +58,17 @@ class Guidance(Trick[GuidanceOptions]):
         return self.options.start <= step.fraction < self.options.stop
 
     def scale(self, run: Run) -> float:
-        """The scale of a run, which may be a second stage."""
+        """The scale of a run, which may be a later stage."""
         if run.stage == 1:
             return self.options.scale
         return run.model.defaults.guidance if self.options.upscale_scale is None else self.options.upscale_scale
 
     @hookimpl
     def prepare(self, run: Run) -> None:
-        """Makes the variant's guider, if it can be had here."""
+        """Makes the variant's guider, if it can be had here, and refuses a rule that the model's family lacks."""
+        if self.options.normalise == "on" and run.model.family.normalises is None:
+            name = run.model.name
+            raise UsageError(f"{name!r} is of a family without a norm rule for guidance; leave out normalise 'on'")
         if self.options.variant != "cfg" and self.scale(run) != 1:
             run.state(self)["guider"] = guider(self.options.variant, self.scale(run))
 
@@ -76,12 +84,19 @@ class Guidance(Trick[GuidanceOptions]):
             answers: list[Estimate] = yield [ask]
             return answers[0]
         uncond, cond = yield [ask.but(prompt=self.options.negative), ask]
-        return self._rescaled(self._combined(uncond, cond, step), cond)
+        return self._rescaled(self._normalised(self._combined(uncond, cond, step), cond, step), cond)
 
     def _combined(self, uncond: Estimate, cond: Estimate, step: Step) -> Estimate:
         if self.options.variant == "cfg":
             return uncond + self.scale(step.run) * (cond - uncond)
         return guided(self.options.variant, step.run.state(self)["guider"], uncond, cond, step)
+
+    def _normalised(self, guided: Estimate, cond: Estimate, step: Step) -> Estimate:
+        family = step.run.model.family
+        own = self.options.variant == "cfg" and family.normalises
+        if not (own if self.options.normalise == "auto" else self.options.normalise == "on"):
+            return guided
+        return guided.map(lambda value: family.normalised(value, cond.value))
 
     def _rescaled(self, guided: Estimate, cond: Estimate) -> Estimate:
         if self.options.rescale == 0:

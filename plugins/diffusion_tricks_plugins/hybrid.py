@@ -3,13 +3,15 @@
     eps = sum_i  f_i( eps(x, prompt_i) )   with   sum_i f_i = 1        Factorized Diffusion, arXiv:2404.11615
 
 The components f_i are low and high frequencies (Hybrid Images, Oliva et al. 2006), gray and colour, or a motion blur
-and what it leaves. As they add up to the identity, they act on the prediction in the model's own parametrisation.
+and what it leaves. As they add up to the identity, they act on the prediction in the model's own parametrisation. In
+pixel space they act on the decoded clean pictures, which have colours where latents have none: see `pixelspace`.
 """
 
 from __future__ import annotations
 
 import operator
-from functools import reduce
+from collections.abc import Sequence
+from functools import partial, reduce
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import model_validator
@@ -18,8 +20,10 @@ from diffusion_tricks.errors import UsageError
 from diffusion_tricks.hookspecs import Asking, hookimpl
 from diffusion_tricks.options import TrickOptions, option
 from diffusion_tricks.trick import Shown, Trick
+from diffusion_tricks_plugins.pixelspace import Space, recombined
 
 if TYPE_CHECKING:
+    import torch
     from PIL.Image import Image
 
     from diffusion_tricks.ask import Ask, Estimate
@@ -32,7 +36,7 @@ TOLERANCE = 1e-4  # of the sum of the components in float32, on noise of spread 
 
 
 class HybridOptions(TrickOptions):
-    """Lengths hold for 64 pixels and scale with the size; of a latent model, with the latents: the same share."""
+    """Lengths hold for 64 pixels and scale with the size of what is filtered, picture or latents: the same share."""
 
     far: str = option(..., "what is seen from afar; with --split color in gray, with --split motion in motion")
     near: str = option(..., "what is seen from near; with --split color in colour, with --split motion at rest")
@@ -40,6 +44,10 @@ class HybridOptions(TrickOptions):
     split: Literal["frequency", "color", "motion"] = option("frequency", "what tells far from near")
     sigma: float = option(2.0, "blur that far is seen through, in pixels of a 64-pixel picture", gt=0)
     mid_sigma: float = option(1.0, "blur that mid is seen through, in the same pixels", gt=0)
+    space: Space = option(
+        "auto", "where filters act: on the latents as they are, or on the decoded picture; auto is latent, but for the"
+        " colours of a model whose latents have none",
+    )  # fmt: skip
 
     @model_validator(mode="after")
     def _whole(self) -> HybridOptions:
@@ -58,22 +66,32 @@ class Hybrid(Trick[HybridOptions]):
     @hookimpl
     def prepare(self, run: Run) -> None:
         """Makes the components' filters for the size of this run, and measures that they add up to the identity."""
-        if self.options.split == "color" and run.model.family.scale != 1:
-            name = run.model.name
-            raise UsageError(f"split 'color' needs a model of pixels; the latents of {name!r} hold no colours")
+        space = self.space(run)
         from diffusion_tricks_plugins.filters import identity_error  # here: it needs torch, the options do not
 
-        bands = self.bands(run)
-        error = identity_error(bands, run.latent_shape, run.model.device)
+        shape = run.latent_shape if space == "latent" else (3, run.size[1], run.size[0])
+        bands = self.bands(min(shape[1:]), run.model.device)
+        error = identity_error(bands, shape, run.model.device)
         if not error <= TOLERANCE:
             raise UsageError(f"the components of hybrid do not add up to the picture (error {error:.1e})")
-        run.state(self)["bands"] = bands
+        run.state(self).update(bands=bands, space=space)
+        for facts in run.facts:
+            facts["space"] = space
 
-    def bands(self, run: Run) -> list[Filter]:
-        """One filter for each of `prompts`, in their order."""
+    def space(self, run: Run) -> Literal["latent", "pixel"]:
+        """Where the filters of a run act. Raises UsageError for colours that are to be those of latents."""
+        colourless = self.options.split == "color" and run.model.family.scale != 1
+        if self.options.space == "latent" and colourless:
+            raise UsageError(f"split 'color': the latents of {run.model.name!r} hold no colours; use --space pixel")
+        if self.options.space != "auto":
+            return self.options.space
+        return "pixel" if colourless else "latent"
+
+    def bands(self, side: int, device: torch.device) -> list[Filter]:
+        """One filter for each of `prompts`, in their order, for what has that shorter side."""
         from diffusion_tricks_plugins.filters import blur, gray, motion, three_bands, two_bands
 
-        side, device, options = min(run.latent_shape[1:]), run.model.device, self.options
+        options = self.options
         if options.split == "color":
             return two_bands(gray)
         if options.split == "motion":
@@ -117,6 +135,14 @@ class Hybrid(Trick[HybridOptions]):
     @hookimpl
     def estimate_noise(self, ask: Ask, step: Step) -> Asking:
         """The sum of every prompt's component."""
-        bands: list[Filter] = step.run.state(self)["bands"]
+        state = step.run.state(self)
+        bands: list[Filter] = state["bands"]
         answers: list[Estimate] = yield [ask.but(prompt=prompt) for prompt in self.seen]
+        if state["space"] == "pixel":
+            return recombined(step.run, answers, partial(summed, bands))
         return reduce(operator.add, [answer.map(band) for answer, band in zip(answers, bands, strict=True)])
+
+
+def summed(bands: Sequence[Filter], pictures: Sequence[torch.Tensor]) -> torch.Tensor:
+    """The sum of every picture's own component."""
+    return reduce(operator.add, [band(picture) for band, picture in zip(bands, pictures, strict=True)])

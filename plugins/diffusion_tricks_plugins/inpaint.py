@@ -4,19 +4,21 @@
                                                             Blended Diffusion, arXiv:2111.14818, algorithm 2
 
 The known region is re-noised to the level just reached, with one eps for all levels; the last step pastes x0 itself.
+A model that was trained to inpaint is shown mask and picture instead (`Condition`), and no step of it is touched.
 The model sees only the mask's surroundings, and its picture is pasted back at the size they have in the original.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from pydantic import BeforeValidator
 
+from diffusion_tricks.condition import Condition
 from diffusion_tricks.errors import UsageError
 from diffusion_tricks.hookspecs import hookimpl
 from diffusion_tricks.images import flatten, to_tensor
@@ -53,6 +55,10 @@ class InpaintOptions(TrickOptions):
     padding: Annotated[str | None, BeforeValidator(_as_text)] = option(
         None, "surroundings the model sees, in px or as a share of the mask (50%); default 25%, at least 32 px"
     )
+    blend: Literal["auto", "on", "off"] = option(
+        "auto",
+        "put what is known back in at every step; auto does so unless the model was trained to inpaint and sees it",
+    )
 
 
 @dataclass(frozen=True)
@@ -83,10 +89,18 @@ class Inpaint(Trick[InpaintOptions]):
         region = region_around(mask.bounds, picture.image.size, run.size, self.options.padding)
         run.source = run.source.on(region)
         weights = feathered(mask, self.options.feather)
-        known = _known(run, run.source, mask, region)
-        run.state(self).update(mask=mask, weights=weights, region=region, known=known)
+        run.state(self).update(mask=mask, weights=weights, region=region)
+        self._show(run, run.source, mask.weights[region[1] : region[3], region[0] : region[2]] > 0)
         if run.previous is None:
             self._note(run, mask, weights, region)
+
+    def _show(self, run: Run, source: Source, new: NDArray[np.bool_]) -> None:
+        """Keeps what is known of the region for the steps, or shows it to a model that was trained to inpaint."""
+        pixels, inpaints = to_tensor(uncontaminated(source, ~new, run.size)), run.model.family.shape.inpaints
+        if inpaints:
+            run.condition = _condition(run, pixels, new)
+        if self.options.blend == "on" or (self.options.blend == "auto" and not inpaints):
+            run.state(self)["known"] = _known(run, pixels, new)
 
     def _note(self, run: Run, mask: Mask, weights: Weights, region: Box) -> None:
         notes = list(mask.notes)
@@ -113,8 +127,10 @@ class Inpaint(Trick[InpaintOptions]):
         step.x = self._kept(step, step.index + 1)
 
     def _kept(self, step: Step, index: int) -> Tensor:
-        """The latents with the known region of level `index`; after the last step it is clean."""
-        known: Known = step.run.state(self)["known"]
+        """The latents with the known region of level `index`, where it is kept; after the last step it is clean."""
+        known: Known | None = step.run.state(self).get("known")
+        if known is None:
+            return step.x
         over = index == len(step.run.timesteps)
         x_known = known.clean if over else step.run.noised(known.clean, known.noise, index)
         return x_known.to(step.x.dtype).where(~known.new, step.x)
@@ -144,13 +160,18 @@ class Inpaint(Trick[InpaintOptions]):
             facts["notes"] = [*facts.get("notes", []), f"other tricks changed {changed} pixels outside the mask"]
 
 
-def _known(run: Run, source: Source, mask: Mask, region: Box) -> Known:
+def _known(run: Run, pixels: Tensor, new: NDArray[np.bool_]) -> Known:
     """The noise is the run's own for this purpose, so that the sampler's stream is the same with and without a mask."""
-    new = mask.weights[region[1] : region[3], region[0] : region[2]] > 0
-    pixels = to_tensor(uncontaminated(source, ~new, run.size))
     clean = run.latents_of(pixels).float()
     noise = run.noise.fork("inpaint").draw(run.latent_shape, clean.device)
     return Known(clean, noise, latents_made_new(new, run.latent_shape[1:]).to(clean.device))
+
+
+def _condition(run: Run, pixels: Tensor, new: NDArray[np.bool_]) -> Condition:
+    """The picture (1 3 H W), gray where it is to be made new."""
+    mask = latents_made_new(new, (run.size[1], run.size[0])).to(pixels)
+    device, dtype = run.model.device, run.model.dtype
+    return Condition((pixels * (1 - mask)).to(device, dtype), mask.to(device, dtype))
 
 
 def uncontaminated(source: Source, kept: NDArray[np.bool_], size: tuple[int, int]) -> Image.Image:
@@ -175,7 +196,7 @@ def _resampled(values: Shares, size: tuple[int, int]) -> Shares:
 
 
 def latents_made_new(new: NDArray[np.bool_], shape: tuple[int, int]) -> Tensor:
-    """Pixels (H W) as latents (1 1 h w), `shape` of them: a latent is new if any pixel of its area is.
+    """Pixels (H W) as latents, or other pixels (1 1 h w), `shape` of them: one is new if any pixel of its area is.
 
     So the whole mask is made new, however small it is; what is too much is not pasted back.
     """

@@ -1,20 +1,28 @@
-"""The built-in views: permutations and sign flips, all orthogonal (Visual Anagrams, arXiv:2311.17919, section 3.3)."""
+"""The built-in views: permutations and sign flips, all orthogonal (Visual Anagrams, arXiv:2311.17919, section 3.3).
+
+And one that is not: `rotate`, by any angle, which interpolates and so acts on clean pictures alone.
+"""
 
 from __future__ import annotations
 
 import math
-from typing import Annotated
+from typing import Annotated, ClassVar, Literal
 
 import torch
+import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
 from diffusion_tricks.errors import UsageError
 from diffusion_tricks.views import View
 
+SOFT = 1 / 16  # share of the side over which a frame that was turned fades out, so that its edge leaves no seam
+
 
 class Identity(View):
     """The picture as it is; the same tensor, so that equal asks are answered once."""
+
+    latent: ClassVar[bool] = True
 
     def apply(self, x: Tensor) -> Tensor:
         """x itself."""
@@ -28,6 +36,8 @@ class Identity(View):
 class Flip(View):
     """Rows in reverse order."""
 
+    latent: ClassVar[bool] = True
+
     def apply(self, x: Tensor) -> Tensor:
         """Upside down."""
         return x.flip(-2)
@@ -40,6 +50,8 @@ class Flip(View):
 class Mirror(View):
     """Columns in reverse order."""
 
+    latent: ClassVar[bool] = True
+
     def apply(self, x: Tensor) -> Tensor:
         """Left to right."""
         return x.flip(-1)
@@ -51,6 +63,8 @@ class Mirror(View):
 
 class _Turn(View):
     """Quarter turns counter-clockwise; a base for the three that have names."""
+
+    latent: ClassVar[bool] = True
 
     def _turned(self, x: Tensor, quarters: int) -> Tensor:
         if quarters % 2 and x.shape[-1] != x.shape[-2]:
@@ -105,6 +119,10 @@ class Negate(View):
     def invert(self, x: Tensor) -> Tensor:
         """Its own inverse."""
         return -x
+
+    def apply_mask(self, x: Tensor) -> Tensor:
+        """A mask has no sign to turn."""
+        return x
 
     def invert_variance(self, x: Tensor) -> Tensor:
         """A variance has no sign to turn."""
@@ -196,3 +214,69 @@ class InnerCircle(View):
     def invert(self, x: Tensor) -> Tensor:
         """The disc turned back."""
         return self._turned(x, -(self.degrees // 90))
+
+
+class Rotate(View):
+    """The picture turned about its centre by any angle, interpolated, so that it acts on clean pictures alone.
+
+    degrees: counter-clockwise. The corners that are turned out of the frame are not seen; those that are turned into it
+    hold the picture's reflection.
+    """
+
+    orthogonal: ClassVar[bool] = False
+
+    degrees: float = 45.0
+
+    def apply(self, x: Tensor) -> Tensor:
+        """Counter-clockwise."""
+        return rotated(x, self.degrees)
+
+    def invert(self, x: Tensor) -> Tensor:
+        """Clockwise."""
+        return rotated(x, -self.degrees)
+
+    def apply_mask(self, x: Tensor) -> Tensor:
+        """Counter-clockwise, without values that the mask does not hold."""
+        return rotated(x, self.degrees, "bilinear")
+
+    def invert_variance(self, x: Tensor) -> Tensor:
+        """Clockwise, without values that the variance does not hold."""
+        return rotated(x, -self.degrees, "bilinear")
+
+    def seen(self, x: Tensor) -> Tensor:
+        """1 for a pixel that lands in the frame."""
+        return inside(x, *sources(x, -self.degrees))
+
+    def filled(self, x: Tensor) -> Tensor:
+        """1 for a pixel that comes from the frame."""
+        return inside(x, *sources(x, self.degrees))
+
+
+def rotated(x: Tensor, degrees: float, mode: Literal["bicubic", "bilinear"] = "bicubic") -> Tensor:
+    """x (b c h w) turned counter-clockwise about its centre; the corners hold its reflection."""
+    height, width = x.shape[-2:]
+    precise = x if x.dtype == torch.float64 else x.float()  # half precision has no room for a sampling grid
+    right, below = sources(precise, degrees)
+    grid = torch.stack([right * (2 / width), below * (2 / height)], dim=-1)  # (h w 2), the frame is -1..1
+    return F.grid_sample(
+        precise, grid.expand(len(x), -1, -1, -1), mode, padding_mode="reflection", align_corners=False
+    ).to(x.dtype)  # fmt: skip
+
+
+def sources(x: Tensor, degrees: float) -> tuple[Tensor, Tensor]:
+    """Where each pixel of x (b c h w) comes from when it is turned counter-clockwise: right of and below the centre.
+
+    Both are in pixels (h w).
+    """
+    height, width = x.shape[-2:]
+    below = torch.arange(height, device=x.device, dtype=x.dtype)[:, None] - (height - 1) / 2
+    right = torch.arange(width, device=x.device, dtype=x.dtype) - (width - 1) / 2
+    cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+    return cos * right - sin * below, sin * right + cos * below
+
+
+def inside(x: Tensor, right: Tensor, below: Tensor) -> Tensor:
+    """1 (1 1 h w) where a place, in pixels from the centre, is in the frame of x (b c h w), falling to 0 around it."""
+    height, width = x.shape[-2:]
+    outside = torch.maximum(right.abs() - width / 2, below.abs() - height / 2)
+    return (1 - outside / (SOFT * min(height, width))).clamp(0, 1)[None, None]

@@ -1,0 +1,39 @@
+"""PixArt-Sigma: a transformer that predicts noise, and a variance, from long captions. arXiv:2403.04692.
+
+Its pipeline may round a size to one of a table and resize the picture; here the size that is asked is made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor
+
+from diffusion_tricks.denoiser import Parts, Row, Shape, Size, row_of
+from diffusion_tricks.families.transformer import TransformerFamily
+from diffusion_tricks.families.vae import scale_of
+
+CALL = {"use_resolution_binning": False, "clean_caption": False}
+
+
+class PixArtFamily(TransformerFamily):
+    """`PixArtTransformer2DModel`."""
+
+    @staticmethod
+    def shape_of(parts: Parts) -> Shape:
+        """As transformer and VAE say."""
+        network, scale = parts["transformer"], scale_of(parts["vae"])
+        channels, side = network["in_channels"], network["sample_size"] * scale
+        learned = network["out_channels"] == 2 * channels
+        return Shape(channels, (side, side), scale, multiple=scale * network["patch_size"], learned=learned)
+
+    def row(self, prompt: str | None, size: Size, distilled: float | None) -> Row:
+        """The recorded call; None is the first of the two rows of a call with guidance."""
+        if prompt is None:
+            return row_of(self.recorded(size, prompt=[""], guidance_scale=2.0, **CALL), 0, 2)
+        return self.recorded(size, prompt=[prompt], guidance_scale=1.0, **CALL)
+
+    def predict(self, x: Tensor, t: Tensor, rows: Sequence[Row], **more: Any) -> Tensor:
+        """The noise, and the variance that was learned."""
+        return self.replayed(x, t.expand(len(x)), rows, **more)

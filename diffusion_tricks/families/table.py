@@ -1,0 +1,156 @@
+"""The families of models: which pipelines of diffusers each serves, and how its models are run unless told otherwise.
+
+A new family is one row and the class that it names. No torch here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from diffusion_tricks.defaults import Defaults
+
+Parts = Mapping[str, Mapping[str, Any]]
+
+
+def _always(parts: Parts) -> bool:
+    return True
+
+
+def _distilled(parts: Parts) -> bool:
+    return bool(parts["transformer"].get("guidance_embeds"))
+
+
+def _consistent(parts: Parts) -> bool:
+    return parts["unet"].get("time_cond_proj_dim") is not None
+
+
+def _few_steps(parts: Parts) -> bool:
+    """By a scheduler made for that, or by noise that begins at the very end of a schedule that does not end in it."""
+    scheduler = parts.get("scheduler", {})
+    if scheduler.get("_class_name") in FEW_STEPS:
+        return True
+    whole = scheduler.get("rescale_betas_zero_snr") or scheduler.get("prediction_type") == "v_prediction"
+    return scheduler.get("timestep_spacing") == "trailing" and not whole
+
+
+@dataclass(frozen=True)
+class FamilyRow:
+    """One family, or a kind of model within it.
+
+    title: for people. pipelines: class names of diffusers. opens: "module:class" of its `Family`. defaults: of its
+    models, where they have no file of their own. dtype: on an accelerator. when: whether a model of these
+    configurations is of this kind. notes: what people should know, a sentence each.
+    """
+
+    title: str
+    pipelines: tuple[str, ...]
+    opens: str
+    defaults: Defaults = field(default_factory=Defaults)
+    dtype: str = "float16"
+    when: Callable[[Parts], bool] = _always
+    notes: tuple[str, ...] = ()
+
+
+UNET = "diffusion_tricks.families.unet:UNetFamily"
+PLAIN = "diffusion_tricks.families.plain:PlainFamily"
+SD3 = "diffusion_tricks.families.sd3:StableDiffusion3Family"
+FLUX = "diffusion_tricks.families.flux:FluxFamily"
+QWEN = "diffusion_tricks.families.qwen:QwenImageFamily"
+ZIMAGE = "diffusion_tricks.families.zimage:ZImageFamily"
+PIXART = "diffusion_tricks.families.pixart:PixArtFamily"
+SANA = "diffusion_tricks.families.sana:SanaFamily"
+SD, SDXL = ("StableDiffusionPipeline",), ("StableDiffusionXLPipeline",)
+SEES_MASK = "it sees mask and picture; inpaint leaves its steps alone, unless told to --blend on."
+FEW_STEPS = ("LCMScheduler", "TCDScheduler")
+UNGUIDED = "distilled to few steps without guidance: leave its scale at 1."
+TWO_GUIDANCES = (
+    "its distilled guidance is an input learnt in training, and costs nothing; guidance by a second answer is another "
+    "thing, off at scale 1, and costs a second row."
+)
+UNBINNED = "the size that is asked is made; its pipeline would round it to one of a table and resize the picture."
+FAMILIES: tuple[FamilyRow, ...] = (
+    FamilyRow("DeepFloyd IF, stage I", ("IFPipeline",), UNET),
+    FamilyRow(
+        "latent consistency models", ("LatentConsistencyModelPipeline", *SD, *SDXL), UNET,
+        Defaults(steps=4, guidance=1.0, distilled_guidance=8.5), when=_consistent, notes=(TWO_GUIDANCES,),
+    ),
+    FamilyRow(
+        "Stable Diffusion in few steps (Turbo, LCM, TCD)", SD, UNET, Defaults(steps=4, guidance=1.0), when=_few_steps,
+        notes=(UNGUIDED,),
+    ),
+    FamilyRow("Stable Diffusion 1.x and 2.x", SD, UNET),
+    FamilyRow(
+        "Stable Diffusion XL in few steps (Turbo, Lightning, LCM, TCD)", SDXL, UNET, Defaults(steps=4, guidance=1.0),
+        when=_few_steps, notes=(UNGUIDED,),
+    ),
+    FamilyRow("Stable Diffusion XL", SDXL, UNET),
+    FamilyRow("Stable Diffusion that inpaints", ("StableDiffusionInpaintPipeline",), UNET, notes=(SEES_MASK,)),
+    FamilyRow("Stable Diffusion XL that inpaints", ("StableDiffusionXLInpaintPipeline",), UNET, notes=(SEES_MASK,)),
+    FamilyRow(
+        "Stable Diffusion 3 and 3.5", ("StableDiffusion3Pipeline",), SD3, Defaults(steps=28, guidance=7.0), "bfloat16",
+    ),
+    FamilyRow(
+        "FLUX.1 dev", ("FluxPipeline",), FLUX, Defaults(steps=28, guidance=1.0, distilled_guidance=3.5), "bfloat16",
+        when=_distilled, notes=(TWO_GUIDANCES,),
+    ),
+    FamilyRow(
+        "FLUX.1 schnell", ("FluxPipeline",), FLUX, Defaults(steps=4, guidance=1.0), "bfloat16",
+        notes=("distilled to few steps without guidance: leave its scale at 1.", "it reads 256 tokens of a prompt."),
+    ),
+    FamilyRow(
+        "FLUX.1 Fill", ("FluxFillPipeline",), FLUX, Defaults(steps=50, guidance=1.0, distilled_guidance=30.0),
+        "bfloat16", notes=(TWO_GUIDANCES, SEES_MASK),
+    ),
+    FamilyRow(
+        "Qwen-Image", ("QwenImagePipeline",), QWEN, Defaults(steps=50, guidance=4.0), "bfloat16",
+        notes=(
+            "guided predictions get back the norm of the conditional ones, as in its own pipeline, unless --normalise "
+            "is off.", 'its unconditional is a blank text, " ", as in its own examples.',
+        ),
+    ),
+    FamilyRow(
+        "Z-Image", ("ZImagePipeline",), ZIMAGE, Defaults(steps=8, guidance=1.0), "bfloat16",
+        notes=(
+            "a guidance scale of its own pipeline is less by 1 than here, where 1 is none.",
+            "the defaults are those of Z-Image-Turbo; the base model wants some 50 steps and guidance.",
+            "its pipeline can keep the norm of guided predictions within the conditional ones', --normalise on; it is "
+            "off there and here unless asked.",
+        ),
+    ),
+    FamilyRow(
+        "PixArt-Sigma", ("PixArtSigmaPipeline",), PIXART, Defaults(steps=20, guidance=4.5), "bfloat16",
+        notes=(UNBINNED,),
+    ),
+    FamilyRow(
+        "Sana", ("SanaPipeline",), SANA, Defaults(steps=20, guidance=4.5), "bfloat16",
+        notes=(
+            UNBINNED,
+            "prompts, a negative one too, are read behind its long instruction; the unconditional is not.",
+        ),
+    ),
+    FamilyRow("without text", ("DDPMPipeline", "DDIMPipeline"), PLAIN),
+)  # fmt: skip
+
+# what may stand behind another model
+UPSCALERS: tuple[FamilyRow, ...] = (
+    FamilyRow(
+        "DeepFloyd IF, stage II", ("IFSuperResolutionPipeline",), "diffusion_tricks.families.deepfloyd:PixelUpscaler",
+        Defaults(guidance=4.0),
+    ),
+    FamilyRow(
+        "Stable Diffusion x4 upscaler", ("StableDiffusionUpscalePipeline",),
+        "diffusion_tricks.families.x4:LatentUpscaler", Defaults(steps=75, guidance=9.0, noise_level=20),
+    ),
+)
+
+
+def row_for(pipeline: str, parts: Parts) -> FamilyRow | None:
+    """The first row that names the pipeline's class and fits its configurations, or None."""
+    return next((row for row in FAMILIES if pipeline in row.pipelines and row.when(parts)), None)
+
+
+def upscaler_row(pipeline: str) -> FamilyRow | None:
+    """The row of the upscalers that names the pipeline's class, or None."""
+    return next((row for row in UPSCALERS if pipeline in row.pipelines), None)

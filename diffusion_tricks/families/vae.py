@@ -1,0 +1,79 @@
+"""Latents and pixels of a model with a VAE: AutoencoderKL, the AutoencoderDC of Sana, or Qwen's, that of a film."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+FILM = "temperal_downsample"  # what only the VAE of a film says in its configuration
+
+
+def scale_of(config: Mapping[str, Any]) -> int:
+    """Pixels per latent of a VAE: it halves the sides between its levels."""
+    if FILM in config:
+        return int(2 ** len(config[FILM]))
+    levels = config.get("encoder_block_out_channels") or config["block_out_channels"]
+    return int(2 ** (len(levels) - 1))
+
+
+def encoded(vae: Any, pixels: Tensor) -> Tensor:
+    """The mean of the VAE's posterior (b c h w), scaled as its model expects, for pixels (b 3 H W) in -1..1."""
+    film = is_film(vae)
+    with _precise(vae), torch.no_grad():
+        output = vae.encode(_as_film(pixels.to(vae.dtype), film))
+    mean: Tensor = output.latent if hasattr(output, "latent") else output.latent_dist.mean
+    mean = mean[:, :, 0] if film else mean
+    shift, std = _statistics(vae, mean)
+    latents: Tensor = (mean - shift) * _factor(vae) / std
+    return latents
+
+
+def decoded(vae: Any, latents: Tensor) -> Tensor:
+    """The VAE's picture (b 3 H W) of latents (b c h w)."""
+    film = is_film(vae)
+    with _precise(vae), torch.no_grad():
+        latents = latents.to(vae.dtype)
+        shift, std = _statistics(vae, latents)
+        scaled = latents * std / _factor(vae) + shift
+        pixels: Tensor = vae.decode(_as_film(scaled, film), return_dict=False)[0]
+    return pixels[:, :, 0] if film else pixels
+
+
+def is_film(vae: Any) -> bool:
+    """Whether a VAE codes films: pictures are films of one frame to it, (b c 1 h w)."""
+    return FILM in vae.config
+
+
+def _as_film(x: Tensor, film: bool) -> Tensor:
+    return x.unsqueeze(2) if film else x
+
+
+def _factor(vae: Any) -> float:
+    return float(vae.config.get("scaling_factor") or 1.0)
+
+
+@contextlib.contextmanager
+def _precise(vae: Any) -> Iterator[None]:
+    """The VAE in float32, where it asks for it: SDXL's overflows in float16."""
+    dtype = vae.dtype
+    if dtype != torch.float16 or not vae.config.get("force_upcast"):
+        yield
+        return
+    vae.to(torch.float32)
+    try:
+        yield
+    finally:
+        vae.to(dtype)
+
+
+def _statistics(vae: Any, like: Tensor) -> tuple[Tensor | float, Tensor | float]:
+    """Mean and spread of the VAE's latents, per channel or in all, where it names them."""
+    config = vae.config
+    if config.get("latents_mean") is None or config.get("latents_std") is None:
+        return float(config.get("shift_factor") or 0.0), 1.0
+    shift, std = (torch.tensor(config[k]).view(1, -1, 1, 1).to(like) for k in ("latents_mean", "latents_std"))
+    return shift, std

@@ -1,0 +1,57 @@
+"""Z-Image: text and picture in one stream of tokens, and a time that runs from 0 to 1. arXiv:2511.22699."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from diffusion_tricks.denoiser import Parts, Row, Shape, Size, dtype_of, stacked
+from diffusion_tricks.families.transformer import TransformerFamily, falling, shifted
+from diffusion_tricks.families.vae import scale_of
+
+SIDE = 1024  # pixels; what ZImagePipeline makes where no size is asked
+PATCH = 2  # latents along a side of a token
+TIMES = 1000  # timesteps in 1, as the network counts them
+
+
+class ZImageFamily(TransformerFamily):
+    """`ZImageTransformer2DModel`; the embeddings of its prompts are lists of texts of any length."""
+
+    normalises = False
+
+    @staticmethod
+    def shape_of(parts: Parts) -> Shape:
+        """As transformer and VAE say; there are only so many positions along a side."""
+        network, scale = parts["transformer"], scale_of(parts["vae"])
+        largest = PATCH * scale * min(network["axes_lens"][1:])
+        side = min(SIDE, largest)
+        return Shape(network["in_channels"], (side, side), scale, multiple=PATCH * scale, largest=largest, precise=True)
+
+    def row(self, prompt: str | None, size: Size, distilled: float | None) -> Row:
+        """The recorded call; None is the empty text, as in ZImagePipeline."""
+        return self.recorded(size, prompt=[prompt or ""], guidance_scale=0.0)
+
+    def predict(self, x: Tensor, t: Tensor, rows: Sequence[Row], **more: Any) -> Tensor:
+        """The velocity eps - x0; the network gives x0 - eps, for latents in a list, each with an axis of frames."""
+        network = self.denoiser
+        frames = list(x.to(dtype_of(network)).unsqueeze(2).unbind(0))
+        times = (TIMES - t.expand(len(x))) / TIMES
+        with torch.no_grad():
+            output = network(frames, times, **stacked(rows), **more, return_dict=False)[0]
+        return -torch.stack(list(output)).squeeze(2)
+
+    def normalised(self, guided: Tensor, cond: Tensor) -> Tensor:
+        """The guided prediction (b c h w) with a norm, of each picture, no larger than that of the conditional one."""
+        norm, most = (torch.linalg.vector_norm(one, dim=(1, 2, 3), keepdim=True) for one in (guided, cond))
+        shares: Tensor = (most / norm).clamp(max=1)
+        return guided * shares
+
+    @staticmethod
+    def schedule(shape: Shape, scheduler: Any, steps: int, size: Size) -> dict[str, Any]:
+        """Even sigmas, and the shift for a size where the scheduler asks for one."""
+        from diffusers.pipelines.z_image.pipeline_z_image import calculate_shift, get_default_z_image_sigmas
+
+        return falling(scheduler, steps, get_default_z_image_sigmas) | shifted(calculate_shift, shape, scheduler, size)

@@ -1,0 +1,423 @@
+"""A full memory: what is given up for it, and that the picture stays what it was. Memory is made full by hand here.
+
+Offloading runs with the real hooks, from the CPU to the CPU; what they do on an accelerator is not run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import accelerate
+import pytest
+import torch
+from torch import Tensor
+
+from diffusion_tricks import Model, Recipe, Step, Trick, hookimpl, load_model, make, sample
+from diffusion_tricks import rungs as ladder
+from diffusion_tricks.denoiser import dtype_of
+from diffusion_tricks.encoders import hooked
+from diffusion_tricks.errors import ModelError, OutOfMemory, UnknownName, UsageError
+from diffusion_tricks.memory import MODES
+from diffusion_tricks.quantizing import KINDS, check_quantize, quantised_parts, quantization
+from diffusion_tricks.room import free_memory, rows_that_fit, width_of
+from diffusion_tricks.testing import tiny_pipeline
+from diffusion_tricks.testing.pipelines import FAMILIES
+from diffusion_tricks_cli import common
+from diffusion_tricks_plugins import Anagram, Guidance
+
+ROUNDING = 1e-4  # networks of random weights; convolutions of fewer rows may round otherwise
+SIZE = (16, 16)
+
+
+def full(*_: Any, **__: Any) -> Any:
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+
+
+class Full:
+    """A function of a family that memory is too full for, until `enough` says otherwise of what it is called with."""
+
+    def __init__(self, function: Callable[..., Any], enough: Callable[..., bool]):
+        self.function, self.enough = function, enough
+        self.calls: list[int] = []
+
+    def __call__(self, *arguments: Any, **named: Any) -> Any:
+        self.calls.append(len(arguments[0]))
+        return self.function(*arguments, **named) if self.enough(*arguments) else full()
+
+
+def filled(monkeypatch: pytest.MonkeyPatch, model: Model, what: str, enough: Callable[..., bool]) -> Full:
+    function = Full(getattr(model.family, what), enough)
+    monkeypatch.setattr(model.family, what, function)
+    return function
+
+
+def opened(kind: str = "sd", memory: str = "auto") -> Model:
+    return load_model(tiny_pipeline(kind), device="cpu", memory=memory)
+
+
+def last(model: Model, **request: Any) -> Tensor:
+    tricks = request.pop("tricks", [Guidance(scale=4)])
+    return list(sample(model, **{"prompt": "a rabbit", "steps": 3, "scheduler": "ddim"} | request, tricks=tricks))[-1].x
+
+
+@pytest.fixture
+def accelerated(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pipelines offload as from an accelerator, to the CPU, which diffusers' own call for layers cannot name."""
+
+    def layers(self: Any, device: torch.device) -> None:
+        for module in self.components.values():
+            if isinstance(module, torch.nn.Module):
+                accelerate.cpu_offload(module, device, offload_buffers=len(module._parameters) > 0)
+
+    monkeypatch.setattr(ladder, "may_offload", lambda holder: not hooked(holder.pipe))
+    monkeypatch.setattr("diffusers.DiffusionPipeline.enable_sequential_cpu_offload", layers)
+
+
+def test_rows_are_halved_until_they_fit_and_the_run_goes_on_from_the_same_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    expected, model = last(opened(), count=4), opened()
+    calls = filled(monkeypatch, model, "predict", lambda x, t, rows: len(x) <= 2).calls
+    steps = list(sample(model, prompt="a rabbit", tricks=[Guidance(scale=4)], steps=3, count=4, scheduler="ddim"))
+    torch.testing.assert_close(steps[-1].x, expected, atol=ROUNDING, rtol=0)
+    assert calls == [8, 4, 2, 2, 2, 2, *[2, 2, 2, 2] * 2]  # no step is begun anew, and none fails after the first
+    assert [step.rows for step in steps] == [8] * 3
+    assert model.memory.given_up == ["4 rows at a time", "2 rows at a time"]
+    assert model.memory.notes[0] == "memory was full on 8 rows of 16x16; went on with 4 rows at a time"
+
+
+def test_what_is_computed_stays_where_memory_gets_full_within_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    expected, model = last(opened("if"), count=3, max_rows=2), opened("if")
+    filling = iter([True] * 4 + [False] + [True] * 99)
+    calls = filled(monkeypatch, model, "predict", lambda x, t, rows: next(filling)).calls
+    torch.testing.assert_close(last(model, count=3, max_rows=2), expected, atol=ROUNDING, rtol=0)
+    assert calls == [2, 2, 2, 2, 2, *[1] * 10]  # two rows of the second step are not computed again
+
+
+def test_tricks_are_asked_once_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    class Counting(Trick[Any]):
+        name = "counting"
+
+        @hookimpl
+        def estimate_noise(self, ask: Any, step: Step) -> Any:
+            asked.append(step.index)
+            return (yield [ask])[0]
+
+    model = opened()
+    filled(monkeypatch, model, "predict", lambda x, t, rows: len(x) == 1)
+    last(model, tricks=[Counting()], count=2)
+    assert asked == [0, 1, 2]
+
+
+@pytest.mark.parametrize("what", ["record", "predict", "decode", "encode"])
+def test_models_are_offloaded_where_that_helps(monkeypatch: pytest.MonkeyPatch, accelerated: None, what: str) -> None:
+    model, plain = opened("sdxl"), opened("sdxl")
+    filled(monkeypatch, model, what, lambda *_: model.memory.offloaded == "models")
+    x = last(model)
+    pixels = model.decode(x)
+    torch.testing.assert_close(x, last(plain), atol=ROUNDING if what == "predict" else 0, rtol=0)
+    assert torch.equal(pixels, plain.decode(x))
+    assert torch.equal(model.encode(pixels), plain.encode(pixels))
+    assert model.memory.given_up == ["1 row at a time"] * (what == "predict") + [
+        "models on the device only while they work"
+    ]
+    assert hooked(model.pipe)
+
+
+@pytest.mark.parametrize("kind", ["if", "sd", "flux", "qwen"])
+def test_layers_are_offloaded_last(monkeypatch: pytest.MonkeyPatch, accelerated: None, kind: str) -> None:
+    model = opened(kind)
+    filled(monkeypatch, model, "predict", lambda *_: model.memory.offloaded == "layers")
+    expected = last(opened(kind), scheduler=None)
+    torch.testing.assert_close(last(model, scheduler=None), expected, atol=ROUNDING, rtol=0)
+    assert all(weight.is_meta for weight in model.family.denoiser.parameters())
+    assert dtype_of(model.family.denoiser) == torch.float32
+    assert model.memory.given_up[-1] == "layers on the device only while they work, which is slow"
+
+
+def test_the_end_of_the_ladder_says_what_was_tried(monkeypatch: pytest.MonkeyPatch, accelerated: None) -> None:
+    model = opened()
+    filled(monkeypatch, model, "predict", lambda *_: False)
+    tried = "1 row at a time and models on the device only while they work and layers on the device only .*slow"
+    with pytest.raises(OutOfMemory, match=f"on 1 row of 16x16, also with {tried}; try a smaller --size, --count 1, or"):
+        last(model)
+
+
+def test_pictures_are_decoded_and_encoded_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain, model = opened(), opened()
+    latents = torch.randn(5, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    decodings = filled(monkeypatch, model, "decode", lambda x: len(x) <= 2).calls
+    encodings = filled(monkeypatch, model, "encode", lambda x: len(x) <= 2).calls
+    pixels = model.decode(latents)
+    torch.testing.assert_close(pixels, plain.decode(latents), atol=ROUNDING, rtol=0)
+    torch.testing.assert_close(model.encode(pixels), plain.encode(pixels), atol=ROUNDING, rtol=0)
+    assert (decodings, encodings) == ([5, 2, 2, 1], [2, 2, 1])  # what was learnt of the one holds for the other
+    assert [len(part) for part in (model.decode(latents, 1), model.decode(latents[:2]))] == [5, 2]
+    assert decodings[4:] == [1, 1, 1, 1, 1, 2]
+
+
+def test_tiles_come_last_and_only_while_a_picture_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = opened()
+    vae = model.pipe.vae
+    filled(monkeypatch, model, "decode", lambda x: vae.use_tiling)
+    model.decode(torch.zeros(2, 4, 8, 8))
+    assert not vae.use_tiling
+    assert model.memory.given_up == ["1 picture at a time", ladder.TILED]
+    monkeypatch.setattr(model.family, "decode", full)
+    with pytest.raises(
+        OutOfMemory, match="while it decoded 1 picture, also with 1 picture at a time and pictures in til"
+    ):
+        model.decode(torch.zeros(2, 4, 8, 8))
+    assert not vae.use_tiling
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    tiny_pipeline("if").save_pretrained(tmp_path / "tiny")
+    return tmp_path / "tiny"
+
+
+def test_text_encoders_are_thrown_away_on_the_cpu_and_loaded_for_new_prompts(
+    monkeypatch: pytest.MonkeyPatch, saved: Path
+) -> None:
+    model, plain = load_model(saved, device="cpu"), opened("if")
+    filled(monkeypatch, model, "predict", lambda *_: model.memory.thrown)
+    torch.testing.assert_close(last(model), last(plain), atol=ROUNDING, rtol=0)
+    assert all(weight.is_meta for weight in model.pipe.text_encoder.parameters())
+    torch.testing.assert_close(last(model, prompt="a duck"), last(plain, prompt="a duck"), atol=ROUNDING, rtol=0)
+    assert all(weight.is_meta for weight in model.pipe.text_encoder.parameters())  # and thrown away again
+    assert model.memory.given_up == ["1 row at a time", "text encoders that are loaded anew for each new prompt"]
+
+
+def test_a_pipeline_s_owner_keeps_its_text_encoders(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = opened("if")
+    monkeypatch.setattr(model.family, "predict", full)
+    with pytest.raises(OutOfMemory):
+        last(model)
+    assert not any(weight.is_meta for weight in model.pipe.text_encoder.parameters())
+
+
+def test_a_pipeline_with_hooks_of_its_own_is_left_alone(monkeypatch: pytest.MonkeyPatch, accelerated: None) -> None:
+    pipe = tiny_pipeline("sd")
+    pipe.enable_model_cpu_offload(device="cpu")
+    hooks = list(pipe._all_hooks)
+    model = load_model(pipe, device="cpu", memory="lowest")
+    assert pipe._all_hooks == hooks
+    monkeypatch.setattr(model.family, "predict", full)
+    with pytest.raises(OutOfMemory):
+        last(model)
+    assert model.memory.offloaded is None
+
+
+def test_a_model_that_does_not_fit_is_loaded_offloaded(monkeypatch: pytest.MonkeyPatch, accelerated: None) -> None:
+    moved = torch.nn.Module.to
+    monkeypatch.setattr("diffusers.DiffusionPipeline.to", lambda self, *_, **__: self if hooked(self) else full())
+    monkeypatch.setattr("diffusers.DiffusionPipeline.enable_model_cpu_offload", models_offloaded(moved))
+    model = opened()
+    assert model.memory.notes == [
+        "memory was full while it loaded the model; went on with models on the device only while they work"
+    ]
+
+
+def models_offloaded(moved: Any) -> Any:
+    def enable(self: Any, device: torch.device) -> None:
+        _, hook = accelerate.cpu_offload_with_hook(self.unet, device)
+        self._all_hooks = [hook]
+
+    return enable
+
+
+@pytest.mark.parametrize(("mode", "offloaded", "rows"), [("low", "models", None), ("lowest", "layers", 1)])
+def test_modes(accelerated: None, mode: str, offloaded: str, rows: int | None) -> None:
+    model, plain = opened("sd", mode), opened()
+    assert model.memory.offloaded == offloaded
+    assert model.memory.notes == []  # nothing was full
+    assert model.rows_at_once(SIZE, 1) == 1
+    if rows is not None:
+        assert model.rows_at_once(SIZE, None) == rows
+    assert model.pictures_at_once(SIZE, None) == 1
+    x = last(model, count=2)
+    torch.testing.assert_close(x, last(plain, count=2), atol=ROUNDING, rtol=0)
+    torch.testing.assert_close(model.decode(x), plain.decode(x), atol=ROUNDING, rtol=0)
+
+
+def test_low_on_the_cpu_throws_text_encoders_away(saved: Path) -> None:
+    model = load_model(saved, device="cpu", memory="low")
+    assert torch.equal(last(model), last(opened("if")))
+    assert all(weight.is_meta for weight in model.pipe.text_encoder.parameters())
+
+
+def test_a_mode_that_is_none() -> None:
+    with pytest.raises(UnknownName, match="unknown memory 'lov'; did you mean 'low'"):
+        opened(memory="lov")
+    assert (common.MEMORY, common.QUANTIZE) == (MODES, KINDS)
+
+
+class Greedy(Trick[Any]):
+    """Draws noise and notes it before a step, then finds memory full, as often as `times` says."""
+
+    name = "greedy"
+    times = 1
+
+    @hookimpl
+    def before_step(self, step: Step) -> None:
+        drawn = step.run.noise.draw(step.run.latent_shape)
+        notes = step.run.state(self).setdefault("notes", [])
+        notes.append(step.index)
+        if step.index == 1 and self.times:
+            type(self).times -= 1
+            full()
+        step.x = step.x + 0.01 * drawn * len(notes)
+
+
+@pytest.mark.parametrize("scheduler", ["ddpm", "dpm++2m", "euler-a"])
+def test_a_step_that_a_trick_fills_the_memory_in_is_taken_again(
+    monkeypatch: pytest.MonkeyPatch, accelerated: None, scheduler: str
+) -> None:
+    monkeypatch.setattr(Greedy, "times", 0)
+    expected = last(opened(), tricks=[Greedy()], scheduler=scheduler, count=2)
+    monkeypatch.setattr(Greedy, "times", 2)
+    model = opened()
+    steps = list(sample(model, prompt="a rabbit", tricks=[Greedy()], scheduler=scheduler, count=2, steps=3))
+    assert torch.equal(steps[-1].x, expected)
+    assert [step.rows for step in steps] == [2, 2, 2]
+    assert steps[-1].run.rows == 6
+    assert model.memory.notes[0].startswith("memory was full in step 1; went on with models on the device only")
+
+
+def test_the_noise_a_trick_forked_is_set_back_with_it(monkeypatch: pytest.MonkeyPatch, accelerated: None) -> None:
+    class Forked(Trick[Any]):
+        name = "forked"
+        full = False
+
+        @hookimpl
+        def before_step(self, step: Step) -> None:
+            noise = step.run.state(self).setdefault("noise", step.run.noise.fork("forked"))
+            step.x = step.x + noise.draw(step.run.latent_shape)
+            if step.index == 1 and type(self).full:
+                type(self).full = False
+                full()
+
+    expected = last(opened(), tricks=[Forked()])
+    Forked.full = True
+    assert torch.equal(last(opened(), tricks=[Forked()]), expected)
+
+
+@pytest.mark.parametrize("tricks", [[Anagram(views=[("identity", "a rabbit"), ("rotate_cw", "a duck")])], []])
+def test_any_tricks_any_rows(monkeypatch: pytest.MonkeyPatch, tricks: list[Trick[Any]]) -> None:
+    tricks = [*tricks, Guidance(scale=4)]
+    expected, model = last(opened("if"), tricks=tricks, count=3), opened("if")
+    filled(monkeypatch, model, "predict", lambda x, t, rows: len(x) == 1)
+    torch.testing.assert_close(last(model, tricks=tricks, count=3), expected, atol=ROUNDING, rtol=0)
+
+
+def test_the_facts_of_a_picture_say_what_memory_made_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = opened()
+    filled(monkeypatch, model, "predict", lambda x, t, rows: len(x) <= 2)
+    recipe = Recipe(prompt="a rabbit", seed=0, steps=2, count=9, guidance=1)
+    first, *_, ninth = make(recipe, model)
+    assert (first.facts["max_rows"], ninth.facts["max_rows"]) == (2, None)  # the ninth was made alone
+    assert first.facts["notes"] == [
+        f"memory was full on {n} rows of 16x16; went on with {n // 2} rows at a time" for n in (8, 4)
+    ]
+    assert "notes" not in ninth.facts
+    assert make(recipe, opened())[0].facts["max_rows"] is None
+
+
+def test_rows_are_guessed_from_the_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = opened()
+    row = 64 * 8 * 8 * model.pipe.unet.config.block_out_channels[0] * 4  # bytes: activations, latents, width, float32
+    monkeypatch.setattr("diffusion_tricks.room.free_memory", lambda device: int(3.5 * row / 0.9))
+    assert rows_that_fit(model, SIZE) == 3
+    calls = filled(monkeypatch, model, "predict", lambda *_: True).calls
+    last(model, count=4)
+    assert calls == [3, 3, 2] * 3
+    assert model.memory.cut == 3
+    monkeypatch.setattr("diffusion_tricks.room.free_memory", lambda device: 1)
+    assert rows_that_fit(model, SIZE) == 1
+    monkeypatch.setattr("diffusion_tricks.room.free_memory", lambda device: None)
+    assert rows_that_fit(model, SIZE) is None
+
+
+def test_the_free_memory_of_this_computer() -> None:
+    free = free_memory(torch.device("cpu"))
+    assert free is None or 1e6 < free < 1e14
+    assert free_memory(torch.device("meta")) is None
+
+
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_the_width_of_every_family_is_known(kind: str) -> None:
+    pipe = tiny_pipeline(kind)
+    network = getattr(pipe, "unet", None) or pipe.transformer
+    assert width_of(network.config) is not None
+    if getattr(pipe, "vae", None) is not None:
+        assert width_of(pipe.vae.config) is not None
+
+
+def test_the_dtype_of_weights_that_are_stored_in_fewer_bits() -> None:
+    network = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)).to(torch.bfloat16)
+    for stored in (torch.uint8, torch.int8, torch.float8_e4m3fn):
+        network[0].weight = torch.nn.Parameter(torch.zeros(2, 2).to(stored), requires_grad=False)
+        assert dtype_of(network) == torch.bfloat16
+    network[0].to("meta")
+    assert dtype_of(network) == torch.bfloat16
+    network._keep_in_fp32_modules = ["0"]
+    network[0].to(torch.float32)
+    assert dtype_of(network) == torch.bfloat16
+
+
+def test_what_is_quantised() -> None:
+    index = {
+        "_class_name": "FluxPipeline", "feature_extractor": [None, None],
+        "text_encoder": ["transformers", "CLIPTextModel"],
+        "text_encoder_2": ["transformers", "T5EncoderModel"], "tokenizer": ["transformers", "CLIPTokenizer"],
+        "transformer": ["diffusers", "FluxTransformer2DModel"], "vae": ["diffusers", "AutoencoderKL"],
+    }  # fmt: skip
+    assert quantised_parts(index) == ["text_encoder_2", "transformer"]
+    assert quantization(None, Path(), torch.bfloat16) == {}
+
+
+@pytest.mark.parametrize(
+    ("kind", "device", "source", "error", "message"),
+    [
+        ("int4", "cuda", "emoji", UnknownName, "unknown quantize 'int4'; did you mean 'int8'"),
+        ("nf4", "cpu", "emoji", UsageError, "--quantize works on CUDA alone, got device cpu; leave it out"),
+        ("nf4", "cuda", object(), UsageError, "takes a model's name or directory, got a object; leave it out"),
+        ("nf4", "cuda", __file__, UsageError, "got a checkpoint in one file; leave it out"),
+        ("int8", "cuda", "emoji", ModelError, r"needs no_such_package, .*pip install 'diffusion-tricks\[quantize\]'"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_quantised(
+    monkeypatch: pytest.MonkeyPatch, kind: str, device: str, source: Any, error: type[Exception], message: str
+) -> None:
+    monkeypatch.setattr("diffusion_tricks.quantizing.PACKAGE", "no_such_package")
+    with pytest.raises(error, match=message):
+        check_quantize(kind, torch.device(device), source)
+
+
+def test_the_memory_of_a_second_stage_is_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    from diffusion_tricks.testing import tiny_upscaler
+
+    def model() -> Model:
+        return load_model(tiny_pipeline("if"), device="cpu", upscaler=tiny_upscaler())
+
+    request = {"size": (64, 64), "upscale_steps": 2, "count": 2}
+    expected, tight = last(model(), **request), model()
+    stage = tight.second.behind(tight) if tight.second else None
+    assert stage is not None
+    kind = type(stage.family)
+    predict = kind.predict
+    monkeypatch.setattr(kind, "predict", lambda self, x, t, rows: predict(self, x, t, rows) if len(x) < 3 else full())
+    torch.testing.assert_close(last(tight, **request), expected, atol=ROUNDING, rtol=0)
+    again = tight.second.behind(tight) if tight.second else None
+    assert again is not None
+    assert again.memory.given_up == ["2 rows at a time"]  # remembered for the next run
+    assert tight.memory.given_up == []
+
+
+@pytest.fixture(autouse=True)
+def much_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever else runs on this computer, memory is full in these tests only where they say so."""
+    monkeypatch.setattr("diffusion_tricks.room._available", lambda: 2**40)
