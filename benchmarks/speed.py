@@ -25,7 +25,7 @@ from torch import Tensor
 
 import peers
 from diffusion_tricks import Model, Trick, load_model, sample
-from diffusion_tricks.model import Defaults
+from diffusion_tricks.defaults import Defaults
 from diffusion_tricks.testing import tiny_pipeline
 from diffusion_tricks_plugins import Anagram, Guidance, Hybrid
 
@@ -102,7 +102,7 @@ def bare(model: Model, texts: tuple[Tensor, Tensor], steps: int) -> Tensor:
     unet, config = model.pipe.unet, model.pipe.unet.config
     x = torch.zeros(2, config.in_channels, config.sample_size, config.sample_size).to(unet.device, unet.dtype)
     encoded = torch.cat([texts[1][:1], texts[0][:1]])
-    for t in torch.linspace(999, 0, steps).long():
+    for t in torch.linspace(999, 0, steps).long().to(unet.device):
         output = unet(x, t, encoder_hidden_states=encoded, return_dict=False)[0]
     answer: Tensor = output[:1, : config.in_channels]
     return answer
