@@ -11,6 +11,7 @@ import pluggy
 from diffusion_tricks.errors import DiffusionTricksError, PluginError
 
 T = TypeVar("T")
+FULL = ("can't allocate memory", "out of memory", "ALLOC_FAILED")  # of the CPU, of CUDA and MPS, of CUDA's libraries
 
 
 def guarded(name: str, place: str, function: Callable[..., T], *arguments: Any, **named: Any) -> T:
@@ -31,7 +32,7 @@ def guarded(name: str, place: str, function: Callable[..., T], *arguments: Any, 
 def memory_is_full(error: Exception) -> bool:
     """Whether an error says so; torch's class is known by name here, and on the CPU it has none."""
     by_class = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
-    return by_class or "can't allocate memory" in str(error)
+    return by_class or (isinstance(error, RuntimeError) and any(words in str(error) for words in FULL))
 
 
 @dataclass(frozen=True)

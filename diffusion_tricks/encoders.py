@@ -65,7 +65,8 @@ def throw_away(holder: Holder) -> bool:
 
 
 def _move(holder: Holder, device: torch.device) -> None:
-    if holder.device.type == "cpu" or hooked(holder.pipe):
+    memory = holder.memory
+    if holder.device.type == "cpu" or hooked(holder.pipe) or (memory.lent and memory.mode == "auto"):
         return
     for module in text_encoders(holder.pipe).values():
         module.to(device)

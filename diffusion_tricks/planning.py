@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,7 @@ from diffusion_tricks.recipe import Recipe
 from diffusion_tricks.sampler import begin, denoise
 from diffusion_tricks.variants import versions
 
-UNKNOWN = Shape(3, (64, 64), controllable=True)  # a guess that refuses nothing
+UNKNOWN = Shape(3, (64, 64), controllable=True, distilled=True)  # a guess that refuses nothing
 
 
 @dataclass(frozen=True)
@@ -57,9 +57,9 @@ class Stage:
 class Plan:
     """The cost of one picture of a recipe.
 
-    model: None for a picture that is only finished. known: whether the model's shape could be read; if not, `size`
-    and `scheduler` are a guess, but the rows are right. order: tricks that shape the estimate, outermost first.
-    stages: one, or more for a larger size.
+    model: None for a picture that is only finished. known: whether the model's shape could be read; if not, `size`,
+    `scheduler`, steps and the guidance that is on by default are a guess. order: tricks that shape the estimate,
+    outermost first. stages: one, or more for a larger size.
     """
 
     model: str | None
@@ -99,7 +99,7 @@ def plan(recipe: Recipe) -> Plan:
         check_finishers(tricks)
         return Plan(None, True, None, None, recipe.count, [], names, [])
     checked(recipe.lora)
-    model, known = stand_in(recipe.model)
+    model, known = stand_in(recipe.model, recipe.size)
     recipe, tricks = with_guidance(recipe, tricks, model.defaults.guidance, second_guidance(recipe, model))
     check_prompts(recipe, tricks)
     prompt = recipe.prompt[0] if isinstance(recipe.prompt, list) else recipe.prompt
@@ -139,17 +139,20 @@ def check_size_before(recipe: Recipe) -> None:
         sizes_of_stages(model, recipe.size, recipe.noise_level)
 
 
-def stand_in(name: str) -> tuple[Model, bool]:
+def stand_in(name: str, size: Size | None = None) -> tuple[Model, bool]:
     """A model of the shape of the one called `name` that answers without computing, and whether that shape is known.
 
-    It is known for directories and for what the hub has already left on this machine; else 64x64 pixels are assumed.
+    It is known for directories and for what the hub has already left on this machine; else it makes `size` by itself,
+    64x64 pixels unless that is given.
     """
     location = location_of(name)
     folder = _folder(location)
     defaults = defaults_in(folder) if folder else Defaults()
     upscaler = upscaler_of(name, folder or location, defaults)
-    outline, second = _outline(folder) if folder else None, OutlinedUpscaler(upscaler) if upscaler else None
-    model = _outlined(label_of(name, location), folder, defaults, outline or Outline(UNKNOWN), second)
+    outline = _outline(folder) if folder else None
+    second = OutlinedUpscaler(upscaler) if upscaler and outline else None
+    guess = Outline(replace(UNKNOWN, size=size or UNKNOWN.size))
+    model = _outlined(label_of(name, location), folder, defaults, outline or guess, second)
     return model, outline is not None
 
 

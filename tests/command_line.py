@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
 from dataclasses import dataclass
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -34,6 +36,7 @@ def run(*arguments: object) -> Outcome:
     manager._host = None
     out, err = io.StringIO(), io.StringIO()
     with (
+        mock.patch.dict(os.environ),  # what a process of its own would take with it
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),
         pytest.raises(SystemExit) as ended,

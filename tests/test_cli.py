@@ -512,7 +512,7 @@ def test_help_takes_little_time(command: list[str]) -> None:
         after = os.times()
         return after.children_user + after.children_system - before.children_user - before.children_system
 
-    assert min(cpu_seconds() for _ in range(3)) < 0.5
+    assert min(cpu_seconds() for _ in range(3)) < 0.8  # 0.3 alone; other tests share the core
 
 
 def test_the_installed_program_runs(tiny: Path) -> None:

@@ -5,6 +5,7 @@ Offloading runs with the real hooks, from the CPU to the CPU; what they do on an
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from command_line import run
 from diffusion_tricks import Model, Recipe, Step, Trick, hookimpl, load_model, make, sample
 from diffusion_tricks import rungs as ladder
 from diffusion_tricks.denoiser import dtype_of
 from diffusion_tricks.encoders import hooked
 from diffusion_tricks.errors import ModelError, OutOfMemory, UnknownName, UsageError
+from diffusion_tricks.families.unet import UNetFamily
 from diffusion_tricks.memory import MODES
 from diffusion_tricks.quantizing import KINDS, check_quantize, quantised_parts, quantization
 from diffusion_tricks.room import free_memory, rows_that_fit, width_of
@@ -256,20 +259,27 @@ def test_a_mode_that_is_none() -> None:
 
 
 class Greedy(Trick[Any]):
-    """Draws noise and notes it before a step, then finds memory full, as often as `times` says."""
+    """Draws noise and notes it before a step; finds memory full there while `times` is 2, after it while it is 1."""
 
     name = "greedy"
-    times = 1
+    times = 0
 
     @hookimpl
     def before_step(self, step: Step) -> None:
         drawn = step.run.noise.draw(step.run.latent_shape)
         notes = step.run.state(self).setdefault("notes", [])
         notes.append(step.index)
-        if step.index == 1 and self.times:
+        self.fill(step, 2)
+        step.x = step.x + 0.01 * drawn * len(notes)
+
+    @hookimpl
+    def after_step(self, step: Step) -> None:
+        self.fill(step, 1)
+
+    def fill(self, step: Step, times: int) -> None:
+        if step.index == 1 and self.times == times:
             type(self).times -= 1
             full()
-        step.x = step.x + 0.01 * drawn * len(notes)
 
 
 @pytest.mark.parametrize("scheduler", ["ddpm", "dpm++2m", "euler-a"])
@@ -329,7 +339,7 @@ def test_the_facts_of_a_picture_say_what_memory_made_of_it(monkeypatch: pytest.M
 def test_rows_are_guessed_from_the_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     model = opened()
     row = 64 * 8 * 8 * model.pipe.unet.config.block_out_channels[0] * 4  # bytes: activations, latents, width, float32
-    monkeypatch.setattr("diffusion_tricks.room.free_memory", lambda device: int(3.5 * row / 0.9))
+    monkeypatch.setattr("diffusion_tricks.room.free_memory", lambda device: int(4.1 * row))
     assert rows_that_fit(model, SIZE) == 3
     calls = filled(monkeypatch, model, "predict", lambda *_: True).calls
     last(model, count=4)
@@ -395,6 +405,28 @@ def test_what_cannot_be_quantised(
     monkeypatch.setattr("diffusion_tricks.quantizing.PACKAGE", "no_such_package")
     with pytest.raises(error, match=message):
         check_quantize(kind, torch.device(device), source)
+
+
+def test_on_the_command_line(saved: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    make_it = ("generate", "a rabbit", "-m", saved, "--steps", 2, "--count", 2, "--guidance", 1)
+    predict = "diffusion_tricks.families.unet.UNetFamily.predict"
+    original = UNetFamily.predict
+    monkeypatch.setattr(predict, lambda self, x, t, rows: original(self, x, t, rows) if len(x) == 1 else full())
+    made = run(*make_it, "--json", "-o", "out-{index}.png")
+    assert made.code == 0
+    facts = [json.loads(line) for line in made.lines]
+    assert [fact["max_rows"] for fact in facts] == [1, 1]
+    assert "Note: memory was full on 2 rows of 16x16; went on with 1 row at a time" in made.err
+    again = run("rerun", "out-0.png", "-m", saved, "--json", "-o", "again.png")
+    assert again.json["max_rows"] == 1
+    for words, code, message in (
+        (["--memory", "lov"], 2, "unknown memory 'lov'; did you mean 'low'?"),
+        (["--quantize", "nf4"], 2, "--quantize works on CUDA alone, got device cpu; leave it out"),
+        (["--quantize", "int4"], 2, "unknown quantize 'int4'; did you mean 'int8'?"),
+    ):
+        refused = run(*make_it, "--device", "cpu", *words)
+        assert (refused.code, message in refused.err) == (code, True), refused.err
 
 
 def test_the_memory_of_a_second_stage_is_its_own(monkeypatch: pytest.MonkeyPatch) -> None:

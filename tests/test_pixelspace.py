@@ -16,6 +16,7 @@ from torch import Tensor
 
 from diffusion_tricks import Ask, Estimate, Trick, UsageError, hookimpl, load_model, sample
 from diffusion_tricks.ask import Level, Prompt
+from diffusion_tricks.condition import Condition
 from diffusion_tricks.hookspecs import Asking
 from diffusion_tricks.model import Model
 from diffusion_tricks.run import Run, Start, Step
@@ -111,6 +112,37 @@ class Listens(Trick[Any]):
     def estimate_noise(self, ask: Ask, step: Step) -> Asking:
         answers: list[Estimate] = yield [ask]
         self.heard.append(Heard(step.index, step.level, ask.x, ask.prompt, answers[0].clean))
+        return answers[0]
+
+
+class Shows(Trick[Any]):
+    """Asks with a picture beside the latents, as a model that inpaints is asked."""
+
+    name = "shows"
+
+    def __init__(self, condition: Condition) -> None:
+        super().__init__()
+        self.condition = condition
+
+    @hookimpl
+    def estimate_noise(self, ask: Ask, step: Step) -> Asking:
+        answers: list[Estimate] = yield [ask.but(condition=self.condition)]
+        return answers[0]
+
+
+class Hides(Trick[Any]):
+    """Notes the picture beside the latents, by prompt, and keeps it from the model."""
+
+    name = "hides"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shown: dict[Prompt, list[Condition | None]] = {}
+
+    @hookimpl
+    def estimate_noise(self, ask: Ask, step: Step) -> Asking:
+        self.shown.setdefault(ask.prompt, []).append(ask.condition)
+        answers: list[Estimate] = yield [ask.but(condition=None)]
         return answers[0]
 
 
@@ -211,6 +243,18 @@ def test_where_the_picture_ends_a_view_keeps_its_own() -> None:
     assert int(corners.sum()) > 100
     assert float(eps[..., corners].abs().max()) < 6, "the corners are not the view's own"
     assert float(eps[..., ~corners].abs().max()) > 12, "the middle is the view's own, and not the picture of both"
+
+
+def test_a_view_of_its_own_moves_what_the_model_sees_beside() -> None:
+    condition, hides = Condition(A, (A.mean(1, keepdim=True) > 0).float()), Hides()
+    trick = Anagram(views=[("identity", "a"), ("rotate:135", "b")])
+    ends_in(exact_model({"a": A, "b": B}), Shows(condition), trick, hides)
+    assert all(seen is condition for seen in hides.shown["a"])
+    turned = hides.shown["b"][0]
+    assert turned is not None
+    torch.testing.assert_close(turned.picture, TURN.apply(A))
+    torch.testing.assert_close(turned.new, TURN.apply_mask(condition.new))
+    assert all(seen is turned for seen in hides.shown["b"]), "moved anew in every step"
 
 
 def test_an_exact_turn_is_the_view_that_permutes() -> None:

@@ -92,6 +92,17 @@ def test_a_run_compiles_its_denoiser_once_for_each_number_of_rows(layout: torch.
     assert "forward" not in vars(model.family.denoiser)
 
 
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_no_stride_is_compiled_for_anew(layout: torch.memory_format) -> None:
+    network, counter = Network().requires_grad_(False).to(memory_format=layout), CompileCounter()
+    x, text = torch.randn(2, 3, 8, 8), torch.randn(2, 4, 2)
+    Compiled(network, backend=counter)
+    for seen in (x, x.to(memory_format=torch.channels_last), x.transpose(2, 3), x.flip(0)):
+        network(seen, torch.tensor(5), text=text.transpose(1, 2).contiguous().transpose(1, 2))
+        network(seen, torch.tensor(7), text=text)
+    assert counter.frame_count == 1
+
+
 def test_rows_that_are_left_over_are_filled_up(monkeypatch: pytest.MonkeyPatch) -> None:
     model, counter, asked = small(), CompileCounter(), list[int]()
     model.compiled = Compiled(model.family.denoiser, backend=counter)

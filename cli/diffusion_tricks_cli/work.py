@@ -152,7 +152,7 @@ def show_plan(recipe: Recipe, settings: Settings, recipe_too: bool = True) -> No
     data = planned.data()
     size = _size(planned.size) if planned.size else "as the picture"
     rows = {
-        "model": f"{planned.model or 'none'}{'' if planned.known else ' (not on this machine; 64x64 pixels assumed)'}",
+        "model": f"{planned.model or 'none'}{'' if planned.known else ' (not on this machine: its costs are a guess)'}",
         "size": size + "".join(f", upscaled from {_size(stage.size)}" for stage in planned.stages[:-1]),
         "scheduler": ", then ".join(stage.scheduler for stage in planned.stages) or "none",
         "pictures": planned.count if recipe.best_of == 1 else f"{planned.count}, each the best of {recipe.best_of}",

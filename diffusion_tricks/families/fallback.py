@@ -22,7 +22,7 @@ from diffusion_tricks.errors import DiffusionTricksError, ModelError, UsageError
 from diffusion_tricks.families.onestep import AskedForSteps, Left, OneStep, aside, left_at, standing_in, watched
 from diffusion_tricks.families.refusals import GUIDED, call_of, missing, refusal
 from diffusion_tricks.families.texts import Encoded, Encoding, doubled, negative
-from diffusion_tricks.families.vae import decoded, encoded, scale_of
+from diffusion_tricks.families.vae import decoded, encoded, scale_of, upcasts
 from diffusion_tricks.schedulers import prediction_in
 
 NETWORKS = ("transformer", "unet")
@@ -199,11 +199,11 @@ class FallbackFamily(Family):
 
     def encode(self, pixels: Tensor) -> Tensor:
         """The mean of the VAE's posterior, scaled."""
-        return encoded(self.pipe.vae, pixels)
+        return encoded(self.pipe.vae, pixels, upcasts(self.pipe))
 
     def decode(self, latents: Tensor) -> Tensor:
         """The VAE's picture."""
-        return decoded(self.pipe.vae, latents)
+        return decoded(self.pipe.vae, latents, upcasts(self.pipe))
 
 
 def network_of(parts: Parts) -> str | None:

@@ -17,24 +17,24 @@ from torch import Tensor
 from diffusion_tricks.condition import Condition
 from diffusion_tricks.denoiser import Size
 from diffusion_tricks.errors import PluginError
-from diffusion_tricks.families.vae import encoded
+from diffusion_tricks.families.vae import encoded, upcasts
 
 KEY = "seen by an inpainting UNet"
 
 
-def mask_and_latents(vae: Any, condition: Condition, shape: tuple[int, int]) -> Tensor:
+def mask_and_latents(pipe: Any, condition: Condition, shape: tuple[int, int]) -> Tensor:
     """What stands behind the latents (b 1+c h w), `shape` of them: the mask, 1 where all is new, and what is known.
 
     Made once of each condition. Raises PluginError for a condition that does not say what of it is new.
     """
-    seen: Tensor = condition.remembered(KEY, lambda: _made(vae, condition, shape))
+    seen: Tensor = condition.remembered(KEY, lambda: _made(pipe, condition, shape))
     return seen
 
 
-def _made(vae: Any, condition: Condition, shape: tuple[int, int]) -> Tensor:
+def _made(pipe: Any, condition: Condition, shape: tuple[int, int]) -> Tensor:
     if condition.new is None:
         raise PluginError("a model that inpaints was shown a picture without its mask; give Condition(picture, new)")
-    known = encoded(vae, condition.picture)
+    known = encoded(pipe.vae, condition.picture, upcasts(pipe))
     mask = (F.interpolate(condition.new.to(known), shape) >= 0.5).to(known)  # a view may have blurred its edge
     return torch.cat([mask.expand(len(known), -1, -1, -1), known], dim=1)
 

@@ -42,7 +42,7 @@ class PlainFamily(Family):
 
     def record(self, prompts: Sequence[str | None], size: Size, distilled: float | None = None) -> list[Row]:
         """The class of each prompt. Raises UnknownName for one that is no class, UsageError where there are none."""
-        device = next(self.pipe.unet.parameters()).device
+        device = self.pipe._execution_device  # the weights may wait elsewhere
         if not self.embeddings:
             return [self._nothing(prompt) for prompt in prompts]
         return [{"class_labels": torch.tensor([self.label(prompt)], device=device)} for prompt in prompts]

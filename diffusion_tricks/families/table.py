@@ -136,12 +136,16 @@ FAMILIES: tuple[FamilyRow, ...] = (
 # what may stand behind another model
 UPSCALERS: tuple[FamilyRow, ...] = (
     FamilyRow(
-        "DeepFloyd IF, stage II", ("IFSuperResolutionPipeline",), "diffusion_tricks.families.deepfloyd:PixelUpscaler",
+        "DeepFloyd IF, stage II",
+        ("IFSuperResolutionPipeline",),
+        "diffusion_tricks.families.deepfloyd:PixelUpscaler",
         Defaults(guidance=4.0),
     ),
     FamilyRow(
-        "Stable Diffusion x4 upscaler", ("StableDiffusionUpscalePipeline",),
-        "diffusion_tricks.families.x4:LatentUpscaler", Defaults(steps=75, guidance=9.0, noise_level=20),
+        "Stable Diffusion x4 upscaler",
+        ("StableDiffusionUpscalePipeline",),
+        "diffusion_tricks.families.x4:LatentUpscaler",
+        Defaults(steps=75, guidance=9.0, noise_level=20),
     ),
 )
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from diffusion_tricks.denoiser import Family, Parts, Pipeline, Row, Shape, Size, recorded, replayed, row_of
 from diffusion_tricks.errors import ModelError
 from diffusion_tricks.families.inpainting import mask_and_latents, nothing_known
-from diffusion_tricks.families.vae import decoded, encoded, scale_of
+from diffusion_tricks.families.vae import decoded, encoded, scale_of, upcasts
 
 if TYPE_CHECKING:
     from diffusion_tricks.condition import Condition
@@ -83,7 +83,7 @@ class UNetFamily(Family):
         """For a UNet that inpaints: the mask, and the latents of what is known (b 1+c h w)."""
         if not self.shape.inpaints:
             return super().beside(condition, size)
-        return mask_and_latents(self.vae, condition, (size[1] // self.scale, size[0] // self.scale))
+        return mask_and_latents(self.pipe, condition, (size[1] // self.scale, size[0] // self.scale))
 
     def predict(self, x: Tensor, t: Tensor, rows: Sequence[Row], **more: Any) -> Tensor:
         """Replays the recorded call with other latents, behind which stands what a UNet that inpaints sees."""
@@ -91,11 +91,11 @@ class UNetFamily(Family):
 
     def encode(self, pixels: Tensor) -> Tensor:
         """The mean of the VAE's posterior, scaled; in pixel space the pixels themselves."""
-        return pixels if self.vae is None else encoded(self.vae, pixels)
+        return pixels if self.vae is None else encoded(self.vae, pixels, upcasts(self.pipe))
 
     def decode(self, latents: Tensor) -> Tensor:
         """The VAE's picture; in pixel space the latents themselves."""
-        return latents if self.vae is None else decoded(self.vae, latents)
+        return latents if self.vae is None else decoded(self.vae, latents, upcasts(self.pipe))
 
 
 def _inpaints(unet: Mapping[str, Any], channels: int, latent: bool) -> bool:

@@ -20,10 +20,13 @@ def scale_of(config: Mapping[str, Any]) -> int:
     return int(2 ** (len(levels) - 1))
 
 
-def encoded(vae: Any, pixels: Tensor) -> Tensor:
-    """The mean of the VAE's posterior (b c h w), scaled as its model expects, for pixels (b 3 H W) in -1..1."""
+def encoded(vae: Any, pixels: Tensor, upcast: bool = False) -> Tensor:
+    """The mean of the VAE's posterior (b c h w), scaled as its model expects, for pixels (b 3 H W) in -1..1.
+
+    upcast: in float32 rather than float16, where the VAE asks for it, as the pipeline of its model does.
+    """
     film = is_film(vae)
-    with _precise(vae), torch.no_grad():
+    with _precise(vae, upcast), torch.no_grad():
         output = vae.encode(_as_film(pixels.to(vae.dtype), film))
     mean: Tensor = output.latent if hasattr(output, "latent") else output.latent_dist.mean
     mean = mean[:, :, 0] if film else mean
@@ -32,15 +35,20 @@ def encoded(vae: Any, pixels: Tensor) -> Tensor:
     return latents
 
 
-def decoded(vae: Any, latents: Tensor) -> Tensor:
-    """The VAE's picture (b 3 H W) of latents (b c h w)."""
+def decoded(vae: Any, latents: Tensor, upcast: bool = False) -> Tensor:
+    """The VAE's picture (b 3 H W) of latents (b c h w); upcast: as for `encoded`."""
     film = is_film(vae)
-    with _precise(vae), torch.no_grad():
+    with _precise(vae, upcast), torch.no_grad():
         latents = latents.to(vae.dtype)
         shift, std = _statistics(vae, latents)
         scaled = latents * std / _factor(vae) + shift
         pixels: Tensor = vae.decode(_as_film(scaled, film), return_dict=False)[0]
     return pixels[:, :, 0] if film else pixels
+
+
+def upcasts(pipe: Any) -> bool:
+    """Whether a pipeline listens to its VAE's wish for float32, as SDXL's do."""
+    return hasattr(pipe, "upcast_vae")
 
 
 def is_film(vae: Any) -> bool:
@@ -57,14 +65,14 @@ def _factor(vae: Any) -> float:
 
 
 @contextlib.contextmanager
-def _precise(vae: Any) -> Iterator[None]:
-    """The VAE in float32, where it asks for it: SDXL's overflows in float16."""
+def _precise(vae: Any, upcast: bool) -> Iterator[None]:
+    """The VAE in float32, where it asks for it and is heard: SDXL's overflows in float16, others ask by default."""
     dtype = vae.dtype
-    if dtype != torch.float16 or not vae.config.get("force_upcast"):
+    if dtype != torch.float16 or not (upcast and vae.config.get("force_upcast")):
         yield
         return
-    vae.to(torch.float32)
     try:
+        vae.to(torch.float32)
         yield
     finally:
         vae.to(dtype)

@@ -72,8 +72,8 @@ class LatentUpscaler(UpscalingFamily):
 
     def encode(self, pixels: Tensor) -> Tensor:
         """The mean of the VAE's posterior, scaled."""
-        return encoded(self.pipe.vae, pixels)
+        return encoded(self.pipe.vae, pixels, upcast=True)
 
     def decode(self, latents: Tensor) -> Tensor:
         """The VAE's picture."""
-        return decoded(self.pipe.vae, latents)
+        return decoded(self.pipe.vae, latents, upcast=True)

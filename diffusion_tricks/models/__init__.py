@@ -64,6 +64,7 @@ def load_model(
     where, precision, found = device_of(device), dtype_of(dtype), checked(loras)
     saved = Memory(memory, quantize=check_quantize(quantize, where, source))
     if not isinstance(source, str | os.PathLike):
+        saved.lent = True
         pipe = _placed(add_loras(source, found, type(source).__name__), where, precision, saved)
         second = upscaler_from(upscaler, where, precision or pipe.dtype)
         defaults = _family_defaults(pipe)

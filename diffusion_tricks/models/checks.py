@@ -41,6 +41,8 @@ def read_index(folder: Path) -> dict[str, Any]:
     index = _json(file)
     if not isinstance(index, dict) or "_class_name" not in index:
         raise ModelError(f"{file} names no pipeline: expected a _class_name and its components")
+    if odd := [key for key in index if not str(key).isidentifier()]:
+        raise ModelError(f"{file}: expected names of components, which are folders beside it, got {odd[0]!r}")
     return index
 
 

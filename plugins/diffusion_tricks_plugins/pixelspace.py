@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from diffusion_tricks.run import Run, Step
 
 Space = Literal["auto", "latent", "pixel"]
-UNSEEN = 1e-4  # weight of a view where it sees nothing of the picture: what no view sees is its continuation
+UNSEEN = 1e-4  # weight of a view where it sees nothing of the picture: what no view sees is their continuation
 
 
 def decoded(run: Run, latents: Sequence[Tensor]) -> list[Tensor]:

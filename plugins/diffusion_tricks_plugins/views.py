@@ -6,6 +6,7 @@ And one that is not: `rotate`, by any angle, which interpolates and so acts on c
 from __future__ import annotations
 
 import math
+from functools import cache
 from typing import Annotated, ClassVar, Literal
 
 import torch
@@ -175,17 +176,20 @@ class Patches(View):
         grid = patches.reshape(b, c, self.grid, self.grid, p, q)
         return grid.permute(0, 1, 2, 4, 3, 5).reshape(like.shape)
 
-    def _order(self, x: Tensor) -> Tensor:
-        generator = torch.Generator().manual_seed(self.seed)
-        return torch.randperm(self.grid**2, generator=generator).to(x.device)
-
     def apply(self, x: Tensor) -> Tensor:
         """Shuffled."""
-        return self._joined(self._cut(x)[:, :, self._order(x)], x)
+        return self._joined(self._cut(x)[:, :, shuffling(self.grid**2, self.seed, x.device)[0]], x)
 
     def invert(self, x: Tensor) -> Tensor:
         """Put back."""
-        return self._joined(self._cut(x)[:, :, self._order(x).argsort()], x)
+        return self._joined(self._cut(x)[:, :, shuffling(self.grid**2, self.seed, x.device)[1]], x)
+
+
+@cache
+def shuffling(count: int, seed: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """A permutation of `count` places and its inverse; kept, as a GPU would wait for it in every step."""
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(seed))
+    return order.to(device), order.argsort().to(device)
 
 
 class InnerCircle(View):
