@@ -29,6 +29,7 @@ from diffusion_tricks.making import (
 from diffusion_tricks.model import Model, Second
 from diffusion_tricks.models import defaults_of, folder_here, label_of, location_of, place_of, upscaler_of
 from diffusion_tricks.models.configs import config_in, defaults_in, described_in
+from diffusion_tricks.models.known import IF_II
 from diffusion_tricks.models.lora import checked
 from diffusion_tricks.nesting import order
 from diffusion_tricks.recipe import Recipe
@@ -150,8 +151,9 @@ def stand_in(name: str, size: Size | None = None) -> tuple[Model, bool]:
     defaults = defaults_in(folder) if folder else Defaults()
     upscaler = upscaler_of(name, folder or location, defaults)
     outline = _outline(folder) if folder else None
-    second = OutlinedUpscaler(upscaler) if upscaler and outline else None
-    guess = Outline(replace(UNKNOWN, size=size or UNKNOWN.size))
+    of_pixels = upscaler == IF_II  # known by its name
+    second = OutlinedUpscaler(upscaler) if upscaler and (outline or of_pixels) else None
+    guess = Outline(UNKNOWN if of_pixels else replace(UNKNOWN, size=size or UNKNOWN.size))
     model = _outlined(label_of(name, location), folder, defaults, outline or guess, second)
     return model, outline is not None
 

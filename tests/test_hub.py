@@ -535,6 +535,7 @@ def test_progress_can_be_turned_off(saved: Path, hub: FakeHub, monkeypatch: pyte
     monkeypatch.setenv("HF_HUB_DISABLE_PROGRESS_BARS", "")  # put back after --quiet has set it
     made = run("make", "-p", "a", "-m", NAME, "--steps", 1, "-o", tmp_path / "a.png", "--quiet")
     assert (made.code, made.err) == (0, "")
+    monkeypatch.setenv("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # as --quiet sets it in a process of its own
     fetched(HubName("owner/other"))
     assert len(hub.served) == 2 * len(READ)
     assert terminal.getvalue() == ""
