@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from diffusion_tricks.ask import Ask, Estimate, Level
+from diffusion_tricks.ask import Ask, Estimate
+from diffusion_tricks.level import Level
 from diffusion_tricks.memory import Job, Work, in_parts, persisting
-from diffusion_tricks.rungs import PICTURES, ROWS
+from diffusion_tricks.memory.rungs import PICTURES, ROWS
 
 if TYPE_CHECKING:
     from diffusion_tricks.condition import Network

@@ -27,14 +27,18 @@ if TYPE_CHECKING:
 
 HEARD = ("encoder_hidden_states", "added_cond_kwargs")  # of a UNet's arguments, what its ControlNet is told too
 GRAY = 127.5
-_loaded: WeakKeyDictionary[Any, dict[str, torch.nn.Module]] = WeakKeyDictionary()  # by pipeline; they go with it
+# by pipeline, and they go with it: networks, each with the name of its very commit
+_loaded: WeakKeyDictionary[Any, dict[str, tuple[torch.nn.Module, str]]] = WeakKeyDictionary()
 
 
 class ControlNet:
-    """A `ControlNetModel` of diffusers as a `Network`; scale: of what it adds, 0 is nothing at all."""
+    """A `ControlNetModel` of diffusers as a `Network`.
 
-    def __init__(self, net: torch.nn.Module, scale: float = 1.0):
-        self.net, self.scale = net, scale
+    scale: of what it adds, 0 is nothing at all. source: by which the same one is loaded again.
+    """
+
+    def __init__(self, net: torch.nn.Module, scale: float = 1.0, source: str = ""):
+        self.net, self.scale, self.source = net, scale, source
         self.channels = int(net.config["in_channels"])  # type: ignore[index]
 
     def arguments(self, x: Tensor, t: Tensor, rows: Sequence[Row], pictures: Tensor) -> dict[str, Any]:
@@ -57,6 +61,9 @@ class ControlNet:
 class Absent:
     """Stands for a network beside a model that has a shape and no weights, as in a plan."""
 
+    def __init__(self, source: str = ""):
+        self.source = source
+
     def arguments(self, x: Tensor, t: Tensor, rows: Sequence[Row], pictures: Tensor) -> dict[str, Any]:
         """Nothing."""
         return {}
@@ -73,7 +80,7 @@ def control(image: Image, network: Network, device: torch.device) -> Control:
     return Control(network, Condition(pixels[None].to(device) - GRAY))
 
 
-def controlnet_for(model: Model, source: str, scale: float = 1.0) -> Network:
+def controlnet_for(model: Model, source: str, scale: float = 1.0) -> ControlNet | Absent:
     """The ControlNet that `source` names, a directory or a hub name, beside a model; its weights are loaded once.
 
     scale: of what it adds. Beside a stand-in without weights it adds nothing. Raises UsageError for a model that takes
@@ -86,12 +93,13 @@ def controlnet_for(model: Model, source: str, scale: float = 1.0) -> Network:
     unet = getattr(model.pipe, model.family.part, None)
     if unet is None:
         place_of(source)
-        return Absent()
+        return Absent(source)
     known = _loaded.setdefault(model.pipe, {})
     if source not in known:
         with memory_explained(model.device, "while it loaded the ControlNet"):
             known[source] = load_controlnet(source, model, unet.config)
-    return ControlNet(known[source], scale)
+    net, exact = known[source]
+    return ControlNet(net, scale, exact)
 
 
 __all__ = ["Absent", "ControlNet", "control", "controlnet_for"]

@@ -58,6 +58,8 @@ class UnknownName(UsageError):
         advice = f"did you mean {near[0]!r}?" if near else f"known are: {', '.join(known) or 'none'}"
         if kind == "trick" and not near:
             advice += "; one from a file needs --plugin FILE"
+        if kind == "upscaler":
+            advice += " (or a directory, or owner/name at the hub)"
         super().__init__(f"unknown {kind} {name!r}; {advice}")
 
 

@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
 from diffusion_tricks.calling import calls
-from diffusion_tricks.cascade import needs_upscaling, nothing_upscaled
-from diffusion_tricks.denoiser import Size
 from diffusion_tricks.errors import UsageError
 from diffusion_tricks.images import enlarge, read_picture, to_images
 from diffusion_tricks.machine import computed, forget_peak, peak_memory_mb
-from diffusion_tricks.manager import host
-from diffusion_tricks.model import Model
-from diffusion_tricks.models import load_model, pinned
+from diffusion_tricks.model import Model, Second
+from diffusion_tricks.models import load_model, pinned, settings_folder, upscaler_label, upscaler_named
 from diffusion_tricks.nesting import run_manager
-from diffusion_tricks.recipe import Recipe, TrickEntry
+from diffusion_tricks.recipe import Recipe
 from diffusion_tricks.sampler import Run, Step, begin, denoise
 from diffusion_tricks.scoring import Scorer, scored
+from diffusion_tricks.settling import (
+    check_prompts,
+    schedule_of,
+    second_guidance,
+    settings,
+    settled_tricks,
+    with_guidance,
+)
+from diffusion_tricks.stand_ins import check_size_before, check_upscalers
 from diffusion_tricks.trick import Trick
 from diffusion_tricks.variants import strip, versions
 
@@ -31,7 +37,6 @@ if TYPE_CHECKING:
 
     from diffusion_tricks.scoring import Score
 
-T = TypeVar("T")
 BATCH = 8  # pictures that go through the loop together; the rest wait, so memory does not grow with `count`
 ESTIMATING = {"prepare", "prompts", "start", "before_step", "estimate_noise", "after_step"}
 
@@ -114,8 +119,10 @@ def _making(
         yield from _finished(recipe, tricks)
         return
     if model is None:
-        _check_size(recipe)
-    model = _with_loras(model, recipe) or load_model(recipe.model, loras=recipe.lora, **loading)
+        _check_before(recipe)
+    model = _fitting(model, recipe) or load_model(
+        recipe.model, loras=recipe.lora, upscaler=recipe.upscaler or None, **loading
+    )
     recipe, tricks = with_guidance(recipe, tricks, model.defaults.guidance, second_guidance(recipe, model))
     check_prompts(recipe, tricks)
     for first in range(0, recipe.count, BATCH):
@@ -124,64 +131,29 @@ def _making(
         yield from map(strip, zip(*batches, strict=True))
 
 
-def _check_size(recipe: Recipe) -> None:
-    """Raises UsageError for a size that a model cannot make, before its weights are loaded."""
-    from diffusion_tricks.planning import check_size_before  # which plans what is made here
+def _check_before(recipe: Recipe) -> None:
+    """Raises UsageError or ModelError for upscalers that are none and for a size that a model cannot make.
 
+    Before its weights are loaded. The settings of upscalers are downloaded: how they are run is not to be guessed.
+    """
+    for name in recipe.upscaler:
+        settings_folder(upscaler_named(name))
+    check_upscalers(recipe.upscaler)
     check_size_before(recipe)
 
 
-def _with_loras(model: Model | None, recipe: Recipe) -> Model | None:
-    """The model that was given, if any. Raises UsageError where a recipe asks for LoRA weights that it lacks."""
+def _fitting(model: Model | None, recipe: Recipe) -> Model | None:
+    """The model that was given, if any. Raises UsageError where a recipe asks for LoRA or an upscaler that it lacks."""
     if model is not None and recipe.lora and recipe.lora != list(map(str, model.loras)):
         raise UsageError(f"the recipe asks for the LoRA {', '.join(recipe.lora)}, and the model given lacks it; "
                          "give it to load_model, as loras")  # fmt: skip
+    behind: Model | Second | None = model
+    for name in recipe.upscaler if model is not None else ():
+        behind = behind.second if behind else None
+        if behind is None or behind.name != upscaler_label(name):
+            raise UsageError(f"the recipe asks for the upscaler {name}, and the model given lacks it; give it to "
+                             "load_model, as upscaler")  # fmt: skip
     return model
-
-
-def second_guidance(recipe: Recipe, model: Model) -> float | None:
-    """The scale of the later stages, or None where there are none, or where each has its own."""
-    if not needs_upscaling(model, recipe.size) or model.second is None:
-        if recipe.upscale_guidance is not None:
-            raise nothing_upscaled(recipe.size or model.family.size)
-        return None
-    if recipe.upscale_guidance is not None or model.second.second is not None:
-        return recipe.upscale_guidance
-    return model.second.defaults.guidance
-
-
-def with_guidance(
-    recipe: Recipe, tricks: list[Trick[Any]], scale: float, upscale_scale: float | None = None
-) -> tuple[Recipe, list[Trick[Any]]]:
-    """The recipe with guidance at `scale`, and at `upscale_scale` in later stages, unless its tricks hold one.
-
-    The trick that is added is the one registered with `automatic="guidance"`; the core knows it by that alone.
-    """
-    if any(trick.place == "guidance" for trick in tricks):
-        if (recipe.guidance, recipe.negative, recipe.upscale_guidance) != (None, None, None):
-            raise UsageError("guidance is given twice: as a trick and as guidance/negative; set it in one place")
-        return recipe, tricks
-    automatic = [e for e in host().entries("trick").values() if e.notes.get("automatic") == "guidance"]
-    if not automatic:
-        return recipe, tricks
-    options: dict[str, Any] = {"scale": scale if recipe.guidance is None else recipe.guidance}
-    if recipe.negative is not None:
-        options["negative"] = recipe.negative
-    if upscale_scale is not None:
-        options["upscale_scale"] = upscale_scale
-    entry = TrickEntry(trick=automatic[0].name, **options)
-    plain = {"guidance": None, "negative": None, "upscale_guidance": None, "tricks": [*recipe.tricks, entry]}
-    return recipe.model_copy(update=plain), [*tricks, entry.build()]
-
-
-def check_prompts(recipe: Recipe, tricks: list[Trick[Any]]) -> None:
-    """Raises UsageError when nothing says what to make: no prompt, and no trick that brings its own."""
-    if isinstance(recipe.prompt, list) and len(recipe.prompt) != recipe.count:
-        raise UsageError(f"expected one prompt, or one for each of {recipe.count} pictures, got {len(recipe.prompt)}")
-    if recipe.prompt is None and not any(trick.brings_prompts for trick in tricks):
-        raise UsageError(
-            'a prompt is missing; say what to make, for example -p "a rabbit" (-p "" for a model that takes none)'
-        )
 
 
 def _batch(
@@ -225,6 +197,7 @@ def _batch(
             for stage, steps in zip(run.stages, evaluations, strict=True)
         ]
     settled = {"model": pinned(recipe.model, model.name, model.revision), "size": last.size, **settings(recipe, run)}
+    settled["tricks"] = settled_tricks(recipe, tricks, run)
     for i, index in enumerate(indices):
         image = finish(last, tricks, images[i], i)
         for call in calls(last.hook.report):
@@ -234,38 +207,6 @@ def _batch(
         icc = run.source.picture.icc if run.source else None  # its pixels' values are in that space
         size = {"width": image.width, "height": image.height}
         yield Result(image, recipe.seeds[index], index, single, kind, size | facts | noted(run, i), icc)
-
-
-def schedule_of(recipe: Recipe) -> dict[str, Any]:
-    """What `begin` is to be told of the sizes and steps of a recipe."""
-    names = ("steps", "stride", "scheduler", "size", "upscale_steps", "upscale_scheduler", "noise_level",
-             "distilled_guidance")  # fmt: skip
-    return {name: getattr(recipe, name) for name in names}
-
-
-def settings(recipe: Recipe, run: Run) -> dict[str, Any]:
-    """The settings of a run that the recipe left to its models, for the recipe that makes the same again."""
-    defaults = run.model.defaults
-    settled: dict[str, Any] = {"scheduler": recipe.scheduler or defaults.scheduler}
-    settled["lora"] = list(map(str, run.model.loras)) or recipe.lora
-    if recipe.stride is None:
-        settled["steps"] = recipe.steps or defaults.steps
-    if run.model.family.shape.distilled:
-        own = defaults.distilled_guidance
-        settled["distilled_guidance"] = own if recipe.distilled_guidance is None else recipe.distilled_guidance
-    later = [stage.model.defaults for stage in run.stages[1:]]
-    if later:
-        settled["upscale_steps"] = recipe.upscale_steps or _agreed(own.steps for own in later)
-        settled["upscale_scheduler"] = recipe.upscale_scheduler or _agreed(own.scheduler for own in later)
-        level = _agreed(own.noise_level for own in later)
-        settled["noise_level"] = level if recipe.noise_level is None else recipe.noise_level
-    return settled
-
-
-def _agreed(values: Iterable[T]) -> T | None:
-    """What all of them are; None where they differ, and a recipe leaves it to each stage's model."""
-    first, *others = values
-    return first if all(value == first for value in others) else None
 
 
 def noted(run: Run, index: int) -> dict[str, Any]:
@@ -321,4 +262,4 @@ def _finished(recipe: Recipe, tricks: list[Trick[Any]]) -> Iterator[Result]:
     yield Result(image, recipe.seeds[0], 0, recipe, kind, facts, picture.icc)
 
 
-__all__ = ["Result", "Size", "check_finishers", "check_prompts", "finish", "make", "making", "with_guidance"]
+__all__ = ["Result", "check_finishers", "finish", "make", "making"]

@@ -11,16 +11,17 @@ import torch
 from torch import Tensor
 
 from diffusion_tricks.answering import Terms, answer
-from diffusion_tricks.ask import Ask, Estimate, Level
+from diffusion_tricks.ask import Ask, Estimate
 from diffusion_tricks.defaults import Defaults
 from diffusion_tricks.denoiser import Family, Pipeline, Row, Size
-from diffusion_tricks.encoders import arrive, leave
 from diffusion_tricks.families import family_of
+from diffusion_tricks.level import Level
 from diffusion_tricks.memory import Job, Memory, Work, in_parts, persisting
+from diffusion_tricks.memory.encoders import arrive, leave
+from diffusion_tricks.memory.room import pictures_that_fit, rows_that_fit
+from diffusion_tricks.memory.rungs import PICTURES, PROMPTS, tiled
 from diffusion_tricks.models.lora import Lora
-from diffusion_tricks.room import pictures_that_fit, rows_that_fit
 from diffusion_tricks.rows import Rows
-from diffusion_tricks.rungs import PICTURES, PROMPTS, tiled
 from diffusion_tricks.speed import Compiled
 from diffusion_tricks.vocabulary import Vocabulary
 

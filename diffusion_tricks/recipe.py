@@ -10,10 +10,19 @@ from pathlib import Path, PureWindowsPath
 from typing import Annotated, Any
 
 import tomli_w
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from diffusion_tricks.errors import RecipeError
 from diffusion_tricks.manager import host
+from diffusion_tricks.models.known import UPSCALER_NAMES
 from diffusion_tricks.models.lora import lora_from
 from diffusion_tricks.options import hint
 from diffusion_tricks.trick import Trick, explain
@@ -44,14 +53,16 @@ class Recipe(BaseModel):
     """What to make. Unknown keys are errors.
 
     version: of this schema. model: a known name, a directory, a .safetensors file, or a hub name, which may have an
-    `@revision`. lora: files of LoRA weights for it, each FILE or FILE:WEIGHT. prompt: one text, or one per picture.
-    negative, guidance: for the guidance that is added when the tricks hold none; None is the model's default. picture:
-    an existing picture to finish instead of making one. size: (width, height) in pixels. steps: of the schedule.
-    stride: instead of steps, every so many of the training's. scheduler: by name. upscale_steps, upscale_guidance,
-    upscale_scheduler, noise_level: of every later stage, where the size takes any; None is its model's default.
-    distilled_guidance: the scale that a guidance-distilled model takes as an input, which costs no second row. seed: of
-    the first picture, None draws one. count: pictures, seeds counting up; unless said, as many as there are prompts in
-    a list. best_of: candidates for each picture, of which the one that scores best is kept; 1 makes just the picture.
+    `@revision`. lora: files of LoRA weights for it, each FILE or FILE:WEIGHT. upscaler: what makes larger pictures of
+    its own, where the size asks for it: x4, if-ii, a directory or a hub name, or several, each behind the last; a
+    single one may be a text; none is the model's own. prompt: one text, or one per picture. negative, guidance: for the
+    guidance that is added when the tricks hold none; None is the model's default. picture: an existing picture to
+    finish instead of making one. size: (width, height) in pixels. steps: of the schedule. stride: instead of steps,
+    every so many of the training's. scheduler: by name. upscale_steps, upscale_guidance, upscale_scheduler,
+    noise_level: of every later stage, where the size takes any; None is its model's default. distilled_guidance: the
+    scale that a guidance-distilled model takes as an input, which costs no second row. seed: of the first picture, None
+    draws one. count: pictures, seeds counting up; unless said, as many as there are prompts in a list. best_of:
+    candidates for each picture, of which the one that scores best is kept; 1 makes just the picture.
     enlarge: integer factor by which small pictures are enlarged. tricks: outermost first.
     """
 
@@ -60,6 +71,7 @@ class Recipe(BaseModel):
     version: int = Field(VERSION, ge=1, le=VERSION)
     model: str = "emoji"
     lora: list[Annotated[str, AfterValidator(lambda text: str(lora_from(text)))]] = []
+    upscaler: Annotated[list[str], BeforeValidator(lambda said: [said] if isinstance(said, str) else said)] = []
     prompt: str | list[str] | None = None
     negative: str | None = None
     guidance: float | None = Field(None, ge=0)
@@ -163,11 +175,26 @@ def read_recipe(file: Path) -> Recipe:
 
 
 def anchored(recipe: Recipe, folder: Path, where: str) -> Recipe:
-    """The recipe with its paths, and that of its model, made to start at `folder`, which they may not leave."""
+    """The recipe with its paths, and those of its models, made to start at `folder`, which they may not leave."""
     placed = mapped(recipe, lambda path: str(_inside(folder, path, where)), beside=folder)
-    if not _is_directory(recipe.model, folder):
-        return placed
-    return placed.model_copy(update={"model": str(_inside(folder, recipe.model, where))})
+    return with_models(
+        placed, lambda name: str(_inside(folder, name, where)) if _is_directory(name, folder) else name
+    )  # fmt: skip
+
+
+def with_models(recipe: Recipe, change: Callable[[str], str]) -> Recipe:
+    """The recipe with `change` applied to its model and its upscalers, but for those that go by a known name.
+
+    A directory that is called as a known model is keeps a ./ before its name.
+    """
+    known = set(host().entries("model"))
+
+    def changed(name: str, names: Collection[str]) -> str:
+        new = name if name in names else change(name)
+        return f"./{new}" if new != name and new in names else new
+
+    upscalers = [changed(name, {*known, *UPSCALER_NAMES}) for name in recipe.upscaler]
+    return recipe.model_copy(update={"model": changed(recipe.model, known), "upscaler": upscalers})
 
 
 def mapped(

@@ -21,7 +21,7 @@ from diffusion_tricks.atomic import Data, atomic_write_all, check_place
 from diffusion_tricks.errors import PictureError, RecipeError
 from diffusion_tricks.images import check_output, encode_picture, open_picture, write_picture
 from diffusion_tricks.provenance import Provenance, provenance_xmp
-from diffusion_tricks.recipe import mapped, recipe_from
+from diffusion_tricks.recipe import mapped, recipe_from, with_models
 from diffusion_tricks.trick import explain
 
 PNG_KEY = "diffusion-tricks"
@@ -63,8 +63,7 @@ def build_record(recipe: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[st
 
 
 def _portable(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    portable = mapped(recipe_from(recipe), _file_name)
-    return portable.model_copy(update={"model": _file_name(portable.model)}).data()
+    return with_models(mapped(recipe_from(recipe), _file_name), _file_name).data()
 
 
 def run_of(record: Mapping[str, Any]) -> dict[str, Any]:

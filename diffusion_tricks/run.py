@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from diffusion_tricks.ask import Estimate, Level, Prompt
+from diffusion_tricks.ask import Estimate, Prompt
 from diffusion_tricks.calling import calls, guarded
+from diffusion_tricks.errors import PluginError
+from diffusion_tricks.level import Level
 from diffusion_tricks.nesting import run_manager
 from diffusion_tricks.schedulers import noise_levels, prediction_of
 
@@ -59,6 +61,7 @@ class Run:
         self.levels = [Level(a, s, prediction_of(self.scheduler)) for a, s in noise_levels(self.scheduler)]
         self.facts = [{} for _ in self.noise.seeds]
         self._states: dict[int, dict[str, Any]] = {}
+        self._settled: dict[int, dict[str, Any]] = {}
 
     @property
     def count(self) -> int:
@@ -104,6 +107,20 @@ class Run:
     def state(self, trick: Trick[Any]) -> dict[str, Any]:
         """A trick's notes of this run; a trick instance itself may serve many runs."""
         return self._states.setdefault(id(trick), {})
+
+    def settle(self, trick: Trick[Any], **options: Any) -> None:
+        """Says what options of a trick stood for, for the record, such as a commit for a name at the hub.
+
+        Each is a value that the option takes and JSON holds. Raises PluginError for what is no option of the trick.
+        """
+        if unknown := options.keys() - type(trick).Options.model_fields.keys():
+            names = ", ".join(sorted(unknown))
+            raise PluginError(f"trick {trick.label()!r} settles {names}, of which it has no option; name its own")
+        self._settled.setdefault(id(trick), {}).update(options)
+
+    def settled(self, trick: Trick[Any]) -> dict[str, Any]:
+        """What a trick has settled in this run and those that follow it."""
+        return {name: value for run in self.stages for name, value in run._settled.get(id(trick), {}).items()}
 
     def noised(self, clean: Tensor, noise: Tensor, index: int) -> Tensor:
         """Clean latents (b c h w) at the level before step `index`: alpha x0 + sigma eps."""

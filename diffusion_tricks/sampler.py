@@ -18,11 +18,11 @@ from diffusion_tricks.condition import all_new
 from diffusion_tricks.denoiser import Size
 from diffusion_tricks.errors import PluginError, UsageError
 from diffusion_tricks.memory import Work, persisting
+from diffusion_tricks.memory.redo import checkpoint
+from diffusion_tricks.memory.rungs import STEP
 from diffusion_tricks.model import Model
 from diffusion_tricks.noise import Noise
-from diffusion_tricks.redo import checkpoint
 from diffusion_tricks.run import Run, Start, Step
-from diffusion_tricks.rungs import STEP
 from diffusion_tricks.schedulers import (
     Scheduler,
     begin_at,
@@ -30,6 +30,7 @@ from diffusion_tricks.schedulers import (
     input_scaling,
     restore,
     scheduler_for,
+    send_what_it_draws,
     set_steps,
     snapshot,
     step_arguments,
@@ -95,6 +96,8 @@ def _schedule(
 ) -> tuple[Scheduler, Tensor]:  # fmt: skip
     """A scheduler for one run of a model, and its timesteps."""
     scheduler = scheduler_for(model.pipe.scheduler, name or model.defaults.scheduler)
+    if model.device.type == "cuda":
+        send_what_it_draws(scheduler)
     if stride is not None:
         timesteps = strided(scheduler, stride)
     steps = model.defaults.steps if steps is None else steps
@@ -200,7 +203,8 @@ def _denoise(run: Run, latents: Tensor | None) -> Iterator[Step]:
             yield step
             if again:
                 restore(run.scheduler, before)
-                x = _noised_again(step)
+                fresh = run.noise.draw(run.latent_shape, x.device, x.dtype)
+                x = step.next_level.noised_again(x, step.level, fresh)
 
 
 def _advance(step: Step) -> None:
@@ -286,16 +290,6 @@ def _checked(run: Run, call: Call, start: object, latents: Tensor | None) -> Sta
     if not 0 <= start.index <= len(run.timesteps):
         raise call.broken(f"its index must be between 0 and {len(run.timesteps)}, and is {start.index}")
     return start
-
-
-def _noised_again(step: Step) -> Tensor:
-    """The latents after a step, taken back to the level before it with fresh noise."""
-    now, then = step.next_level, step.level
-    kept = then.alpha / now.alpha
-    added = max(then.sigma**2 - (kept * now.sigma) ** 2, 0.0) ** 0.5
-    noise = step.run.noise.draw(step.run.latent_shape, step.x.device, step.x.dtype)
-    renoised: Tensor = kept * step.x + added * noise
-    return renoised
 
 
 __all__ = ["Run", "Start", "Step", "begin", "denoise", "sample"]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from itertools import pairwise
+from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any
 
 from diffusion_tricks.errors import UnknownName, UsageError
@@ -230,6 +231,30 @@ def step_arguments(scheduler: Scheduler, generators: list[torch.Generator], take
 def _parameters(kind: Any) -> Mapping[str, inspect.Parameter]:
     """Of the `step` of a class of schedulers; looking them up takes as long as many a step."""
     return inspect.signature(kind.step).parameters
+
+
+def send_what_it_draws(scheduler: Scheduler) -> None:
+    """Lets a scheduler send the noise that it draws on the CPU to CUDA as `sent` does: left alone, each step waits.
+
+    Its `step` becomes, on the instance, the same code with another `randn_tensor`, which draws the same.
+    """
+    from diffusion_tricks.speed import sent  # here, as it needs torch
+
+    step = type(scheduler).step
+    own = getattr(step, "__globals__", {}).get("randn_tensor")
+    if own is None:
+        return
+
+    def drawn(
+        shape: Sequence[int], generator: Any = None, device: Any = None, dtype: Any = None, layout: Any = None
+    ) -> torch.Tensor:
+        here = "cpu" if generator else device
+        noise: torch.Tensor = own(shape, generator=generator, device=here, dtype=dtype, layout=layout)
+        return sent(noise, device) if device else noise
+
+    again = FunctionType(step.__code__, step.__globals__ | {"randn_tensor": drawn}, closure=step.__closure__)
+    again.__defaults__, again.__kwdefaults__ = step.__defaults__, step.__kwdefaults__
+    scheduler.step = MethodType(again, scheduler)
 
 
 def stepped(scheduler: Scheduler, index: int) -> None:

@@ -14,11 +14,13 @@ from diffusion_tricks.manager import host
 from diffusion_tricks.models import folder_here, location_of, vocabulary_of
 from diffusion_tricks.models.files import components_of, missing, variant_for
 from diffusion_tricks.models.known import GIGABYTES, known_models
+from diffusion_tricks.models.outlines import said_of
 from diffusion_tricks.models.places import HubName, hub_name
 
 if TYPE_CHECKING:
     from diffusion_tricks.families.table import Parts
     from diffusion_tricks.model import Model
+    from diffusion_tricks.models.outlines import Said
 
 NO_LORA = {"DDPMPipeline", "DDIMPipeline", "PixArtSigmaPipeline"}  # of the pipelines that a family names
 
@@ -77,8 +79,9 @@ class Abilities:
 class Sheet:
     """All that is known of a model before it is loaded.
 
-    pipeline: its class in diffusers, where its configuration is on this machine. abilities: None where that is not so,
+    pipeline: its class in diffusers, where its configuration is known. abilities: None where that is not so,
     or where the model is refused, which `refused` explains. captions, words: what it was taught, where it says so.
+    by_name: its configuration is not on this machine, and what it says is known by the model's name.
     """
 
     name: str
@@ -89,6 +92,7 @@ class Sheet:
     refused: str | None = None
     captions: dict[str, list[str]] = field(default_factory=dict)
     words: list[str] = field(default_factory=list)
+    by_name: bool = False
 
     def data(self) -> dict[str, Any]:
         """As plain data, for JSON."""
@@ -104,21 +108,19 @@ def sheet(name: str) -> Sheet:
     summary = known.summary if known else None
     folder, refused = folder_here(location, checked=False), None
     origin = _origin(location, folder, embedded=known is not None and location.is_absolute())
-    if folder is None:
+    said = said_of(name, folder)
+    if said is None:
         return Sheet(name, summary, origin)
-    from diffusion_tricks.models.configs import described_in
-
-    pipeline, parts = described_in(folder)
-    taught = vocabulary_of(folder)
+    taught = vocabulary_of(folder) if folder else None
     try:
         folder_here(location)
-        abilities = _abilities(name, folder, pipeline, parts)
+        abilities = _abilities(name, said)
     except ModelError as error:
         abilities, refused = None, str(error)
     captions = {thing: list(others) for thing, others in taught.captions.items()} if taught else {}
     words = list(taught.words) if taught else []
-    said = parts["model_index"].get("_class_name")
-    return Sheet(name, summary, origin, said, abilities, refused, captions, words)
+    pipeline = said.parts["model_index"].get("_class_name")
+    return Sheet(name, summary, origin, pipeline, abilities, refused, captions, words, by_name=folder is None)
 
 
 def _origin(location: Path, folder: Path | None, embedded: bool) -> Origin:
@@ -148,14 +150,15 @@ def _lacking(folder: Path) -> list[str]:
     return missing(names, parts, variant_for(names, parts, "float16"))
 
 
-def _abilities(name: str, folder: Path, pipeline: str, parts: Parts) -> Abilities:
-    """What the configurations in `folder` say. Raises ModelError for a model that no family serves."""
+def _abilities(name: str, said: Said) -> Abilities:
+    """What the configurations of a model say. Raises ModelError for a model that no family serves."""
     from diffusion_tricks.cascade import reaches
     from diffusion_tricks.families import described
-    from diffusion_tricks.planning import stand_in
     from diffusion_tricks.schedulers import prediction_in
+    from diffusion_tricks.stand_ins import stand_in
 
-    _, row = described(pipeline, parts)
+    parts = said.parts
+    _, row = described(said.pipeline, parts)
     model, _ = stand_in(name)
     chain, shape, defaults, scheduler = _chain(model), model.family.shape, model.defaults, parts.get("scheduler", {})
     return Abilities(
@@ -166,7 +169,7 @@ def _abilities(name: str, folder: Path, pipeline: str, parts: Parts) -> Abilitie
         distilled=shape.distilled, distilled_guidance=defaults.distilled_guidance,
         scheduler=defaults.scheduler or str(scheduler.get("_class_name")), prediction=prediction_in(scheduler),
         dtype=row.dtype, prompts=_prompts(parts),
-        inpaints=shape.inpaints, controlnet=shape.controllable, lora=_takes_lora(pipeline),
+        inpaints=shape.inpaints, controlnet=shape.controllable, lora=_takes_lora(said.pipeline),
         tricks=_tricks(shape), upscalers=tuple(stage.name for stage in chain[1:]), notes=row.notes,
     )  # fmt: skip
 

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from diffusion_tricks.calling import memory_is_full
-from diffusion_tricks.encoders import hooked, quantised
 from diffusion_tricks.errors import ModelError, UsageError
+from diffusion_tricks.memory.encoders import hooked, quantised
 
 if TYPE_CHECKING:
     from diffusion_tricks.model import Model
@@ -91,8 +91,16 @@ def _copied(value: Any) -> Any:
 
 
 def compiled(model: Model) -> Model:
-    """The model, its denoiser compiled; CUDA graphs where there is CUDA. Raises UsageError where that cannot be."""
-    if why := cannot_compile(model):
+    """The model, its denoiser compiled; CUDA graphs where there is CUDA.
+
+    Where memory was so short that its parts move, it is left as it is, with a note. Raises UsageError where it cannot
+    be compiled for another reason.
+    """
+    why = cannot_compile(model)
+    if why and model.memory.mode == "auto" and model.memory.offloaded:
+        model.memory.notes.append(f"not compiled, for lack of memory: {why}")
+        return model
+    if why:
         raise UsageError(f"{model.name!r} cannot be compiled: {why}; {INSTEAD}")
     if model.compiled is None:
         model.compiled = Compiled(model.family.denoiser, graphs=model.device.type == "cuda")
@@ -102,13 +110,18 @@ def compiled(model: Model) -> Model:
 def cannot_compile(model: Model) -> str | None:
     """Why the model's denoiser cannot be compiled, or None."""
     if hooked(model.pipe):
-        return "its parts are moved on and off the device while it works, by --memory low or lowest or hooks of its own"
+        return "its parts move on and off the device while it works, by --memory or hooks of its own"
     if quantised(model.pipe):
         return "its weights are quantised"
-    if model.device.type == "cpu":
+    return no_compiler(model.device.type)
+
+
+def no_compiler(device: str) -> str | None:
+    """Why nothing can be compiled here for a type of device, or None."""
+    if device == "cpu":
         return None if any(map(shutil.which, COMPILERS)) else "there is no C++ compiler here"
-    if model.device.type != "cuda":
-        return f"torch does not compile for {model.device.type}"
+    if device != "cuda":
+        return f"torch does not compile for {device}"
     return None if find_spec("triton") else "triton is not installed, which torch compiles with for CUDA"
 
 

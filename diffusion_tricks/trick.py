@@ -29,7 +29,8 @@ class Trick(Generic[O]):
     A trick fills run hooks (`diffusion_tricks.hookspecs.RunHooks`) with `@hookimpl` methods. It is made from
     keywords named as its options, `Hybrid(far="a skull", near="a mushroom")`, and is registered in one run's
     plugin manager; the same instance may serve many runs, so it keeps no state of a run in itself: that
-    belongs in `run.state(self)`.
+    belongs in `run.state(self)`. What an option stood for, such as the commit of a name at the hub, it tells the record
+    with `run.settle(self, option=value)`.
 
     `brings_prompts` says that it asks prompts of its own, so that a run needs none.
     `place` names an exclusive place in a run ("start", "guidance"): two tricks with the same place are an error.

@@ -11,9 +11,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from diffusion_tricks.ask import Ask, Estimate, Layer, Level, mean, resolve
+from diffusion_tricks.ask import Ask, Estimate, Layer, mean, resolve
 from diffusion_tricks.errors import PluginError
 from diffusion_tricks.hookspecs import Asking
+from diffusion_tricks.level import Level
 
 LEVEL = Level(0.8, 0.6)
 Answer = Callable[[list[Ask]], list[Estimate]]

@@ -185,6 +185,20 @@ def test_rerun_on_a_machine_without_the_device(tiny: Path, monkeypatch: pytest.M
     assert run("rerun", "out.png", "-m", tiny, "-o", "b.png", "--device", "cuda:99").code == 3
 
 
+def test_rerun_on_a_machine_without_a_compiler(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made(tiny, "generate x --seed 1 --device cpu -o out.png")
+    record = read_record("out.png")
+    record["run"]["compile"] = True
+    monkeypatch.setattr("diffusion_tricks_cli.records.read_record", lambda _: record)
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    outcome = run("rerun", "out.png", "-m", tiny, "-o", "again.png")
+    assert outcome.code == 0, outcome.err
+    assert "out.png was made with --compile, and there is no C++ compiler here; pixels may differ" in outcome.err
+    assert (pixels("again.png") == pixels("out.png")).all()
+    refused = run("rerun", "out.png", "-m", tiny, "-o", "b.png", "--compile")
+    assert (refused.code, "there is no C++ compiler here; leave --compile out" in refused.err) == (2, True)
+
+
 def test_rerun_finds_the_font_beside_the_picture(folder: Path) -> None:
     font = ImageFont.load_default(20)
     assert isinstance(font, ImageFont.FreeTypeFont)

@@ -23,7 +23,7 @@ from huggingface_hub.utils import close_session
 from PIL import Image
 
 from command_line import Outcome, run
-from diffusion_tricks import Model, Recipe, load_model, make, sample
+from diffusion_tricks import Model, Recipe, TrickEntry, load_model, make, sample
 from diffusion_tricks.errors import ModelError, UnknownName, UsageError
 from diffusion_tricks.manager import Host
 from diffusion_tricks.models import folder_here, known_models, location_of, settings_folder
@@ -31,7 +31,9 @@ from diffusion_tricks.models.hub import fetched
 from diffusion_tricks.models.known import GIGABYTES
 from diffusion_tricks.models.places import HubName, hub_name, pinned
 from diffusion_tricks.record import read_record
-from diffusion_tricks.testing.pipelines import tiny_pipeline, tiny_upscaler
+from diffusion_tricks.sampler import begin
+from diffusion_tricks.settling import settings
+from diffusion_tricks.testing.pipelines import tiny_controlnet, tiny_pipeline, tiny_upscaler
 from fake_hub import FIRST, SECOND, FakeHub, Repository, laid_out
 
 NAME = "owner/name"
@@ -343,6 +345,142 @@ def test_an_upscaler_within_a_model_comes_with_it(hub: FakeHub, tmp_path: Path) 
     assert "up/unet/diffusion_pytorch_model.safetensors" in hub.served
     (result,) = make(Recipe(prompt="a", size=(64, 64), upscale_steps=1, seed=0), model=model)
     assert result.image.size == (64, 64)
+    assert result.recipe.upscaler == []  # it is of the model's own commit
+
+
+# What else is loaded by name, as it was when a picture was made.
+
+UP, NET = "owner/up", "owner/net"
+LARGE = ["--size", 64, "--steps", 1, "--upscale-steps", 1, "--seed", 1, "--json"]
+
+
+@pytest.fixture(scope="module")
+def latent(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A model of latents, two upscalers and two ControlNets for it, and a picture."""
+    folder = tmp_path_factory.mktemp("latent")
+    pipes: dict[str, Any] = {"sd": tiny_pipeline("sd"), "x4": tiny_pipeline("x4"), "other-x4": tiny_pipeline("x4", 1)}
+    pipes |= {"net": tiny_controlnet("sd"), "other-net": tiny_controlnet("sd", 3)}
+    for name, pipe in pipes.items():
+        pipe.save_pretrained(folder / name)
+    Image.linear_gradient("L").save(folder / "drawing.png")
+    return {name: folder / name for name in [*pipes, "drawing.png"]}
+
+
+def told(*line: object) -> Any:
+    """What a command says of its one picture."""
+    outcome = run(*line)
+    assert outcome.code == 0, outcome.err
+    return outcome.json
+
+
+def test_the_upscaler_of_a_picture_is_that_of_its_record(
+    latent: dict[str, Path], hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    hub.add(UP, latent["x4"])
+    line = ("generate", "a", "-m", latent["sd"], "--upscaler", UP, *LARGE)
+    made = told(*line, "-o", "a.png")
+    assert made["recipe"]["upscaler"] == read_record("a.png")["recipe"]["upscaler"] == [f"{UP}@{FIRST}"]
+    hub.add(UP, latent["other-x4"], SECOND)
+    again = told("rerun", "a.png", "-m", latent["sd"], "-o", "b.png", "--json")
+    assert again["stages"][1]["revision"] == FIRST
+    assert again["recipe"] == made["recipe"]
+    assert pixels("b.png") == pixels("a.png")
+    newest = told(*line, "-o", "c.png")
+    assert (newest["stages"][1]["revision"], newest["recipe"]["upscaler"]) == (SECOND, [f"{UP}@{SECOND}"])
+    assert pixels("c.png") != pixels("a.png")
+    assert (
+        told("rerun", "a.png", "-m", latent["sd"], "--upscaler", UP, "-o", "d.png", "--json")["recipe"]
+        == (newest["recipe"])
+    )
+    assert pixels("d.png") == pixels("c.png")
+
+
+def test_an_upscaler_that_the_model_names_itself_is_recorded(
+    latent: dict[str, Path], hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    base = Path(shutil.copytree(latent["sd"], tmp_path / "base"))
+    (base / "diffusion_tricks.json").write_text(json.dumps({"upscaler": UP}))
+    hub.add(NAME, base)
+    hub.add(UP, latent["x4"])
+    made = told("generate", "a", "-m", NAME, *LARGE, "-o", "a.png")
+    assert (made["recipe"]["model"], made["recipe"]["upscaler"]) == (f"{NAME}@{FIRST}", [f"{UP}@{FIRST}"])
+    hub.add(NAME, latent["sd"], SECOND)  # which names none
+    hub.add(UP, latent["other-x4"], SECOND)
+    again = told("rerun", "a.png", "-o", "b.png", "--json")
+    assert again["recipe"] == made["recipe"]
+    assert pixels("b.png") == pixels("a.png")
+    small = told("generate", "a", "-m", f"{NAME}@{FIRST}", "--size", 32, "--steps", 1, "-o", "c.png", "--json")
+    assert "upscaler" not in small["recipe"]  # none was used
+
+
+def test_each_stage_that_the_hub_had_is_recorded_where_it_stands(
+    saved: Path, latent: dict[str, Path], hub: FakeHub, tmp_path: Path
+) -> None:
+    tiny_upscaler().save_pretrained(tmp_path / "middle")
+    hub.add(UP, latent["x4"], FIRST, ("v1",))
+    middle, size = str(tmp_path / "middle"), (256, 256)
+    recipe = Recipe(model=str(saved), prompt="a", size=size, steps=1, upscale_steps=1, seed=0)
+    for said, kept in (
+        ([middle, f"{UP}@v1"], [middle, f"{UP}@{FIRST}"]),
+        ([middle, f"{UP}@v1", "further"], [middle, f"{UP}@{FIRST}", "further"]),
+    ):
+        model = load(str(saved), upscaler=said[:2])
+        run = begin(model, prompt="a", size=size, steps=1, upscale_steps=1)
+        assert settings(recipe.model_copy(update={"upscaler": said}), run)["upscaler"] == kept
+    assert settings(recipe, run)["upscaler"] == []  # nothing could stand for the one in the middle
+    (result,) = make(recipe.model_copy(update={"upscaler": [middle, f"{UP}@v1"]}), device="cpu")
+    assert result.recipe.upscaler == [middle, f"{UP}@{FIRST}"]
+    (again,) = make(result.recipe, model=load(str(saved), upscaler=result.recipe.upscaler))
+    assert again.image.tobytes() == result.image.tobytes()
+
+
+def test_what_is_no_upscaler_at_the_hub_costs_no_download(latent: dict[str, Path], hub: FakeHub) -> None:
+    hub.add(UP, latent["sd"])
+    line = ("make", "-p", "a", "-m", latent["sd"], "-o", "never.png", *LARGE[:-1])
+    refused(run(*line, "--upscaler", UP), f"'{UP}' is of StableDiffusionPipeline and no upscaler: expected IFSuper")
+    refused(run(*line, "--upscaler", "owner/gone"), "the hub shows no model 'owner/gone': check the name")
+    assert not [name for name in hub.served if name.endswith(".safetensors")]
+
+
+def test_the_controlnet_of_a_picture_is_that_of_its_record(
+    latent: dict[str, Path], hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(latent["drawing.png"], "drawing.png")
+    hub.add(NET, latent["net"])
+    chain = ("controlnet", "drawing.png", "--network", NET, "--scale", 2)
+    line = ("make", "-m", latent["sd"], "-p", "a", "--steps", 2, "--seed", 1, "--json")
+    made = told(*line, "-o", "a.png", *chain)
+    (entry, guidance) = made["recipe"]["tricks"]
+    assert entry == {"trick": "controlnet", "image": "drawing.png", "network": f"{NET}@{FIRST}", "scale": 2.0}
+    assert (guidance["trick"], read_record("a.png")["recipe"]["tricks"][0]) == ("guidance", entry)
+    hub.add(NET, latent["other-net"], SECOND)
+    again = told("rerun", "a.png", "-m", latent["sd"], "-o", "b.png", "--json")
+    assert again["recipe"] == made["recipe"]
+    assert pixels("b.png") == pixels("a.png")
+    newest = told(*line, "-o", "c.png", *chain)
+    assert newest["recipe"]["tricks"][0]["network"] == f"{NET}@{SECOND}"
+    assert pixels("c.png") != pixels("a.png")
+
+
+def test_the_controlnet_of_a_strip_is_recorded_and_the_strip_stays_one(
+    latent: dict[str, Path], hub: FakeHub, tmp_path: Path
+) -> None:
+    hub.add(NET, latent["net"])
+    drawing = str(latent["drawing.png"])
+    entries = [
+        TrickEntry(trick="sdedit", image=drawing, sweep=True),
+        TrickEntry(trick="controlnet", image=drawing, network=NET),
+        TrickEntry(trick="controlnet", image=drawing, network=str(latent["other-net"])),
+    ]  # fmt: skip
+    recipe = Recipe(model=str(latent["sd"]), prompt="a", steps=4, seed=0, tricks=entries)
+    (result,) = make(recipe, device="cpu")
+    assert result.facts["variants"] > 1
+    assert result.recipe.tricks[:3] == [
+        entries[0], TrickEntry(trick="controlnet", image=drawing, network=f"{NET}@{FIRST}"), entries[2]
+    ]  # fmt: skip
 
 
 def test_settings_are_had_without_weights(saved: Path, hub: FakeHub) -> None:

@@ -12,10 +12,10 @@ import torch
 from torch import nn
 
 from diffusion_tricks.calling import memory_is_full
-from diffusion_tricks.encoders import leave
 from diffusion_tricks.errors import ModelError
 from diffusion_tricks.families import family_of
 from diffusion_tricks.memory import Memory
+from diffusion_tricks.memory.encoders import leave
 from diffusion_tricks.models.checks import read_index
 from diffusion_tricks.testing.pipelines import tiny_pipeline
 

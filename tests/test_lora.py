@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from command_line import run
@@ -130,6 +130,18 @@ def test_weight_0_is_no_lora_and_hangs_nothing_on_the_model(file: Path) -> None:
     model = load_model(pipe, device="cpu", loras=[f"{file}:0"])
     assert not any("lora" in name for name, _ in pipe.unet.named_modules())
     torch.testing.assert_close(latents(model), latents(load_model(tiny_pipeline("sd"), device="cpu")), **EXACT)
+
+
+def test_layers_that_the_model_lacks_are_noted(file: Path, tmp_path: Path) -> None:
+    held, larger = len(load_file(file)) // 2, str(tmp_path / "larger.safetensors")
+    more = load_file(file) | pieces("unet.down_blocks.0.attentions.7.proj") | pieces("unet.no_such_block.to_q")
+    save_file(more, larger)
+    model = load_model(tiny_pipeline("sd"), device="cpu", loras=[larger])
+    found = make(Recipe(prompt="a", seed=0, steps=1, lora=[larger]), model)
+    told = f"'StableDiffusionPipeline' took {held} of the {held + 2} layers of larger.safetensors"
+    assert [note for note in found[0].facts["notes"] if told in note] != []
+    whole = load_model(tiny_pipeline("sd"), device="cpu", loras=[str(file)])
+    assert whole.memory.notes == []
 
 
 def test_it_takes_the_precision_of_its_model(file: Path, tmp_path: Path) -> None:

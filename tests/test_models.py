@@ -13,8 +13,8 @@ import torch
 
 from diffusion_tricks import Ask, Model, load_model, sample
 from diffusion_tricks.answering import Terms
-from diffusion_tricks.ask import Level
 from diffusion_tricks.errors import ModelError, OutOfMemory, PluginError, UnknownName, UsageError
+from diffusion_tricks.level import Level
 from diffusion_tricks.manager import Host, host
 from diffusion_tricks.models import DEFAULTS_FILE, known_models
 from diffusion_tricks.testing.pipelines import tiny_pipeline

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import diffusers
 import pytest
@@ -19,12 +20,15 @@ from command_line import run
 from diffusion_tricks import Model, Recipe, load_model, make, making
 from diffusion_tricks.cascade import reaches
 from diffusion_tricks.errors import ModelError, UnknownName, UsageError
-from diffusion_tricks.families import FAMILIES, described
+from diffusion_tricks.families import FAMILIES, described, row_for
 from diffusion_tricks.models.configs import described_in, dtype_in
 from diffusion_tricks.models.devices import default_dtype
-from diffusion_tricks.planning import check_size_before, plan
+from diffusion_tricks.models.known import ON_THE_HUB
+from diffusion_tricks.models.outlines import OUTLINES
+from diffusion_tricks.planning import plan
 from diffusion_tricks.schedulers import prediction_of
 from diffusion_tricks.sheet import NO_LORA, Abilities, sheet
+from diffusion_tricks.stand_ins import check_size_before
 from diffusion_tricks.testing.pipelines import tiny_pipeline
 from fake_hub import FIRST, laid_out
 from unadapted import unadapted
@@ -164,15 +168,57 @@ def test_a_model_that_is_not_here_says_what_is_known_and_how_to_get_it(
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     known = sheet("sdxl")
     assert (known.origin.kind, known.origin.here, known.origin.gigabytes) == ("hub", False, 7)
-    assert known.abilities is None
+    assert (known.by_name, known.pipeline) == (True, "StableDiffusionXLPipeline")
     shown = run("models", "show", "sdxl")
     assert shown.code == 0
     assert shown.lines[0].startswith("model:              sdxl, Stable Diffusion XL, 1024x1024")
     assert shown.lines[1].endswith("the hub, stabilityai/stable-diffusion-xl-base-1.0")
     assert "no, all of it is missing; `hf download stabilityai/stable-diffusion-xl-base-1.0" in shown.lines[2]
     assert shown.lines[2].endswith("brings it, 7 GB")
+    assert shown.lines[3] == "known:              by its name; its own settings are read once they are on this machine"
     other = run("models", "show", "owner/name@v2")
     assert "`hf download owner/name --revision v2" in other.out
+    assert (sheet("owner/name").by_name, sheet("owner/name").abilities) == (False, None)
+
+
+@pytest.mark.parametrize("name", ON_THE_HUB)
+def test_what_is_known_by_name_fits_what_its_classes_are(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every key is an argument of the component that the pipeline's class has there, and the size is the summary's."""
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    repository, summary, _ = ON_THE_HUB[name]
+    pipeline, parts = OUTLINES[name]
+    components = get_type_hints(getattr(diffusers, pipeline).__init__)
+    for part in parts.keys() - {"scheduler"}:
+        (kind, *_) = get_args(components[part]) or (components[part],)  # the first of those that may stand there
+        assert set(parts[part]) <= set(inspect.signature(kind.__init__).parameters), part
+    scheduler: Any = getattr(diffusers, parts["scheduler"]["_class_name"])
+    assert set(parts["scheduler"]) - {"_class_name"} <= set(inspect.signature(scheduler.__init__).parameters)
+    told, by_repository = can(name), can(f"{repository}@main")
+    assert told == by_repository
+    assert f"{told.sizes[0]['size'][0]}x{told.sizes[0]['size'][1]}" in summary
+    assert row_for(pipeline, {**parts, "model_index": {}}) is not None
+    planned = plan(Recipe(model=name, prompt="a rabbit"))
+    twice = scheduler is diffusers.PNDMScheduler  # which makes its second step twice
+    assert (planned.known, planned.size) == (True, tuple(told.sizes[0]["size"]))
+    assert (planned.steps, planned.rows[0]) == (told.steps + twice, 1 + (told.guidance != 1))
+
+
+def test_sizes_of_known_models_are_refused_before_they_are_downloaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    refused = run("generate", "a rabbit", "-m", "flux", "--size", "1000x1000", "-o", tmp_path / "out.png")
+    assert (refused.code, "size must be a multiple of 16 in both directions, got 1000x1000" in refused.err) == (2, True)
+
+
+def test_a_configuration_that_is_here_goes_before_what_is_known_by_name(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    laid_out(tmp_path, ON_THE_HUB["sdxl"][0], folder / "sd3")
+    assert (sheet("sdxl").by_name, can("sdxl").family) == (False, "Stable Diffusion 3 and 3.5")
 
 
 def test_a_model_in_the_hubs_cache_whole_and_in_part(
@@ -214,7 +260,8 @@ def test_a_directory_that_is_no_pipeline_says_so(tmp_path: Path) -> None:
 def test_only_what_is_needed_is_imported() -> None:
     code = (
         "import sys, contextlib, io\nfrom diffusion_tricks_cli.main import main\n"
-        "for name, without in (('sdxl', {'torch'}), ('emoji', {'diffusers', 'transformers'})):\n"
+        "HEAVY = {'diffusers', 'transformers'}\n"
+        "for name, without in (('owner/name', {'torch'}), ('sdxl', HEAVY), ('emoji', HEAVY)):\n"
         "    with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):\n"
         "        main(['models', 'show', name])\n"
         "    assert not without & set(sys.modules), name\n"

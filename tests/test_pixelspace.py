@@ -15,9 +15,10 @@ from diffusers import DDPMScheduler
 from torch import Tensor
 
 from diffusion_tricks import Ask, Estimate, Trick, UsageError, hookimpl, load_model, sample
-from diffusion_tricks.ask import Level, Prompt
+from diffusion_tricks.ask import Prompt
 from diffusion_tricks.condition import Condition
 from diffusion_tricks.hookspecs import Asking
+from diffusion_tricks.level import Level
 from diffusion_tricks.model import Model
 from diffusion_tricks.run import Run, Start, Step
 from diffusion_tricks.testing import check_trick, exact_model, tiny_pipeline

@@ -27,7 +27,9 @@ from diffusion_tricks.schedulers import (
     noise_levels,
     prediction_of,
     scheduler_for,
+    send_what_it_draws,
     set_steps,
+    step_arguments,
     uses_learned_variance,
 )
 from diffusion_tricks.testing import exact_model
@@ -248,3 +250,55 @@ def test_steps_stay_on_the_cpu_where_they_index_tables() -> None:
         run = begin(exact_model(PICTURE), prompt="a", steps=3, scheduler=name)
         assert run.timesteps.device.type == "cpu"
         assert run.noise.seeds == Noise([0]).seeds
+
+
+DRAWING = {"ddpm", "dpm++2m-sde", "euler-a", "lcm", "tcd"}  # fresh noise between steps
+
+
+def stepped_through(scheduler: Any) -> Tensor:
+    """Four steps of two pictures with predictions that are all zero."""
+    x, noise = torch.ones(2, 3, 4, 4), Noise([0, 1])
+    for index, t in enumerate(set_steps(scheduler, 4)):
+        arguments = step_arguments(scheduler, noise.generators, taken=index)
+        x = scheduler.step(torch.zeros_like(x), t, x, **arguments, return_dict=False)[0]
+    return x
+
+
+def test_what_a_scheduler_draws_is_sent_without_waiting_and_is_the_same(
+    own: Any, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    went: list[str] = []
+
+    def sent(x: Tensor, device: Any, dtype: Any = None) -> Tensor:
+        went.append(str(device))
+        return x.to(device, dtype)
+
+    monkeypatch.setattr("diffusion_tricks.speed.sent", sent)
+    sending = scheduler_for(own, name)
+    send_what_it_draws(sending)
+    torch.testing.assert_close(stepped_through(sending), stepped_through(scheduler_for(own, name)), atol=0, rtol=0)
+    assert (set(went) == {"cpu"}) == (name in DRAWING)
+
+
+def test_a_scheduler_on_another_device_gets_its_noise_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawn on the CPU from the picture's generator, and then sent."""
+    went: list[tuple[str, str]] = []
+
+    def sent(x: Tensor, device: Any, dtype: Any = None) -> Tensor:
+        went.append((x.device.type, str(device)))
+        return x.to(device)
+
+    monkeypatch.setattr("diffusion_tricks.speed.sent", sent)
+    scheduler = scheduler_for(OWN["linear"], "ddpm")
+    send_what_it_draws(scheduler)
+    t = set_steps(scheduler, 4)[0]
+    x = torch.ones(1, 3, 4, 4, device="meta")
+    assert scheduler.step(x, t, x, generator=Noise([0]).generators, return_dict=False)[0].device.type == "meta"
+    assert went == [("cpu", "meta")]
+
+
+def test_a_run_on_cuda_sends_what_its_scheduler_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = exact_model(PICTURE)
+    assert "step" not in vars(begin(model, prompt="a").scheduler)
+    monkeypatch.setattr(model, "device", torch.device("cuda"))
+    assert "step" in vars(begin(model, prompt="a", scheduler="ddpm").scheduler)

@@ -15,9 +15,11 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from command_line import run
-from diffusion_tricks import Model, load_model, sample
+from diffusion_tricks import Model, Recipe, load_model, sample
 from diffusion_tricks.errors import ModelError, UsageError
+from diffusion_tricks.models.files import DEFAULTS_FILE
 from diffusion_tricks.models.single import made_from
+from diffusion_tricks.planning import plan
 from diffusion_tricks.testing.pipelines import tiny_pipeline
 from fake_hub import laid_out
 
@@ -139,6 +141,14 @@ def test_a_file_in_the_folder_of_its_settings(saved: Path, tmp_path: Path, cache
 def test_a_file_whose_settings_are_in_the_cache(saved: Path, file: Path, tmp_path: Path, cache: Path) -> None:
     laid_out(cache, HOME, settings(saved, tmp_path / "settings"))
     check_the_same(file, saved)
+
+
+def test_a_file_is_run_as_its_settings_say_and_planned_so(saved: Path, file: Path, cache: Path) -> None:
+    said = {"steps": 3, "guidance": 1.5, "scheduler": "ddim"}
+    (settings(saved, file.with_suffix("")) / DEFAULTS_FILE).write_text(json.dumps(said))
+    model, planned = load_model(file, device="cpu"), plan(Recipe(model=str(file), prompt="a rabbit"))
+    assert (model.defaults.steps, model.defaults.guidance) == (3, 1.5)
+    assert (planned.steps, max(planned.rows)) == (3, 2)
 
 
 def test_a_file_is_read_in_the_precision_asked_for(saved: Path, file: Path, cache: Path) -> None:

@@ -13,12 +13,12 @@ from torch import Tensor, nn
 from torch._dynamo.testing import CompileCounter
 
 from diffusion_tricks import Model, load_model, sample
-from diffusion_tricks import rungs as ladder
 from diffusion_tricks.defaults import Defaults
 from diffusion_tricks.denoiser import Family, Row, Shape, Size, replayed
-from diffusion_tricks.encoders import hooked
 from diffusion_tricks.errors import ModelError, UsageError
 from diffusion_tricks.memory import Work
+from diffusion_tricks.memory import rungs as ladder
+from diffusion_tricks.memory.encoders import hooked
 from diffusion_tricks.rows import Rows, stacked
 from diffusion_tricks.speed import Compiled, cannot_compile, channels_last, compiled, memory_format, sent
 from diffusion_tricks.testing import tiny_pipeline
@@ -150,7 +150,19 @@ def test_what_cannot_be_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     model.family.denoiser.hf_quantizer = object()  # type: ignore[assignment]
     assert cannot_compile(model) == "its weights are quantised"
     model.family.denoiser._hf_hook = object()  # type: ignore[assignment]
-    assert "by --memory low or lowest or hooks of its own" in str(cannot_compile(model))
+    assert "by --memory or hooks of its own" in str(cannot_compile(model))
+
+
+def test_a_model_that_memory_is_too_short_for_is_not_compiled_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ladder, "may_offload", lambda holder: not hooked(holder.pipe))
+    model = load_model(tiny_pipeline("ddpm"), device="cpu")
+    assert ladder.models_offloaded(model, Work()) is not None
+    assert compiled(model).compiled is None
+    notes, _ = model.memory.told()
+    assert notes[-1].startswith("not compiled, for lack of memory: its parts move on and off the device")
+    model.memory.mode = "low"  # that is asked for, and so is compiling: one of them is to be left out
+    with pytest.raises(UsageError, match="--memory or hooks of its own; leave --compile out"):
+        compiled(model)
 
 
 def test_a_compiler_that_fails_is_explained() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,16 @@ from torch import Tensor
 from command_line import run
 from diffusion_tricks import Model, Recipe, Step, TrickEntry, load_model, make, sample
 from diffusion_tricks.cascade import needs_upscaling, stages
-from diffusion_tricks.errors import UsageError
+from diffusion_tricks.errors import PluginError, RecipeError, UnknownName, UsageError
 from diffusion_tricks.families import UPSCALERS
-from diffusion_tricks.models import upscaler_of
-from diffusion_tricks.models.known import ON_THE_HUB
+from diffusion_tricks.models import upscaler_from, upscaler_named, upscaler_of
+from diffusion_tricks.models.known import IF_II, ON_THE_HUB, X4
 from diffusion_tricks.models.known import UPSCALERS as KNOWN_UPSCALERS
 from diffusion_tricks.planning import plan
+from diffusion_tricks.recipe import read_recipe, recipe_from, with_models
+from diffusion_tricks.record import read_record
+from diffusion_tricks.sampler import begin
+from diffusion_tricks.settling import settled_tricks
 from diffusion_tricks.testing import check_trick, tiny_pipeline, tiny_upscaler
 from diffusion_tricks_plugins import Anagram, Guidance, Hybrid, Inpaint, SDEdit
 
@@ -352,6 +357,16 @@ def test_only_what_is_borrowed_is_left_out(folder: Path) -> None:
     assert largest.pipe.text_encoder is not None
 
 
+def test_a_later_stage_on_cuda_is_laid_out_as_the_first(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    laid_out: list[str] = []
+    monkeypatch.setattr("diffusion_tricks.speed.channels_last", lambda pipe: laid_out.append(type(pipe).__name__))
+    monkeypatch.setattr("diffusion_tricks.models._placed", lambda pipe, *_, **__: pipe)  # it would move there
+    upscaler_from(str(folder / "larger"), torch.device("cuda"), torch.float32).behind(  # type: ignore[union-attr]
+        load_model(folder, device="cpu")
+    )
+    assert laid_out == ["IFSuperResolutionPipeline"]
+
+
 def test_known_models_have_it_behind_them() -> None:
     for name, (repository, *_) in ON_THE_HUB.items():
         expected = "DeepFloyd/IF-II-L-v1.0" if name == "if" else "stabilityai/stable-diffusion-x4-upscaler"
@@ -379,3 +394,239 @@ def test_the_command_line_makes_three_stages(folder: Path, tmp_path: Path, monke
     with Image.open("a.png") as a, Image.open("b.png") as b:
         assert a.size == (256, 256)
         assert a.tobytes() == b.tobytes()
+
+
+# named by a recipe or on the command line
+
+
+@pytest.fixture(scope="module")
+def apart(tmp_path_factory: pytest.TempPathFactory, base: Any, deepfloyd: tuple[Any, Any], x4: Any) -> Path:
+    """A folder of models that know nothing of each other."""
+    folder = tmp_path_factory.mktemp("apart")
+    for name, pipe in {"sd": base, "if": deepfloyd[0], "middle": deepfloyd[1], "larger": x4}.items():
+        pipe.save_pretrained(folder / name)
+    (folder / "empty").mkdir()
+    return folder
+
+
+@pytest.fixture
+def no_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("diffusion_tricks.models._loaded", None)
+
+
+HOW = ["--size", "64", "--steps", "2", "--upscale-steps", "3", "--seed", "5"]
+
+
+def test_the_command_line_names_an_upscaler(apart: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    line = ["generate", "a rabbit", *HOW, "-o", "a.png", "-m"]
+    line += [apart / "sd", "--upscaler", apart / "larger", "--scheduler", "ddim"]
+    with monkeypatch.context() as without:
+        without.setattr("diffusion_tricks.models._loaded", None)
+        planned, told = run(*line, "--json", "--dry-run"), run(*line, "--dry-run")
+    assert (planned.code, told.code) == (0, 0), planned.err
+    assert not Path("a.png").exists()
+    made = run(*line, "--json")
+    assert made.code == 0, made.err
+    stages = [("sd", [16, 16], 2), ("larger", [64, 64], 3)]
+    assert [(stage["model"], stage["size"], stage["steps"]) for stage in made.json["stages"]] == stages
+    assert [(stage["model"], stage["size"], stage["steps"]) for stage in planned.json["stages"]] == stages
+    assert planned.json["rows_total"] == made.json["rows_total"] == 10
+    assert planned.json["recipe"]["upscaler"] == [str(apart / "larger")]
+    assert "size:          64x64, upscaled from 16x16" in told.lines
+    assert "steps:         2 + 3" in told.lines
+    expected = make(
+        Recipe(prompt="a rabbit", size=(64, 64), steps=2, upscale_steps=3, seed=5, scheduler="ddim"),
+        model=load_model(str(apart / "sd"), device="cpu", upscaler=str(apart / "larger")),
+    )
+    with Image.open("a.png") as picture:
+        assert picture.tobytes() == expected[0].image.tobytes()
+
+
+def test_two_upscalers_stand_one_behind_the_other(apart: Path) -> None:
+    line = ["--upscaler", apart / "middle", "--upscaler", apart / "larger", "--size", 256, "--steps", 1, "--json"]
+    planned = run("plan", "-m", apart / "if", "-p", "a", *line, "--upscale-steps", 1)
+    assert planned.code == 0, planned.err
+    assert [(stage["model"], stage["size"]) for stage in planned.json["stages"]] == [
+        ("if", [16, 16]), ("middle", [64, 64]), ("larger", [256, 256]),
+    ]  # fmt: skip
+    data = {"model": str(apart / "if"), "upscaler": [str(apart / "middle"), str(apart / "larger")], "prompt": "a"}
+    (made,) = make(recipe_from(data | {"size": [256, 256], "steps": 1, "upscale_steps": 1, "seed": 1}), device="cpu")
+    assert [stage["rows_total"] for stage in made.facts["stages"]] == [s["rows_total"] for s in planned.json["stages"]]
+    assert made.image.size == (256, 256)
+
+
+@pytest.mark.usefixtures("no_weights")
+def test_an_upscaler_holds_latents_to_twice_their_size_and_makes_the_rest(apart: Path) -> None:
+    alone = Recipe(model=str(apart / "sd"), prompt="a", steps=1)
+    behind = alone.model_copy(update={"upscaler": [str(apart / "larger")]})
+    for recipe, size, sizes in (
+        (alone, 64, [64]), (behind, 64, [16, 64]), (behind, 32, [32]), (behind, 128, [32, 128]),
+    ):  # fmt: skip
+        planned = plan(recipe.model_copy(update={"size": (size, size)}))
+        assert [stage.size[0] for stage in planned.stages] == sizes
+    with pytest.raises(UsageError, match="'sd' makes 16x16 pixels, or sides up to 32, and with its upscaler 64x64"):
+        make(behind.model_copy(update={"size": (136, 136)}), device="cpu")
+
+
+def test_a_plan_of_a_model_that_is_not_here_leaves_the_rest_to_its_upscaler() -> None:
+    recipe = Recipe(model="owner/away", upscaler=["x4"], prompt="a", size=(2048, 2048), steps=2, upscale_steps=3)
+    planned = plan(recipe)
+    assert not planned.known
+    assert [(stage.model, stage.size, len(stage.rows)) for stage in planned.stages] == [
+        ("owner/away", (512, 512), 2), (X4, (2048, 2048), 3),
+    ]  # fmt: skip
+    odd = recipe.model_copy(update={"size": (1022, 1022), "upscale_steps": None})
+    assert [stage.size for stage in plan(odd).stages] == [(1022, 1022)]
+    tiny = odd.model_copy(update={"upscaler": ["if-ii"], "size": (2, 2)})
+    assert [stage.size for stage in plan(tiny).stages] == [(2, 2)]
+
+
+@pytest.mark.usefixtures("no_weights")
+@pytest.mark.parametrize("told", [["--dry-run"], []])
+@pytest.mark.parametrize(
+    ("name", "code", "message"),
+    [
+        ("x5", 2, "unknown upscaler 'x5'; did you mean 'x4'? (or a directory, or owner/name at the hub)"),
+        ("./gone", 2, "unknown upscaler './gone'; known are: if-ii, x4 (or a directory, or owner/name at the hub)"),
+        ("x4@", 2, f"expected a branch, a tag or a commit behind the @, as in {X4}@main, got ''"),
+        ("sd", 3, "'sd' is of StableDiffusionPipeline and no upscaler: expected IFSuperResolutionPipeline or"),
+        ("empty", 3, "empty is not a diffusers pipeline: it has no model_index.json"),
+    ],
+)
+def test_names_that_are_no_upscalers(
+    apart: Path, monkeypatch: pytest.MonkeyPatch, name: str, code: int, message: str, told: list[str]
+) -> None:
+    monkeypatch.chdir(apart)
+    outcome = run("generate", "a", "-m", "sd", "--upscaler", name, "-o", "never.png", *told)  # of any size
+    assert (outcome.code, outcome.out) == (code, "")
+    error = next(line for line in outcome.err.splitlines() if line.startswith("Error: "))
+    assert message in error
+    assert not (apart / "never.png").exists()
+
+
+def test_short_names_of_upscalers(base: Any) -> None:
+    assert (upscaler_named("x4"), upscaler_named("if-ii@v1")) == (X4, f"{IF_II}@v1")
+    model = load_model(base, device="cpu", upscaler=["if-ii", "x4@v1"])
+    assert [second.name for second in _behind(model)] == [IF_II, X4]
+    for wrong in ("x5", ["x4", "x5"]):
+        with pytest.raises(UnknownName, match="unknown upscaler 'x5'; did you mean 'x4'"):
+            load_model(base, device="cpu", upscaler=wrong)
+
+
+def test_a_model_that_is_given_must_have_the_recipes_upscaler(model: Model, apart: Path) -> None:
+    recipe = Recipe(prompt="a", upscaler=[str(apart / "larger")], size=(64, 64), steps=1, upscale_steps=1, seed=1)
+    with pytest.raises(
+        UsageError, match=r"asks for the upscaler .*larger, and the model given lacks it; give it to lo"
+    ):
+        make(recipe, model=model)
+    given = load_model(str(apart / "sd"), device="cpu", upscaler=recipe.upscaler)
+    assert make(recipe, model=given)[0].image.size == (64, 64)
+    with pytest.raises(UsageError, match="asks for the upscaler x4, and the model given lacks it"):
+        make(recipe.model_copy(update={"upscaler": [*recipe.upscaler, "x4"]}), model=given)
+
+
+@pytest.mark.parametrize("name", ["a.toml", "a.json"])
+def test_a_recipe_file_may_name_one_upscaler_or_several(tmp_path: Path, name: str) -> None:
+    (tmp_path / "a.toml").write_text('upscaler = "x4"\n')
+    (tmp_path / "a.json").write_text('{"upscaler": "x4"}')
+    recipe = read_recipe(tmp_path / name)
+    assert recipe.upscaler == ["x4"]
+    assert recipe.data() == {"upscaler": ["x4"], "version": 1}
+    assert Recipe().data() == {"version": 1}
+    assert recipe_from({"upscaler": ["if-ii", "x4"]}).upscaler == ["if-ii", "x4"]
+    with pytest.raises(RecipeError, match="recipe: upscaler: Input should be a valid list, got 4"):
+        recipe_from({"upscaler": 4})
+
+
+def test_an_upscaler_of_a_recipe_lies_beside_it(tmp_path: Path) -> None:
+    for name in ("x4", "mine"):
+        (tmp_path / name).mkdir()
+    file = tmp_path / "a.toml"
+    file.write_text('upscaler = ["./x4", "mine", "x4", "owner/name@v1", "x4@v1"]\n')
+    assert read_recipe(file).upscaler == [
+        str(tmp_path / "x4"), str(tmp_path / "mine"), "x4", "owner/name@v1", "x4@v1",
+    ]  # fmt: skip
+    for away in ("../mine", "/srv/mine"):
+        file.write_text(f'upscaler = "{away}"\n')
+        with pytest.raises(RecipeError, match=f"the path '{away}' leads out of the recipe's folder"):
+            read_recipe(file)
+    recipe = Recipe(model="/srv/sdxl", upscaler=["/srv/x4", "/srv/mine", "x4", "owner/name"])
+    cut = with_models(recipe, lambda path: Path(path).name)
+    assert (cut.model, cut.upscaler) == ("./sdxl", ["./x4", "mine", "x4", "name"])  # never the known ones
+
+
+def test_no_path_of_an_upscaler_gets_into_a_picture_or_a_saved_recipe(
+    apart: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(apart / "sd", tmp_path / "sd")
+    line = ["generate", "a", "-m", "sd", *HOW]
+    made = run(*line, "--upscaler", apart / "larger", "-o", "a.png", "--save-recipe", "far.toml")
+    assert made.code == 0, made.err
+    assert read_record("a.png")["recipe"]["upscaler"] == ["larger"]
+    assert str(apart).encode() not in Path("a.png").read_bytes()
+    assert (read_recipe(Path("far.toml")).model, read_recipe(Path("far.toml")).upscaler) == ("sd", ["larger"])
+    note = "keeps of the upscaler its name alone, 'larger', as it lies elsewhere; give it with --upscaler"
+    assert [line for line in made.err.splitlines() if "Note: " in line] == [f"Note: far.toml {note}"]
+    for command in ("rerun", "a.png"), ("run", "far.toml"):
+        refused = run(*command, "-o", "b.png")
+        assert refused.code == 2
+        assert "unknown upscaler 'larger'" in refused.err
+        assert ("made with a directory or file of that name: give it with --upscaler" in refused.err) == (
+            command[0] == "rerun"
+        )
+        again = run(*command, "--upscaler", apart / "larger", "-o", f"{command[0]}.png")
+        assert again.code == 0, again.err
+        assert Path(f"{command[0]}.png").stat().st_size
+        with Image.open("a.png") as one, Image.open(f"{command[0]}.png") as two:
+            assert one.tobytes() == two.tobytes()
+    shutil.copytree(apart / "larger", tmp_path / "x4")
+    near = run(*line, "--upscaler", "./x4", "-o", "c.png", "--save-recipe", "near.toml")
+    assert near.code == 0, near.err
+    assert "Note" not in near.err
+    assert 'upscaler = [\n    "./x4",\n]' in Path("near.toml").read_text()
+    (tmp_path / "sub").mkdir()
+    monkeypatch.chdir(tmp_path / "sub")
+    again = run("run", "../near.toml", "-o", "../d.png")
+    assert again.code == 0, again.err
+    with Image.open("../c.png") as one, Image.open("../d.png") as two:
+        assert one.tobytes() == two.tobytes()
+
+
+# what tricks say of their options
+
+
+def test_a_record_holds_what_a_trick_settled_of_what_it_was_told(model: Model) -> None:
+    recipe = Recipe(
+        prompt="a",
+        tricks=[TrickEntry(trick="sdedit", image="a.png", sweep=True), TrickEntry(trick="guidance", scale=3.0)],
+    )
+    sdedit, guidance = SDEdit(image="a.png", start_index=1), Guidance(scale=3.0)
+    run = begin(model, prompt="a", tricks=[sdedit, guidance], **{k: v for k, v in TWO.items() if k != "seed"})
+    assert run.settled(sdedit) == {}
+    assert settled_tricks(recipe, [sdedit, guidance], run) == recipe.tricks
+    run.settle(sdedit, image="b.png", start_index=2)
+    run.stages[1].settle(sdedit, fit="pad")
+    assert run.settled(sdedit) == {"image": "b.png", "start_index": 2, "fit": "pad"}
+    assert settled_tricks(recipe, [sdedit, guidance], run) == [
+        TrickEntry(trick="sdedit", image="b.png", sweep=True, fit="pad"),  # the sweep says where to start
+        recipe.tricks[1],
+    ]
+    with pytest.raises(PluginError, match="trick 'guidance' settles strength, of which it has no option; name its own"):
+        run.settle(guidance, strength=1.0)
+
+
+def test_a_wrong_name_is_refused_before_the_model_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("diffusion_tricks.models._loaded", lambda *_, **__: pytest.fail("weights were read"))
+    with pytest.raises(UnknownName, match="unknown upscaler 'x5'"):
+        load_model("emoji", device="cpu", upscaler=["x4", "x5"])
+
+
+def test_a_plan_of_an_unknown_model_refuses_nothing_that_it_may_upscale() -> None:
+    planned = plan(Recipe(model="owner/name", prompt="a", size=(512, 512), upscale_steps=2, noise_level=5))
+    assert (planned.known, planned.size, planned.steps) == (False, (512, 512), 50)
+    with pytest.raises(UsageError, match="nothing is upscaled at size 512x512"):
+        plan(Recipe(model="sd15", prompt="a", size=(512, 512), upscale_steps=2))
+    large = plan(Recipe(model="sd15", prompt="a", size=(2048, 2048), upscale_steps=3))
+    assert [(stage.size, len(stage.rows)) for stage in large.stages] == [((512, 512), 51), ((2048, 2048), 3)]

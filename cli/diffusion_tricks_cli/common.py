@@ -78,6 +78,12 @@ def _recipe_options() -> list[click.Option]:
         ),
         click.Option(["--negative"], help="What to move away from."),
         click.Option(["--size"], type=Size(), help="Pixels, 64 or 64x48; may be upscaled.  [default: model's]"),
+        click.Option(
+            ["--upscaler"],
+            multiple=True,
+            metavar="NAME",
+            help="Makes what is larger: x4, if-ii, directory or owner/name[@revision]; may repeat.",
+        ),
         click.Option(["--upscale-steps"], type=click.IntRange(1), metavar="N", help="Of each later stage, if any."),
         click.Option(["--upscale-guidance"], type=click.FloatRange(0), metavar="X", help="Their scale; 1: off."),
         click.Option(["--upscale-scheduler"], type=Name("scheduler", _schedulers), help="Their scheduler."),

@@ -13,8 +13,8 @@ from PIL import Image
 
 from diffusion_tricks.errors import OutputFailed, UsageError
 from diffusion_tricks.images import atomic_write, check_output, check_place
-from diffusion_tricks.manager import host, plugin_versions
-from diffusion_tricks.recipe import Recipe, mapped, paths
+from diffusion_tricks.manager import plugin_versions
+from diffusion_tricks.recipe import Recipe, mapped, paths, with_models
 from diffusion_tricks.record import build_record, check_save, parameters_text, save
 from diffusion_tricks_cli.common import Settings
 
@@ -70,9 +70,9 @@ class Output:
         self._portable(file)
 
     def _portable(self, file: Path) -> Recipe:
-        """The recipe with paths that start at its own folder; a model that lies elsewhere keeps its name alone."""
+        """The recipe with paths that start at its own folder; models that lie elsewhere keep their names alone."""
         portable = mapped(self.recipe, lambda path: _relative(path, file))
-        return portable.model_copy(update={"model": _portable_model(self.recipe.model, file)})
+        return with_models(portable, lambda model: _portable_model(model, file))
 
     def save_recipe(self) -> None:
         """Writes the recipe, if that was asked for."""
@@ -80,9 +80,15 @@ class Output:
             recipe = self._portable(self.recipe_file)
             text = recipe.to_json() if self.recipe_file.suffix.lower() == ".json" else recipe.to_toml()
             atomic_write(self.recipe_file, text.encode(), force=self.settings.force, inputs=self.inputs)
-            if recipe.model != self.recipe.model and not recipe.model.startswith("."):
-                note = f"keeps of the model its name alone, {recipe.model!r}, as it lies elsewhere; give it with -m"
-                remark(f"Note: {self.recipe_file} {note}", self.settings)
+            self._note_what_lies_elsewhere(recipe, self.recipe_file)
+
+    def _note_what_lies_elsewhere(self, saved: Recipe, file: Path) -> None:
+        named = [("model", "-m", saved.model, self.recipe.model)]
+        named += [("upscaler", "--upscaler", *pair) for pair in zip(saved.upscaler, self.recipe.upscaler, strict=True)]
+        for kind, flag, kept, was in named:
+            if kept != was and Path(was).resolve() != (file.parent / kept).resolve():
+                note = f"keeps of the {kind} its name alone, {kept!r}, as it lies elsewhere; give it with {flag}"
+                remark(f"Note: {file} {note}", self.settings)
 
     def save(self, result: Result) -> dict[str, Any]:
         """Writes a picture, reads it back, and gives what is to be said of it. Raises OutputFailed, OutputError."""
@@ -127,7 +133,7 @@ def _relative(path: str, file: Path) -> str:
 
 def _portable_model(model: str, file: Path) -> str:
     directory = Path(model).resolve()
-    if model in host().entries("model") or not directory.exists():
+    if not directory.exists():
         return model
     folder = file.parent.resolve()
     return f"./{directory.relative_to(folder).as_posix()}" if directory.is_relative_to(folder) else directory.name

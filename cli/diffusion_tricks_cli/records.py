@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
 from diffusion_tricks.errors import PictureError, UsageError
-from diffusion_tricks.models import has_device, location_of
-from diffusion_tricks.recipe import mapped, read_recipe, recipe_from
+from diffusion_tricks.models import has_device, location_of, upscaler_named
+from diffusion_tricks.recipe import Recipe, mapped, read_recipe, recipe_from
 from diffusion_tricks.record import read_record, run_of
 from diffusion_tricks_cli.common import Sectioned, common_options, example, settings_of, with_common
 from diffusion_tricks_cli.from_options import Positional, given
@@ -69,30 +70,43 @@ def _rerun(made: str, **_: Any) -> None:
     values, path = _values(), Path(made)
     record = read_record(path)
     recipe = recipe_from(record["recipe"], made)
-    if "model" not in values and recipe.picture is None:
-        _check_model(recipe.model, path)
+    if recipe.picture is None:
+        _check_models(recipe, values, path)
     recipe = mapped(recipe, lambda name: str(_found(name, path)), beside=path.parent)
     settings = settings_of(_as_before(run_of(record), values, path) | values)
     carry_out(with_common(recipe, values), settings, f"{path.stem}-again", inputs=[path])
 
 
 def _as_before(ran: dict[str, Any], values: dict[str, Any], picture: Path) -> dict[str, Any]:
-    """Where and in what precision the picture was computed, but for a device that is not here."""
-    device = ran.get("device", "cpu")
-    if "device" in values or device == "cpu" or has_device(device):
-        return ran
-    note = f"Note: {picture} was made on {device}, which is not here; pixels may differ a little"
-    remark(note, settings_of(values))
-    return {name: value for name, value in ran.items() if name not in ("quantize", "compile")} | {"device": "auto"}
+    """Where and how the picture was computed, but for a device or a compiler that is not here."""
+    device, here, lacking = ran.get("device", "cpu"), dict(ran), None
+    if not ("device" in values or device == "cpu" or has_device(device)):
+        lacking, here = f"on {device}, which is not here", here | {"device": "auto", "quantize": None, "compile": False}
+    elif here.get("compile") and (why := _no_compiler(values.get("device", device))):
+        lacking, here = f"with --compile, and {why}", here | {"compile": False}
+    if lacking:
+        remark(f"Note: {picture} was made {lacking}; pixels may differ a little", settings_of(values))
+    return here
 
 
-def _check_model(name: str, picture: Path) -> None:
-    """A record keeps of a model's directory or file its name alone."""
-    try:
-        location_of(name)
-    except UsageError as error:
-        told = f"{picture} was made with a directory or file of that name: give it with -m"
-        raise UsageError(f"{error}; {told}") from None
+def _no_compiler(device: str) -> str | None:
+    from diffusion_tricks.models.devices import device_of
+    from diffusion_tricks.speed import no_compiler
+
+    return no_compiler(device_of(device).type)
+
+
+def _check_models(recipe: Recipe, values: dict[str, Any], picture: Path) -> None:
+    """A record keeps of the directories and files of models their names alone; those of `values` are given anew."""
+    looked_for: list[tuple[str, Callable[[str], object], str]] = []
+    looked_for += [] if "model" in values else [("-m", location_of, recipe.model)]
+    looked_for += [] if "upscaler" in values else [("--upscaler", upscaler_named, name) for name in recipe.upscaler]
+    for flag, look, name in looked_for:
+        try:
+            look(name)
+        except UsageError as error:
+            told = f"{picture} was made with a directory or file of that name: give it with {flag}"
+            raise UsageError(f"{error}; {told}") from None
 
 
 def _found(name: str, picture: Path) -> Path:

@@ -24,6 +24,8 @@ PROMPTS = {"text": "any text", "classes": "the name or number of a class", "none
 def lines_of(sheet: Sheet) -> list[str]:
     """What is known of a model, a line for each, and at the end what it was taught."""
     rows = {"model": f"{sheet.name}, {sheet.summary}" if sheet.summary else sheet.name, **_origin(sheet.origin)}
+    if sheet.by_name:
+        rows["known"] = "by its name; its own settings are read once they are on this machine"
     if sheet.pipeline:
         rows["pipeline"] = sheet.pipeline
     if sheet.refused:

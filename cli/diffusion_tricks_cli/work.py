@@ -77,8 +77,9 @@ def _make(recipe: Recipe, settings: Settings, output: Output) -> bool:
         os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"  # of downloads
     progress = Progress(recipe.count * recipe.best_of * runs, shown=not settings.quiet)
     progress.say(f"loading {recipe.model} ..." if recipe.picture is None else "")
-    from diffusion_tricks.making import check_candidates, check_prompts, making, with_guidance
+    from diffusion_tricks.making import check_candidates, making
     from diffusion_tricks.scoring import Scorer
+    from diffusion_tricks.settling import check_prompts, with_guidance
     from diffusion_tricks_cli.film import Film
 
     if recipe.picture is None:

@@ -16,7 +16,16 @@ from diffusion_tricks.models.hub_errors import first_line
 from diffusion_tricks.models.known import KNOWN, known_models
 from diffusion_tricks.models.lora import add_loras, checked
 from diffusion_tricks.models.own import defaults_of, vocabulary_of
-from diffusion_tricks.models.places import hub_name, label_of, location_of, pinned, place_of, upscaler_of
+from diffusion_tricks.models.places import (
+    hub_name,
+    label_of,
+    location_of,
+    pinned,
+    place_of,
+    upscaler_label,
+    upscaler_named,
+    upscaler_of,
+)
 from diffusion_tricks.models.single import settings_here, settings_of, single_file
 from diffusion_tricks.quiet import quiet_libraries
 
@@ -48,24 +57,26 @@ def load_model(
     one .safetensors file, a hub name (`owner/name`, or `owner/name@revision`), or a DiffusionPipeline object. device:
     auto (cuda, then mps, then cpu), or a torch device. dtype: auto (on an accelerator its family's, float16 or
     bfloat16; float32 on the CPU; an object keeps its own), float32, float16 or bfloat16. upscaler: what makes larger
-    pictures of its own, given as `source` is, or several, each behind the last; None is the model's own, if it has one.
-    It is loaded when a size asks for it. loras: files of LoRA weights, each `FILE` or `FILE:WEIGHT`; they stay on a
-    DiffusionPipeline object.
+    pictures of its own, given as `source` is, or as x4 or if-ii, or several, each behind the last; None is the model's
+    own, if it has one. It is loaded when a size asks for it. loras: files of LoRA weights, each `FILE` or
+    `FILE:WEIGHT`; they stay on a DiffusionPipeline object.
     memory: auto, low or lowest, see `memory`; a pipeline with hooks of its own is left alone. quantize: weights in
     "int8" or "nf4", see `quantizing`. compile: the denoiser is compiled, which pays for many pictures of one size.
     Only safetensors are read, and no code that comes with a model is run. Raises UsageError and ModelError.
     """
     _no_code()
     from diffusion_tricks.memory import Memory
+    from diffusion_tricks.memory.quantizing import check_quantize, quantization
     from diffusion_tricks.model import Model
-    from diffusion_tricks.quantizing import check_quantize, quantization
-    from diffusion_tricks.speed import channels_last
 
     where, precision, found = device_of(device), dtype_of(dtype), checked(loras)
+    behind = upscaler if isinstance(upscaler, list | tuple) else (upscaler,)
+    for name in (each for each in behind if isinstance(each, str) and not os.path.isabs(each)):
+        upscaler_named(name)  # a wrong one is refused before weights are read
     saved = Memory(memory, quantize=check_quantize(quantize, where, source))
     if not isinstance(source, str | os.PathLike):
         saved.lent = True
-        pipe = _placed(add_loras(source, found, type(source).__name__), where, precision, saved)
+        pipe = _placed(add_loras(source, found, type(source).__name__, saved.notes), where, precision, saved)
         second = upscaler_from(upscaler, where, precision or pipe.dtype)
         defaults = _family_defaults(pipe)
         return _ready(Model(
@@ -77,15 +88,24 @@ def load_model(
     location, commit = _brought(location_of(name), precision)
     saved.own = not found
     pipe = _loaded(name, location, precision, **quantization(quantize, location, precision))
-    pipe = _placed(add_loras(pipe, found, label), where, memory=saved)
-    if where.type == "cuda":
-        channels_last(pipe)
-    defaults, words = defaults_of(location, _family_defaults(pipe)), vocabulary_of(location)
-    second = upscaler_from(upscaler or upscaler_of(name, location, defaults), where, precision)
+    pipe = _laid_out(add_loras(pipe, found, label, saved.notes), where, saved)
+    said = settings_of(location) if location.is_file() else location
+    defaults, words = defaults_of(said, _family_defaults(pipe)), vocabulary_of(said)
+    second = upscaler_from(upscaler or upscaler_of(name, said, defaults), where, precision)
     return _ready(Model(
         pipe, label, where, precision, defaults=defaults, revision=commit, second=second, vocabulary=words, loras=found,
         memory=saved,
     ), compile)  # fmt: skip
+
+
+def _laid_out(pipe: Any, device: torch.device, memory: Memory) -> Any:
+    """A pipeline that was loaded here, on the device; on CUDA as its kernels want it."""
+    from diffusion_tricks.speed import channels_last
+
+    pipe = _placed(pipe, device, memory=memory)
+    if device.type == "cuda":
+        channels_last(pipe)
+    return pipe
 
 
 def _ready(model: Model, compile: bool) -> Model:
@@ -96,7 +116,10 @@ def _ready(model: Model, compile: bool) -> Model:
 
 
 def upscaler_from(source: Any, device: torch.device, dtype: torch.dtype) -> Upscaler | None:
-    """The stage behind a model that `source` stands for, not yet loaded; a list names several, each behind the last."""
+    """The stage behind a model that `source` stands for, not yet loaded; a list names several, each behind the last.
+
+    Raises UnknownName for a name that is nothing.
+    """
     _no_code()
     from diffusion_tricks.families import upscaler_row
     from diffusion_tricks.families.upscaler import Upscaler, guessed_row
@@ -104,10 +127,12 @@ def upscaler_from(source: Any, device: torch.device, dtype: torch.dtype) -> Upsc
     if isinstance(source, list | tuple):
         stage = upscaler_from(source[0], device, dtype) if source else None
         if stage is not None and source[1:]:
-            stage.follows = lambda: upscaler_from(source[1:], device, dtype)
+            further = upscaler_from(source[1:], device, dtype)
+            stage.follows = lambda: further
         return stage
     if isinstance(source, str | os.PathLike):
-        return _upscaler_named(os.fspath(source), device, dtype)
+        name = os.fspath(source)  # an absolute path that is gone hurts large pictures alone: a model may name it itself
+        return _upscaler_named(name if os.path.isabs(name) else upscaler_named(name), device, dtype)
     if source is None:
         return None
     name = type(source).__name__
@@ -126,7 +151,7 @@ def _upscaler_named(name: str, device: torch.device, dtype: torch.dtype) -> Upsc
         row = upscaler_row(str(read_index(settings)["_class_name"]))
         parts = dict.fromkeys(opened(row).borrowed if row else ())  # type: ignore[attr-defined]
         location, stage.revision = _brought(place, dtype, without=parts)
-        return _placed(_loaded(name, location, dtype, **parts), device, memory=saved)
+        return _laid_out(_loaded(name, location, dtype, **parts), device, saved)
 
     here = folder_here(Path(name), checked=False)
     row = upscaler_row(str(read_index(here)["_class_name"])) if here else None
@@ -189,7 +214,7 @@ def _placed(pipe: Any, device: torch.device, dtype: torch.dtype | None = None, m
     from diffusers import DiffusionPipeline
 
     from diffusion_tricks.memory import Memory
-    from diffusion_tricks.rungs import placed
+    from diffusion_tricks.memory.rungs import placed
 
     if not isinstance(pipe, DiffusionPipeline):
         raise ModelError(f"expected a model's name, a directory or a DiffusionPipeline, got a {type(pipe).__name__}")
@@ -246,6 +271,6 @@ def _pipeline(folder: Path, dtype: torch.dtype, parts: dict[str, Any]) -> Any:
 
 __all__ = [
     "DEFAULTS_FILE", "KNOWN", "check_directory", "defaults_of", "folder_here", "has_device", "known_models", "label_of",
-    "load_model", "location_of", "pinned", "place_of", "settings_folder", "upscaler_from", "upscaler_of",
-    "vocabulary_of",
+    "load_model", "location_of", "pinned", "place_of", "settings_folder", "upscaler_from",
+    "upscaler_label", "upscaler_named", "upscaler_of", "vocabulary_of",
 ]  # fmt: skip

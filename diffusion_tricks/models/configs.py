@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from diffusion_tricks.errors import ModelError
 from diffusion_tricks.models.files import INDEX_FILE
-from diffusion_tricks.models.own import defaults_of
 
 if TYPE_CHECKING:
-    from diffusion_tricks.defaults import Defaults
     from diffusion_tricks.families.table import Parts
 
 CONFIGS = ("config.json", "scheduler_config.json")  # of a network, of a scheduler
@@ -36,13 +34,6 @@ def config_in(file: Path) -> dict[str, Any] | None:
         raise ModelError(f"{file} is not valid JSON: {error}") from None
 
 
-def defaults_in(folder: Path) -> Defaults:
-    """How the model in a directory is run unless told otherwise: as its own file says, else as its family is."""
-    from diffusion_tricks.families import defaults_for
-
-    return defaults_of(folder, defaults_for(*described_in(folder)))
-
-
 def dtype_in(folder: Path) -> str:
     """The precision that the family of the model in a directory runs in on an accelerator: float16 or bfloat16."""
     from diffusion_tricks.families.table import row_for
@@ -51,4 +42,4 @@ def dtype_in(folder: Path) -> str:
     return row.dtype if row else "float16"
 
 
-__all__ = ["config_in", "defaults_in", "described_in", "dtype_in"]
+__all__ = ["config_in", "described_in", "dtype_in"]

@@ -40,9 +40,10 @@ def place_of(source: str) -> Path | HubName:
     return name
 
 
-def load_controlnet(source: str, model: Model, unet: Mapping[str, Any]) -> torch.nn.Module:
-    """The `ControlNetModel` that `source` names, where its model is; unet: the configuration of the model's UNet.
+def load_controlnet(source: str, model: Model, unet: Mapping[str, Any]) -> tuple[torch.nn.Module, str]:
+    """The `ControlNetModel` that `source` names, where its model is, and the name by which the same is loaded again.
 
+    That is `source`, or the hub's name with the commit. unet: the configuration of the model's UNet.
     Raises ModelError for a source that is none, was made for another family, or cannot be loaded.
     """
     import torch
@@ -65,7 +66,7 @@ def load_controlnet(source: str, model: Model, unet: Mapping[str, Any]) -> torch
             f"ControlNet {source!r} cannot be loaded: {why}; its weights do not fit its {CONFIG}"
         ) from error
     with quiet_libraries():  # it speaks of modules to keep in float32, of which there are none
-        return net.to(model.device, model.dtype).eval()
+        return net.to(model.device, model.dtype).eval(), str(remote.name) if remote else source
 
 
 def _config(folder: Path, source: str) -> dict[str, Any]:

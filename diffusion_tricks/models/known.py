@@ -22,7 +22,7 @@ ON_THE_HUB = {
     "flux": ("black-forest-labs/FLUX.1-dev", f"FLUX.1 dev, 1024x1024, distilled guidance; {TERMS}", 34),
     "schnell": ("black-forest-labs/FLUX.1-schnell", f"FLUX.1 in 1 to 4 steps, 1024x1024; {TERMS}", 34),
     "flux-fill": ("black-forest-labs/FLUX.1-Fill-dev", f"FLUX.1, inpaints 1024x1024; {TERMS}", 34),
-    "qwen": ("Qwen/Qwen-Image", "Qwen-Image, 1328x1328, good at lettering", 58),
+    "qwen": ("Qwen/Qwen-Image", "Qwen-Image, 1024x1024 and larger, good at lettering", 58),
     "zimage": ("Tongyi-MAI/Z-Image-Turbo", "Z-Image in 8 steps, 1024x1024", 33),
     "pixart": ("PixArt-alpha/PixArt-Sigma-XL-2-1024-MS", "PixArt-Sigma, 1024x1024", 22),
     "sana": ("Efficient-Large-Model/Sana_1600M_1024px_diffusers", "Sana, 1024x1024", 13),
@@ -34,6 +34,7 @@ KNOWN = {"emoji": (str(HERE / "emoji"), EMBEDDED)} | {
 }
 GIGABYTES = {repo: size for repo, _, size in ON_THE_HUB.values()}
 IF_II, X4 = "DeepFloyd/IF-II-L-v1.0", "stabilityai/stable-diffusion-x4-upscaler"
+UPSCALER_NAMES = {"x4": X4, "if-ii": IF_II}  # short names that only an upscaler goes by
 # what stands behind those that have no file of defaults to name it
 UPSCALERS = {**dict.fromkeys(ON_THE_HUB, X4), "if": IF_II, IF_II: X4}
 

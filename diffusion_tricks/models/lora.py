@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 import math
+import re
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -18,6 +19,7 @@ from typing import Any
 
 from diffusion_tricks.errors import ModelError, UsageError
 
+LAYER = re.compile(r"(.+?)[._]lora[._](?:A|B|down|up)\b")  # in the name of a weight, as programs write it
 EXPECTED = "expected FILE or FILE:WEIGHT, as in style.safetensors:0.8"
 
 
@@ -78,9 +80,10 @@ def checked(loras: Iterable[str]) -> tuple[Lora, ...]:
     return found
 
 
-def add_loras(pipe: Any, loras: Sequence[Lora], model: str) -> Any:
+def add_loras(pipe: Any, loras: Sequence[Lora], model: str, notes: list[str]) -> Any:
     """The pipeline with LoRA weights hung on its networks; of those with weight 0 nothing is read.
 
+    notes: gets a line for each that the model takes a part of alone.
     Raises ModelError for a pipeline that takes none, and for weights that do not fit it; it is then as it was.
     """
     used = [lora for lora in loras if lora.weight]
@@ -97,7 +100,23 @@ def add_loras(pipe: Any, loras: Sequence[Lora], model: str) -> Any:
         _remove(pipe, names, all_of_them=not taken)
         raise
     pipe.set_adapters(names, [lora.weight for lora in used])
+    notes += [note for lora, name in zip(used, names, strict=True) if (note := _in_part(pipe, lora, name, model))]
     return pipe
+
+
+def _in_part(pipe: Any, lora: Lora, name: str, model: str) -> str | None:
+    """What to say of a LoRA of which diffusers left layers out, as it does without a word, where the model has none."""
+    from safetensors import safe_open
+
+    with safe_open(lora.file, framework="pt") as opened:
+        held = {found[1] for key in opened.keys() if (found := LAYER.match(key))}  # noqa: SIM118 (it is no mapping)
+    networks = [part for part in pipe.components.values() if hasattr(part, "named_modules")]
+    hung = sum(name in getattr(m, "lora_A", ()) for network in networks for m in network.modules())
+    if hung >= len(held):
+        return None
+    return (
+        f"{model!r} took {hung} of the {len(held)} layers of {Path(lora.file).name}, which was made for another model"
+    )
 
 
 def _add(pipe: Any, lora: Lora, name: str, model: str) -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from diffusion_tricks.errors import ModelError, UnknownName, UsageError
 from diffusion_tricks.models.files import PICKLES
-from diffusion_tricks.models.known import UPSCALERS, known_models
+from diffusion_tricks.models.known import UPSCALER_NAMES, UPSCALERS, known_models
 
 if TYPE_CHECKING:
     from diffusion_tricks.defaults import Defaults
@@ -117,6 +117,25 @@ def upscaler_of(name: str, location: Path, defaults: Defaults) -> str | None:
     name = without_revision(name)
     entry = next((entry for entry in known_models().values() if name in (entry.name, entry.target)), None)
     return entry.notes.get("upscaler", UPSCALERS.get(entry.name)) if entry else UPSCALERS.get(name)
+
+
+def upscaler_named(name: str) -> str:
+    """The directory, as an absolute path, or the hub name that is meant by `name` where an upscaler is asked for.
+
+    name: x4 or if-ii, or given as a model is. Raises UnknownName for what is none of these, else as `location_of` does.
+    """
+    short, at, revision = name.partition("@")
+    try:
+        location = location_of(f"{UPSCALER_NAMES.get(short, short)}{at}{revision}")
+    except UnknownName:
+        raise UnknownName("upscaler", name, UPSCALER_NAMES) from None
+    return str(location.absolute() if location.exists() else location)
+
+
+def upscaler_label(name: str) -> str:
+    """What the upscaler that `name` means is called in results."""
+    place = upscaler_named(name)
+    return label_of(place, Path(place))
 
 
 def place_of(upscaler: str) -> Path:

@@ -13,10 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from diffusion_tricks.ask import Level
 from diffusion_tricks.defaults import Defaults
 from diffusion_tricks.denoiser import Family, Parts, Row, Shape, Size
 from diffusion_tricks.errors import UsageError
+from diffusion_tricks.level import Level
 from diffusion_tricks.model import Model
 from diffusion_tricks.schedulers import Scheduler
 

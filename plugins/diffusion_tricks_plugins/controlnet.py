@@ -65,6 +65,7 @@ class ControlNet(Trick[ControlNetOptions]):
 
         picture = read_picture(Path(self.options.image)).image
         network = controlnet_for(run.model, self.options.network, self.options.scale)
+        run.settle(self, network=network.source)
         run.state(self)["control"] = control(fit(picture, run.size, self.options.fit), network, run.model.device)
 
     def active(self, step: Step) -> bool:

@@ -20,7 +20,7 @@ from diffusion_tricks.views import View
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from diffusion_tricks.ask import Ask, Estimate, Level
+    from diffusion_tricks.ask import Ask, Estimate
     from diffusion_tricks.run import Run, Step
 
 Space = Literal["auto", "latent", "pixel"]
@@ -124,15 +124,11 @@ class Synchronised:
         before, after = levels[self.at[0]], levels[step.index + again]
         for i, x in self.x.items():
             x_next = after.alpha * self.clean[i] + after.sigma / before.sigma * (x - before.alpha * self.clean[i])
-            self.x[i] = (self._noised_again(x_next, after, before) if again else x_next).to(x.dtype)
+            self.x[i] = (after.noised_again(x_next, before, self._fresh(x)) if again else x_next).to(x.dtype)
         self.at = now
 
-    def _noised_again(self, x: Tensor, level: Level, before: Level) -> Tensor:
-        """x back at the level before, with fresh noise, as the run's own latents are when a step is repeated."""
-        kept = before.alpha / level.alpha
-        added = max(before.sigma**2 - (kept * level.sigma) ** 2, 0.0) ** 0.5
-        renoised: Tensor = kept * x + added * self.noise.draw(self.run.latent_shape, x.device)
-        return renoised
+    def _fresh(self, x: Tensor) -> Tensor:
+        return self.noise.draw(self.run.latent_shape, x.device)
 
     def _combined(self, ask: Ask, estimates: list[Estimate]) -> Estimate:
         clean = [estimate.clean for estimate in estimates]

@@ -9,8 +9,8 @@ import contextlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from diffusion_tricks.encoders import hooked, quantised, throw_away
 from diffusion_tricks.memory import Placing, Work, persisting
+from diffusion_tricks.memory.encoders import hooked, quantised, throw_away
 from diffusion_tricks.quiet import quiet_libraries
 
 if TYPE_CHECKING:
