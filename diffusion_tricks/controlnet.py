@@ -16,7 +16,7 @@ from diffusion_tricks.condition import Condition, Control, Network
 from diffusion_tricks.denoiser import dtype_of
 from diffusion_tricks.errors import UsageError
 from diffusion_tricks.memory import memory_explained
-from diffusion_tricks.models.controlnets import load_controlnet, place_of
+from diffusion_tricks.models.controlnets import check_source, load_controlnet
 from diffusion_tricks.pixels import flatten
 from diffusion_tricks.rows import Row, stacked
 
@@ -92,7 +92,7 @@ def controlnet_for(model: Model, source: str, scale: float = 1.0) -> ControlNet 
         )
     unet = getattr(model.pipe, model.family.part, None)
     if unet is None:
-        place_of(source)
+        check_source(source, getattr(model.pipe, "parts", {}).get("unet", {}), model.name)
         return Absent(source)
     known = _loaded.setdefault(model.pipe, {})
     if source not in known:

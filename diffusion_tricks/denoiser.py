@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import inspect
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -41,7 +42,7 @@ class Shape:
     precise: its pipeline keeps the latents in float32, whatever its weights are in. learned: it predicts a variance as
     well. inpaints: it sees a mask and what is known of a picture. distilled: the guidance scale is an input of it,
     learnt in training (arXiv:2210.03142), which is another thing than guidance by two answers. controllable: its
-    denoiser takes what a ControlNet adds.
+    denoiser takes what a ControlNet adds. cacheable: it has attention, of which a step cache may save some.
     """
 
     channels: int
@@ -54,6 +55,7 @@ class Shape:
     inpaints: bool = False
     distilled: bool = False
     controllable: bool = False
+    cacheable: bool = True
 
 
 class Family(ABC):
@@ -163,11 +165,23 @@ def _plain(config: Any) -> Mapping[str, Any]:
 
 
 def check_size(family: Family, size: Size) -> None:
-    """Raises UsageError for a size the model cannot make."""
+    """Raises UsageError for a size the model cannot make; it names the nearest that it can."""
     if any(side < family.multiple or side % family.multiple for side in size):
-        raise UsageError(f"size must be a multiple of {family.multiple} in both directions, got {size[0]}x{size[1]}")
+        expected = f"size must be a multiple of {family.multiple} in both directions, got {size[0]}x{size[1]}"
+        raise UsageError(f"{expected}; {_nearest(family.shape, size)}")
     if family.shape.largest is not None and max(size) > family.shape.largest:
         raise UsageError(f"this model makes no side longer than {family.shape.largest}, got {size[0]}x{size[1]}")
+
+
+def _nearest(shape: Shape, size: Size) -> str:
+    """The next smaller and the next larger size that a model of that shape makes, in words."""
+
+    def fitted(side: int, up: bool) -> int:
+        whole = -(-side // shape.multiple) if up else side // shape.multiple
+        return min(max(whole, 1) * shape.multiple, shape.largest or sys.maxsize)
+
+    names = list(dict.fromkeys(f"{fitted(size[0], up)}x{fitted(size[1], up)}" for up in (False, True)))
+    return f"the nearest are {' and '.join(names)}" if len(names) > 1 else f"the nearest is {names[0]}"
 
 
 def recorded(pipe: Pipeline, given: str, expected: str, part: str = "unet", **call: Any) -> Recorded:

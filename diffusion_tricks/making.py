@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 
 from diffusion_tricks.calling import calls
+from diffusion_tricks.denoiser import parts_of
 from diffusion_tricks.errors import UsageError
+from diffusion_tricks.finishing import check_finishers, finish
 from diffusion_tricks.images import enlarge, read_picture, to_images
 from diffusion_tricks.machine import computed, forget_peak, peak_memory_mb
 from diffusion_tricks.model import Model, Second
-from diffusion_tricks.models import load_model, pinned, settings_folder, upscaler_label, upscaler_named
-from diffusion_tricks.nesting import run_manager
+from diffusion_tricks.models import load_model, pinned, upscaler_label
+from diffusion_tricks.models.outlines import Said
+from diffusion_tricks.planning import check_before
 from diffusion_tricks.recipe import Recipe
 from diffusion_tricks.sampler import Run, Step, begin, denoise
 from diffusion_tricks.scoring import Scorer, scored
@@ -28,7 +31,6 @@ from diffusion_tricks.settling import (
     settled_tricks,
     with_guidance,
 )
-from diffusion_tricks.stand_ins import check_size_before, check_upscalers
 from diffusion_tricks.trick import Trick
 from diffusion_tricks.variants import strip, versions
 
@@ -38,7 +40,6 @@ if TYPE_CHECKING:
     from diffusion_tricks.scoring import Score
 
 BATCH = 8  # pictures that go through the loop together; the rest wait, so memory does not grow with `count`
-ESTIMATING = {"prepare", "prompts", "start", "before_step", "estimate_noise", "after_step"}
 
 
 @dataclass
@@ -119,27 +120,16 @@ def _making(
         yield from _finished(recipe, tricks)
         return
     if model is None:
-        _check_before(recipe)
+        check_before(recipe)
     model = _fitting(model, recipe) or load_model(
         recipe.model, loras=recipe.lora, upscaler=recipe.upscaler or None, **loading
     )
     recipe, tricks = with_guidance(recipe, tricks, model.defaults.guidance, second_guidance(recipe, model))
-    check_prompts(recipe, tricks)
+    check_prompts(recipe, tricks, Said(type(model.pipe).__name__, parts_of(model.pipe)))
     for first in range(0, recipe.count, BATCH):
         indices = range(first, min(first + BATCH, recipe.count))
         batches = [_batch(recipe, model, version, indices, max_rows, watch) for version in versions(tricks)]
         yield from map(strip, zip(*batches, strict=True))
-
-
-def _check_before(recipe: Recipe) -> None:
-    """Raises UsageError or ModelError for upscalers that are none and for a size that a model cannot make.
-
-    Before its weights are loaded. The settings of upscalers are downloaded: how they are run is not to be guessed.
-    """
-    for name in recipe.upscaler:
-        settings_folder(upscaler_named(name))
-    check_upscalers(recipe.upscaler)
-    check_size_before(recipe)
 
 
 def _fitting(model: Model | None, recipe: Recipe) -> Model | None:
@@ -228,25 +218,6 @@ def untaught(run: Run, index: int) -> dict[str, Any]:
     return {"unknown_words": words} if words else {}
 
 
-def finish(run: Run | None, tricks: list[Trick[Any]], image: Image, index: int) -> Image:
-    """The picture after every trick's `finish_image`, in order; each gets what the last returned."""
-    manager = run.manager if run is not None else run_manager(tricks)
-    for call in calls(manager.hook.finish_image):
-        image = call(run=run, image=image, index=index) or image
-    return image
-
-
-def check_finishers(tricks: list[Trick[Any]]) -> None:
-    """Raises UsageError for a trick that cannot work on an existing picture alone."""
-    manager = run_manager(tricks)
-    for name in ESTIMATING:
-        for implementation in getattr(manager.hook, name).get_hookimpls():
-            raise UsageError(
-                f"trick {implementation.plugin_name!r} needs a model, but 'picture' asks to finish an existing one; "
-                "give the picture to the trick instead"
-            )
-
-
 def _finished(recipe: Recipe, tricks: list[Trick[Any]]) -> Iterator[Result]:
     """An existing picture, finished without a model."""
     check_finishers(tricks)
@@ -262,4 +233,4 @@ def _finished(recipe: Recipe, tricks: list[Trick[Any]]) -> Iterator[Result]:
     yield Result(image, recipe.seeds[0], 0, recipe, kind, facts, picture.icc)
 
 
-__all__ = ["Result", "check_finishers", "finish", "make", "making"]
+__all__ = ["Result", "make", "making"]

@@ -1,4 +1,4 @@
-"""One generator per picture, drawn on the CPU, so that a seed gives the same picture on any device, in any batch."""
+"""One generator per picture, drawn on the CPU, so that a seed gives the same noise on any device, in any batch."""
 
 from __future__ import annotations
 

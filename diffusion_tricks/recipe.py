@@ -29,7 +29,8 @@ from diffusion_tricks.trick import Trick, explain
 
 VERSION = 1
 KINDS = ("argument", "option")
-Side = Annotated[int, Field(ge=1, le=65536)]
+MAX_SIDE = 65536  # pixels
+Side = Annotated[int, Field(ge=1, le=MAX_SIDE)]
 
 
 class TrickEntry(BaseModel):

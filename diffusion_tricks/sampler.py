@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from functools import partial
 from typing import Any
@@ -154,7 +154,7 @@ def sample(
     return denoise(run, latents)
 
 
-def denoise(run: Run, latents: Tensor | None = None) -> Iterator[Step]:
+def denoise(run: Run, latents: Tensor | None = None) -> Generator[Step]:
     """The loop over a run that `begin` made, and over the stage that follows it."""
     for stage in run.stages:
         stage.source = stage.previous.source if stage.previous else stage.source

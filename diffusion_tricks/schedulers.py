@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import math
 from collections.abc import Mapping, Sequence
 from functools import cache
 from itertools import pairwise
@@ -41,6 +42,7 @@ FLOW_SCHEDULERS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 LEARNED = {"learned", "learned_range"}
 USES_LEARNED = {"DDPMScheduler"}  # the others draw no noise, or none of a variance of their own
+NEXT_TO_NOTHING = 1e-6  # of the picture in what a solver starts from; UniPC's own
 SPACING = {"timestep_spacing", "steps_offset"}
 DYNAMIC = ("base_image_seq_len", "max_image_seq_len", "base_shift", "max_shift")  # what a flow's shift for a size is of
 
@@ -81,6 +83,8 @@ def _flow_scheduler(own: Scheduler, name: str) -> Scheduler:
     if type(own).__name__ == class_name and all(own.config.get(k) == v for k, v in wanted.items()):
         return copy.deepcopy(own)
     scheduler_class = getattr(library, class_name)
+    if name == "dpm++2m" and own.config.get("use_dynamic_shifting") and own.config.get("time_shift_type") == "linear":
+        raise UsageError("scheduler 'dpm++2m' has no shift by size of this model's kind; use one of euler, unipc")
     shift = float(own.config.get("shift", own.config.get("flow_shift", 1.0)))
     config = {**own.config, **wanted, "shift": shift, "flow_shift": shift, "prediction_type": "flow_prediction"}
     accepted = inspect.signature(scheduler_class.__init__).parameters
@@ -139,7 +143,10 @@ def set_steps(scheduler: Scheduler, steps: int, timesteps: list[int] | None = No
 
     how: what the model's family says of them beside their number, as `mu`, or instead, as `sigmas` and `timesteps`.
     They stay on the CPU, as the scheduler indexes its tables with them: on a GPU each step would wait.
+    Raises UsageError for what the scheduler cannot be set to, or where that gives noise levels that are no numbers.
     """
+    from numpy import errstate  # here, so that the names can be read without it
+
     longest = int(scheduler.config.num_train_timesteps)
     most = int(scheduler.config.get("original_inference_steps") or longest)  # those a model was distilled from
     if timesteps is None and not 1 <= steps <= most:
@@ -147,32 +154,74 @@ def set_steps(scheduler: Scheduler, steps: int, timesteps: list[int] | None = No
         raise UsageError(f"steps must be between 1 and {most} for this {of}, got {steps}")
     if timesteps is None:
         counted = {} if how.keys() & {"sigmas", "timesteps"} else {"num_inference_steps": steps}
-        scheduler.set_timesteps(**counted, device="cpu", **how)
+        with errstate(divide="ignore", invalid="ignore"):  # the levels are looked at below
+            scheduler.set_timesteps(**counted, device="cpu", **how)
     else:
         _set_timesteps(scheduler, timesteps, longest)
+    _check_levels(scheduler)
     begin_at(scheduler, 0)
     times: torch.Tensor = scheduler.timesteps
     return times
 
 
+def _check_levels(scheduler: Scheduler) -> None:
+    """Raises UsageError for levels that are no numbers; a schedule that is stretched between its ends has no one step.
+
+    A network that is told such a level computes for nothing.
+    """
+    if all(math.isfinite(part) for level in noise_levels(scheduler) for part in level):
+        return
+    if (steps := len(scheduler.timesteps)) == 1:
+        raise UsageError("this model's schedule needs at least 2 steps, got 1")
+    name = type(scheduler).__name__
+    raise UsageError(f"{name} gives no noise levels for {steps} steps; ask for other steps, or another scheduler")
+
+
 def strided(scheduler: Scheduler, stride: int) -> list[int]:
-    """Every `stride`-th training step from the top down to 0: 990, 960, ..., 0 for 30 of 1000."""
+    """Every `stride`-th training step from the top down: 990, 960, ..., 0 for 30 of 1000.
+
+    Those of a flow are 1 to 1000, from all of the noise to next to none: 1000, 970, ..., 10.
+    """
     longest = int(scheduler.config.num_train_timesteps)
     if not 1 <= stride < longest:
         raise UsageError(f"stride must be between 1 and {longest - 1} for this model, got {stride}")
-    return list(range(0, longest, stride))[::-1]
+    return list(range(longest, 0, -stride) if _flows(scheduler) else range(0, longest, stride)[::-1])
 
 
 def _set_timesteps(scheduler: Scheduler, timesteps: list[int], longest: int) -> None:
+    flows, name = _flows(scheduler), type(scheduler).__name__
+    lowest, highest = (1, longest) if flows else (0, longest - 1)
     falling = all(a > b for a, b in pairwise(timesteps))
-    if not timesteps or not falling or not 0 <= timesteps[-1] <= timesteps[0] < longest:
-        raise UsageError(f"timesteps must fall, from below {longest} to at least 0, got {timesteps}")
+    if not timesteps or not falling or not lowest <= timesteps[-1] <= timesteps[0] <= highest:
+        top = f"from at most {longest}" if flows else f"from below {longest}"
+        raise UsageError(f"timesteps must fall, {top} to at least {lowest}, got {timesteps}")
+    if flows:
+        _set_flow(scheduler, timesteps, longest)
+        return
     if "timesteps" not in inspect.signature(scheduler.set_timesteps).parameters:
-        raise UsageError(f"{type(scheduler).__name__} takes no timesteps of its own; use scheduler 'ddpm'")
+        raise UsageError(f"{name} takes no timesteps of its own; use scheduler 'ddpm'")
     try:
         scheduler.set_timesteps(timesteps=timesteps, device="cpu")
     except ValueError as error:  # spacings such as Karras's leave no choice of timesteps
-        raise UsageError(f"{type(scheduler).__name__} takes no timesteps here: {error}") from error
+        raise UsageError(f"{name} takes no timesteps here: {error}") from error
+
+
+def _set_flow(scheduler: Scheduler, timesteps: list[int], longest: int) -> None:
+    """Sets both tables of a flow's scheduler: a level s is timestep s * longest, as the network was trained.
+
+    The schedulers themselves would shift the levels and leave the timesteps, or take no timesteps at all.
+    """
+    import torch
+
+    if type(scheduler).__name__ not in (class_name for class_name, _ in FLOW_SCHEDULERS.values()):
+        raise UsageError(f"{type(scheduler).__name__} takes no timesteps of its own; use scheduler 'euler'")
+    scheduler.register_to_config(use_dynamic_shifting=False, shift_terminal=None)  # which would ask for more
+    scheduler.set_timesteps(len(timesteps), device="cpu")
+    scheduler.timesteps = torch.tensor(timesteps, dtype=scheduler.timesteps.dtype)
+    sigmas = scheduler.timesteps.double() / longest
+    if hasattr(scheduler, "_sigma_to_alpha_sigma_t"):  # solvers take logarithms of what is left of the picture
+        sigmas = sigmas.clamp(max=1 - NEXT_TO_NOTHING)
+    scheduler.sigmas = torch.cat([sigmas, sigmas.new_zeros(1)]).float()
 
 
 def begin_at(scheduler: Scheduler, index: int) -> int:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from diffusion_tricks.cascade import needs_upscaling, nothing_upscaled
-from diffusion_tricks.errors import UsageError
+from diffusion_tricks.errors import DiffusionTricksError, UsageError
 from diffusion_tricks.manager import host
+from diffusion_tricks.models import folder_here, location_of
+from diffusion_tricks.models.outlines import Said, said_of
 from diffusion_tricks.recipe import Recipe, TrickEntry
 
 if TYPE_CHECKING:
@@ -53,14 +56,27 @@ def with_guidance(
     return recipe.model_copy(update=plain), [*tricks, entry.build()]
 
 
-def check_prompts(recipe: Recipe, tricks: list[Trick[Any]]) -> None:
-    """Raises UsageError when nothing says what to make: no prompt, and no trick that brings its own."""
+def check_prompts(recipe: Recipe, tricks: list[Trick[Any]], said: Said | None = None) -> None:
+    """Raises UsageError when nothing says what to make: no prompt, and no trick that brings its own.
+
+    A model that takes no prompt needs none, where that is known. said: what is known of it, else by the recipe's name.
+    """
     if isinstance(recipe.prompt, list) and len(recipe.prompt) != recipe.count:
         raise UsageError(f"expected one prompt, or one for each of {recipe.count} pictures, got {len(recipe.prompt)}")
-    if recipe.prompt is None and not any(trick.brings_prompts for trick in tricks):
+    if recipe.prompt is not None or any(trick.brings_prompts for trick in tricks):
+        return
+    said = said or _known_of(recipe.model)
+    if said is None or said.prompts != "none":
         raise UsageError(
             'a prompt is missing; say what to make, for example -p "a rabbit" (-p "" for a model that takes none)'
         )
+
+
+def _known_of(model: str) -> Said | None:
+    """What is known of the model of that name; the hub is not asked."""
+    with suppress(DiffusionTricksError):  # what is wrong with a model is said when it is loaded
+        return said_of(model, folder_here(location_of(model), checked=False))
+    return None
 
 
 def schedule_of(recipe: Recipe) -> dict[str, Any]:

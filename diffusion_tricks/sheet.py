@@ -12,17 +12,16 @@ from typing import TYPE_CHECKING, Any
 from diffusion_tricks.errors import ModelError
 from diffusion_tricks.manager import host
 from diffusion_tricks.models import folder_here, location_of, vocabulary_of
-from diffusion_tricks.models.files import components_of, missing, variant_for
+from diffusion_tricks.models.checks import lacking_in
+from diffusion_tricks.models.configs import config_in
+from diffusion_tricks.models.files import INDEX_FILE, components_of, missing, variant_for
 from diffusion_tricks.models.known import GIGABYTES, known_models
 from diffusion_tricks.models.outlines import said_of
 from diffusion_tricks.models.places import HubName, hub_name
 
 if TYPE_CHECKING:
-    from diffusion_tricks.families.table import Parts
     from diffusion_tricks.model import Model
     from diffusion_tricks.models.outlines import Said
-
-NO_LORA = {"DDPMPipeline", "DDIMPipeline", "PixArtSigmaPipeline"}  # of the pipelines that a family names
 
 
 @dataclass(frozen=True)
@@ -106,21 +105,26 @@ def sheet(name: str) -> Sheet:
     """
     location, known = location_of(name), known_models().get(name)
     summary = known.summary if known else None
-    folder, refused = folder_here(location, checked=False), None
+    folder = folder_here(location, checked=False)
     origin = _origin(location, folder, embedded=known is not None and location.is_absolute())
-    said = said_of(name, folder)
-    if said is None:
-        return Sheet(name, summary, origin)
     taught = vocabulary_of(folder) if folder else None
+    said = abilities = refused = None
     try:
         folder_here(location)
-        abilities = _abilities(name, said)
+        said = said_of(name, folder)
+        abilities = _abilities(name, said) if said else None
     except ModelError as error:
-        abilities, refused = None, str(error)
+        refused = str(error)
     captions = {thing: list(others) for thing, others in taught.captions.items()} if taught else {}
     words = list(taught.words) if taught else []
-    pipeline = said.parts["model_index"].get("_class_name")
-    return Sheet(name, summary, origin, pipeline, abilities, refused, captions, words, by_name=folder is None)
+    pipeline, by_name = _pipeline_in(folder, said), said is not None and said.folder is None
+    return Sheet(name, summary, origin, pipeline, abilities, refused, captions, words, by_name)
+
+
+def _pipeline_in(folder: Path | None, said: Said | None) -> str | None:
+    """The class of a pipeline, which the index of a directory says that is refused, too."""
+    index = config_in(folder / INDEX_FILE) if folder else said.parts["model_index"] if said else None
+    return (index or {}).get("_class_name")
 
 
 def _origin(location: Path, folder: Path | None, embedded: bool) -> Origin:
@@ -129,7 +133,8 @@ def _origin(location: Path, folder: Path | None, embedded: bool) -> Origin:
         return _at_the_hub(hub, folder)
     if location.is_file():
         return Origin("file", str(location), here=folder is not None, lacking=() if folder else ("its settings",))
-    return Origin("embedded" if embedded else "directory", str(location))
+    lacking = tuple(lacking_in(location)) if (location / INDEX_FILE).is_file() else ()
+    return Origin("embedded" if embedded else "directory", str(location), here=not lacking, lacking=lacking)
 
 
 def _at_the_hub(hub: HubName, folder: Path | None) -> Origin:
@@ -168,8 +173,8 @@ def _abilities(name: str, said: Said) -> Abilities:
         steps=defaults.steps, guidance=defaults.guidance,
         distilled=shape.distilled, distilled_guidance=defaults.distilled_guidance,
         scheduler=defaults.scheduler or str(scheduler.get("_class_name")), prediction=prediction_in(scheduler),
-        dtype=row.dtype, prompts=_prompts(parts),
-        inpaints=shape.inpaints, controlnet=shape.controllable, lora=_takes_lora(said.pipeline),
+        dtype=row.dtype, prompts=said.prompts,
+        inpaints=shape.inpaints, controlnet=shape.controllable, lora=said.takes_lora,
         tricks=_tricks(shape), upscalers=tuple(stage.name for stage in chain[1:]), notes=row.notes,
     )  # fmt: skip
 
@@ -180,22 +185,6 @@ def _chain(model: Model) -> list[Model]:
     while chain[-1].second is not None:
         chain.append(chain[-1].second.behind(chain[-1]))
     return chain
-
-
-def _prompts(parts: Parts) -> str:
-    if any(part.startswith("text_encoder") for part in parts):
-        return "text"
-    return "classes" if parts.get("unet", {}).get("num_class_embeds") else "none"
-
-
-def _takes_lora(pipeline: str) -> bool:
-    """Whether diffusers can hang LoRA weights on pipelines of that class; of known ones without importing diffusers."""
-    from diffusion_tricks.families import FAMILIES
-    from diffusion_tricks.families.refusals import pipeline_named
-
-    if any(pipeline in row.pipelines for row in FAMILIES):
-        return pipeline not in NO_LORA
-    return hasattr(pipeline_named(pipeline), "load_lora_weights")
 
 
 def _tricks(shape: Any) -> tuple[str, ...]:

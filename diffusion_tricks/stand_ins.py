@@ -31,25 +31,20 @@ from diffusion_tricks.models import (
     upscaler_of,
 )
 from diffusion_tricks.models.configs import described_in
+from diffusion_tricks.models.lora import checked, takes_none
 from diffusion_tricks.models.outlines import Said, said_of
-from diffusion_tricks.recipe import Recipe
 
 UNKNOWN = Shape(3, (64, 64), controllable=True, distilled=True)  # a guess that refuses nothing
 
 
-def check_size_before(recipe: Recipe) -> None:
-    """Raises UsageError for a size that the recipe's model cannot make, where its settings are on this machine.
-
-    Before its weights are loaded, which may take minutes. Raises ModelError for a model that may not be loaded.
-    """
-    if recipe.size is None:
-        return
-    model, known = stand_in(recipe.model, upscaler=recipe.upscaler)
-    stage = model.second if needs_upscaling(model, recipe.size) else None
+def known_stages(model: Model, size: Size | None) -> bool:
+    """Whether the shapes of all stages behind a stand-in that a size takes are known, and not guessed."""
+    stage = model.second if needs_upscaling(model, size) else None
     while isinstance(stage, OutlinedUpscaler):
-        known, stage = known and stage.folder is not None, stage.second
-    if known:
-        sizes_of_stages(model, recipe.size, recipe.noise_level)
+        if stage.folder is None:
+            return False
+        stage = stage.second
+    return True
 
 
 def check_upscalers(names: Sequence[str]) -> None:
@@ -57,6 +52,13 @@ def check_upscalers(names: Sequence[str]) -> None:
     for name in names:
         place = upscaler_named(name)
         _kind_of(upscaler_label(place), _folder(Path(place)))
+
+
+def check_loras(model: str, loras: Sequence[str]) -> None:
+    """Raises UsageError and ModelError for LoRA weights that cannot be loaded, or not into the model of that name."""
+    said = said_of(model, _folder(location_of(model))) if checked(loras) else None
+    if said is not None and not said.takes_lora:
+        raise takes_none(model, said.pipeline)
 
 
 def stand_in(name: str, size: Size | None = None, upscaler: Sequence[str] = ()) -> tuple[Model, bool]:
@@ -232,4 +234,4 @@ def _outline(said: Said) -> Outline:
     return Outline(family.shape_of(said.parts), family)
 
 
-__all__ = ["check_size_before", "check_upscalers", "stand_in"]
+__all__ = ["check_loras", "check_upscalers", "known_stages", "stand_in"]

@@ -71,11 +71,13 @@ class View(BaseModel):
 def view_named(text: str) -> View:
     """The view that `name` or `name:value,...,parameter=value,...` stands for.
 
-    Raises UnknownName for an unknown view, UsageError for parameters it does not take.
+    Raises UnknownName for an unknown view, UsageError for parameters it does not take or lacks.
     """
     name, _, rest = text.partition(":")
     view_class: type[View] = host().find("view", name.strip()).load()
     parameters = _parameters(view_class, name, [part.strip() for part in rest.split(",") if part.strip()])
+    if missing := [key for key, one in view_class.model_fields.items() if one.is_required() and key not in parameters]:
+        raise UsageError(f"view {name!r} needs {', '.join(missing)}; expected {name}:{','.join(missing).upper()}")
     try:
         return view_class(**parameters)
     except ValidationError as error:

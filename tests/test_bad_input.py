@@ -125,6 +125,7 @@ UNKNOWN = {
     "view": (["anagram", "--view", "identity", "a", "--view", "flp", "b"], "unknown view 'flp'; did you mean 'flip'?"),
     "scheduler": (["generate", "x", "--scheduler", "eulr"], "unknown scheduler 'eulr'; did you mean 'euler'?"),
     "model": (["generate", "x", "-m", "emojy"], "unknown model 'emojy'; did you mean 'emoji'?"),
+    "path": (["generate", "x", "-m", "/nowhere/emoji"], "there is no directory /nowhere/emoji; expected a known name"),
     "dtype": (["generate", "x", "--dtype", "float61"], "unknown dtype 'float61'; did you mean 'float16'?"),
     "device": (["generate", "x", "--device", "cdua"], "unknown device 'cdua'; expected auto, cpu, cuda"),
     "command": (["genrate", "x"], "unknown command 'genrate'; did you mean 'generate'?"),
@@ -153,11 +154,13 @@ OUT_OF_RANGE = [
     (["generate", "x", "--seed", "-1"], "'--seed': -1 is not in the range x>=0"),
     (["generate", "x", "--seed", str(2**63)], "seed: Input should be less than 9223372036854775808"),
     (["generate", "x", "--guidance", "-2"], "'--guidance': -2.0 is not in the range x>=0"),
+    (["generate", "x", "--size", "100000"], "'--size': expected sides of 1 to 65536 pixels, got '100000'"),
     (["generate", "x", "--size", "64x"], "'--size': expected a side in pixels, as 64, or .* got '64x'"),
     (["make", "-p", "x", "guidance", "--start", "0.8", "--stop", "0.2"], "guidance must start before it stops"),
     (["edit", "photo.png", "x", "--strength", "0.5", "--start-index", "3"], "strength and start_index each say"),
     (["anagram", "a"], "expected two prompts, for identity and flip, got 1"),
     (["anagram", "--view", "patches:8,9,7", "a", "--view", "flip", "b"], "view 'patches' takes 2 parameters"),
+    (["anagram", "--view", "rotate", "a", "--view", "flip", "b"], "view 'rotate' needs degrees; expected rotate:DEG"),
     (["hybrid", "--far", "a"], "Missing option '--near'"),
     (["cover", "photo.png"], "nothing to write; give at least one of title, author and text"),
     (["cover", "photo.png", "--title", "x", "--count", "2"], "only finished is one picture, got --count 2"),
@@ -174,7 +177,7 @@ def test_an_option_that_is_out_of_range_or_does_not_fit(arguments: list[str], me
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--size", "15"], "size must be a multiple of 2 in both directions, got 15x15"),
+        (["--size", "15"], "multiple of 2 in both directions, got 15x15; the nearest are 14x14 and 16x16"),
         (["--steps", "2000"], "steps must be between 1 and 1000 for this model, got 2000"),
     ],
 )

@@ -18,9 +18,12 @@ from diffusion_tricks.ask import Ask
 from diffusion_tricks.errors import PluginError
 from diffusion_tricks.planning import plan
 from diffusion_tricks.sampler import begin
+from diffusion_tricks.sheet import sheet
 from diffusion_tricks.testing import check_trick, tiny_pipeline, tiny_upscaler
 from diffusion_tricks.testing.pipelines import tiny_arguments
 from diffusion_tricks_plugins import Anagram, Cache, Guidance
+from diffusion_tricks_plugins.caches import can_cache
+from unadapted import unadapted
 
 STEPS = 8
 EXACT = {"rtol": 0.0, "atol": 0.0}
@@ -238,10 +241,55 @@ def test_pyramid_serves_unets_and_the_others_are_refused_there() -> None:
     assert 0 < told["cache"]["saved"] < told["cache"]["evaluations"]
     assert marks(model) == before
     for method in ("first-block", "faster"):
-        with pytest.raises(
-            UsageError, match=f"cache '{method}' cannot be used with 'StableDiffusionPipeline': diffusers"
-        ):
+        refused = f"cache '{method}' cannot be used with 'Stable.*': diffusers has .*; it takes --method pyramid$"
+        with pytest.raises(UsageError, match=refused):
             made(model, Cache(**METHODS[method]), size=None)
+    assert marks(model) == before
+
+
+def test_a_network_of_one_block_has_no_first_one_and_others() -> None:
+    model = load_model(unadapted("cogview4"), device="cpu")
+    model.encode_prompts(["a rabbit"], model.family.size)  # its pipeline leaves marks of its own on the network
+    before = marks(model)
+    with pytest.raises(UsageError, match=r"needs two blocks .* has one; it takes --method faster or --method pyramid$"):
+        made(model, Cache(), size=None)
+    assert marks(model) == before
+    run = begin(model, prompt="a rabbit", steps=2)
+    Cache(method="faster").prepare(run)
+
+
+DOWN, UP = ("DownBlock2D", "DownBlock2D"), ("UpBlock2D", "UpBlock2D")
+ATTENDING = ("AttnDownBlock2D", "DownBlock2D")
+CROSS = ("DownBlock2D", "CrossAttnDownBlock2D")
+
+
+@pytest.mark.parametrize(
+    ("kind", "blocks", "cacheable"),
+    [
+        ("ddpm", {"down_block_types": DOWN, "up_block_types": UP}, False),  # its middle alone, where none is looked for
+        ("ddpm", {"down_block_types": ATTENDING, "up_block_types": UP}, True),
+        ("sd", {"down_block_types": DOWN, "up_block_types": UP, "mid_block_type": "UNetMidBlock2D"}, False),
+        ("sd", {"down_block_types": DOWN, "up_block_types": UP}, True),
+        ("sd", {"down_block_types": CROSS, "up_block_types": UP, "mid_block_type": None}, True),
+    ],
+)
+def test_models_without_attention_are_known_before_they_are_loaded(
+    kind: str, blocks: dict[str, Any], cacheable: bool, tmp_path: Path
+) -> None:
+    pipe = tiny_pipeline(kind)
+    pipe.unet = type(pipe.unet).from_config({**pipe.unet.config, "_use_default_values": [], **blocks})
+    pipe.save_pretrained(tmp_path / kind)
+    model, abilities = load_model(str(tmp_path / kind), device="cpu"), sheet(str(tmp_path / kind)).abilities
+    assert abilities is not None
+    assert ("cache" in abilities.tricks, model.family.shape.cacheable) == (cacheable, cacheable)
+    assert (can_cache(model.family.denoiser, "pyramid") is None) == cacheable
+    entry = TrickEntry(trick="cache", method="pyramid")
+    recipe = Recipe(model=str(tmp_path / kind), prompt="", steps=2, tricks=[entry])
+    if cacheable:
+        assert plan(recipe).steps >= 2
+    else:
+        with pytest.raises(UsageError, match="has no attention, so no cache has anything to save; leave it out"):
+            plan(recipe)
 
 
 def test_networks_that_are_compiled_or_cached_already_are_refused(flux: Model) -> None:

@@ -247,9 +247,8 @@ def test_rerun_looks_beside_the_picture_and_names_what_is_missing(tiny: Path, fo
 def test_rerun_asks_for_the_directory_of_a_model_it_cannot_know(tiny: Path) -> None:
     made(tiny, 'generate "a hat" -o out.png')
     outcome = run("rerun", "out.png")
-    assert outcome.code == 2
-    assert "unknown model 'tiny-if'" in outcome.err
-    assert "give it with -m" in outcome.err
+    said = "out.png was made with the model 'tiny-if', which is no known name, and no directory or file here"
+    assert (outcome.code, outcome.err) == (2, f"Error: {said}; give it with -m\n")
 
 
 def test_show_prints_the_record(tiny: Path) -> None:

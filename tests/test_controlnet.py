@@ -316,6 +316,11 @@ def test_a_picture_made_with_a_network_is_made_again_from_its_record(
     again = run("rerun", tmp_path / "out.png", "-m", tmp_path / "tiny-sd", "-o", tmp_path / "again.png")
     assert again.code == 0, again.err
     assert Image.open(tmp_path / "again.png").tobytes() == Image.open(tmp_path / "out.png").tobytes()
+    (tmp_path / "net").rename(tmp_path / "moved")
+    monkeypatch.setattr("diffusion_tricks.models._loaded", lambda *_, **__: pytest.fail("a model was loaded"))
+    lost = run("rerun", tmp_path / "out.png", "-m", tmp_path / "tiny-sd", "-o", tmp_path / "lost.png")
+    said = f"{tmp_path / 'out.png'} was made from 'net', which is neither beside it nor in the current folder"
+    assert (lost.code, lost.err) == (2, f"Error: {said}; put it there\n")
 
 
 def test_make_reads_a_picture_of_other_proportions(sd: Model, here: Path, tmp_path: Path) -> None:

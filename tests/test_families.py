@@ -331,3 +331,11 @@ def test_a_plan_needs_configurations_alone(subject: Subject, tmp_path: Path) -> 
     multiple = subject.model.family.multiple
     with pytest.raises(UsageError, match=f"size must be a multiple of {multiple} in both directions"):
         plan(recipe.model_copy(update={"size": (multiple, multiple + multiple // 2)}))
+
+
+def test_the_smallest_sizes_that_pass_a_plan_are_made(subject: Subject) -> None:
+    """Its pipeline may demand other multiples than its latents do, and refuse what is none of them."""
+    multiple = subject.model.family.multiple
+    size = multiple, 3 * multiple
+    assert plan(Recipe(model=str(subject.folder), prompt="a rabbit", size=size, steps=2)).size == size
+    assert subject.ours(size=size, steps=2).x.isfinite().all()

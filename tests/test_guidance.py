@@ -11,10 +11,10 @@ from diffusers.guiders import frequency_decoupled_guidance
 from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import rescale_noise_cfg
 from torch import Tensor
 
-from diffusion_tricks import Trick, UsageError, load_model, sample
+from diffusion_tricks import Model, Recipe, Trick, UsageError, load_model, make, sample
 from diffusion_tricks.nesting import order
 from diffusion_tricks.sampler import Step
-from diffusion_tricks.testing import check_trick, exact_model, tiny_pipeline
+from diffusion_tricks.testing import check_trick, exact_model, tiny_pipeline, tiny_upscaler
 from diffusion_tricks_plugins import Anagram, Guidance, Hybrid
 
 LATENTS = torch.randn(1, 3, 16, 16, generator=torch.Generator().manual_seed(1))
@@ -224,3 +224,65 @@ def test_bad_options_say_what_is_wrong(options: dict[str, Any], message: str) ->
 )
 def test_guidance_holds_what_a_trick_must(options: dict[str, Any]) -> None:
     check_trick(Guidance(**options))
+
+
+# What is said of a run, beside its pictures.
+
+NOT_ASKED = "the negative prompt is not asked at guidance 1; raise --guidance"
+
+
+@pytest.fixture(scope="module")
+def models() -> dict[str, Model]:
+    return {kind: load_model(tiny_pipeline(kind), device="cpu") for kind in ("if", "flux", "schnell", "lcm", "turbo")}
+
+
+def notes(model: Model, **request: Any) -> list[str]:
+    (result,) = make(Recipe(**{"prompt": "a duck", "seed": 1, "steps": 1, "size": (16, 16)} | request), model=model)
+    told: list[str] = result.facts.get("notes", [])
+    return told
+
+
+@pytest.mark.parametrize(
+    ("kind", "asked"), [("if", {"guidance": 1}), ("flux", {}), ("schnell", {}), ("turbo", {}), ("lcm", {})]
+)
+def test_a_negative_prompt_that_is_not_asked_is_noted(
+    models: dict[str, Model], kind: str, asked: dict[str, Any]
+) -> None:
+    assert notes(models[kind], negative="a skull", **asked) == [NOT_ASKED]
+    trick = {"trick": "guidance", "scale": 1, "negative": "a skull"}
+    assert notes(models[kind], tricks=[trick]) == [NOT_ASKED]
+    assert notes(models[kind], guidance=1) == []
+
+
+def test_one_that_is_asked_is_not(models: dict[str, Model]) -> None:
+    assert notes(models["if"], guidance=2, negative="a skull") == []
+    assert notes(models["if"], negative="a skull") == notes(models["if"]) == notes(models["flux"]) == []
+
+
+def test_one_that_is_asked_in_a_later_stage_alone_is_not_noted() -> None:
+    model = load_model(tiny_pipeline("if"), device="cpu", upscaler=tiny_upscaler())
+    asked = {"size": (64, 64), "guidance": 1, "negative": "a skull", "upscale_steps": 1}
+    assert notes(model, **asked, upscale_guidance=1) == [NOT_ASKED]
+    assert notes(model, **asked, upscale_guidance=3) == notes(model, **asked) == []
+
+
+@pytest.mark.parametrize("kind", ["flux", "lcm"])
+def test_guidance_by_a_second_answer_of_a_distilled_model_is_noted(models: dict[str, Model], kind: str) -> None:
+    told = "guidance 3.5 asks the model twice; the input it was distilled with is --distilled-guidance"
+    assert notes(models[kind], guidance=3.5) == [told]
+    assert notes(models[kind], guidance=3.5, distilled_guidance=2) == [told]
+    assert notes(models[kind], distilled_guidance=2) == []
+
+
+@pytest.mark.parametrize("kind", ["schnell", "turbo"])
+def test_guidance_of_a_model_that_is_run_without_is_noted(models: dict[str, Model], kind: str) -> None:
+    told = "guidance 2 asks the model twice, which is run without: 1 is its scale"
+    assert notes(models[kind], guidance=2) == notes(models[kind], guidance=2, negative="a skull") == [told]
+    assert notes(models[kind]) == []
+
+
+def test_every_picture_of_a_batch_is_noted_once(models: dict[str, Model]) -> None:
+    results = make(
+        Recipe(prompt="a duck", seed=1, count=2, steps=2, guidance=2, size=(16, 16)), model=models["schnell"]
+    )
+    assert [len(result.facts["notes"]) for result in results] == [1, 1]

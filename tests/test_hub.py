@@ -515,6 +515,16 @@ def test_a_model_that_brings_code_costs_no_download(
     assert not [name for name in hub.served if name.endswith((".py", ".safetensors"))]
 
 
+def test_a_model_that_no_family_serves_costs_no_download(saved: Path, hub: FakeHub, tmp_path: Path) -> None:
+    bad = Path(shutil.copytree(saved, tmp_path / "bad"))
+    change(bad / "model_index.json", _class_name="IFImg2ImgPipeline")
+    hub.add(NAME, bad)
+    with pytest.raises(ModelError, match=r"IFImg2ImgPipeline is not a pipeline this .*: .* needs a picture"):
+        load(NAME)
+    assert "unet/config.json" in hub.served
+    assert not [name for name in hub.served if name.endswith(".safetensors")]
+
+
 @pytest.mark.parametrize("pickle", ["pytorch_model.bin", "model.pt", "pytorch_model-00001-of-00002.bin"])
 def test_a_model_of_pickles_costs_no_download(saved: Path, hub: FakeHub, tmp_path: Path, pickle: str) -> None:
     bad = Path(shutil.copytree(saved, tmp_path / "bad"))

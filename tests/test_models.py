@@ -79,7 +79,7 @@ def test_half_precision_files_are_read(saved: Path, tmp_path: Path) -> None:
 def test_an_unknown_name_is_answered_with_the_nearest() -> None:
     with pytest.raises(UnknownName, match="unknown model 'emojy'; did you mean 'emoji'"):
         load_model("emojy")
-    with pytest.raises(UnknownName, match=r"unknown model '\./no/such/folder'"):
+    with pytest.raises(UsageError, match=r"there is no directory \./no/such/folder; expected"):
         load_model("./no/such/folder")
 
 
@@ -147,7 +147,7 @@ def own_pipeline(folder: Path) -> None:
         (own_component_beside, r"wants to run code of its own \(unet\); such models are refused"),
         (own_pipeline, r"wants to run code of its own \(_class_name\); such models are refused"),
         (lambda folder: shutil.rmtree(folder / "unet"), "tiny lacks unet; expected a directory written by `save_pre"),
-        (lambda folder: change_index(folder, _class_name="NoSuchPipeline"), "model .* cannot be loaded: "),
+        (lambda folder: change_index(folder, _class_name="NoSuchPipeline"), "diffusers has none of that name"),
         (
             lambda folder: (folder / "unet" / "diffusion_pytorch_model.safetensors").write_bytes(b"12345678"),
             "diffusion_pytorch_model.safetensors is not safetensors, whatever its name says, or it is damaged; fetch",

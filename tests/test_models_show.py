@@ -24,11 +24,10 @@ from diffusion_tricks.families import FAMILIES, described, row_for
 from diffusion_tricks.models.configs import described_in, dtype_in
 from diffusion_tricks.models.devices import default_dtype
 from diffusion_tricks.models.known import ON_THE_HUB
-from diffusion_tricks.models.outlines import OUTLINES
-from diffusion_tricks.planning import plan
+from diffusion_tricks.models.outlines import NO_LORA, OUTLINES
+from diffusion_tricks.planning import check_before, plan
 from diffusion_tricks.schedulers import prediction_of
-from diffusion_tricks.sheet import NO_LORA, Abilities, sheet
-from diffusion_tricks.stand_ins import check_size_before
+from diffusion_tricks.sheet import Abilities, sheet
 from diffusion_tricks.testing.pipelines import tiny_pipeline
 from fake_hub import FIRST, laid_out
 from unadapted import unadapted
@@ -78,7 +77,7 @@ def test_the_sheet_says_what_the_loaded_model_is(folder: Path, kind: str) -> Non
     assert (told.family, told.notes, told.dtype) == (row.title, row.notes, row.dtype)
     assert told.lora == hasattr(model.pipe, "load_lora_weights")
     assert told.prompts == ("none" if kind == "ddpm" else "text")
-    assert ("controlnet" in told.tricks) == shape.controllable
+    assert ("controlnet" in told.tricks, "cache" in told.tricks) == (shape.controllable, shape.cacheable)
     assert {"anagram", "inpaint"} <= set(told.tricks)
 
 
@@ -113,10 +112,10 @@ def test_the_model_inside_with_its_second_stage_and_what_it_was_taught() -> None
     alone, upscaled = told.abilities.sizes
     assert alone == {"size": [64, 64], "most": 128, "multiple": 16}
     assert upscaled == {"size": [256, 256], "most": 512, "multiple": 64}
-    check_size_before(Recipe(size=(512, 448)))
+    check_before(Recipe(prompt="a", seed=0, size=(512, 448)))
     for size in ((576, 576), (500, 500), (120, 120)):
         with pytest.raises(UsageError):
-            check_size_before(Recipe(size=size))
+            check_before(Recipe(prompt="a", seed=0, size=size))
     assert told.captions["rabbit"] == ["bunny", "hare"]
     assert "blue" in told.words
 
@@ -303,7 +302,7 @@ def test_a_size_is_refused_before_weights_are_loaded(
         make(Recipe(model=str(folder / "if"), prompt="a rabbit", size=(64, 64)))
     refused = run("generate", "a rabbit", "-m", folder / "flux", "--size", "18x16", "-o", tmp_path / "out.png")
     assert (refused.code, (tmp_path / "out.png").exists()) == (2, False)
-    check_size_before(Recipe(model="owner/name", prompt="a rabbit", size=(18, 16)))  # nothing is known of it here
+    check_before(Recipe(model="owner/name", prompt="a rabbit", size=(18, 16)))  # nothing is known of it here
     with pytest.raises(AssertionError, match="weights were loaded"):
         make(Recipe(model=str(folder / "flux"), prompt="a rabbit", size=(24, 16)))
 

@@ -394,6 +394,8 @@ def test_pictures_are_coded_in_batches_no_larger_than_asked_for() -> None:
         ("sd", ["identity", "patches:4"], "auto", "pixel"),
         ("sd", ["identity", "patches:4"], "latent", "latent"),
         ("sd", ["rotate_cw", "mirror"], "pixel", "pixel"),
+        ("sd", ["rotate:90", "rotate:-180"], "auto", "latent"),
+        ("sd", ["rotate:90", "rotate:20"], "auto", "pixel"),
         ("sd", ["identity", "negate"], "auto", "pixel"),
         ("if", ["identity", "patches:4"], "auto", "latent"),
         ("if", ["identity", "rotate:20"], "auto", "pixel"),

@@ -13,7 +13,10 @@ from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
 from PIL import Image
 from torch import Tensor
 
+from command_line import run
 from diffusion_tricks import Model, Recipe, Step, Trick, TrickEntry, load_model, make, sample
+from diffusion_tricks.errors import UsageError
+from diffusion_tricks.families import row_for
 from diffusion_tricks.families.plain import PlainFamily
 from diffusion_tricks.images import to_tensor
 from diffusion_tricks.testing import check_trick, tiny_pipeline
@@ -135,7 +138,46 @@ def test_tricks_hold_what_they_must(plain: Model, photo: str) -> None:
     check_trick(Anagram(prompts=["", ""]), plain, steps=2)
 
 
+def test_no_prompt_is_needed_and_guidance_costs_nothing_unless_it_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    tiny_pipeline("ddpm").save_pretrained("plain")
+    assert row_for("DDPMPipeline", {"unet": {}}).defaults.guidance == 1  # type: ignore[union-attr]
+    told = dict(line.split(":", 1) for line in run("models", "show", "plain").lines if ":" in line)
+    assert (told["prompts"].strip(), told["guidance"].strip()) == ("none", "1, which is none")
+    planned = run("plan", "-m", "plain", "--steps", "2", "--json")
+    assert (planned.code, planned.json["rows_per_step"]) == (0, 1), planned.err
+    line = ("generate", "-m", "plain", "--seed", 1, "--steps", 2, "--json")
+    bare, empty = run(*line, "-o", "bare.png"), run(*line, "-p", "", "-o", "empty.png")
+    assert (bare.code, empty.code) == (0, 0), bare.err
+    assert (bare.json["rows_per_step"], empty.json["rows_per_step"]) == (1, 1)
+    assert Image.open("bare.png").tobytes() == Image.open("empty.png").tobytes()
+    assert run("rerun", "bare.png", "-m", "plain", "-o", "again.png").code == 0
+    assert Image.open("again.png").tobytes() == Image.open("bare.png").tobytes()
+    asked = run(*line, "-p", "a cat", "-o", "cat.png")
+    assert asked.code == 2
+    assert "this model takes no prompt, it makes what it was trained on; got 'a cat', leave it out" in asked.err
+
+
 # classes
+
+
+def test_a_model_object_that_takes_no_prompt_needs_none(plain: Model, classes: Model) -> None:
+    (result,) = make(Recipe(seed=1, steps=2), model=plain)
+    assert result.facts["rows_total"] == 2
+    with pytest.raises(UsageError, match="a prompt is missing"):
+        make(Recipe(seed=1, steps=2), model=classes)
+
+
+def test_a_model_of_classes_is_guided_and_asks_for_a_prompt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    built(with_classes, 0).save_pretrained("classes")
+    told = dict(line.split(":", 1) for line in run("models", "show", "classes").lines if ":" in line)
+    assert (told["prompts"].strip(), told["guidance"].strip()) == (
+        "the name or number of a class", "7, by a second answer"
+    )  # fmt: skip
+    assert "a prompt is missing" in run("generate", "-m", "classes").err
 
 
 def test_an_anagram_of_classes_with_guidance_away_from_none(classes: Model) -> None:

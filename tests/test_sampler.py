@@ -16,8 +16,8 @@ from torch import Tensor
 import diffusion_tricks
 from diffusion_tricks import Ask, Model, Run, Start, Step, Trick, hookimpl, load_model, sample
 from diffusion_tricks.errors import PluginError, UsageError
+from diffusion_tricks.finishing import finish
 from diffusion_tricks.hookspecs import Asking
-from diffusion_tricks.making import finish
 from diffusion_tricks.sampler import begin, denoise
 from diffusion_tricks.schedulers import SCHEDULERS
 from diffusion_tricks.testing import exact_model
@@ -354,8 +354,8 @@ def test_a_hook_may_take_fewer_arguments_but_no_unknown_ones(exact: Model) -> No
         ({"max_rows": 0}, "max_rows must be at least 1, got 0"),
         ({"steps": 0}, "steps must be between 1 and 1000"),
         ({"prompt": ["a", "b", "c"], "count": 2}, "expected one prompt, or one for each of 2 pictures, got 3"),
-        ({"size": (20, 15)}, "size must be a multiple of 2 in both directions, got 20x15"),
-        ({"size": (0, 16)}, "size must be a multiple of 2 in both directions, got 0x16"),
+        ({"size": (20, 15)}, "multiple of 2 in both directions, got 20x15; the nearest are 20x14 and 20x16"),
+        ({"size": (0, 16)}, "size must be a multiple of 2 in both directions, got 0x16; the nearest is 2x16"),
         ({"latents": torch.zeros(1, 3, 8, 8)}, r"latents must be of shape \(1, 3, 16, 16\), got \(1, 3, 8, 8\)"),
         ({"latents": torch.zeros(2, 3, 16, 16), "count": 3}, r"latents must be of shape \(3, 3, 16, 16\), got \(2, 3"),
         ({"latents": PICTURE, "tricks": [Hooks(start=lambda run: Start(run.noise.draw(run.latent_shape)))]},

@@ -118,6 +118,27 @@ def test_strength_0_is_the_picture_for_no_step(cat: Path, seen: torch.Tensor, ho
     np.testing.assert_array_equal(pixels(result.image), pixels(fit(Image.open(cat), SIZE, how)))
     assert (result.facts["steps"], result.facts["rows_total"]) == (0, 0)
     assert result.provenance == "edited"
+    assert "notes" not in result.facts
+
+
+@pytest.mark.parametrize(
+    ("start", "change"),
+    [
+        ({"strength": 0.2}, "raise --strength or --steps"),
+        ({"start_index": 33}, "lower --start-index or raise --steps"),
+    ],
+)
+def test_an_edit_of_no_step_says_so_unless_that_was_asked_for(
+    cat: Path, seen: torch.Tensor, start: dict[str, Any], change: str
+) -> None:
+    def notes(steps: int, scheduler: str) -> tuple[int, list[str]]:
+        recipe = Recipe(prompt="a star", steps=steps, scheduler=scheduler, count=2, tricks=[edit])
+        (_, facts) = [result.facts for result in make(recipe, model=exact_model(seen))]
+        return facts["steps"], facts.get("notes", [])
+
+    edit = TrickEntry(trick="sdedit", image=str(cat), **start)
+    assert notes(4, "unipc") == (0, [f"sdedit: no step was run; {change}"])
+    assert notes(10, "ddim") == (2 if "strength" in start else 1, [])  # whose last is t = 0
 
 
 def test_picture_i_of_a_batch_equals_the_single_run(cat: Path) -> None:

@@ -255,7 +255,8 @@ def test_a_picture_made_with_a_file_is_made_again(
     assert made.json["model"] == "dream.safetensors"
     lost = run("rerun", "a.png", "-o", "b.png")
     assert lost.code == 2
-    assert "a.png was made with a directory or file of that name: give it with -m" in lost.err
+    said = "a.png was made with the model 'dream.safetensors', which is no known name, and no directory or file here"
+    assert f"Error: {said}; give it with -m\n" in lost.err
     for again in (("rerun", "a.png", "-m", file), ("run", "a.toml")):
         assert run(*again, "-o", f"{again[0]}.png").code == 0
         with Image.open(f"{again[0]}.png") as picture, Image.open("a.png") as first:

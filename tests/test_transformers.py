@@ -7,7 +7,12 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import DPMSolverMultistepScheduler, FlowMatchEulerDiscreteScheduler, FluxPipeline
+from diffusers import (
+    DPMSolverMultistepScheduler,
+    FlowMatchEulerDiscreteScheduler,
+    FlowMatchHeunDiscreteScheduler,
+    FluxPipeline,
+)
 from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from diffusers.pipelines.qwenimage.pipeline_qwenimage import calculate_shift
 from PIL import Image
@@ -21,6 +26,7 @@ from diffusion_tricks.families import described, family_of, opened
 from diffusion_tricks.families.packing import packed, unpacked
 from diffusion_tricks.families.table import FAMILIES as ROWS
 from diffusion_tricks.planning import plan
+from diffusion_tricks.sampler import begin
 from diffusion_tricks.schedulers import FLOW_SCHEDULERS, scheduler_for
 from diffusion_tricks.testing.pipelines import FAMILIES, tiny_arguments, tiny_pipeline
 from diffusion_tricks_plugins import Guidance
@@ -170,6 +176,58 @@ def test_named_schedulers_have_the_shift_of_the_models_own() -> None:
     assert shifts == {calculate_shift(8 * 16, 256, 8192, 0.5, 0.9)}
 
 
+@pytest.mark.parametrize("name", [None, *FLOW_SCHEDULERS])
+@pytest.mark.parametrize("kind", FLOWS)
+def test_a_stride_tells_the_network_the_level_that_is_there(
+    kind: str, name: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A level s is timestep 1000 s, as the network was trained, whatever shift the model's own schedule has."""
+    model = load_model(tiny(kind).pipe, device="cpu")
+    picture = torch.linspace(-1, 1, 8 * 8 * model.family.channels).reshape(1, -1, 8, 8)
+    monkeypatch.setattr(model.family, "predict", lambda x, t, rows: (x - picture) / (t / 1000))
+    last = ours(kind, model=model, scheduler=name, steps=None, stride=30)
+    run = last.run
+    assert run.timesteps.tolist() == list(range(1000, 0, -30))
+    sigmas = torch.cat([run.timesteps / 1000, torch.zeros(1)])
+    torch.testing.assert_close(run.scheduler.sigmas, sigmas, rtol=0, atol=1.1e-6)  # solvers leave 1e-6 of a picture
+    assert [level.sigma for level in run.levels] == pytest.approx(sigmas.tolist(), abs=1.1e-6)
+    torch.testing.assert_close(last.x, picture, rtol=0, atol=2e-5)
+
+
+@pytest.mark.parametrize("timesteps", [[1001, 5], [5, 0], [5, 5], []])
+def test_timesteps_of_a_flow_that_cannot_be(timesteps: list[int]) -> None:
+    with pytest.raises(UsageError, match=r"timesteps must fall, from at most 1000 to at least 1, got \["):
+        begin(tiny("sd3"), prompt="a", timesteps=timesteps)
+
+
+def test_a_flow_scheduler_of_another_kind_takes_no_stride() -> None:
+    pipe = tiny_pipeline("sd3")
+    pipe.scheduler = FlowMatchHeunDiscreteScheduler()
+    model = load_model(pipe, device="cpu")
+    with pytest.raises(UsageError, match=r"Heun.* takes no timesteps of its own; use scheduler 'euler'"):
+        begin(model, prompt="a", stride=300)
+    assert begin(model, prompt="a", stride=300, scheduler="euler").timesteps.tolist() == [1000, 700, 400, 100]
+
+
+def test_a_shift_that_a_scheduler_does_not_have_is_refused_in_words() -> None:
+    own = FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True, time_shift_type="linear")
+    with pytest.raises(UsageError, match=r"'dpm\+\+2m' has no shift by size of this model's kind; use one of euler"):
+        scheduler_for(own, "dpm++2m")
+    assert scheduler_for(own, "unipc").config.time_shift_type == "linear"
+
+
+@pytest.mark.parametrize("name", [None, "unipc"])
+def test_a_schedule_that_is_stretched_between_its_ends_needs_two_steps(
+    name: str | None, recwarn: pytest.WarningsRecorder
+) -> None:
+    """Qwen-Image's ends at 0.02 of noise, which one step is not stretched to but divided by."""
+    with pytest.raises(UsageError, match="this model's schedule needs at least 2 steps, got 1"):
+        begin(tiny("qwen"), prompt="a", steps=1, scheduler=name)
+    assert not recwarn.list
+    assert len(begin(tiny("qwen"), prompt="a", steps=2, scheduler=name).timesteps) == 2
+    assert len(begin(tiny("qwen"), prompt="a", timesteps=[700], scheduler=name).timesteps) == 1
+
+
 def test_larger_pictures_keep_their_noise_for_longer() -> None:
     small, large = (ours("flux", size=(side, side), steps=2).run.levels[1].sigma for side in (16, 128))
     assert 0.5 < small < large < 1
@@ -246,3 +304,5 @@ def test_more_positions_than_a_model_has_are_refused(kind: str, largest: int, tm
     assert plan(recipe).size == (largest, largest)
     with pytest.raises(UsageError, match=f"no side longer than {largest}, got {largest}x{largest + 4}"):
         plan(recipe.model_copy(update={"size": (largest, largest + 4)}))
+    with pytest.raises(UsageError, match=f"got {largest + 1}x15; the nearest are {largest}x12 and {largest}x16"):
+        plan(recipe.model_copy(update={"size": (largest + 1, 15)}))

@@ -16,8 +16,10 @@ from diffusion_tricks.manager import host
 from diffusion_tricks.testing import check_view
 from diffusion_tricks.views import View, orthogonality_error, view_named
 
-NAMED = [*host().entries("view"), "skew:-0.7", "patches:4,seed=3", "inner_circle:90", "inner_circle:-270,radius=0.5"]
-TURNS = ["rotate:135", "rotate:-17.5", "rotate:90"]
+PLAIN = [name for name in host().entries("view") if name != "rotate"]  # which needs an angle
+QUARTERS = ["rotate:270", "rotate:-90.0"]
+NAMED = [*PLAIN, *QUARTERS, "skew:-0.7", "patches:4,seed=3", "inner_circle:90", "inner_circle:-270,radius=0.5"]
+TURNS = ["rotate:135", "rotate:-17.5", "rotate:90.001"]
 VIEWS = [*NAMED, *TURNS]
 ORTHOGONAL = [name for name in NAMED if view_named(name).orthogonal]
 
@@ -32,10 +34,11 @@ def test_rotate_holds_what_a_view_must_on_pictures_that_are_not_square(angle: fl
     check_view(f"rotate:{angle}", (3, 32, 48))
 
 
-def test_only_turns_by_any_angle_are_not_orthogonal() -> None:
-    assert [name for name in host().entries("view") if name not in ORTHOGONAL] == ["rotate"]
-    latent = [name for name in host().entries("view") if view_named(name).latent]
-    assert latent == ["identity", "flip", "mirror", "rotate_cw", "rotate_ccw", "rotate_180"]
+def test_only_turns_that_are_not_by_quarters_are_not_orthogonal() -> None:
+    assert [name for name in VIEWS if name not in ORTHOGONAL] == TURNS
+    latent = [name for name in VIEWS if view_named(name).latent]
+    turns = ["rotate_cw", "rotate_ccw", "rotate_180", *QUARTERS]
+    assert latent == ["identity", "flip", "mirror", *turns]
 
 
 @pytest.mark.parametrize("name", ORTHOGONAL)
@@ -69,8 +72,15 @@ def test_orientation_is_numpys(name: str, reference: object) -> None:
 def test_rotate_by_quarters_is_numpys(angle: int, quarters: int) -> None:
     page = np.random.default_rng(0).normal(size=(9, 9))
     view = view_named(f"rotate:{angle}")
-    seen = view.apply(torch.from_numpy(page)[None, None])
-    np.testing.assert_allclose(seen[0, 0].numpy(), np.rot90(page, quarters), atol=1e-12)
+    x = torch.from_numpy(page)[None, None]
+    seen = view.apply(x)
+    for method in (view.apply, view.apply_mask):
+        np.testing.assert_array_equal(method(x)[0, 0].numpy(), np.rot90(page, quarters))
+    for method in (view.invert, view.invert_variance):
+        np.testing.assert_array_equal(method(seen)[0, 0].numpy(), page)
+    assert (seen is x) == (quarters == 0)  # so that equal asks are answered once
+    named = {0: "identity", 1: "rotate_ccw", 2: "rotate_180", 3: "rotate_cw", -1: "rotate_cw"}[quarters]
+    torch.testing.assert_close(seen, view_named(named).apply(x), rtol=0, atol=0)
     assert bool((view.seen(seen) == 1).all())
     assert bool((view.filled(seen) == 1).all())
 
@@ -255,6 +265,8 @@ def test_unknown_view_offers_the_nearest() -> None:
         ("patches:8,grid=4", "parameter 'grid' is given twice, as '8' and '4'"),
         ("patches:eight", "view 'patches:eight': grid: .* valid integer.*, got 'eight'"),
         ("patches:0", "grid: .*greater than or equal to 1, got '0'"),
+        ("rotate", "^view 'rotate' needs degrees; expected rotate:DEGREES$"),
+        ("rotate:", "^view 'rotate' needs degrees; expected rotate:DEGREES$"),
         ("rotate:askew", "degrees: .* valid number.*, got 'askew'"),
         ("skew:nan", "factor: .*finite number"),
         ("inner_circle:180,radius=0.7", "radius: .*less than or equal to 0.5"),
@@ -268,7 +280,8 @@ def test_bad_parameters_say_what_is_wrong(text: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("rotate_cw", "a quarter turn needs a square picture, got 8x16"),
+        ("rotate_cw", "^a quarter turn needs a square picture; set --size to a square$"),
+        ("rotate:-90", "^a quarter turn needs a square picture; set --size to a square$"),
         ("patches:3", "needs a height and width that 3 divides, got 8x16"),
         ("inner_circle:90", "multiples of 90 degrees, of 180 unless square, got 90"),
         ("inner_circle:45", "multiples of 90 degrees"),

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 
 from diffusion_tricks.errors import PictureError, UsageError
+from diffusion_tricks.manager import host
 from diffusion_tricks.models import has_device, location_of, upscaler_named
+from diffusion_tricks.models.places import hub_name
+from diffusion_tricks.options import hint
 from diffusion_tricks.recipe import Recipe, mapped, read_recipe, recipe_from
 from diffusion_tricks.record import read_record, run_of
 from diffusion_tricks_cli.common import Sectioned, common_options, example, settings_of, with_common
@@ -34,8 +37,8 @@ def rerun_command() -> click.Command:
         "rerun", params=[Positional("made", "made before", metavar="PICTURE", type=click.Path(), required=True)],
         common=common_options(), callback=_rerun, epilog=example("rerun out.png -o again.png"),
         help="Make a picture again from the record inside it, on the same device and in the same precision: the same "
-        "pixels. Files it was made from are looked for beside it, then in the current folder. Options here take "
-        "precedence.",
+        "pixels, of one of a batch (--count) but for rounding. Files it was made from are looked for beside it, then "
+        "in the current folder. Options here take precedence.",
     )  # fmt: skip
 
 
@@ -98,15 +101,28 @@ def _no_compiler(device: str) -> str | None:
 
 def _check_models(recipe: Recipe, values: dict[str, Any], picture: Path) -> None:
     """A record keeps of the directories and files of models their names alone; those of `values` are given anew."""
-    looked_for: list[tuple[str, Callable[[str], object], str]] = []
-    looked_for += [] if "model" in values else [("-m", location_of, recipe.model)]
-    looked_for += [] if "upscaler" in values else [("--upscaler", upscaler_named, name) for name in recipe.upscaler]
-    for flag, look, name in looked_for:
+    looked_for: list[tuple[str, str, Callable[[str], object]]] = []
+    looked_for += [] if "model" in values else [("-m", recipe.model, location_of)]
+    looked_for += [] if "upscaler" in values else [("--upscaler", name, upscaler_named) for name in recipe.upscaler]
+    for flag, name, look in looked_for:
         try:
             look(name)
-        except UsageError as error:
-            told = f"{picture} was made with a directory or file of that name: give it with {flag}"
-            raise UsageError(f"{error}; {told}") from None
+        except UsageError:
+            what = "model" if flag == "-m" else "upscaler"
+            raise UsageError(
+                f"{picture} was made with the {what} {name!r}, which is no known name, and no directory or file here; "
+                f"give it with {flag}"
+            ) from None
+    for name in _networks(recipe):
+        _found(name, picture)
+
+
+def _networks(recipe: Recipe) -> Iterator[str]:
+    """The directories of weights that tricks name; of a name at the hub there is nothing to look for."""
+    for entry in recipe.tricks:
+        fields = host().trick(entry.trick).Options.model_fields
+        named = [name for name in entry.options if name in fields and hint(fields[name], "path") == "model"]
+        yield from (entry.options[name] for name in named if hub_name(entry.options[name]) is None)
 
 
 def _found(name: str, picture: Path) -> Path:

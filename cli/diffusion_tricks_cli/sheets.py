@@ -18,7 +18,7 @@ PREDICTED = {
     "epsilon": "noise", "v_prediction": "v, between noise and picture", "sample": "the clean picture",
     "flow_prediction": "a flow's velocity",
 }  # fmt: skip
-PROMPTS = {"text": "any text", "classes": "the name or number of a class", "none": "none; use an empty one"}
+PROMPTS = {"text": "any text", "classes": "the name or number of a class", "none": "none"}
 
 
 def lines_of(sheet: Sheet) -> list[str]:

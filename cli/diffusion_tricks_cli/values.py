@@ -9,6 +9,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from diffusion_tricks.errors import UnknownName
+from diffusion_tricks.recipe import MAX_SIDE
 
 
 class Size(click.ParamType):  # type: ignore[type-arg]
@@ -27,6 +28,8 @@ class Size(click.ParamType):  # type: ignore[type-arg]
         parts = str(value).lower().split("x")
         if len(parts) not in {1, 2} or not all(part.isascii() and part.isdigit() and int(part) for part in parts):
             self.fail(f"expected a side in pixels, as 64, or width and height, as 64x48, got {value!r}", param, ctx)
+        if any(int(part) > MAX_SIDE for part in parts):
+            self.fail(f"expected sides of 1 to {MAX_SIDE} pixels, got {value!r}", param, ctx)
         return int(parts[0]), int(parts[-1])
 
 

@@ -32,12 +32,15 @@ def described(pipeline: str, parts: Parts, kind: type | None = None) -> tuple[ty
 
     kind: the pipeline's class; None is that of diffusers of the same name, and looked up only where no row names it.
     A pipeline without a row is replayed if it has a conditional UNet, and else run step by step by its own call.
-    Raises ModelError, which says what is missing, where no family serves it.
+    Raises ModelError, which says what is missing, where no family serves it, or its scheduler cannot be followed.
     """
+    from diffusion_tricks.families.refusals import missing, pipeline_named, refusal, replayable, unfollowed
+
+    if why := unfollowed(parts):
+        raise ModelError(refusal(pipeline, why))
     row = row_for(pipeline, parts)
     if row is not None:
         return opened(row), row
-    from diffusion_tricks.families.refusals import missing, pipeline_named, refusal, replayable
     from diffusion_tricks.families.unet import UNetFamily
 
     if upscaler_row(pipeline):

@@ -5,6 +5,7 @@ Its pipeline may round a size to one of a table and resize the picture; here the
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ from diffusion_tricks.families.transformer import TransformerFamily
 from diffusion_tricks.families.vae import scale_of
 
 CALL = {"use_resolution_binning": False, "clean_caption": False}
+MULTIPLE = 8  # pixels; PixArtSigmaPipeline makes no other sizes, whatever its autoencoder
 
 
 class PixArtFamily(TransformerFamily):
@@ -26,7 +28,8 @@ class PixArtFamily(TransformerFamily):
         network, scale = parts["transformer"], scale_of(parts["vae"])
         channels, side = network["in_channels"], network["sample_size"] * scale
         learned = network["out_channels"] == 2 * channels
-        return Shape(channels, (side, side), scale, multiple=scale * network["patch_size"], learned=learned)
+        multiple = math.lcm(MULTIPLE, scale * network["patch_size"])
+        return Shape(channels, (side, side), scale, multiple=multiple, learned=learned)
 
     def row(self, prompt: str | None, size: Size, distilled: float | None) -> Row:
         """The recorded call; None is the first of the two rows of a call with guidance."""

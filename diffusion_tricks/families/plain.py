@@ -16,6 +16,7 @@ from torch import Tensor
 
 from diffusion_tricks.denoiser import Family, Parts, Pipeline, Row, Shape, Size, replayed
 from diffusion_tricks.errors import ModelError, UnknownName, UsageError
+from diffusion_tricks.families.unet import attends
 
 CLASSES_FILE = "diffusion_tricks.json"  # beside model_index.json
 ARTICLES = ("a ", "an ", "the ")
@@ -38,7 +39,7 @@ class PlainFamily(Family):
         side = unet["sample_size"]
         height, width = side if isinstance(side, list | tuple) else (side or 64, side or 64)
         multiple = 2 ** (len(unet["block_out_channels"]) - 1)
-        return Shape(int(unet["in_channels"]), (width, height), multiple=multiple)
+        return Shape(int(unet["in_channels"]), (width, height), multiple=multiple, cacheable=attends(unet))
 
     def record(self, prompts: Sequence[str | None], size: Size, distilled: float | None = None) -> list[Row]:
         """The class of each prompt. Raises UnknownName for one that is no class, UsageError where there are none."""
@@ -49,7 +50,9 @@ class PlainFamily(Family):
 
     def _nothing(self, prompt: str | None) -> Row:
         if prompt:
-            raise UsageError(f'this model takes no prompt, it makes what it was trained on; got {prompt!r}, use -p ""')
+            raise UsageError(
+                f"this model takes no prompt, it makes what it was trained on; got {prompt!r}, leave it out"
+            )
         return {}
 
     def label(self, prompt: str | None) -> int:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import importlib.util
 import inspect
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from diffusion_tricks.defaults import Defaults
+from diffusion_tricks.errors import ModelError
+
+if TYPE_CHECKING:
+    from diffusion_tricks.families.table import Parts
 
 PICTURES = (
     "image", "images", "input_image", "input_images", "mask_image", "control_image", "reference_image", "source_image",
@@ -14,16 +19,39 @@ PICTURES = (
 )  # fmt: skip
 FILMS = ("num_frames", "video_length", "frames")
 NEEDED = ("prompt", "latents", "width", "height")
+AS_PIP_CALLS_IT = {"opencv": "opencv-python", "bs4": "beautifulsoup4"}  # where that is not the library's own name
+WITHOUT_LEVELS = {"SCMScheduler"}
 GUIDED = ("true_cfg_scale", "guidance_scale")
 REFINED = ("pag_scale",)  # guidance of its own kind, by more rows than were asked for
 
 
 def pipeline_named(name: str) -> type | None:
-    """The pipeline class of diffusers of that name, or None where the installed version has none."""
+    """The pipeline class of diffusers of that name, or None where the installed version has none.
+
+    Raises ModelError for one that needs a library that is not installed: what diffusers then has is a class that
+    stands for it.
+    """
     import diffusers
 
     found = getattr(diffusers, name, None)
-    return found if isinstance(found, type) else None
+    if not isinstance(found, type):
+        return None
+    if lacking := [library for library in getattr(found, "_backends", ()) if not _installed(library)]:
+        needs = "library" if len(lacking) == 1 else "libraries"
+        pip = " ".join(AS_PIP_CALLS_IT.get(library, library.replace("_", "-")) for library in lacking)
+        are = "is" if len(lacking) == 1 else "are"
+        raise ModelError(
+            f"{name} needs the {needs} {_listed(lacking)}, which {are} not installed; run: pip install {pip}"
+        )
+    return found
+
+
+def _installed(library: str) -> bool:
+    """Whether a library that diffusers may do without is installed, as it sees it."""
+    from diffusers.utils.import_utils import BACKENDS_MAPPING
+
+    known = BACKENDS_MAPPING.get(library)
+    return bool(known[0]()) if known else importlib.util.find_spec(library) is not None
 
 
 def call_of(pipeline: type) -> dict[str, Any]:
@@ -66,6 +94,14 @@ def missing(pipeline: type) -> str | None:
     if not hasattr(pipeline, "encode_prompt"):
         return "its texts cannot be prepared once: it has no encode_prompt"
     return None
+
+
+def unfollowed(parts: Parts) -> str | None:
+    """Why the steps of a model's scheduler cannot be followed; None where they can, as far as its name tells."""
+    name = parts.get("scheduler", {}).get("_class_name")
+    if name not in WITHOUT_LEVELS:
+        return None
+    return f"its {name} keeps no noise levels that tricks could follow; take the model that it was distilled from"
 
 
 def refusal(name: str, why: str) -> str:

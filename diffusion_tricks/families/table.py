@@ -26,6 +26,10 @@ def _consistent(parts: Parts) -> bool:
     return parts["unet"].get("time_cond_proj_dim") is not None
 
 
+def _classes(parts: Parts) -> bool:
+    return bool(parts["unet"].get("num_class_embeds"))
+
+
 def _few_steps(parts: Parts) -> bool:
     """By a scheduler made for that, or by noise that begins at the very end of a schedule that does not end in it."""
     scheduler = parts.get("scheduler", {})
@@ -62,6 +66,7 @@ ZIMAGE = "diffusion_tricks.families.zimage:ZImageFamily"
 PIXART = "diffusion_tricks.families.pixart:PixArtFamily"
 SANA = "diffusion_tricks.families.sana:SanaFamily"
 SD, SDXL = ("StableDiffusionPipeline",), ("StableDiffusionXLPipeline",)
+WITHOUT_TEXT = ("DDPMPipeline", "DDIMPipeline")
 SEES_MASK = "it sees mask and picture; inpaint leaves its steps alone, unless told to --blend on."
 FEW_STEPS = ("LCMScheduler", "TCDScheduler")
 UNGUIDED = "distilled to few steps without guidance: leave its scale at 1."
@@ -130,7 +135,8 @@ FAMILIES: tuple[FamilyRow, ...] = (
             "prompts, a negative one too, are read behind its long instruction; the unconditional is not.",
         ),
     ),
-    FamilyRow("without text", ("DDPMPipeline", "DDIMPipeline"), PLAIN),
+    FamilyRow("without text, by class", WITHOUT_TEXT, PLAIN, when=_classes),
+    FamilyRow("without text", WITHOUT_TEXT, PLAIN, Defaults(guidance=1.0)),  # there is nothing to move away from
 )  # fmt: skip
 
 # what may stand behind another model

@@ -7,6 +7,7 @@ distilled as well, its scale is an input of the UNet: arXiv:2210.03142, and late
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,9 @@ from diffusion_tricks.families.vae import decoded, encoded, scale_of, upcasts
 
 if TYPE_CHECKING:
     from diffusion_tricks.condition import Condition
+
+TRANSFORMERS = "UNetMidBlock2DCrossAttn"
+MULTIPLE = 8  # pixels; pipelines of latents make no other sizes, whatever their autoencoder
 
 
 class UNetFamily(Family):
@@ -45,11 +49,12 @@ class UNetFamily(Family):
         side = unet["sample_size"] if isinstance(unet["sample_size"], int) else min(unet["sample_size"])
         return Shape(
             channels, (side * scale, side * scale), scale,
-            multiple=scale if scale > 1 else 2 ** (len(unet["block_out_channels"]) - 1),
+            multiple=math.lcm(scale, MULTIPLE) if vae else 2 ** (len(unet["block_out_channels"]) - 1),
             learned=unet["out_channels"] == 2 * channels,
             inpaints=_inpaints(unet, channels, latent=vae is not None),
             distilled=unet.get("time_cond_proj_dim") is not None,
             controllable=vae is not None,
+            cacheable=attends(unet),
         )  # fmt: skip
 
     def record(self, prompts: Sequence[str | None], size: Size, distilled: float | None = None) -> list[Row]:
@@ -96,6 +101,18 @@ class UNetFamily(Family):
     def decode(self, latents: Tensor) -> Tensor:
         """The VAE's picture; in pixel space the latents themselves."""
         return latents if self.vae is None else decoded(self.vae, latents, upcasts(self.pipe))
+
+
+def attends(unet: Mapping[str, Any]) -> bool:
+    """Whether a UNet of that configuration has attention where the step caches of diffusers look for it.
+
+    In its blocks down and up, and of the kinds of middles in the one with transformers. True where it does not say.
+    """
+    if "down_block_types" not in unet:
+        return True
+    middle = unet.get("mid_block_type", TRANSFORMERS if "cross_attention_dim" in unet else None)
+    kinds = (*unet["down_block_types"], *unet.get("up_block_types", ()))
+    return middle == TRANSFORMERS or any("Attn" in kind for kind in kinds)
 
 
 def _inpaints(unet: Mapping[str, Any], channels: int, latent: bool) -> bool:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from diffusion_tricks.errors import ModelError
-from diffusion_tricks.models.checks import check_directory, read_index
+from diffusion_tricks.models.checks import SAVED, check_directory, check_safetensors, check_whole, read_index
+from diffusion_tricks.models.configs import check_served
 from diffusion_tricks.models.devices import default_dtype, device_of, dtype_of, has_device
 from diffusion_tricks.models.files import DEFAULTS_FILE, components_of, missing, variant_for
 from diffusion_tricks.models.hub import Need, cached, fetched, names_in
 from diffusion_tricks.models.hub_errors import first_line
 from diffusion_tricks.models.known import KNOWN, known_models
 from diffusion_tricks.models.lora import add_loras, checked
+from diffusion_tricks.models.misfits import misfit
 from diffusion_tricks.models.own import defaults_of, vocabulary_of
 from diffusion_tricks.models.places import (
     hub_name,
@@ -36,8 +38,6 @@ if TYPE_CHECKING:
     from diffusion_tricks.families.upscaler import Upscaler
     from diffusion_tricks.memory import Memory
     from diffusion_tricks.model import Model
-
-SAVED = "expected a directory written by `save_pretrained` of a diffusers pipeline"
 
 
 def load_model(
@@ -85,7 +85,7 @@ def load_model(
         ), compile)  # fmt: skip
     name, precision = os.fspath(source), precision or _family_dtype(os.fspath(source), where)
     label = label_of(name, location_of(name))
-    location, commit = _brought(location_of(name), precision)
+    location, commit = _brought(location_of(name), precision, check=check_served)
     saved.own = not found
     pipe = _loaded(name, location, precision, **quantization(quantize, location, precision))
     pipe = _laid_out(add_loras(pipe, found, label, saved.notes), where, saved)
@@ -199,10 +199,25 @@ def _at_the_hub(location: Path) -> Any:
     return None if location.exists() else hub_name(location.as_posix())
 
 
-def _brought(location: Path, dtype: torch.dtype, without: Collection[str] = ()) -> tuple[Path, str | None]:
-    """The directory or file at `location`, downloaded if it is the hub's, and the commit it then is of."""
-    hub = _at_the_hub(location)
-    return fetched(hub, Need(_called(dtype), tuple(without))) if hub else (location, None)
+def _brought(
+    location: Path, dtype: torch.dtype, without: Collection[str] = (), check: Callable[[Path], None] | None = None
+) -> tuple[Path, str | None]:  # fmt: skip
+    """The directory or file at `location`, downloaded if it is the hub's, and the commit it then is of.
+
+    check: of the directory with its settings, before weights are read.
+    """
+    if hub := _at_the_hub(location):
+        return fetched(hub, Need(_called(dtype), tuple(without), check=check))
+    if check and location.is_file():
+        check_safetensors(location)
+        settings = settings_of(location)
+        check_directory(settings, weights=False)
+        check(settings)
+    elif check:
+        check_directory(location, weights=False)
+        check_whole(location)
+        check(location)
+    return location, None
 
 
 def _called(dtype: torch.dtype) -> str:
@@ -251,6 +266,8 @@ def _loaded(name: str, location: Path, dtype: torch.dtype, **parts: Any) -> Any:
     except ModelError:
         raise
     except Exception as error:
+        if why := misfit(error):
+            raise ModelError(f"model {name!r} cannot be loaded: {why}") from error
         advice = f"; {SAVED}" if location.is_dir() else "; expected a checkpoint with all parts of its model"
         raise ModelError(f"model {name!r} cannot be loaded: {first_line(error)}{advice}") from error
 

@@ -18,6 +18,7 @@ LIBRARIES = {"diffusers", "transformers"}
 BRINGS_CODE = {"auto_map", "custom_pipeline", "custom_pipelines", "trust_remote_code"}  # keys of settings
 OWN_ATTENTION = {"eager", "sdpa", "flex_attention"}  # any other may be fetched, as compiled code
 MAX_HEADER_BYTES = 100_000_000  # the limit that safetensors itself sets
+SAVED = "expected a directory written by `save_pretrained` of a diffusers pipeline"
 CONVERT = "convert it with save_pretrained"
 
 
@@ -31,6 +32,21 @@ def check_directory(folder: Path, weights: bool = True, without: Collection[str]
     for part, (_, class_name) in components_of(index, without).items():
         if weights:
             _check_weights(folder, part, class_name)
+
+
+def check_whole(folder: Path) -> None:
+    """Raises ModelError for a directory in which a component that its index names has no folder."""
+    if lacking := lacking_in(folder):
+        raise ModelError(f"{folder} lacks {', '.join(lacking)}; {SAVED}")
+
+
+def lacking_in(folder: Path) -> list[str]:
+    """The components that a directory's index names, of which there is no folder, or an empty one."""
+    return [part for part in components_of(read_index(folder)) if not _files(folder / part)]
+
+
+def _files(folder: Path) -> list[Path]:
+    return [file for file in folder.glob("*") if file.is_file()]
 
 
 def read_index(folder: Path) -> dict[str, Any]:

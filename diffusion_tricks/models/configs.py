@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +20,41 @@ CONFIGS = ("config.json", "scheduler_config.json")  # of a network, of a schedul
 def described_in(folder: Path) -> tuple[str, Parts]:
     """The class name of a pipeline in a directory, and the configuration of each component, as `parts_of` gives it."""
     index = config_in(folder / INDEX_FILE) or {}
-    found = {name: next(filter(None, (config_in(folder / name / file) for file in CONFIGS)), None) for name in index}
-    parts = {name: config for name, config in found.items() if config is not None}
-    return str(index.get("_class_name")), parts | {"model_index": index}
+    files = [folder / name / file for name in index for file in CONFIGS]
+    said = {file: config for file in files[::-1] if (config := config_in(file))}
+    found = {file.parent.name: _Config(file, config) for file, config in said.items()}
+    return str(index.get("_class_name")), _Configs(folder / INDEX_FILE, found | {"model_index": index})
+
+
+class _Configs(dict[str, Any]):
+    """The configurations of components by name; one that is missed is a ModelError."""
+
+    def __init__(self, file: Path, found: Mapping[str, Any]):
+        super().__init__(found)
+        self.file = file
+
+    def __missing__(self, name: str) -> Any:
+        pipeline = self["model_index"].get("_class_name")
+        raise ModelError(f"{self.file} names no {name}, which a {pipeline} has; fetch it anew")
+
+
+class _Config(dict[str, Any]):
+    """What a component's file says; what it leaves out is as its class has it, which is looked up when it is needed."""
+
+    def __init__(self, file: Path, said: Mapping[str, Any]):
+        super().__init__(said)
+        self.file = file
+
+    def __missing__(self, key: str) -> Any:
+        import diffusers
+
+        kind = getattr(diffusers, str(self.get("_class_name")), None)
+        parameter = inspect.signature(kind).parameters.get(key) if kind else None
+        if parameter is None or parameter.default is parameter.empty:
+            raise ModelError(
+                f"{self.file} does not say its {key}, and neither does the class that it names; fetch it anew"
+            )
+        return parameter.default
 
 
 def config_in(file: Path) -> dict[str, Any] | None:
@@ -34,6 +68,14 @@ def config_in(file: Path) -> dict[str, Any] | None:
         raise ModelError(f"{file} is not valid JSON: {error}") from None
 
 
+def check_served(folder: Path) -> None:
+    """Raises ModelError for a directory of a model that no family serves, judged by its settings alone."""
+    from diffusion_tricks.families import described
+
+    pipeline, parts = described_in(folder)
+    described(pipeline, parts)[0].shape_of(parts)
+
+
 def dtype_in(folder: Path) -> str:
     """The precision that the family of the model in a directory runs in on an accelerator: float16 or bfloat16."""
     from diffusion_tricks.families.table import row_for
@@ -42,4 +84,4 @@ def dtype_in(folder: Path) -> str:
     return row.dtype if row else "float16"
 
 
-__all__ = ["config_in", "described_in", "dtype_in"]
+__all__ = ["check_served", "config_in", "described_in", "dtype_in"]

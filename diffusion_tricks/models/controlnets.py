@@ -69,6 +69,18 @@ def load_controlnet(source: str, model: Model, unet: Mapping[str, Any]) -> tuple
         return net.to(model.device, model.dtype).eval(), str(remote.name) if remote else source
 
 
+def check_source(source: str, unet: Mapping[str, Any], model: str) -> None:
+    """Raises ModelError for a source that is none or was made for another family, as far as is known without weights.
+
+    unet: what is known of the configuration of the model's UNet.
+    """
+    place = place_of(source)
+    if isinstance(place, Path):
+        config = _config(place, source)
+        if all(key in unet for key in SHARED):
+            check_fits(config, unet, source, model)
+
+
 def _config(folder: Path, source: str) -> dict[str, Any]:
     """What a ControlNet's directory says it is."""
     file = folder / CONFIG
@@ -152,4 +164,4 @@ def _explained(error: BaseException, name: HubName) -> str:
     return explained(error, name)
 
 
-__all__ = ["check_fits", "load_controlnet", "place_of"]
+__all__ = ["check_fits", "check_source", "load_controlnet", "place_of"]

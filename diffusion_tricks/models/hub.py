@@ -11,7 +11,7 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -42,12 +42,14 @@ class Need:
     """What is needed of a model.
 
     dtype: float32, float16 or bfloat16; the variant of the weights that is nearest is taken. without: components that
-    are not needed. weights: False for the settings alone.
+    are not needed. weights: False for the settings alone. check: is given the directory of the settings before
+    weights are downloaded, to refuse it; that of an upscaler within it is not checked.
     """
 
     dtype: str = "float32"
     without: Sequence[str] = ()
     weights: bool = True
+    check: Callable[[Path], None] | None = None
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,7 @@ def _from_hub(name: HubName, need: Need, commit: str, sizes: Sizes) -> tuple[Pat
     remote = Remote(exact, folder, sizes)
     _fetch(remote, need)
     if (second := _second(folder)) and f"{second}/{INDEX_FILE}" in sizes:
-        _fetch(remote.within(second), replace(need, without=()))
+        _fetch(remote.within(second), replace(need, without=(), check=None))
     return folder, commit
 
 
@@ -136,6 +138,8 @@ def _from_cache(name: HubName, need: Need, error: Exception) -> tuple[Path, str]
         raise ModelError(explained(error, name)) from error
     check_directory(folder, weights=False)
     names, parts = names_in(folder), components_of(read_index(folder), need.without)
+    if need.check and not missing(names, parts, None, weights=False):
+        need.check(folder)
     if lacking := missing(names, parts, variant_for(names, parts, need.dtype), need.weights):
         raise ModelError(in_part(name, _lacks(names, lacking), error)) from error
     return folder, folder.name
@@ -162,10 +166,12 @@ def _fetch(remote: Remote, need: Need) -> None:
     variant = variant_for(remote.sizes, parts, need.dtype)
     remote.download(wanted(remote.sizes, parts, variant, weights=False), shown=False)
     check_directory(remote.folder, weights=False)
+    if need.weights and (lacking := missing(remote.sizes, parts, variant)):
+        lacks = _lacks(remote.sizes, lacking)
+        raise ModelError(f"{remote.name.repository}: expected weights as .safetensors; {lacks}")
+    if need.check:
+        need.check(remote.folder)
     if need.weights:
-        if lacking := missing(remote.sizes, parts, variant):
-            lacks = _lacks(remote.sizes, lacking)
-            raise ModelError(f"{remote.name.repository}: expected weights as .safetensors; {lacks}")
         remote.download(wanted(remote.sizes, parts, variant))
 
 

@@ -90,7 +90,7 @@ def add_loras(pipe: Any, loras: Sequence[Lora], model: str, notes: list[str]) ->
     if not used:
         return pipe
     if not hasattr(pipe, "load_lora_weights"):
-        raise ModelError(f"{model!r} takes no LoRA: diffusers has no way to load one into {type(pipe).__name__}")
+        raise takes_none(model, type(pipe).__name__)
     taken = {name for names in pipe.get_list_adapters().values() for name in names}
     names = [f"lora{i}" for i in range(len(taken), len(taken) + len(used))]
     try:
@@ -102,6 +102,11 @@ def add_loras(pipe: Any, loras: Sequence[Lora], model: str, notes: list[str]) ->
     pipe.set_adapters(names, [lora.weight for lora in used])
     notes += [note for lora, name in zip(used, names, strict=True) if (note := _in_part(pipe, lora, name, model))]
     return pipe
+
+
+def takes_none(model: str, pipeline: str) -> ModelError:
+    """The error to raise for a model of a class of pipelines that takes no LoRA."""
+    return ModelError(f"{model!r} takes no LoRA: diffusers has no way to load one into {pipeline}")
 
 
 def _in_part(pipe: Any, lora: Lora, name: str, model: str) -> str | None:
@@ -155,4 +160,4 @@ def _remove(pipe: Any, names: Iterable[str], all_of_them: bool) -> None:
         pipe.delete_adapters(here)
 
 
-__all__ = ["Lora", "add_loras", "checked", "lora_from"]
+__all__ = ["Lora", "add_loras", "checked", "lora_from", "takes_none"]

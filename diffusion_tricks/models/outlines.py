@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from diffusion_tricks.models.checks import check_whole, lacking_in
 from diffusion_tricks.models.configs import described_in
 from diffusion_tricks.models.known import ON_THE_HUB
 from diffusion_tricks.models.own import defaults_of
@@ -121,10 +122,38 @@ class Said:
         general = defaults_for(self.pipeline, self.parts)
         return defaults_of(self.folder, general) if self.folder else general
 
+    @property
+    def prompts(self) -> str:
+        """What the model is asked by: "text", "classes", or "none" where it makes what it was trained on."""
+        from diffusion_tricks.families.table import PLAIN, row_for
+
+        row = row_for(self.pipeline, self.parts)
+        if row is None or row.opens != PLAIN:
+            return "text"
+        return "classes" if self.parts["unet"].get("num_class_embeds") else "none"
+
+    @property
+    def takes_lora(self) -> bool:
+        """Whether diffusers can hang LoRA weights on it; of known pipelines without importing diffusers."""
+        from diffusion_tricks.families import FAMILIES
+        from diffusion_tricks.families.refusals import pipeline_named
+
+        if any(self.pipeline in row.pipelines for row in FAMILIES):
+            return self.pipeline not in NO_LORA
+        return hasattr(pipeline_named(self.pipeline), "load_lora_weights")
+
+
+NO_LORA = {"DDPMPipeline", "DDIMPipeline", "PixArtSigmaPipeline"}  # of the pipelines that a family names
+
 
 def said_of(name: str, folder: Path | None) -> Said | None:
-    """What is known of the model called `name`, of which `folder` is on this machine; None where that is nothing."""
-    if folder is not None:
+    """What is known of the model called `name`, of which `folder` is on this machine; None where that is nothing.
+
+    Of one from the hub whose settings are here in part, it is what its name tells. Raises ModelError for a directory
+    that lacks a component.
+    """
+    if folder is not None and (Path(name).is_dir() or not lacking_in(folder)):
+        check_whole(folder)
         return Said(*described_in(folder), folder)
     asked = without_revision(name)
     known = next((short for short, (repository, *_) in ON_THE_HUB.items() if asked in (short, repository)), None)

@@ -59,7 +59,7 @@ def pinned(name: str, model: str, revision: str | None) -> str:
 def location_of(name: str) -> Path:
     """The directory or file to load, or a path that spells the hub name, with its revision if any.
 
-    Raises UnknownName for what is none of these, UsageError for a file that is not there and for a revision that
+    Raises UnknownName for what is none of these, UsageError for a path where nothing is and for a revision that
     cannot be, and ModelError for a checkpoint that is not safetensors.
     """
     known = known_models()
@@ -75,6 +75,9 @@ def location_of(name: str) -> Path:
         return Path(str(_revised(short, known[short].target, revision)))
     if at and REPOSITORY.fullmatch(short):
         raise UsageError(f"expected a branch, a tag or a commit behind the @, as in {short}@main, got {revision!r}")
+    if path.is_absolute() or path.parts[:1] == ("..",) or name.startswith(("./", ".\\")):
+        raise UsageError(f"there is no directory {name}; expected a known name, the directory of a diffusers pipeline "
+                         "or a hub name (owner/name)")  # fmt: skip
     raise UnknownName("model", name, known)
 
 

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from diffusion_tricks.ask import Ask
 from diffusion_tricks.denoiser import Family, Row
+from diffusion_tricks.finishing import finish
 from diffusion_tricks.hookspecs import Asking, hookimpl
-from diffusion_tricks.making import finish
 from diffusion_tricks.model import Model
 from diffusion_tricks.models import load_model
 from diffusion_tricks.pixels import to_images

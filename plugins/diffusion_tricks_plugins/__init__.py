@@ -43,7 +43,7 @@ EXAMPLES = {
     "overlay": 'make -p "a castle" overlay --title "Castles" --enlarge 8 -o out.png',
     "cache": 'make -p "a rabbit" cache --method pyramid -o out.png',
 }
-NEEDS = {"controlnet": "controllable"}  # trick: what a model's `Shape` must have for it
+NEEDS = {"controlnet": "controllable", "cache": "cacheable"}  # trick: what a model's `Shape` must have for it
 # view: (class, one line for the list)
 VIEWS = {
     "identity": ("Identity", "as it is"),
@@ -52,7 +52,7 @@ VIEWS = {
     "rotate_cw": ("RotateCW", "a quarter turn clockwise"),
     "rotate_ccw": ("RotateCCW", "a quarter turn counter-clockwise"),
     "rotate_180": ("Rotate180", "a half turn"),
-    "rotate": ("Rotate", "any angle counter-clockwise, in pixel space; rotate:135"),
+    "rotate": ("Rotate", "by an angle counter-clockwise, in pixel space unless by quarters; rotate:135"),
     "negate": ("Negate", "colours inverted, as on film"),
     "skew": ("Skew", "columns shifted in a slope, around the edge; skew:1.5"),
     "patches": ("Patches", "square patches shuffled; patches:8,seed=3 is an 8 x 8 grid"),

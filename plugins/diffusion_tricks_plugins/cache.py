@@ -71,6 +71,8 @@ class Cache(Trick[CacheOptions]):
         """Refuses a model that cannot be cached. Later stages go without: they have few steps."""
         if self.neutral or run.stage > 1:
             return
+        if not run.model.family.shape.cacheable:
+            raise UsageError(f"{run.model.name!r} has no attention, so no cache has anything to save; leave it out")
         from diffusion_tricks_plugins.caches import KINDS, Caches, can_cache  # here: they need torch
 
         kind, options = KINDS[self.options.method], self.options

@@ -10,16 +10,16 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
 
-from diffusion_tricks.errors import UsageError
 from diffusion_tricks.run import Step
 from diffusion_tricks_plugins.hung import Hung
 
 Method = Literal["first-block", "faster", "pyramid"]
+METHODS: tuple[Method, ...] = get_args(Method)
 TOLD = ("encoder_hidden_states", "cap_feats", "class_labels")  # arguments that say which rows are asked
 MAY_SKIP, MUST_NOT, RANGE = 1, 3, (0, 2)  # stand for timesteps: whether to skip is decided here
 ATTENTION = "attention evaluations"
@@ -118,19 +118,15 @@ class Caches:
             self._measured, self.targets = [], self.targets[1:]
 
     def _put_on(self) -> Hung:
-        """Raises UsageError for a network in which the cache finds nothing to save."""
-        hung = Hung(self.network, self._apply)
-        if not hung.parts:
-            hung.take_off()
-            name = type(self.network).__name__
-            raise UsageError(f"the cache {self.method!r} finds nothing in a {name} that it could save; leave it out")
+        hung = Hung(self.network, self.apply)
         self._handles = [
             self.network.register_forward_pre_hook(self._before_call, with_kwargs=True),
             self.network.register_forward_hook(self._after_call, with_kwargs=True, always_call=True),
         ]
         return hung
 
-    def _apply(self, network: torch.nn.Module) -> None:
+    def apply(self, network: torch.nn.Module) -> None:
+        """Hangs the cache of diffusers on a network."""
         from diffusers import hooks
 
         kind = KINDS[self.method]
@@ -203,12 +199,26 @@ class Caches:
 
 
 def can_cache(network: torch.nn.Module, method: Method) -> str | None:
-    """Why a cache cannot be hung on a network, or None."""
+    """Why a cache cannot be hung on a network, and which others can; None where it can."""
     if getattr(network, "is_cache_enabled", False):
         return "its pipeline came with a cache that is on; turn that off, with disable_cache"
+    why = _unfit(network, method)
+    if why is None:
+        return None
+    others = [f"--method {other}" for other in METHODS if other != method and _unfit(network, other) is None]
+    return f"{why}; " + (f"it takes {' or '.join(others)}" if others else "no other method fits it, so leave it out")
+
+
+def _unfit(network: torch.nn.Module, method: Method) -> str | None:
+    """Why a method does not fit a network, found by trying it, or None."""
     if method != "pyramid" and not hasattr(network, "enable_cache"):
-        return "diffusers has that cache for transformers such as those of FLUX and Qwen-Image; try --method pyramid"
-    return None
+        return "diffusers has that cache for transformers such as those of FLUX and Qwen-Image"
+    try:
+        hung = Hung(network, Caches(network, method, threshold=0, every=2, interval=(0, 1), targets=[]).apply)
+    except IndexError:  # of its blocks, first-block takes the first away and then the last
+        return "it needs two blocks at least, and the network has one"
+    hung.take_off()
+    return None if hung.parts else f"it finds nothing in a {type(network).__name__} that it could save"
 
 
 def _tensors(value: Any) -> list[Tensor]:

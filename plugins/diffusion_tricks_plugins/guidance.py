@@ -86,6 +86,17 @@ class Guidance(Trick[GuidanceOptions]):
         uncond, cond = yield [ask.but(prompt=self.options.negative), ask]
         return self._rescaled(self._normalised(self._combined(uncond, cond, step), cond, step), cond)
 
+    @hookimpl
+    def report(self, run: Run, index: int) -> None:
+        """Notes what was asked in vain, and guidance that the model is not made for."""
+        stages = stages_up_to(run)
+        scales = [self.scale(stage) for stage in stages]
+        notes = [unsuited(stage, scale) for stage, scale in zip(stages, scales, strict=True)]
+        if self.options.negative is not None and all(scale == 1 for scale in scales):
+            notes.append("the negative prompt is not asked at guidance 1; raise --guidance")
+        if told := [note for note in notes if note]:
+            run.facts[index]["notes"] = [*run.facts[index].get("notes", []), *told]
+
     def _combined(self, uncond: Estimate, cond: Estimate, step: Step) -> Estimate:
         if self.options.variant == "cfg":
             return uncond + self.scale(step.run) * (cond - uncond)
@@ -102,6 +113,22 @@ class Guidance(Trick[GuidanceOptions]):
         if self.options.rescale == 0:
             return guided
         return guided.map(lambda value: rescaled(value, cond.value, self.options.rescale))
+
+
+def stages_up_to(run: Run) -> list[Run]:
+    """A run and those that made what it enlarges, in their order."""
+    return [run] if run.previous is None else [*stages_up_to(run.previous), run]
+
+
+def unsuited(run: Run, scale: float) -> str | None:
+    """What to say of guidance at a scale with a model that is run without; None where there is nothing to say."""
+    if scale in (1, run.model.defaults.guidance):
+        return None
+    if run.model.family.shape.distilled:
+        return f"guidance {scale:g} asks the model twice; the input it was distilled with is --distilled-guidance"
+    if run.model.defaults.guidance == 1:
+        return f"guidance {scale:g} asks the model twice, which is run without: 1 is its scale"
+    return None
 
 
 def rescaled(value: torch.Tensor, cond: torch.Tensor, share: float) -> torch.Tensor:

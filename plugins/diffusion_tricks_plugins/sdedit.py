@@ -76,8 +76,17 @@ class SDEdit(Trick[SDEditOptions]):
         clean = run.latents_of(run.source.tensor(run.size)).float().expand(run.count, -1, -1, -1)  # (b c h w)
         index = self.first_step(run)
         if index == len(run.timesteps):
+            if self.options.strength != 0:
+                self._say_nothing_was_run(run)
             return Start(clean, index)
         return Start(run.noised(clean, run.noise.draw(run.latent_shape, clean.device), index), index)
+
+    def _say_nothing_was_run(self, run: Run) -> None:
+        """A note, where that was not asked for."""
+        by_index = self.options.start_index is not None
+        change = "lower --start-index or raise --steps" if by_index else "raise --strength or --steps"
+        for facts in run.facts:
+            facts["notes"] = [*facts.get("notes", []), f"sdedit: no step was run; {change}"]
 
     def first_step(self, run: Run) -> int:
         """The index of the first step that is run; the number of steps if none is, and the picture stays as it is.

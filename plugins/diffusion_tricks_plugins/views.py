@@ -1,6 +1,7 @@
 """The built-in views: permutations and sign flips, all orthogonal (Visual Anagrams, arXiv:2311.17919, section 3.3).
 
-And one that is not: `rotate`, by any angle, which interpolates and so acts on clean pictures alone.
+And one that is not: `rotate`, by any angle, which interpolates and so acts on clean pictures alone; but for quarter
+turns, which are permutations by whatever name.
 """
 
 from __future__ import annotations
@@ -68,10 +69,17 @@ class _Turn(View):
     latent: ClassVar[bool] = True
 
     def _turned(self, x: Tensor, quarters: int) -> Tensor:
-        if quarters % 2 and x.shape[-1] != x.shape[-2]:
-            width, height = x.shape[-1], x.shape[-2]
-            raise UsageError(f"a quarter turn needs a square picture, got {width}x{height}; set --size to a square")
-        return x.rot90(quarters, (-2, -1))
+        return turned(x, quarters)
+
+
+def turned(x: Tensor, quarters: int) -> Tensor:
+    """x (b c h w) turned counter-clockwise by quarters; x itself for none. Raises UsageError where that cannot be.
+
+    What is turned may be latents, so the message names no size: it would not be the picture's.
+    """
+    if quarters % 2 and x.shape[-1] != x.shape[-2]:
+        raise UsageError("a quarter turn needs a square picture; set --size to a square")
+    return x.rot90(quarters, (-2, -1)) if quarters % 4 else x
 
 
 class RotateCW(_Turn):
@@ -224,36 +232,49 @@ class Rotate(View):
     """The picture turned about its centre by any angle, interpolated, so that it acts on clean pictures alone.
 
     degrees: counter-clockwise. The corners that are turned out of the frame are not seen; those that are turned into it
-    hold the picture's reflection.
+    hold the picture's reflection. By a multiple of 90 it is a permutation, as `rotate_ccw` is, and needs a square.
     """
 
-    orthogonal: ClassVar[bool] = False
+    degrees: float
 
-    degrees: float = 45.0
+    @property
+    def quarters(self) -> int | None:
+        """Quarter turns counter-clockwise, None for other angles."""
+        return None if self.degrees % 90 else int(self.degrees // 90)
+
+    @property
+    def orthogonal(self) -> bool:  # type: ignore[override]
+        """By quarters alone."""
+        return self.quarters is not None
+
+    @property
+    def latent(self) -> bool:  # type: ignore[override]
+        """By quarters alone."""
+        return self.quarters is not None
 
     def apply(self, x: Tensor) -> Tensor:
         """Counter-clockwise."""
-        return rotated(x, self.degrees)
+        return rotated(x, self.degrees) if self.quarters is None else turned(x, self.quarters)
 
     def invert(self, x: Tensor) -> Tensor:
         """Clockwise."""
-        return rotated(x, -self.degrees)
+        return rotated(x, -self.degrees) if self.quarters is None else turned(x, -self.quarters)
 
     def apply_mask(self, x: Tensor) -> Tensor:
         """Counter-clockwise, without values that the mask does not hold."""
-        return rotated(x, self.degrees, "bilinear")
+        return rotated(x, self.degrees, "bilinear") if self.quarters is None else self.apply(x)
 
     def invert_variance(self, x: Tensor) -> Tensor:
         """Clockwise, without values that the variance does not hold."""
-        return rotated(x, -self.degrees, "bilinear")
+        return rotated(x, -self.degrees, "bilinear") if self.quarters is None else self.invert(x)
 
     def seen(self, x: Tensor) -> Tensor:
         """1 for a pixel that lands in the frame."""
-        return inside(x, *sources(x, -self.degrees))
+        return inside(x, *sources(x, -self.degrees)) if self.quarters is None else super().seen(x)
 
     def filled(self, x: Tensor) -> Tensor:
         """1 for a pixel that comes from the frame."""
-        return inside(x, *sources(x, self.degrees))
+        return inside(x, *sources(x, self.degrees)) if self.quarters is None else super().filled(x)
 
 
 def rotated(x: Tensor, degrees: float, mode: Literal["bicubic", "bilinear"] = "bicubic") -> Tensor:

@@ -1,0 +1,100 @@
+"""What a model cannot do is refused before its weights, often gigabytes, are read: as a plan of it is."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import ControlNetModel, DiffusionPipeline
+from PIL import Image
+from safetensors.torch import save_file
+
+from command_line import run
+from diffusion_tricks import Trick, hookimpl
+from diffusion_tricks.errors import PluginError
+from diffusion_tricks.planning import check_before, plan
+from diffusion_tricks.recipe import Recipe, TrickEntry
+from diffusion_tricks.testing import tiny_controlnet, tiny_pipeline
+
+KINDS = ("sd", "flux", "if", "ddpm")
+TALL = "overlay --title " + "x" * 4000
+CASES = {
+    "a scheduler of other models": ("flux", "--scheduler ddim", 2, "flow, which scheduler 'ddim' cannot follow"),
+    "distilled guidance": ("sd", "--distilled-guidance 3", 2, "takes no distilled guidance"),
+    "LoRA weights": ("ddpm", "--lora style.safetensors", 3, "takes no LoRA: diffusers has no way"),
+    "too many steps": ("sd", "--steps 2000", 2, "steps must be between 1 and 1000"),
+    "nothing to upscale": ("sd", "--upscale-steps 3", 2, "nothing is upscaled"),
+    "a size": ("flux", "--size 18x16", 2, "size must be a multiple of"),
+    "a mask that is not there": ("sd", "inpaint photo.png --mask gone.png", 2, "gone.png"),
+    "a mask without alpha": ("sd", "inpaint photo.png --mask alpha", 2, "alpha"),
+    "a turn of what is not square": (
+        "if", "--size 32x16 anagram --view identity a --view rotate_cw b", 2, "quarter turn needs a square",
+    ),
+    "any angle on latents": ("sd", "anagram --space latent --view identity a --view rotate:30 b", 2, "rotate"),
+    "a text that does not fit": ("if", TALL, 2, "the text is too long"),
+    "a network for other models": ("flux", "controlnet photo.png --network net", 2, "takes no ControlNet"),
+    "a network of another family": ("sd", "controlnet photo.png --network net", 3, "made for another family than 'sd'"),
+    "a network that is gone": ("sd", "controlnet photo.png --network ./gone", 3, "there is no ControlNet"),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory for each of KINDS, and a ControlNet for a wider UNet than theirs."""
+    folder = tmp_path_factory.mktemp("models")
+    for kind in KINDS:
+        tiny_pipeline(kind).save_pretrained(folder / kind)
+    config = dict(tiny_controlnet("sd").config) | {"cross_attention_dim": 48}
+    ControlNetModel.from_config(config).save_pretrained(folder / "net")
+    Image.new("RGB", (32, 32), "white").save(folder / "photo.png")
+    save_file({"unet.x.lora_A.weight": torch.zeros(2, 2)}, folder / "style.safetensors")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def no_weights(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fails whoever loads a pipeline."""
+    monkeypatch.chdir(models)
+    monkeypatch.setattr(DiffusionPipeline, "from_pretrained", lambda *_, **__: pytest.fail("weights were read"))
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("dry", [[], ["--dry-run"]])
+def test_it_is_refused_by_plans_and_runs_alike(models: Path, case: str, dry: list[str]) -> None:
+    kind, asked, code, message = CASES[case]
+    outcome = run("make", "-m", f"./{kind}", "-p", "a", "-o", "never.png", *dry, *asked.split())
+    assert (outcome.code, outcome.out) == (code, ""), outcome.err
+    assert re.search(f"^Error: .*{re.escape(message)}", outcome.err, re.MULTILINE), outcome.err
+    assert not (models / "never.png").exists()
+
+
+def test_a_pipeline_that_cannot_be_opened(models: Path) -> None:
+    index = models / "sd" / "model_index.json"
+    said = json.loads(index.read_text())
+    index.write_text(json.dumps(said | {"_class_name": "StableDiffusionImg2ImgPipeline"}))
+    try:
+        outcome = run("generate", "a", "-m", "./sd", "-o", "never.png")
+    finally:
+        index.write_text(json.dumps(said))
+    assert (outcome.code, "its call needs a picture (image)" in outcome.err) == (3, True), outcome.err
+
+
+class Looks(Trick):  # type: ignore[type-arg]
+    """Wants weights, which a stand-in has not."""
+
+    name = "looks"
+
+    @hookimpl
+    def prepare(self, run: object) -> None:
+        run.model.pipe.unet.parameters()  # type: ignore[attr-defined]
+
+
+def test_what_a_plugin_cannot_do_with_a_stand_in_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(TrickEntry, "build", lambda entry: Looks())
+    recipe = Recipe(model="./sd", prompt="a", seed=0, guidance=None, tricks=[TrickEntry(trick="looks")])
+    with pytest.raises(PluginError, match="looks"):
+        plan(recipe)
+    check_before(recipe)
