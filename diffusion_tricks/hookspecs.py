@@ -1,7 +1,11 @@
 """Every hook, on one screen.
 
 Host hooks are called once a process and register names; they must not import torch. Run hooks are filled by
-the tricks of one run, in command order, the first outermost.
+the tricks of one run, in command order, the first outermost. What they are given has, among others:
+
+    step    index  t  x  alpha  sigma  fraction (0..1, of the schedule)  last  run, and once answered estimate
+    run     count  size  prompt  latent_shape  noise  model  tricks  facts  state(trick)  latents_of(pixels)  pixels()
+    ask     x  prompt  but(...);  estimate  noise  clean  with_noise(eps)  with_clean(x0)  + - * /
 """
 
 from __future__ import annotations

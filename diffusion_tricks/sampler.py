@@ -28,17 +28,13 @@ from diffusion_tricks.schedulers import (
     begin_at,
     first_spread,
     input_scaling,
-    restore,
     scheduler_for,
-    send_what_it_draws,
     set_steps,
-    snapshot,
-    step_arguments,
-    stepped,
     strided,
     uses_learned_variance,
 )
 from diffusion_tricks.speed import sent
+from diffusion_tricks.stepping import restore, send_what_it_draws, snapshot, step_arguments, stepped
 from diffusion_tricks.trick import Trick
 
 

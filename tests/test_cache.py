@@ -30,7 +30,7 @@ EXACT = {"rtol": 0.0, "atol": 0.0}
 ROUNDED = {"rtol": 0.0, "atol": 2e-5}  # rows one by one, or in other numbers
 ALWAYS: dict[str, Any] = {"start": 0.0, "stop": 1.0}
 METHODS: dict[str, dict[str, Any]] = {
-    "first-block": {"threshold": 0.5},
+    "first-block": {"method": "first-block", "threshold": 0.5},
     "faster": {"method": "faster", **ALWAYS},
     "pyramid": {"method": "pyramid", **ALWAYS},
 }
@@ -219,7 +219,12 @@ def test_another_run_between_its_steps_is_left_alone_and_leaves_it_alone(flux: M
 
 def test_neutral_hangs_nothing_on_the_model(flux: Model) -> None:
     before, plain = marks(flux), made(flux)
-    for neutral in (Cache(threshold=0), Cache(method="pyramid", every=1), Cache(method="faster", every=1)):
+    for neutral in (
+        Cache(threshold=0),
+        Cache(every=1),
+        Cache(method="pyramid", every=1),
+        Cache(method="faster", every=1),
+    ):
         run = sample(flux, prompt="a rabbit", seed=5, steps=STEPS, size=(16, 16), tricks=[neutral])
         first = next(run)
         assert marks(flux) == before
@@ -252,10 +257,21 @@ def test_a_network_of_one_block_has_no_first_one_and_others() -> None:
     model.encode_prompts(["a rabbit"], model.family.size)  # its pipeline leaves marks of its own on the network
     before = marks(model)
     with pytest.raises(UsageError, match=r"needs two blocks .* has one; it takes --method faster or --method pyramid$"):
-        made(model, Cache(), size=None)
+        made(model, Cache(method="first-block"), size=None)
     assert marks(model) == before
     run = begin(model, prompt="a rabbit", steps=2)
     Cache(method="faster").prepare(run)
+
+
+@pytest.mark.parametrize(("kind", "method"), [("flux", "first-block"), ("sd", "pyramid"), ("pixart", "pyramid")])
+def test_auto_takes_what_fits_the_model_and_the_record_says_what(kind: str, method: str) -> None:
+    model = load_model(tiny_pipeline(kind), device="cpu")
+    recipe = Recipe(prompt="a rabbit", seed=5, steps=4, guidance=1.0, tricks=[TrickEntry(trick="cache", threshold=9)])
+    (result,) = make(recipe, model=model)
+    assert result.facts["cache"]["method"] == method
+    assert result.recipe.tricks[0].options == {"threshold": 9, "method": method}
+    (said,) = make(recipe.model_copy(update={"tricks": [TrickEntry(trick="cache", threshold=9, method=method)]}), model)
+    assert said.image.tobytes() == result.image.tobytes()
 
 
 DOWN, UP = ("DownBlock2D", "DownBlock2D"), ("UpBlock2D", "UpBlock2D")

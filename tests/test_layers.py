@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -113,3 +115,18 @@ def test_files_and_functions_stay_readable(package: str, file: Path) -> None:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             length = (node.end_lineno or node.lineno) - node.lineno + 1
             assert length <= 60, f"{node.name} has {length} lines"
+
+
+def test_what_the_page_of_hooks_says_is_there_is_there() -> None:
+    from diffusion_tricks import hookspecs
+    from diffusion_tricks.ask import Ask, Estimate
+    from diffusion_tricks.run import Run, Step
+
+    told = re.findall(r"^    (step|run|ask) +(.*)$", str(hookspecs.__doc__), re.MULTILINE)
+    ask, _, estimate = told[2][1].partition(";  estimate")
+    lines = {Step: told[0][1], Run: told[1][1], Ask: ask, Estimate: estimate}
+    for kind, line in lines.items():
+        names = re.findall(r"[a-z_0-9]+", re.sub(r"\([^)]*\)|, and once answered", "", line))
+        has = set(dir(kind)) | {field.name for field in dataclasses.fields(kind)}
+        assert len(names) > 2
+        assert set(names) <= has, (kind, set(names) - has)

@@ -381,7 +381,7 @@ def test_nothing_in_the_loop_makes_a_gpu_wait() -> None:
     """Reading a value of a tensor waits for the GPU; the files that a step runs through never do."""
     waiting = {"item", "cpu", "tolist", "numpy", "nonzero", "synchronize"}
     allowed = {"begin_at"}  # once a run, of a tensor that is on the CPU
-    for name in ("ask", "sampler", "run", "model", "calling"):
+    for name in ("ask", "sampler", "stepping", "level", "run", "model", "calling"):
         tree = ast.parse((CORE / f"{name}.py").read_text())
         assert not waiting & {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}, name
     tree = ast.parse((CORE / "schedulers.py").read_text())

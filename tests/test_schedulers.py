@@ -27,11 +27,10 @@ from diffusion_tricks.schedulers import (
     noise_levels,
     prediction_of,
     scheduler_for,
-    send_what_it_draws,
     set_steps,
-    step_arguments,
     uses_learned_variance,
 )
+from diffusion_tricks.stepping import send_what_it_draws, step_arguments
 from diffusion_tricks.testing import exact_model
 
 SD: dict[str, Any] = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "steps_offset": 1}

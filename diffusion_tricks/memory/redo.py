@@ -8,7 +8,7 @@ from typing import Any
 from torch import Generator
 
 from diffusion_tricks.run import Step
-from diffusion_tricks.schedulers import restore, snapshot
+from diffusion_tricks.stepping import restore, snapshot
 
 DEEPEST = 6  # of what tricks keep, one in the other: dictionaries, objects, their lists and generators
 LARGE = ("torch", "diffusers.models", "diffusers.pipelines", "diffusion_tricks.model", "diffusion_tricks.run")

@@ -46,17 +46,17 @@ EXAMPLES = {
 NEEDS = {"controlnet": "controllable", "cache": "cacheable"}  # trick: what a model's `Shape` must have for it
 # view: (class, one line for the list)
 VIEWS = {
-    "identity": ("Identity", "as it is"),
-    "flip": ("Flip", "upside down: rows in reverse"),
-    "mirror": ("Mirror", "left to right: columns in reverse"),
-    "rotate_cw": ("RotateCW", "a quarter turn clockwise"),
-    "rotate_ccw": ("RotateCCW", "a quarter turn counter-clockwise"),
-    "rotate_180": ("Rotate180", "a half turn"),
-    "rotate": ("Rotate", "by an angle counter-clockwise, in pixel space unless by quarters; rotate:135"),
-    "negate": ("Negate", "colours inverted, as on film"),
-    "skew": ("Skew", "columns shifted in a slope, around the edge; skew:1.5"),
-    "patches": ("Patches", "square patches shuffled; patches:8,seed=3 is an 8 x 8 grid"),
-    "inner_circle": ("InnerCircle", "the inside of a circle turned; inner_circle:90 turns a quarter"),
+    "identity": ("views:Identity", "as it is"),
+    "flip": ("views:Flip", "upside down: rows in reverse"),
+    "mirror": ("views:Mirror", "left to right: columns in reverse"),
+    "rotate_cw": ("views:RotateCW", "a quarter turn clockwise"),
+    "rotate_ccw": ("views:RotateCCW", "a quarter turn counter-clockwise"),
+    "rotate_180": ("views:Rotate180", "a half turn"),
+    "rotate": ("rotation:Rotate", "by an angle counter-clockwise, in pixel space unless by quarters; rotate:135"),
+    "negate": ("views:Negate", "colours inverted, as on film"),
+    "skew": ("views:Skew", "columns shifted in a slope, around the edge; skew:1.5"),
+    "patches": ("views:Patches", "square patches shuffled; patches:8,seed=3 is an 8 x 8 grid"),
+    "inner_circle": ("views:InnerCircle", "the inside of a circle turned; inner_circle:90 turns a quarter"),
 }
 _HOME = {class_name: name for name, (class_name, _) in TRICKS.items()}
 __all__ = ["Anagram", "Cache", "ControlNet", "Guidance", "Hybrid", "Inpaint", "Overlay", "SDEdit"]
@@ -74,8 +74,8 @@ def register_tricks(register: Callable[..., None]) -> None:
 @hookimpl
 def register_views(register: Callable[..., None]) -> None:
     """The views of the anagram trick."""
-    for name, (class_name, summary) in VIEWS.items():
-        register(name, f"diffusion_tricks_plugins.views:{class_name}", summary=summary)
+    for name, (place, summary) in VIEWS.items():
+        register(name, f"diffusion_tricks_plugins.{place}", summary=summary)
 
 
 def __getattr__(name: str) -> Any:

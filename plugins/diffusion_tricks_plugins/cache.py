@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from diffusion_tricks.ask import Ask, Estimate
     from diffusion_tricks.run import Run, Step
-    from diffusion_tricks_plugins.caches import Caches
+    from diffusion_tricks_plugins.caches import Caches, Method
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -33,7 +33,9 @@ Share = Annotated[float, Field(ge=0, le=1)]
 class CacheOptions(TrickOptions):
     """Neutral is threshold 0 for first-block and every 1 for the others: nothing is cached, and nothing hung on."""
 
-    method: Literal["first-block", "faster", "pyramid"] = option("first-block", "what is taken from the cache")
+    method: Literal["auto", "first-block", "faster", "pyramid"] = option(
+        "auto", "what is taken from the cache; auto is first-block where the model takes it, else pyramid"
+    )
     threshold: float = option(
         0.08, "first-block: relative change of the first block's effect up to which the rest is not computed; 0: none",
         ge=0, le=10,
@@ -64,7 +66,17 @@ class Cache(Trick[CacheOptions]):
     @property
     def neutral(self) -> bool:
         """Whether nothing is to be cached."""
-        return self.options.threshold == 0 if self.options.method == "first-block" else self.options.every == 1
+        none, method = (self.options.threshold == 0, self.options.every == 1), self.options.method
+        return any(none) if method == "auto" else none[method != "first-block"]
+
+    def method(self, run: Run) -> Method:
+        """The method that is asked for, or that fits the model of a run; beside a stand-in, the first that may."""
+        from diffusion_tricks_plugins.caches import can_cache  # here: it needs torch
+
+        if self.options.method != "auto":
+            return self.options.method
+        network = network_of(run) if run.model.compiled is None else None
+        return "pyramid" if network is not None and can_cache(network, "first-block") else "first-block"
 
     @hookimpl(trylast=True)  # others may say how many rows go in one call
     def prepare(self, run: Run) -> None:
@@ -75,21 +87,21 @@ class Cache(Trick[CacheOptions]):
             raise UsageError(f"{run.model.name!r} has no attention, so no cache has anything to save; leave it out")
         from diffusion_tricks_plugins.caches import KINDS, Caches, can_cache  # here: they need torch
 
-        kind, options = KINDS[self.options.method], self.options
+        method, options = self.method(run), self.options
+        kind = KINDS[method]
         if kind.per_picture:  # so the same seed gives the same picture, whatever is made beside it
             run.terms = replace(run.terms, max_rows=1)
         network = network_of(run)
         if network is None:
             return
-        why = "it is compiled" if run.model.compiled is not None else can_cache(network, options.method)
+        why = "it is compiled" if run.model.compiled is not None else can_cache(network, method)
         if why:
-            raise UsageError(f"the cache {options.method!r} cannot be used with {run.model.name!r}: {why}")
+            raise UsageError(f"the cache {method!r} cannot be used with {run.model.name!r}: {why}")
+        run.settle(self, method=method)
         start = kind.start if options.start is None else options.start
         stop = kind.stop if options.stop is None else options.stop
         targets = [start + (stop - start) * i / (options.probes + 1) for i in range(1, options.probes + 1)]
-        run.state(self)["caches"] = Caches(
-            network, options.method, options.threshold, options.every, (start, stop), targets
-        )
+        run.state(self)["caches"] = Caches(network, method, options.threshold, options.every, (start, stop), targets)
 
     @hookimpl
     def estimate_noise(self, ask: Ask, step: Step) -> Asking:
@@ -112,7 +124,7 @@ class Cache(Trick[CacheOptions]):
         if caches.finished:
             caches.settle()
             errors = [round(float(error), 5) for error in caches.errors]
-            told = {"method": self.options.method, "evaluations": caches.evaluations, "saved": caches.saved}
+            told = {"method": caches.method, "evaluations": caches.evaluations, "saved": caches.saved}
             for facts in run.facts:
                 facts["cache"] = told | {"errors": errors}
                 facts["notes"] = [*facts.get("notes", []), note(told, errors)]

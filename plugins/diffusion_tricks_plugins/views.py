@@ -1,24 +1,17 @@
-"""The built-in views: permutations and sign flips, all orthogonal (Visual Anagrams, arXiv:2311.17919, section 3.3).
-
-And one that is not: `rotate`, by any angle, which interpolates and so acts on clean pictures alone; but for quarter
-turns, which are permutations by whatever name.
-"""
+"""The built-in views: permutations and sign flips, all orthogonal (Visual Anagrams, arXiv:2311.17919, section 3.3)."""
 
 from __future__ import annotations
 
 import math
 from functools import cache
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar
 
 import torch
-import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
 from diffusion_tricks.errors import UsageError
 from diffusion_tricks.views import View
-
-SOFT = 1 / 16  # share of the side over which a frame that was turned fades out, so that its edge leaves no seam
 
 
 class Identity(View):
@@ -63,15 +56,6 @@ class Mirror(View):
         return x.flip(-1)
 
 
-class _Turn(View):
-    """Quarter turns counter-clockwise; a base for the three that have names."""
-
-    latent: ClassVar[bool] = True
-
-    def _turned(self, x: Tensor, quarters: int) -> Tensor:
-        return turned(x, quarters)
-
-
 def turned(x: Tensor, quarters: int) -> Tensor:
     """x (b c h w) turned counter-clockwise by quarters; x itself for none. Raises UsageError where that cannot be.
 
@@ -82,40 +66,46 @@ def turned(x: Tensor, quarters: int) -> Tensor:
     return x.rot90(quarters, (-2, -1)) if quarters % 4 else x
 
 
-class RotateCW(_Turn):
+class RotateCW(View):
     """A quarter turn clockwise."""
 
+    latent: ClassVar[bool] = True
+
     def apply(self, x: Tensor) -> Tensor:
         """Clockwise."""
-        return self._turned(x, -1)
+        return turned(x, -1)
 
     def invert(self, x: Tensor) -> Tensor:
         """Counter-clockwise."""
-        return self._turned(x, 1)
+        return turned(x, 1)
 
 
-class RotateCCW(_Turn):
+class RotateCCW(View):
     """A quarter turn counter-clockwise."""
 
+    latent: ClassVar[bool] = True
+
     def apply(self, x: Tensor) -> Tensor:
         """Counter-clockwise."""
-        return self._turned(x, 1)
+        return turned(x, 1)
 
     def invert(self, x: Tensor) -> Tensor:
         """Clockwise."""
-        return self._turned(x, -1)
+        return turned(x, -1)
 
 
-class Rotate180(_Turn):
+class Rotate180(View):
     """A half turn."""
+
+    latent: ClassVar[bool] = True
 
     def apply(self, x: Tensor) -> Tensor:
         """Upside down and left to right."""
-        return self._turned(x, 2)
+        return turned(x, 2)
 
     def invert(self, x: Tensor) -> Tensor:
         """Its own inverse."""
-        return self._turned(x, 2)
+        return turned(x, 2)
 
 
 class Negate(View):
@@ -226,82 +216,3 @@ class InnerCircle(View):
     def invert(self, x: Tensor) -> Tensor:
         """The disc turned back."""
         return self._turned(x, -(self.degrees // 90))
-
-
-class Rotate(View):
-    """The picture turned about its centre by any angle, interpolated, so that it acts on clean pictures alone.
-
-    degrees: counter-clockwise. The corners that are turned out of the frame are not seen; those that are turned into it
-    hold the picture's reflection. By a multiple of 90 it is a permutation, as `rotate_ccw` is, and needs a square.
-    """
-
-    degrees: float
-
-    @property
-    def quarters(self) -> int | None:
-        """Quarter turns counter-clockwise, None for other angles."""
-        return None if self.degrees % 90 else int(self.degrees // 90)
-
-    @property
-    def orthogonal(self) -> bool:  # type: ignore[override]
-        """By quarters alone."""
-        return self.quarters is not None
-
-    @property
-    def latent(self) -> bool:  # type: ignore[override]
-        """By quarters alone."""
-        return self.quarters is not None
-
-    def apply(self, x: Tensor) -> Tensor:
-        """Counter-clockwise."""
-        return rotated(x, self.degrees) if self.quarters is None else turned(x, self.quarters)
-
-    def invert(self, x: Tensor) -> Tensor:
-        """Clockwise."""
-        return rotated(x, -self.degrees) if self.quarters is None else turned(x, -self.quarters)
-
-    def apply_mask(self, x: Tensor) -> Tensor:
-        """Counter-clockwise, without values that the mask does not hold."""
-        return rotated(x, self.degrees, "bilinear") if self.quarters is None else self.apply(x)
-
-    def invert_variance(self, x: Tensor) -> Tensor:
-        """Clockwise, without values that the variance does not hold."""
-        return rotated(x, -self.degrees, "bilinear") if self.quarters is None else self.invert(x)
-
-    def seen(self, x: Tensor) -> Tensor:
-        """1 for a pixel that lands in the frame."""
-        return inside(x, *sources(x, -self.degrees)) if self.quarters is None else super().seen(x)
-
-    def filled(self, x: Tensor) -> Tensor:
-        """1 for a pixel that comes from the frame."""
-        return inside(x, *sources(x, self.degrees)) if self.quarters is None else super().filled(x)
-
-
-def rotated(x: Tensor, degrees: float, mode: Literal["bicubic", "bilinear"] = "bicubic") -> Tensor:
-    """x (b c h w) turned counter-clockwise about its centre; the corners hold its reflection."""
-    height, width = x.shape[-2:]
-    precise = x if x.dtype == torch.float64 else x.float()  # half precision has no room for a sampling grid
-    right, below = sources(precise, degrees)
-    grid = torch.stack([right * (2 / width), below * (2 / height)], dim=-1)  # (h w 2), the frame is -1..1
-    return F.grid_sample(
-        precise, grid.expand(len(x), -1, -1, -1), mode, padding_mode="reflection", align_corners=False
-    ).to(x.dtype)  # fmt: skip
-
-
-def sources(x: Tensor, degrees: float) -> tuple[Tensor, Tensor]:
-    """Where each pixel of x (b c h w) comes from when it is turned counter-clockwise: right of and below the centre.
-
-    Both are in pixels (h w).
-    """
-    height, width = x.shape[-2:]
-    below = torch.arange(height, device=x.device, dtype=x.dtype)[:, None] - (height - 1) / 2
-    right = torch.arange(width, device=x.device, dtype=x.dtype) - (width - 1) / 2
-    cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
-    return cos * right - sin * below, sin * right + cos * below
-
-
-def inside(x: Tensor, right: Tensor, below: Tensor) -> Tensor:
-    """1 (1 1 h w) where a place, in pixels from the centre, is in the frame of x (b c h w), falling to 0 around it."""
-    height, width = x.shape[-2:]
-    outside = torch.maximum(right.abs() - width / 2, below.abs() - height / 2)
-    return (1 - outside / (SOFT * min(height, width))).clamp(0, 1)[None, None]
