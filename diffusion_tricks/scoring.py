@@ -240,4 +240,12 @@ def _facts(candidates: Sequence[Result], scores: Sequence[Score], best: int) -> 
         for result, score in zip(candidates, scores, strict=True)
     ]
     sums = {key: round(sum(one.facts[key] for one in candidates), 3) for key in ("rows_total", "seconds")}
-    return facts | sums | {"candidates": rows}
+    notes = [*facts.get("notes", ()), _kept(candidates[best], scores[best], len(candidates))]
+    return facts | sums | {"candidates": rows, "notes": notes}
+
+
+def _kept(result: Result, score: Score, count: int) -> str:
+    """Which candidate was kept, and how well its weakest view does, in a sentence."""
+    weakest = min(score.views, key=lambda view: view.alignment)
+    place = f"{weakest.prompt!r} comes at rank {weakest.rank} of all that the scorer knows"
+    return f"kept seed {result.seed}, the best of {count}; in its weakest view, {weakest.name}, {place}"

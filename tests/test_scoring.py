@@ -282,6 +282,11 @@ def test_make_best_of_on_the_command_line(tiny: Path, clip: Path, tmp_path: Path
     assert [row["seed"] for row in rows] == [3, 4, 5, 6]
     assert facts["seed"] == max(rows, key=lambda row: (row["alignment"], row["concealment"]))["seed"]
     assert [view["prompt"] for view in facts["score"]["views"]] == ["a rabbit", "a duck"]
+    weakest = min(facts["score"]["views"], key=lambda view: view["alignment"])
+    assert facts["notes"] == [
+        f"kept seed {facts['seed']}, the best of 4; in its weakest view, {weakest['name']}, {weakest['prompt']!r} "
+        f"comes at rank {weakest['rank']} of all that the scorer knows"
+    ]
     record = read_record(out)
     assert (record["score"], record["candidates"]) == (facts["score"], rows)
     assert (record["recipe"]["seed"], record["recipe"].get("best_of")) == (facts["seed"], None)
