@@ -740,3 +740,46 @@ def test_every_known_model_of_the_hub_has_a_name_and_a_size() -> None:
     for entry in known_models().values():
         name = hub_name(entry.target)
         assert Path(entry.target).is_dir() or (name and f"{GIGABYTES[name.repository]} GB" in entry.summary)
+
+
+# `models get`
+
+
+def test_get_downloads_what_running_needs_and_no_more(hub: FakeHub, tmp_path: Path, cache: Path) -> None:
+    tiny_pipeline("if").save_pretrained(tmp_path / "both")
+    tiny_pipeline("if").to(torch.float16).unet.save_pretrained(tmp_path / "both" / "unet", variant="fp16")
+    hub.add(NAME, tmp_path / "both", refs=("main", "v1"))
+    got = run("models", "get", f"{NAME}@v1", "--dtype", "float16")
+    assert (got.code, Path(got.out.strip()).name) == (0, FIRST), got.err
+    assert "unet/diffusion_pytorch_model.fp16.safetensors" in hub.served
+    assert "unet/diffusion_pytorch_model.safetensors" not in hub.served
+    whole = run("models", "get", NAME)
+    assert whole.code == 0
+    assert "unet/diffusion_pytorch_model.safetensors" in hub.served
+    hub.repositories.clear()
+    assert run("generate", "a", "-m", NAME, "--steps", 1, "--seed", 1, "-o", tmp_path / "out.png").code == 0
+
+
+def test_get_leaves_out_what_an_upscaler_borrows(hub: FakeHub, tmp_path: Path) -> None:
+    tiny_pipeline("if").save_pretrained(tmp_path / "base")
+    tiny_upscaler().save_pretrained(tmp_path / "up")
+    shutil.copytree(tmp_path / "base" / "text_encoder", tmp_path / "up" / "text_encoder")
+    change(tmp_path / "up" / "model_index.json", text_encoder=["transformers", "T5EncoderModel"])
+    hub.add("DeepFloyd/IF-II-L-v1.0", tmp_path / "up")
+    for name in ("if-ii", "DeepFloyd/IF-II-L-v1.0"):
+        got = run("models", "get", name)
+        assert (got.code, Path(got.out.strip()).name) == (0, FIRST), got.err
+    assert {file for file in hub.served if file.endswith(".safetensors")} == {
+        "unet/diffusion_pytorch_model.safetensors"
+    }
+
+
+def test_get_of_what_is_not_the_hubs_is_refused(saved: Path, hub: FakeHub) -> None:
+    for name, code, told in (
+        ("emoji", 2, "'emoji' is on this machine; expected a model of the hub"),
+        (str(saved), 2, "is on this machine; expected a model of the hub"),
+        ("owner/none", 3, "the hub shows no model 'owner/none'"),
+        ("sdxk", 2, "unknown model 'sdxk'; did you mean 'sdxl'?"),
+    ):
+        outcome = run("models", "get", name)
+        assert (outcome.code, outcome.out, told in outcome.err) == (code, "", True), outcome.err

@@ -13,7 +13,8 @@ import click
 from diffusion_tricks.errors import PluginError
 from diffusion_tricks.manager import Entry, PluginStatus, host
 from diffusion_tricks.vocabulary import Vocabulary
-from diffusion_tricks_cli.common import example
+from diffusion_tricks_cli.common import DTYPES, example
+from diffusion_tricks_cli.values import Name
 
 KINDS = ("trick", "view", "model")
 AS_JSON = "Print JSON."
@@ -72,7 +73,7 @@ class Models(click.Group):
 
 
 @click.group(
-    cls=Models, invoke_without_command=True, subcommand_metavar="[show] [NAME]",
+    cls=Models, invoke_without_command=True, subcommand_metavar="[show|get] [NAME]",
     epilog=example("models", "models show emoji", "models emoji"),
 )  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help=AS_JSON)
@@ -80,7 +81,8 @@ class Models(click.Group):
 def models(ctx: click.Context, as_json: bool) -> None:
     """List the models that go by a short name; any directory or hub name of a diffusers pipeline will do as well.
 
-    With the NAME of one: what it was taught to draw, where it says so; with show NAME: all that it can do.
+    With the NAME of one: what it was taught to draw, where it says so. show NAME: all that it can do. get NAME:
+    download it.
     """
     from diffusion_tricks.models import known_models
 
@@ -112,6 +114,20 @@ def show(ctx: click.Context, name: str, as_json: bool) -> None:
         click.echo(json.dumps(known.data(), indent=2, ensure_ascii=False))
         return
     click.echo("\n".join(lines_of(known)))
+
+
+@models.command(epilog=example("models get sdxl x4 --dtype float16"))
+@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@click.option("--dtype", type=Name("dtype", lambda: DTYPES), default="auto", help="Weights for it.  [default: auto]")
+def get(names: tuple[str, ...], dtype: str) -> None:
+    """Download models of the hub, for a machine without a network or to be ready: what running them needs, no more.
+
+    NAME: short names, also of upscalers, or hub names (owner/name[@revision]). Prints the directory of each.
+    """
+    from diffusion_tricks.models import download
+
+    for name in names:
+        click.echo(download(name, dtype))
 
 
 @models.command(hidden=True)

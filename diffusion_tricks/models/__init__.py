@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from diffusion_tricks.errors import ModelError
-from diffusion_tricks.models.checks import SAVED, check_directory, check_safetensors, check_whole, read_index
+from diffusion_tricks.models.bringing import (
+    brought,
+    called,
+    download,
+    family_dtype,
+    folder_here,
+    no_code,
+    settings_folder,
+)
+from diffusion_tricks.models.checks import SAVED, check_directory, read_index
 from diffusion_tricks.models.configs import check_served
-from diffusion_tricks.models.devices import default_dtype, device_of, dtype_of, has_device
+from diffusion_tricks.models.devices import device_of, dtype_of, has_device
 from diffusion_tricks.models.files import DEFAULTS_FILE, components_of, missing, variant_for
-from diffusion_tricks.models.hub import Need, cached, fetched, names_in
+from diffusion_tricks.models.hub import names_in
 from diffusion_tricks.models.hub_errors import first_line
 from diffusion_tricks.models.known import KNOWN, known_models
 from diffusion_tricks.models.lora import add_loras, checked
 from diffusion_tricks.models.misfits import misfit
 from diffusion_tricks.models.own import defaults_of, vocabulary_of
 from diffusion_tricks.models.places import (
-    hub_name,
     label_of,
     location_of,
     pinned,
@@ -28,7 +36,7 @@ from diffusion_tricks.models.places import (
     upscaler_named,
     upscaler_of,
 )
-from diffusion_tricks.models.single import settings_here, settings_of, single_file
+from diffusion_tricks.models.single import settings_of, single_file
 from diffusion_tricks.quiet import quiet_libraries
 
 if TYPE_CHECKING:
@@ -64,7 +72,7 @@ def load_model(
     "int8" or "nf4", see `quantizing`. compile: the denoiser is compiled, which pays for many pictures of one size.
     Only safetensors are read, and no code that comes with a model is run. Raises UsageError and ModelError.
     """
-    _no_code()
+    no_code()
     from diffusion_tricks.memory import Memory
     from diffusion_tricks.memory.quantizing import check_quantize, quantization
     from diffusion_tricks.model import Model
@@ -83,9 +91,9 @@ def load_model(
             pipe, type(source).__name__, _home(pipe), pipe.dtype, defaults=defaults, second=second, loras=found,
             memory=saved,
         ), compile)  # fmt: skip
-    name, precision = os.fspath(source), precision or _family_dtype(os.fspath(source), where)
+    name, precision = os.fspath(source), precision or family_dtype(os.fspath(source), where)
     label = label_of(name, location_of(name))
-    location, commit = _brought(location_of(name), precision, check=check_served)
+    location, commit = brought(location_of(name), precision, check=check_served)
     saved.own = not found
     pipe = _loaded(name, location, precision, **quantization(quantize, location, precision))
     pipe = _laid_out(add_loras(pipe, found, label, saved.notes), where, saved)
@@ -120,7 +128,7 @@ def upscaler_from(source: Any, device: torch.device, dtype: torch.dtype) -> Upsc
 
     Raises UnknownName for a name that is nothing.
     """
-    _no_code()
+    no_code()
     from diffusion_tricks.families import upscaler_row
     from diffusion_tricks.families.upscaler import Upscaler, guessed_row
 
@@ -150,7 +158,7 @@ def _upscaler_named(name: str, device: torch.device, dtype: torch.dtype) -> Upsc
         settings = folder_here(place, checked=False) or settings_folder(name)
         row = upscaler_row(str(read_index(settings)["_class_name"]))
         parts = dict.fromkeys(opened(row).borrowed if row else ())  # type: ignore[attr-defined]
-        location, stage.revision = _brought(place, dtype, without=parts)
+        location, stage.revision = brought(place, dtype, without=parts)
         return _laid_out(_loaded(name, location, dtype, **parts), device, saved)
 
     here = folder_here(Path(name), checked=False)
@@ -160,68 +168,6 @@ def _upscaler_named(name: str, device: torch.device, dtype: torch.dtype) -> Upsc
     stage = Upscaler(label_of(name, Path(name)), load, defaults)
     stage.follows = lambda: upscaler_from(upscaler_of(name, location, defaults), device, dtype)
     return stage
-
-
-def settings_folder(name: str) -> Path:
-    """The directory with the settings of the model called `name`; those of the hub's are downloaded, weights are not.
-
-    Raises UsageError and ModelError, also for a model that may not be loaded.
-    """
-    _no_code()
-    location = location_of(name)
-    hub = _at_the_hub(location)
-    folder = fetched(hub, Need(weights=False))[0] if hub else settings_of(location) if location.is_file() else location
-    check_directory(folder, weights=location.is_dir())
-    return folder
-
-
-def folder_here(location: Path, checked: bool = True) -> Path | None:
-    """The directory with the settings of the model at `location`, if it is on this machine; the hub is not asked.
-
-    Raises ModelError for a model that may not be loaded, if `checked`.
-    """
-    _no_code()
-    hub = _at_the_hub(location)
-    folder = cached(hub) if hub else settings_here(location) if location.is_file() else location
-    if folder is None or not folder.is_dir():
-        return None
-    if checked:
-        check_directory(folder, weights=location.is_dir())
-    return folder
-
-
-def _no_code() -> None:
-    """Turns remote code off in diffusers, which reads this when it is first imported."""
-    os.environ["DIFFUSERS_DISABLE_REMOTE_CODE"] = "1"
-
-
-def _at_the_hub(location: Path) -> Any:
-    return None if location.exists() else hub_name(location.as_posix())
-
-
-def _brought(
-    location: Path, dtype: torch.dtype, without: Collection[str] = (), check: Callable[[Path], None] | None = None
-) -> tuple[Path, str | None]:  # fmt: skip
-    """The directory or file at `location`, downloaded if it is the hub's, and the commit it then is of.
-
-    check: of the directory with its settings, before weights are read.
-    """
-    if hub := _at_the_hub(location):
-        return fetched(hub, Need(_called(dtype), tuple(without), check=check))
-    if check and location.is_file():
-        check_safetensors(location)
-        settings = settings_of(location)
-        check_directory(settings, weights=False)
-        check(settings)
-    elif check:
-        check_directory(location, weights=False)
-        check_whole(location)
-        check(location)
-    return location, None
-
-
-def _called(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")
 
 
 def _placed(pipe: Any, device: torch.device, dtype: torch.dtype | None = None, memory: Memory | None = None) -> Any:
@@ -235,13 +181,6 @@ def _placed(pipe: Any, device: torch.device, dtype: torch.dtype | None = None, m
         raise ModelError(f"expected a model's name, a directory or a DiffusionPipeline, got a {type(pipe).__name__}")
     with quiet_libraries():
         return placed(pipe, device, dtype, memory or Memory())
-
-
-def _family_dtype(name: str, device: torch.device) -> torch.dtype:
-    """The precision that a model's family runs in on a device, by its settings, which are downloaded if need be."""
-    from diffusion_tricks.models.configs import dtype_in
-
-    return default_dtype(device) if device.type == "cpu" else default_dtype(device, dtype_in(settings_folder(name)))
 
 
 def _family_defaults(pipe: Any) -> Defaults:
@@ -278,7 +217,7 @@ def _pipeline(folder: Path, dtype: torch.dtype, parts: dict[str, Any]) -> Any:
 
     check_directory(folder, without=parts)
     names, components = names_in(folder), components_of(read_index(folder), without=parts)
-    variant = variant_for(names, components, _called(dtype))
+    variant = variant_for(names, components, called(dtype))
     if lacking := missing(names, components, variant):
         raise ModelError(f"{folder} lacks {', '.join(lacking)}; {SAVED}")
     return DiffusionPipeline.from_pretrained(
@@ -287,7 +226,7 @@ def _pipeline(folder: Path, dtype: torch.dtype, parts: dict[str, Any]) -> Any:
 
 
 __all__ = [
-    "DEFAULTS_FILE", "KNOWN", "check_directory", "defaults_of", "folder_here", "has_device", "known_models", "label_of",
-    "load_model", "location_of", "pinned", "place_of", "settings_folder", "upscaler_from",
+    "DEFAULTS_FILE", "KNOWN", "check_directory", "defaults_of", "download", "folder_here", "has_device",
+    "known_models", "label_of", "load_model", "location_of", "pinned", "place_of", "settings_folder", "upscaler_from",
     "upscaler_label", "upscaler_named", "upscaler_of", "vocabulary_of",
 ]  # fmt: skip
