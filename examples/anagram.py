@@ -1,4 +1,4 @@
-"""Visual anagrams by the batch: a penguin that is a duck once it is turned, eight seeds in one go.
+"""Visual anagrams by the batch: a light bulb that is a pineapple once it is turned around, eight seeds in one go.
 
     python examples/anagram.py
 
@@ -13,7 +13,7 @@ from PIL import Image
 
 from diffusion_tricks import Model, Recipe, Result, TrickEntry, load_model, make
 
-VIEWS = [("identity", "a penguin"), ("rotate_cw", "a duck")]
+VIEWS = [("identity", "a light bulb"), ("rotate_180", "a pineapple")]
 
 
 def main(model: Model | None = None, out: Path = Path("out"), count: int = 8) -> list[Result]:
@@ -28,10 +28,10 @@ def main(model: Model | None = None, out: Path = Path("out"), count: int = 8) ->
 
 
 def both_ways(image: Image.Image) -> Image.Image:
-    """The picture, and beside it the picture turned clockwise."""
+    """The picture, and beside it the picture turned around."""
     page = Image.new("RGB", (2 * image.width, image.height))
     page.paste(image, (0, 0))
-    page.paste(image.transpose(Image.Transpose.ROTATE_270), (image.width, 0))
+    page.paste(image.transpose(Image.Transpose.ROTATE_180), (image.width, 0))
     return page
 
 
