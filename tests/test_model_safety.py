@@ -256,7 +256,7 @@ def test_remote_code_is_off_in_diffusers_itself(copied: Path) -> None:
     with_module("unet/mine.py", settings("model_index.json", unet=["mine", "Mine"]))(copied)
     script = (
         "import sys, diffusion_tricks, diffusion_tricks.models as models\n"
-        "models.check_directory = lambda *_, **__: None\n"
+        "models.check_directory = models.bringing.check_directory = lambda *_, **__: None\n"
         "try: diffusion_tricks.load_model(sys.argv[1], device='cpu')\n"
         "except diffusion_tricks.errors.ModelError as error: print(error)\n"
         "from diffusers.utils.constants import DIFFUSERS_DISABLE_REMOTE_CODE as off\n"
