@@ -175,21 +175,33 @@ class Layer:
 
 
 def resolve(
-    asks: Sequence[Ask], layers: Sequence[Layer], answer: Callable[[list[Ask]], list[Estimate]]
+    asks: Sequence[Ask],
+    layers: Sequence[Layer],
+    answer: Callable[[list[Ask]], list[Estimate]],
+    spared: Callable[[int], None] = lambda rows: None,
 ) -> list[Estimate]:
     """Answers `asks` through `layers`, the outermost first; `answer` is the model.
 
     What a trick asks is answered by the next trick inside it. All generators of one depth step together, so all
     that is pending there is answered in one call, and equal asks (`Ask.key`) are answered once.
+    spared: is told how many rows the model is spared by that.
     """
     once = list({ask.key: ask for ask in asks}.values())
-    answers = _through(once, layers[0], layers[1:], answer) if layers else answer(once)
+    if layers:
+        answers = _through(once, layers[0], layers[1:], answer, spared)
+    else:
+        answers = answer(once)
+        spared(sum(len(ask.x) for ask in asks) - sum(len(ask.x) for ask in once))
     known = {ask.key: estimate for ask, estimate in zip(once, answers, strict=True)}
     return [known[ask.key] for ask in asks]
 
 
 def _through(
-    asks: list[Ask], layer: Layer, inner: Sequence[Layer], answer: Callable[[list[Ask]], list[Estimate]]
+    asks: list[Ask],
+    layer: Layer,
+    inner: Sequence[Layer],
+    answer: Callable[[list[Ask]], list[Estimate]],
+    spared: Callable[[int], None],
 ) -> list[Estimate]:
     """Runs one generator of `layer` per ask, all in lockstep."""
     running = [guarded(layer.name, PLACE, _started, layer, ask) for ask in asks]
@@ -204,7 +216,7 @@ def _through(
             else:
                 questions[i] = turn
         flat = [ask for pending in questions.values() for ask in pending]
-        replies = iter(resolve(flat, inner, answer) if flat else [])
+        replies = iter(resolve(flat, inner, answer, spared) if flat else [])
         sent = {i: [next(replies) for _ in pending] for i, pending in questions.items()}
     return [done[i] for i in range(len(asks))]
 

@@ -31,16 +31,22 @@ UPSCALING = ("upscale_steps", "upscale_guidance", "upscale_scheduler", "noise_le
 
 @dataclass(frozen=True)
 class Stage:
-    """The cost of one stage of a picture; rows: what its denoiser computes in each of its evaluations."""
+    """The cost of one stage of a picture.
+
+    rows: what its denoiser computes in each of its evaluations. spared: rows of all of them that it need not, as they
+    were asked more than once.
+    """
 
     model: str
     size: Size
     scheduler: str
     rows: list[int]
+    spared: int = 0
 
     def data(self) -> dict[str, Any]:
         """As plain data, with the keys of a picture's facts."""
         cost = {"steps": len(self.rows), "rows_per_step": max(self.rows, default=0), "rows_total": sum(self.rows)}
+        cost["rows_spared"] = self.spared
         return {"model": self.model, "size": list(self.size), "scheduler": self.scheduler, **cost}
 
 
@@ -68,6 +74,11 @@ class Plan:
         return [rows for stage in self.stages for rows in stage.rows]
 
     @property
+    def spared(self) -> int:
+        """Rows that the denoiser need not compute, as they were asked more than once."""
+        return sum(stage.spared for stage in self.stages)
+
+    @property
     def steps(self) -> int:
         """Evaluations of the denoiser; a second-order scheduler makes more than were asked for."""
         return len(self.rows)
@@ -76,6 +87,7 @@ class Plan:
         """As plain data, with the keys of a picture's facts."""
         known = {"model": self.model, "model_known": self.known, "size": list(self.size) if self.size else None}
         cost = {"steps": self.steps, "rows_per_step": max(self.rows, default=0), "rows_total": sum(self.rows)}
+        cost["rows_spared"] = self.spared
         nesting = {"tricks": self.tricks, "order": self.order, "rows": self.rows}
         stages = {"stages": [stage.data() for stage in self.stages]} if len(self.stages) > 1 else {}
         return known | {"scheduler": self.scheduler, "count": self.count} | cost | nesting | stages
@@ -94,18 +106,19 @@ def plan(recipe: Recipe) -> Plan:
     if not known and not needs_upscaling(model, recipe.size):  # it may turn out to be, once the model is here
         recipe = recipe.model_copy(update=dict.fromkeys(UPSCALING))
     recipe, tricks = _settled(recipe, model)
-    costs: list[list[list[int]]] = []
+    costs: list[list[list[tuple[int, int]]]] = []
     for run in _runs(recipe, model, tricks):
         costs.append([[] for _ in run.stages])
         for step in denoise(run):
-            costs[-1][step.stage - 1].append(step.rows)
+            costs[-1][step.stage - 1].append((step.rows, step.spared))
         _finished(run, recipe.enlarge)
     named = settings(recipe, run)
     stages = [
         Stage(
             stage.model.name, stage.size,
             named["scheduler" if stage.stage == 1 else "upscale_scheduler"] or type(stage.scheduler).__name__,
-            [rows for cost in costs for rows in cost[stage.stage - 1]],
+            [rows for cost in costs for rows, _ in cost[stage.stage - 1]],
+            sum(spared for cost in costs for _, spared in cost[stage.stage - 1]),
         )
         for stage in run.stages
     ]  # fmt: skip

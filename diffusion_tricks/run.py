@@ -166,7 +166,8 @@ class Step:
     index: from 0, of the run's timesteps; each stage is a run of its own. t: timestep. alpha, sigma: the level of the
     latents that were asked about. x: latents (b c h w): before the step in `before_step` and `estimate_noise`, after it
     in `after_step` and for whoever iterates. estimate: the model's answer after all tricks. rows: what the denoiser
-    computed for it. tries: how often it was begun, more than once where memory got full.
+    computed for it. spared: rows it need not, as they were asked more than once. tries: how often it was begun, more
+    than once where memory got full.
     """
 
     run: Run
@@ -174,6 +175,7 @@ class Step:
     t: Tensor
     x: Tensor
     rows: int = 0
+    spared: int = 0
     repeated: int = 0
     again: bool = False
     tries: int = 0
@@ -209,6 +211,10 @@ class Step:
     def answered(self, estimate: Estimate) -> None:
         """Notes the estimate that the step is made with."""
         self._estimate = estimate
+
+    def spare(self, rows: int) -> None:
+        """Notes rows that the denoiser need not compute, as others are the same."""
+        self.spared += rows
 
     @property
     def stage(self) -> int:

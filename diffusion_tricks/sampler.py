@@ -226,7 +226,8 @@ def _taken(step: Step) -> None:
     for call in calls(run.hook.before_step):
         call(step=step)
     layers = [Layer(call.name, partial(_asked, call, step)) for call in calls(run.hook.estimate_noise)]
-    step.answered(resolve([Ask(step.x, run.prompt, run.condition)], layers, partial(_answer, step))[0])
+    (estimate,) = resolve([Ask(step.x, run.prompt, run.condition)], layers, partial(_answer, step), step.spare)
+    step.answered(estimate)
     output = _output(step.estimate, run.scheduler).to(run.model.latent_dtype)
     arguments = step_arguments(run.scheduler, run.noise.generators, taken=step.index - run.first)
     t = run.timesteps[step.index]  # on the CPU

@@ -51,12 +51,12 @@ def check_upscalers(names: Sequence[str]) -> None:
     """Raises UnknownName and ModelError for names of upscalers that are none, as far as this machine can tell."""
     for name in names:
         place = upscaler_named(name)
-        _kind_of(upscaler_label(place), _folder(Path(place)))
+        _kind_of(upscaler_label(place), folder_here(Path(place)))
 
 
 def check_loras(model: str, loras: Sequence[str]) -> None:
     """Raises UsageError and ModelError for LoRA weights that cannot be loaded, or not into the model of that name."""
-    said = said_of(model, _folder(location_of(model))) if checked(loras) else None
+    said = said_of(model, folder_here(location_of(model))) if checked(loras) else None
     if said is not None and not said.takes_lora:
         raise takes_none(model, said.pipeline)
 
@@ -69,7 +69,7 @@ def stand_in(name: str, size: Size | None = None, upscaler: Sequence[str] = ()) 
     of its own; a model of unknown shape leaves the last of the size to them.
     """
     location = location_of(name)
-    folder = _folder(location)
+    folder = folder_here(location)
     said, label = said_of(name, folder), label_of(name, location)
     if said is None:
         return _unknown(label, size, upscaler), False
@@ -143,7 +143,7 @@ class OutlinedUpscaler:
     @cached_property
     def folder(self) -> Path | None:
         """Where it lies, if it is on this machine."""
-        return _folder(place_of(self.source))
+        return folder_here(place_of(self.source))
 
     @cached_property
     def row(self) -> FamilyRow:
@@ -221,11 +221,6 @@ class Outline(Family):
         if self.scale == 1:
             return latents
         return torch.zeros(len(latents), 3, *(side * self.scale for side in latents.shape[-2:]))
-
-
-def _folder(location: Path) -> Path | None:
-    """The directory of a model that is on this machine. Raises ModelError for one that may not be loaded."""
-    return folder_here(location)
 
 
 def _outline(said: Said) -> Outline:

@@ -382,6 +382,9 @@ def test_plan_for_people(tiny: Path) -> None:
     planned = run("plan", "-m", tiny, "--steps", 4, "guidance", "--stop", "0.5", "anagram", "a", "b")
     assert "nesting:       anagram > guidance > model" in planned.out
     assert "rows per step: 4 in 2 steps, 2 in 2 steps" in planned.out
+    assert "rows spared" not in planned.out
+    shared = run("plan", "-m", tiny, "--steps", 4, "hybrid", "--far", "a skull", "--near", "a duck")
+    assert "rows total:    12 a picture\nrows spared:   4, asked more than once and computed once" in shared.out
 
 
 def test_dry_run_writes_nothing_and_prints_plan_and_recipe(tiny: Path, folder: Path) -> None:

@@ -29,6 +29,10 @@ CASES: dict[str, tuple[list[Trick[Any]], list[int]]] = {
 }
 
 
+# of equal rows, how many a step need not compute: far and near share their unconditional
+SPARED = {"hybrid and guidance": 1, "triple hybrid and guidance": 2, "guidance first": 1}
+
+
 @pytest.fixture(scope="module")
 def model() -> Model:
     return load_model(tiny_pipeline("if"), device="cpu")
@@ -50,6 +54,7 @@ def test_rows_per_step(model: Model, monkeypatch: pytest.MonkeyPatch, case: str,
     assert [step.rows for step in steps] == [rows * count for rows in expected]
     assert calls == [rows * count for rows in expected]  # all rows of a step go through in one call
     assert steps[-1].run.rows == sum(expected) * count
+    assert [step.spared for step in steps] == [SPARED.get(case, 0) * count] * STEPS
 
 
 def test_max_rows_cuts_the_calls_and_not_the_rows(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -162,6 +162,7 @@ def show_plan(recipe: Recipe, settings: Settings, recipe_too: bool = True) -> No
         "steps": " + ".join(str(len(stage.rows)) for stage in planned.stages) or "0",
         "rows per step": ", then ".join(_spread(stage.rows) for stage in planned.stages) or "0",
         "rows total": f"{data['rows_total']} a picture",
+        **({"rows spared": f"{planned.spared}, asked more than once and computed once"} if planned.spared else {}),
     }
     for name, value in rows.items():
         click.echo(f"{name + ':':<15}{value}")
