@@ -20,8 +20,8 @@ from typing import Any
 import torch
 
 from diffusion_tricks import Model, load_model
-from diffusion_tricks.machine import forget_peak, peak_memory_mb
-from diffusion_tricks.memory import MODES
+from diffusion_tricks.devices.memory import MODES
+from diffusion_tricks.devices.peak import forget_peak, peak_memory_mb
 from diffusion_tricks.testing import tiny_pipeline
 from diffusion_tricks_plugins import Guidance
 from speed import finished, settle

@@ -25,7 +25,7 @@ import judge as judging
 import measures
 import sheets
 from diffusion_tricks import Recipe, load_model
-from diffusion_tricks.scoring import Scorer
+from diffusion_tricks.generate.score import Scorer
 
 PARTS = ("captions", "anagrams", "hybrids", "speed", "sheets")
 CHOSEN = {"anagrams", "hybrids"}  # where the best of several is kept

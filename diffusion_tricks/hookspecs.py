@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     import click
     from PIL import Image
 
-    from diffusion_tricks.ask import Ask, Estimate
-    from diffusion_tricks.sampler import Run, Start, Step
+    from diffusion_tricks.diffusion.ask import Ask, Estimate
+    from diffusion_tricks.sampling.run import Run, Start, Step
 
 PROJECT = "diffusion_tricks"
 hookspec = pluggy.HookspecMarker(PROJECT)

@@ -46,7 +46,7 @@ def check_refused(code: int, message: str, *arguments: object) -> Outcome:
 @pytest.fixture
 def no_model(monkeypatch: pytest.MonkeyPatch) -> None:
     """The mistake is found before a model is loaded."""
-    monkeypatch.setattr("diffusion_tricks.models._loaded", lambda *_: pytest.fail("a model was loaded"))
+    monkeypatch.setattr("diffusion_tricks.loading.load._loaded", lambda *_: pytest.fail("a model was loaded"))
 
 
 def huge_header() -> bytes:

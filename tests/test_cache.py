@@ -13,12 +13,12 @@ from diffusers import FasterCacheConfig, FirstBlockCacheConfig, PyramidAttention
 from torch import Tensor
 
 from diffusion_tricks import Model, Recipe, Step, Trick, TrickEntry, UsageError, hookimpl, load_model, make, sample
-from diffusion_tricks.answering import Terms
-from diffusion_tricks.ask import Ask
+from diffusion_tricks.diffusion.ask import Ask
 from diffusion_tricks.errors import PluginError
-from diffusion_tricks.planning import plan
-from diffusion_tricks.sampler import begin
-from diffusion_tricks.sheet import sheet
+from diffusion_tricks.generate.describe import sheet
+from diffusion_tricks.generate.plan import plan
+from diffusion_tricks.model.batching import Terms
+from diffusion_tricks.sampling.loop import begin
 from diffusion_tricks.testing import check_trick, tiny_pipeline, tiny_upscaler
 from diffusion_tricks.testing.pipelines import tiny_arguments
 from diffusion_tricks_plugins import Anagram, Cache, Guidance

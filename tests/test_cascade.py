@@ -17,15 +17,15 @@ from torch import Tensor
 
 from command_line import run
 from diffusion_tricks import Model, Recipe, Step, Trick, TrickEntry, hookimpl, load_model, make, sample
-from diffusion_tricks.ask import Ask
-from diffusion_tricks.cascade import stages
-from diffusion_tricks.condition import Condition
+from diffusion_tricks.diffusion.ask import Ask
+from diffusion_tricks.diffusion.conditioning import Condition
+from diffusion_tricks.diffusion.schedulers import scheduler_for
 from diffusion_tricks.errors import ModelError, PluginError, UsageError
+from diffusion_tricks.generate.plan import plan
 from diffusion_tricks.hookspecs import Asking
-from diffusion_tricks.planning import plan
-from diffusion_tricks.schedulers import scheduler_for
+from diffusion_tricks.model.cascade import stages
+from diffusion_tricks.registry.view import view_named
 from diffusion_tricks.testing import check_trick, tiny_pipeline, tiny_upscaler
-from diffusion_tricks.views import view_named
 from diffusion_tricks_plugins import Anagram, Guidance, Hybrid, Inpaint, SDEdit
 from diffusion_tricks_plugins.filters import blur
 

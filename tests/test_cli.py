@@ -22,12 +22,13 @@ from skimage import data
 
 from command_line import Outcome, run
 from diffusion_tricks import load_model, sample
-from diffusion_tricks.images import read_picture, to_images
-from diffusion_tricks.making import Result
-from diffusion_tricks.model import Model
-from diffusion_tricks.recipe import Recipe, read_recipe
-from diffusion_tricks.record import read_record
-from diffusion_tricks.variants import strip
+from diffusion_tricks.generate.make import Result
+from diffusion_tricks.generate.strip import strip
+from diffusion_tricks.io.pictures import read_picture
+from diffusion_tricks.io.pixels import to_images
+from diffusion_tricks.model.model import Model
+from diffusion_tricks.recipes.recipe import Recipe, read_recipe
+from diffusion_tricks.recipes.record import read_record
 from diffusion_tricks_cli.film import chosen
 from diffusion_tricks_cli.main import COMMANDS, plugin_options
 from diffusion_tricks_cli.output import named
@@ -83,7 +84,7 @@ def test_promised_forms_write_the_picture_and_print_its_path_alone(
 
 
 def test_a_cover_needs_no_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("diffusion_tricks.making.load_model", lambda *_, **__: pytest.fail("a model was loaded"))
+    monkeypatch.setattr("diffusion_tricks.generate.make.load_model", lambda *_, **__: pytest.fail("a model was loaded"))
     outcome = run("cover", "picture.png", "--title", "The Whispering Woods", "--author", "A. Writer", "-o", "out.png")
     assert (outcome.code, outcome.out) == (0, "out.png\n")
     changed = (pixels("out.png") != pixels("picture.png")).any(axis=2)
@@ -363,7 +364,7 @@ def test_few_frames_of_many_hold_the_first_and_the_last() -> None:
 def test_plan_tells_order_and_rows_without_loading_a_model(
     tiny: Path, monkeypatch: pytest.MonkeyPatch, chain: str, order: list[str], rows: list[int]
 ) -> None:
-    monkeypatch.setattr("diffusion_tricks.models._loaded", lambda *_: pytest.fail("a model was loaded"))
+    monkeypatch.setattr("diffusion_tricks.loading.load._loaded", lambda *_: pytest.fail("a model was loaded"))
     planned = run("plan", "-m", tiny, "--steps", 2, *shlex.split(chain), "--json")
     assert planned.code == 0, planned.err
     assert (planned.json["order"], planned.json["rows"]) == (order, rows)

@@ -19,22 +19,11 @@ import torch
 from diffusers.image_processor import VaeImageProcessor
 from PIL import Image, ImageCms
 
-from diffusion_tricks import atomic
 from diffusion_tricks.errors import ModelError, OutputError, OutputFailed, PictureError, UsageError
-from diffusion_tricks.images import (
-    alpha_of,
-    atomic_write,
-    atomic_write_all,
-    check_output,
-    encode_picture,
-    enlarge,
-    fit,
-    flatten,
-    read_picture,
-    to_images,
-    to_tensor,
-    write_picture,
-)  # fmt: skip
+from diffusion_tricks.io import atomic
+from diffusion_tricks.io.atomic import atomic_write, atomic_write_all  # fmt: skip
+from diffusion_tricks.io.pictures import check_output, encode_picture, read_picture, write_picture  # fmt: skip
+from diffusion_tricks.io.pixels import alpha_of, enlarge, fit, flatten, to_images, to_tensor  # fmt: skip
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 LOSSLESS = ["a.png", "a.webp", "a.tif", "a.tiff"]

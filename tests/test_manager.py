@@ -13,17 +13,17 @@ from typing import Any
 
 import pytest
 
-from diffusion_tricks import manager
 from diffusion_tricks.errors import PluginError, UnknownName, UsageError
 from diffusion_tricks.hookspecs import hookimpl
-from diffusion_tricks.manager import ALLOWED, BUILT_IN, Host, host, plugin_versions
-from diffusion_tricks.nesting import order, refuse_clashes, run_manager
-from diffusion_tricks.trick import Trick
+from diffusion_tricks.registry import host as manager
+from diffusion_tricks.registry.host import ALLOWED, BUILT_IN, Host, host, plugin_versions
+from diffusion_tricks.registry.trick import Trick
+from diffusion_tricks.sampling.tricks import order, refuse_clashes, run_manager
 from diffusion_tricks_plugins import Anagram, Guidance
 
 PLUGIN = """
 from diffusion_tricks.hookspecs import hookimpl
-from diffusion_tricks.trick import Trick
+from diffusion_tricks.registry.trick import Trick
 
 class Calm(Trick):
     name = "calm"
@@ -84,8 +84,8 @@ def python(code: str, **environment: str) -> str:
 def test_importing_and_listing_costs_no_torch() -> None:
     said = python(
         "import sys, diffusion_tricks, diffusion_tricks_plugins\n"
-        "from diffusion_tricks.manager import host\n"
-        "from diffusion_tricks.models import known_models\n"
+        "from diffusion_tricks.registry.host import host\n"
+        "from diffusion_tricks.loading.known import known_models\n"
         "print(sorted(host().entries('trick')), list(known_models())[0])\n"
         "print([m for m in ('torch', 'diffusers', 'transformers', 'PIL', 'numpy') if m in sys.modules])"
     )
@@ -98,7 +98,7 @@ def test_importing_and_listing_costs_no_torch() -> None:
 def test_options_of_every_trick_are_read_without_torch() -> None:
     said = python(
         "import sys\n"
-        "from diffusion_tricks.manager import host\n"
+        "from diffusion_tricks.registry.host import host\n"
         "print(all(host().trick(name).Options.model_fields for name in host().entries('trick')))\n"
         "print('torch' in sys.modules)"
     )

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diffusion_tricks.images import Picture
+from diffusion_tricks.io.pictures import Picture
 from diffusion_tricks_plugins.inpaint import latents_made_new
 from diffusion_tricks_plugins.masks import Mask, depth, feathered, padding_px, read_mask, region_around
 

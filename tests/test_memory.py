@@ -17,14 +17,14 @@ from torch import Tensor
 
 from command_line import run
 from diffusion_tricks import Model, Recipe, Step, Trick, hookimpl, load_model, make, sample
-from diffusion_tricks.denoiser import dtype_of
+from diffusion_tricks.devices import rungs as ladder
+from diffusion_tricks.devices.capacity import free_memory, rows_that_fit, width_of
+from diffusion_tricks.devices.memory import MODES
+from diffusion_tricks.devices.text_encoders import hooked
 from diffusion_tricks.errors import ModelError, OutOfMemory, UnknownName, UsageError
+from diffusion_tricks.families.base import dtype_of
 from diffusion_tricks.families.unet import UNetFamily
-from diffusion_tricks.memory import MODES
-from diffusion_tricks.memory import rungs as ladder
-from diffusion_tricks.memory.encoders import hooked
-from diffusion_tricks.memory.quantizing import KINDS, check_quantize, quantised_parts, quantization
-from diffusion_tricks.memory.room import free_memory, rows_that_fit, width_of
+from diffusion_tricks.loading.quantize import KINDS, check_quantize, quantised_parts, quantization
 from diffusion_tricks.testing import tiny_pipeline
 from diffusion_tricks.testing.pipelines import FAMILIES
 from diffusion_tricks_cli import common
@@ -339,15 +339,15 @@ def test_the_facts_of_a_picture_say_what_memory_made_of_it(monkeypatch: pytest.M
 def test_rows_are_guessed_from_the_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     model = opened()
     row = 64 * 8 * 8 * model.pipe.unet.config.block_out_channels[0] * 4  # bytes: activations, latents, width, float32
-    monkeypatch.setattr("diffusion_tricks.memory.room.free_memory", lambda device: int(4.1 * row))
+    monkeypatch.setattr("diffusion_tricks.devices.capacity.free_memory", lambda device: int(4.1 * row))
     assert rows_that_fit(model, SIZE) == 3
     calls = filled(monkeypatch, model, "predict", lambda *_: True).calls
     last(model, count=4)
     assert calls == [3, 3, 2] * 3
     assert model.memory.cut == 3
-    monkeypatch.setattr("diffusion_tricks.memory.room.free_memory", lambda device: 1)
+    monkeypatch.setattr("diffusion_tricks.devices.capacity.free_memory", lambda device: 1)
     assert rows_that_fit(model, SIZE) == 1
-    monkeypatch.setattr("diffusion_tricks.memory.room.free_memory", lambda device: None)
+    monkeypatch.setattr("diffusion_tricks.devices.capacity.free_memory", lambda device: None)
     assert rows_that_fit(model, SIZE) is None
 
 
@@ -402,7 +402,7 @@ def test_what_is_quantised() -> None:
 def test_what_cannot_be_quantised(
     monkeypatch: pytest.MonkeyPatch, kind: str, device: str, source: Any, error: type[Exception], message: str
 ) -> None:
-    monkeypatch.setattr("diffusion_tricks.memory.quantizing.PACKAGE", "no_such_package")
+    monkeypatch.setattr("diffusion_tricks.loading.quantize.PACKAGE", "no_such_package")
     with pytest.raises(error, match=message):
         check_quantize(kind, torch.device(device), source)
 
@@ -452,4 +452,4 @@ def test_the_memory_of_a_second_stage_is_its_own(monkeypatch: pytest.MonkeyPatch
 @pytest.fixture(autouse=True)
 def much_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever else runs on this computer, memory is full in these tests only where they say so."""
-    monkeypatch.setattr("diffusion_tricks.memory.room._available", lambda: 2**40)
+    monkeypatch.setattr("diffusion_tricks.devices.capacity._available", lambda: 2**40)

@@ -22,7 +22,7 @@ from huggingface_hub import constants
 from command_line import run
 from diffusion_tricks import load_model
 from diffusion_tricks.errors import ModelError
-from diffusion_tricks.models import check_directory
+from diffusion_tricks.loading.checks import check_directory
 from diffusion_tricks.testing.pipelines import tiny_pipeline
 from fake_hub import laid_out
 
@@ -255,7 +255,7 @@ def test_remote_code_is_off_in_diffusers_itself(copied: Path) -> None:
     """Whatever the environment says, and even where our own look at the directory is left out."""
     with_module("unet/mine.py", settings("model_index.json", unet=["mine", "Mine"]))(copied)
     script = (
-        "import sys, diffusion_tricks, diffusion_tricks.models as models\n"
+        "import sys, diffusion_tricks, diffusion_tricks.loading.load as models\n"
         "models.check_directory = models.bringing.check_directory = lambda *_, **__: None\n"
         "try: diffusion_tricks.load_model(sys.argv[1], device='cpu')\n"
         "except diffusion_tricks.errors.ModelError as error: print(error)\n"

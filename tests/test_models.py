@@ -12,11 +12,12 @@ import pytest
 import torch
 
 from diffusion_tricks import Ask, Model, load_model, sample
-from diffusion_tricks.answering import Terms
+from diffusion_tricks.diffusion.noise_level import Level
 from diffusion_tricks.errors import ModelError, OutOfMemory, PluginError, UnknownName, UsageError
-from diffusion_tricks.level import Level
-from diffusion_tricks.manager import Host, host
-from diffusion_tricks.models import DEFAULTS_FILE, known_models
+from diffusion_tricks.loading.files import DEFAULTS_FILE
+from diffusion_tricks.loading.known import known_models
+from diffusion_tricks.model.batching import Terms
+from diffusion_tricks.registry.host import Host, host
 from diffusion_tricks.testing.pipelines import tiny_pipeline
 
 LEVEL = Level(0.8, 0.6)
@@ -91,7 +92,7 @@ def test_something_else_than_a_model() -> None:
 def test_models_of_plugins_are_known(monkeypatch: pytest.MonkeyPatch, saved: Path) -> None:
     made = Host()
     made.add_models({"mine": (str(saved), "of a plugin")})
-    monkeypatch.setattr("diffusion_tricks.manager._host", made)
+    monkeypatch.setattr("diffusion_tricks.registry.host._host", made)
     assert list(known_models()) == ["mine"]
     assert load_model("mine", device="cpu").name == "mine"
     monkeypatch.undo()
@@ -278,7 +279,7 @@ def test_prompts_are_encoded_once(model: Model, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_many_prompts_do_not_fill_the_memory(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("diffusion_tricks.model.REMEMBERED_PROMPTS", 2)
+    monkeypatch.setattr("diffusion_tricks.model.model.REMEMBERED_PROMPTS", 2)
     for prompt in "abcde":
         model.encode_prompts([prompt], (16, 16))
     assert len(model._rows) == 2

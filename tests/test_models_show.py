@@ -18,16 +18,17 @@ from huggingface_hub import constants
 
 from command_line import run
 from diffusion_tricks import Model, Recipe, load_model, make, making
-from diffusion_tricks.cascade import reaches
+from diffusion_tricks.devices.choice import default_dtype
+from diffusion_tricks.diffusion.schedulers import prediction_of
 from diffusion_tricks.errors import ModelError, UnknownName, UsageError
-from diffusion_tricks.families import FAMILIES, described, row_for
-from diffusion_tricks.models.configs import described_in, dtype_in
-from diffusion_tricks.models.devices import default_dtype
-from diffusion_tricks.models.known import ON_THE_HUB
-from diffusion_tricks.models.outlines import NO_LORA, OUTLINES
-from diffusion_tricks.planning import check_before, plan
-from diffusion_tricks.schedulers import prediction_of
-from diffusion_tricks.sheet import Abilities, sheet
+from diffusion_tricks.families.lookup import described
+from diffusion_tricks.families.table import FAMILIES, row_for
+from diffusion_tricks.generate.describe import Abilities, sheet
+from diffusion_tricks.generate.plan import check_before, plan
+from diffusion_tricks.loading.configs import described_in, dtype_in
+from diffusion_tricks.loading.known import ON_THE_HUB
+from diffusion_tricks.loading.outlines import NO_LORA, OUTLINES
+from diffusion_tricks.model.cascade import reaches
 from diffusion_tricks.testing.pipelines import tiny_pipeline
 from fake_hub import FIRST, laid_out
 from unadapted import unadapted

@@ -10,8 +10,8 @@ import pytest
 
 from diffusion_tricks import Recipe, TrickEntry
 from diffusion_tricks.errors import RecipeError, UnknownName, UsageError
-from diffusion_tricks.options import TrickOptions, option
-from diffusion_tricks.recipe import VERSION, anchored, mapped, paths, read_recipe, recipe_from
+from diffusion_tricks.recipes.recipe import VERSION, anchored, mapped, paths, read_recipe, recipe_from
+from diffusion_tricks.registry.options import TrickOptions, option
 from diffusion_tricks_plugins import Anagram, Guidance
 
 TEXTS = ['say "hi"', "a\nb", "a\r\nb\\", "tab\there", "élan 兎 🐇", "'''", '"""', "", "back\\slash\n", "\x1f"]

@@ -18,15 +18,17 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from diffusion_tricks.errors import OutputError, OutputFailed, PictureError, RecipeError
-from diffusion_tricks.images import read_picture
-from diffusion_tricks.provenance import provenance_of
-from diffusion_tricks.recipe import recipe_from
-from diffusion_tricks.record import (
+from diffusion_tricks.io.pictures import read_picture
+from diffusion_tricks.io.provenance import (
+    provenance_of,
+    provenance_xmp,  # fmt: skip
+)
+from diffusion_tricks.recipes.recipe import recipe_from
+from diffusion_tricks.recipes.record import (
     PNG_KEY,
     build_record,
     check_save,
     parameters_text,
-    provenance_xmp,
     read_record,
     run_of,
     save,
@@ -159,7 +161,7 @@ def test_the_parameters_text_leaves_out_what_is_not_known():
 
 
 def test_records_need_no_torch():
-    code = "import sys, diffusion_tricks.record, diffusion_tricks.images; print('torch' in sys.modules)"
+    code = "import sys, diffusion_tricks.recipes.record, diffusion_tricks.io.pictures; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 

@@ -15,11 +15,11 @@ from torch import Tensor
 
 import diffusion_tricks
 from diffusion_tricks import Ask, Model, Run, Start, Step, Trick, hookimpl, load_model, sample
+from diffusion_tricks.diffusion.schedulers import SCHEDULERS
 from diffusion_tricks.errors import PluginError, UsageError
-from diffusion_tricks.finishing import finish
+from diffusion_tricks.generate.finish import finish
 from diffusion_tricks.hookspecs import Asking
-from diffusion_tricks.sampler import begin, denoise
-from diffusion_tricks.schedulers import SCHEDULERS
+from diffusion_tricks.sampling.loop import begin, denoise
 from diffusion_tricks.testing import exact_model
 from diffusion_tricks.testing.pipelines import tiny_pipeline
 

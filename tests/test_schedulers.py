@@ -18,10 +18,9 @@ from diffusers import (
 from torch import Tensor
 
 from diffusion_tricks import Run, Start, Trick, hookimpl, sample
-from diffusion_tricks.errors import UnknownName, UsageError
-from diffusion_tricks.noise import Noise
-from diffusion_tricks.sampler import begin
-from diffusion_tricks.schedulers import (
+from diffusion_tricks.diffusion.noise import Noise
+from diffusion_tricks.diffusion.scheduler_quirks import send_what_it_draws, step_arguments
+from diffusion_tricks.diffusion.schedulers import (
     SCHEDULERS,
     begin_at,
     noise_levels,
@@ -30,7 +29,8 @@ from diffusion_tricks.schedulers import (
     set_steps,
     uses_learned_variance,
 )
-from diffusion_tricks.stepping import send_what_it_draws, step_arguments
+from diffusion_tricks.errors import UnknownName, UsageError
+from diffusion_tricks.sampling.loop import begin
 from diffusion_tricks.testing import exact_model
 
 SD: dict[str, Any] = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "steps_offset": 1}
@@ -272,7 +272,7 @@ def test_what_a_scheduler_draws_is_sent_without_waiting_and_is_the_same(
         went.append(str(device))
         return x.to(device, dtype)
 
-    monkeypatch.setattr("diffusion_tricks.speed.sent", sent)
+    monkeypatch.setattr("diffusion_tricks.devices.compile.sent", sent)
     sending = scheduler_for(own, name)
     send_what_it_draws(sending)
     torch.testing.assert_close(stepped_through(sending), stepped_through(scheduler_for(own, name)), atol=0, rtol=0)
@@ -287,7 +287,7 @@ def test_a_scheduler_on_another_device_gets_its_noise_there(monkeypatch: pytest.
         went.append((x.device.type, str(device)))
         return x.to(device)
 
-    monkeypatch.setattr("diffusion_tricks.speed.sent", sent)
+    monkeypatch.setattr("diffusion_tricks.devices.compile.sent", sent)
     scheduler = scheduler_for(OWN["linear"], "ddpm")
     send_what_it_draws(scheduler)
     t = set_steps(scheduler, 4)[0]

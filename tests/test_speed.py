@@ -13,14 +13,14 @@ from torch import Tensor, nn
 from torch._dynamo.testing import CompileCounter
 
 from diffusion_tricks import Model, load_model, sample
-from diffusion_tricks.defaults import Defaults
-from diffusion_tricks.denoiser import Family, Row, Shape, Size, replayed
+from diffusion_tricks.devices import rungs as ladder
+from diffusion_tricks.devices.compile import Compiled, cannot_compile, channels_last, compiled, memory_format, sent
+from diffusion_tricks.devices.memory import Work
+from diffusion_tricks.devices.text_encoders import hooked
 from diffusion_tricks.errors import ModelError, UsageError
-from diffusion_tricks.memory import Work
-from diffusion_tricks.memory import rungs as ladder
-from diffusion_tricks.memory.encoders import hooked
-from diffusion_tricks.rows import Rows, stacked
-from diffusion_tricks.speed import Compiled, cannot_compile, channels_last, compiled, memory_format, sent
+from diffusion_tricks.families.base import Family, Shape, Size, replayed
+from diffusion_tricks.families.defaults import Defaults
+from diffusion_tricks.families.rows import Row, Rows, stacked
 from diffusion_tricks.testing import tiny_pipeline
 from diffusion_tricks_plugins import Anagram, Guidance
 
@@ -145,7 +145,7 @@ def test_what_cannot_be_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     model.device = torch.device("mps")
     assert cannot_compile(model) == "torch does not compile for mps"
     model.device = torch.device("cuda")
-    monkeypatch.setattr("diffusion_tricks.speed.find_spec", lambda name: None)
+    monkeypatch.setattr("diffusion_tricks.devices.compile.find_spec", lambda name: None)
     assert "triton is not installed" in str(cannot_compile(model))
     model.family.denoiser.hf_quantizer = object()  # type: ignore[assignment]
     assert cannot_compile(model) == "its weights are quantised"
@@ -202,7 +202,7 @@ def test_the_outputs_of_a_graph_are_copied() -> None:
 
 
 def test_prompts_are_put_together_once_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    from diffusion_tricks import rows
+    from diffusion_tricks.families import rows
 
     model, joined = small(), list[int]()
     original = rows._joined
@@ -214,7 +214,7 @@ def test_prompts_are_put_together_once_a_run(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_batches_that_are_remembered_do_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("diffusion_tricks.model.REMEMBERED_BATCHES", 2)
+    monkeypatch.setattr("diffusion_tricks.model.model.REMEMBERED_BATCHES", 2)
     model = small()
     for count in range(1, 5):
         last(model, count=count, steps=1)

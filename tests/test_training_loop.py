@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import torch
 
-from diffusion_tricks import atomic
 from diffusion_tricks.errors import NotANumber, OutputError, OutputFailed, UsageError
+from diffusion_tricks.io import atomic
 from diffusion_tricks.training import checkpoints, loop
 from diffusion_tricks.training.data.stream import Stream
 from diffusion_tricks.training.feed import batches

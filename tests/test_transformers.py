@@ -19,15 +19,15 @@ from PIL import Image
 from torch import Tensor
 
 from diffusion_tricks import Model, Recipe, Step, load_model, sample
-from diffusion_tricks.defaults import Defaults
-from diffusion_tricks.denoiser import parts_of
+from diffusion_tricks.diffusion.schedulers import FLOW_SCHEDULERS, scheduler_for
 from diffusion_tricks.errors import ModelError, PluginError, UsageError
-from diffusion_tricks.families import described, family_of, opened
+from diffusion_tricks.families.base import parts_of
+from diffusion_tricks.families.defaults import Defaults
+from diffusion_tricks.families.lookup import described, family_of, opened
 from diffusion_tricks.families.packing import packed, unpacked
 from diffusion_tricks.families.table import FAMILIES as ROWS
-from diffusion_tricks.planning import plan
-from diffusion_tricks.sampler import begin
-from diffusion_tricks.schedulers import FLOW_SCHEDULERS, scheduler_for
+from diffusion_tricks.generate.plan import plan
+from diffusion_tricks.sampling.loop import begin
 from diffusion_tricks.testing.pipelines import FAMILIES, tiny_arguments, tiny_pipeline
 from diffusion_tricks_plugins import Guidance
 

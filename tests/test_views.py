@@ -12,9 +12,9 @@ from PIL import Image
 from torch import Tensor
 
 from diffusion_tricks.errors import UnknownName, UsageError
-from diffusion_tricks.manager import host
+from diffusion_tricks.registry.host import host
+from diffusion_tricks.registry.view import View, orthogonality_error, view_named
 from diffusion_tricks.testing import check_view
-from diffusion_tricks.views import View, orthogonality_error, view_named
 
 PLAIN = [name for name in host().entries("view") if name != "rotate"]  # which needs an angle
 QUARTERS = ["rotate:270", "rotate:-90.0"]

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from diffusion_tricks.errors import UsageError
-from diffusion_tricks.recipe import Recipe, recipe_from
+from diffusion_tricks.recipes.recipe import Recipe, recipe_from
 from diffusion_tricks_cli.values import Name, Size
 
 DTYPES = ("auto", "float32", "float16", "bfloat16")
@@ -129,7 +129,7 @@ def picture_option() -> click.Option:
 
 
 def _schedulers() -> Iterable[str]:
-    from diffusion_tricks.schedulers import SCHEDULERS
+    from diffusion_tricks.diffusion.schedulers import SCHEDULERS
 
     return SCHEDULERS
 

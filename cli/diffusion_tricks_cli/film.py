@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from diffusion_tricks.images import atomic_write, encode_picture, enlarge, to_images
-from diffusion_tricks.variants import side_by_side
+from diffusion_tricks.generate.strip import side_by_side
+from diffusion_tricks.io.atomic import atomic_write
+from diffusion_tricks.io.pictures import encode_picture
+from diffusion_tricks.io.pixels import enlarge, to_images
 
 if TYPE_CHECKING:
-    from diffusion_tricks.sampler import Run, Step
+    from diffusion_tricks.sampling.run import Run, Step
 
 FEW = 12  # frames of a strip, and of a film whose latents must be decoded by a VAE
 FRAME, LAST = 100, 1500  # milliseconds

@@ -11,7 +11,7 @@ from click.core import ParameterSource
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from diffusion_tricks.options import TrickOptions, hint
+from diffusion_tricks.registry.options import TrickOptions, hint
 
 LIMITS = {"ge": ("min", False), "gt": ("min", True), "le": ("max", False), "lt": ("max", True)}
 

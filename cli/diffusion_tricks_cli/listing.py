@@ -11,8 +11,8 @@ from typing import Any
 import click
 
 from diffusion_tricks.errors import PluginError
-from diffusion_tricks.manager import Entry, PluginStatus, host
-from diffusion_tricks.vocabulary import Vocabulary
+from diffusion_tricks.model.vocabulary import Vocabulary
+from diffusion_tricks.registry.host import Entry, PluginStatus, host
 from diffusion_tricks_cli.common import DTYPES, example
 from diffusion_tricks_cli.values import Name
 
@@ -84,7 +84,7 @@ def models(ctx: click.Context, as_json: bool) -> None:
     With the NAME of one: what it was taught to draw, where it says so. show NAME: all that it can do. get NAME:
     download it.
     """
-    from diffusion_tricks.models import known_models
+    from diffusion_tricks.loading.known import known_models
 
     if ctx.invoked_subcommand is not None:
         return
@@ -106,7 +106,7 @@ def show(ctx: click.Context, name: str, as_json: bool) -> None:
 
     NAME: a short name, a directory, a file or a hub name; of one that is not on this machine, how to get it.
     """
-    from diffusion_tricks.sheet import sheet
+    from diffusion_tricks.generate.describe import sheet
     from diffusion_tricks_cli.sheets import lines_of
 
     known = sheet(name)
@@ -124,7 +124,7 @@ def get(names: tuple[str, ...], dtype: str) -> None:
 
     NAME: short names, also of upscalers, or hub names (owner/name[@revision]). Prints the directory of each.
     """
-    from diffusion_tricks.models import download
+    from diffusion_tricks.loading.download import download
 
     for name in names:
         click.echo(download(name, dtype))
@@ -136,7 +136,8 @@ def get(names: tuple[str, ...], dtype: str) -> None:
 @click.pass_context
 def taught(ctx: click.Context, name: str, as_json: bool) -> None:
     """What a model was taught to draw, a line for every thing, with the other names it was taught."""
-    from diffusion_tricks.models import location_of, vocabulary_of
+    from diffusion_tricks.loading.defaults_file import vocabulary_of
+    from diffusion_tricks.loading.location import location_of
     from diffusion_tricks_cli.sheets import taught_lines
 
     vocabulary = vocabulary_of(location_of(name)) or Vocabulary({})

@@ -16,7 +16,7 @@ from click.shell_completion import CompletionItem
 
 from diffusion_tricks import __version__
 from diffusion_tricks.errors import DiffusionTricksError, PluginError, UnknownName
-from diffusion_tricks.manager import host
+from diffusion_tricks.registry.host import host
 from diffusion_tricks_cli.failures import say_error, say_failure, wants_json
 
 PROGRAM = "diffusion-tricks"

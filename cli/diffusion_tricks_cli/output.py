@@ -12,14 +12,15 @@ import click
 from PIL import Image
 
 from diffusion_tricks.errors import OutputFailed, UsageError
-from diffusion_tricks.images import atomic_write, check_output, check_place
-from diffusion_tricks.manager import plugin_versions
-from diffusion_tricks.recipe import Recipe, mapped, paths, with_models
-from diffusion_tricks.record import build_record, check_save, parameters_text, save
+from diffusion_tricks.io.atomic import atomic_write, check_place
+from diffusion_tricks.io.pictures import check_output
+from diffusion_tricks.recipes.recipe import Recipe, mapped, paths, with_models
+from diffusion_tricks.recipes.record import build_record, check_save, parameters_text, save
+from diffusion_tricks.registry.host import plugin_versions
 from diffusion_tricks_cli.common import Settings
 
 if TYPE_CHECKING:
-    from diffusion_tricks.making import Result
+    from diffusion_tricks.generate.make import Result
 
 LOSSY = {".jpg", ".jpeg"}
 RECIPES = {".toml", ".json"}

@@ -7,7 +7,7 @@ import time
 from typing import IO, TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from diffusion_tricks.sampler import Run, Step
+    from diffusion_tricks.sampling.run import Run, Step
 
 WIDTH = 24
 CLEAR = "\r\x1b[K"

@@ -9,13 +9,13 @@ from typing import Any
 
 import click
 
+from diffusion_tricks.devices.choice import has_device
 from diffusion_tricks.errors import PictureError, UsageError
-from diffusion_tricks.manager import host
-from diffusion_tricks.models import has_device, location_of, upscaler_named
-from diffusion_tricks.models.places import hub_name
-from diffusion_tricks.options import hint
-from diffusion_tricks.recipe import Recipe, mapped, read_recipe, recipe_from
-from diffusion_tricks.record import read_record, run_of
+from diffusion_tricks.loading.location import hub_name, location_of, upscaler_named
+from diffusion_tricks.recipes.recipe import Recipe, mapped, read_recipe, recipe_from
+from diffusion_tricks.recipes.record import read_record, run_of
+from diffusion_tricks.registry.host import host
+from diffusion_tricks.registry.options import hint
 from diffusion_tricks_cli.common import Sectioned, common_options, example, settings_of, with_common
 from diffusion_tricks_cli.from_options import Positional, given
 from diffusion_tricks_cli.output import remark
@@ -93,8 +93,8 @@ def _as_before(ran: dict[str, Any], values: dict[str, Any], picture: Path) -> di
 
 
 def _no_compiler(device: str) -> str | None:
-    from diffusion_tricks.models.devices import device_of
-    from diffusion_tricks.speed import no_compiler
+    from diffusion_tricks.devices.choice import device_of
+    from diffusion_tricks.devices.compile import no_compiler
 
     return no_compiler(device_of(device).type)
 

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 import click
 
 from diffusion_tricks.errors import DiffusionTricksError, PictureError, UsageError
-from diffusion_tricks.images import read_picture
-from diffusion_tricks.recipe import recipe_from
-from diffusion_tricks.record import read_record
+from diffusion_tricks.io.pictures import read_picture
+from diffusion_tricks.recipes.recipe import recipe_from
+from diffusion_tricks.recipes.record import read_record
 from diffusion_tricks_cli.common import example
 from diffusion_tricks_cli.failures import say_error
 
 if TYPE_CHECKING:
-    from diffusion_tricks.scoring import Score
-    from diffusion_tricks.trick import Shown
+    from diffusion_tricks.generate.score import Score
+    from diffusion_tricks.registry.trick import Shown
 
 Views = Sequence[tuple[str, str]]
 
@@ -38,7 +38,7 @@ def score(pictures: tuple[str, ...], prompts: tuple[str, ...], views: Views, sco
     Alignment is the cosine of picture and text by CLIP, of the worst view; concealment, 0 to 1, says how well each view
     hides what the others show; the rank is the text's place among the names of all emoji.
     """
-    from diffusion_tricks.scoring import Scorer
+    from diffusion_tricks.generate.score import Scorer
 
     said = [*(("identity", prompt) for prompt in prompts), *views]
     judge, scores = Scorer(scorer), {}
@@ -57,7 +57,7 @@ def score(pictures: tuple[str, ...], prompts: tuple[str, ...], views: Views, sco
 
 def _views(path: Path, said: Views) -> list[Shown]:
     """What the picture should show: as it was said, else as its record says. Raises UsageError where nothing does."""
-    from diffusion_tricks.scoring import shown, shown_through
+    from diffusion_tricks.generate.score import shown, shown_through
 
     image = read_picture(path).image
     if said:

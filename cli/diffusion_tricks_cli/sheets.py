@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from diffusion_tricks.sheet import Abilities, Origin, Sheet
+from diffusion_tricks.generate.describe import Abilities, Origin, Sheet
 
 WIDTH = 20
 KINDS = {

@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING
 import click
 
 from diffusion_tricks.errors import DiffusionTricksError, OutputError, OutputFailed, UsageError
-from diffusion_tricks.images import read_picture
-from diffusion_tricks.nesting import refuse_clashes
-from diffusion_tricks.recipe import Recipe, paths
-from diffusion_tricks.variants import versions
-from diffusion_tricks.vocabulary import unknown_note
+from diffusion_tricks.generate.strip import versions
+from diffusion_tricks.io.pictures import read_picture
+from diffusion_tricks.model.vocabulary import unknown_note
+from diffusion_tricks.recipes.recipe import Recipe, paths
+from diffusion_tricks.sampling.tricks import refuse_clashes
 from diffusion_tricks_cli.common import Settings
 from diffusion_tricks_cli.failures import say_error
 from diffusion_tricks_cli.output import Output, lossy_note, remark, say
 from diffusion_tricks_cli.progress import Progress
 
 if TYPE_CHECKING:
-    from diffusion_tricks.making import Result
-    from diffusion_tricks.sampler import Step
+    from diffusion_tricks.generate.make import Result
+    from diffusion_tricks.sampling.run import Step
     from diffusion_tricks_cli.film import Film
 
 
@@ -77,9 +77,9 @@ def _make(recipe: Recipe, settings: Settings, output: Output) -> bool:
         os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"  # of downloads
     progress = Progress(recipe.count * recipe.best_of * runs, shown=not settings.quiet)
     progress.say(f"loading {recipe.model} ..." if recipe.picture is None else "")
-    from diffusion_tricks.making import check_candidates, making
-    from diffusion_tricks.scoring import Scorer
-    from diffusion_tricks.settling import check_prompts, with_guidance
+    from diffusion_tricks.generate.defaults import check_prompts, with_guidance
+    from diffusion_tricks.generate.make import check_candidates, making
+    from diffusion_tricks.generate.score import Scorer
     from diffusion_tricks_cli.film import Film
 
     if recipe.picture is None:
@@ -144,7 +144,7 @@ def _note_untaught(result: Result, told: set[str], settings: Settings) -> None:
 
 def show_plan(recipe: Recipe, settings: Settings, recipe_too: bool = True) -> None:
     """Prints what a recipe will cost, and the recipe itself."""
-    from diffusion_tricks.planning import plan
+    from diffusion_tricks.generate.plan import plan
 
     planned = plan(recipe)
     if settings.json:

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from diffusion_tricks.denoiser import Parts, Recorded, Row, Shape, Size, recorded
 from diffusion_tricks.errors import ModelError
+from diffusion_tricks.families.base import Parts, Recorded, Shape, Size, recorded
+from diffusion_tricks.families.rows import Row
 from diffusion_tricks.families.upscaler import UpscalingFamily
 
 

@@ -13,14 +13,15 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pixel_unshuffle
 
-from diffusion_tricks.denoiser import Parts, Row, Shape, Size, dtype_of
 from diffusion_tricks.errors import ModelError, PluginError
+from diffusion_tricks.families.base import Parts, Shape, Size, dtype_of
 from diffusion_tricks.families.packing import PATCH, packed, unpacked
+from diffusion_tricks.families.rows import Row
 from diffusion_tricks.families.transformer import TransformerFamily, falling, shifted
 from diffusion_tricks.families.vae import encoded, scale_of
 
 if TYPE_CHECKING:
-    from diffusion_tricks.condition import Condition
+    from diffusion_tricks.diffusion.conditioning import Condition
 
 LATENT_SIDE = 128  # what FluxPipeline makes where no size is asked
 TIMES = 1000  # timesteps in 1, as the network counts them

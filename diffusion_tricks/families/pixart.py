@@ -11,7 +11,8 @@ from typing import Any
 
 from torch import Tensor
 
-from diffusion_tricks.denoiser import Parts, Row, Shape, Size, row_of
+from diffusion_tricks.families.base import Parts, Shape, Size
+from diffusion_tricks.families.rows import Row, row_of
 from diffusion_tricks.families.transformer import TransformerFamily
 from diffusion_tricks.families.vae import scale_of
 

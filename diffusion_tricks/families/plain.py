@@ -14,8 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from diffusion_tricks.denoiser import Family, Parts, Pipeline, Row, Shape, Size, replayed
 from diffusion_tricks.errors import ModelError, UnknownName, UsageError
+from diffusion_tricks.families.base import Family, Parts, Pipeline, Shape, Size, replayed
+from diffusion_tricks.families.rows import Row
 from diffusion_tricks.families.unet import attends
 
 CLASSES_FILE = "diffusion_tricks.json"  # beside model_index.json

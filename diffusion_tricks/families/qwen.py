@@ -7,8 +7,9 @@ from typing import Any
 
 from torch import Tensor
 
-from diffusion_tricks.denoiser import Parts, Row, Shape, Size, dtype_of
+from diffusion_tricks.families.base import Parts, Shape, Size, dtype_of
 from diffusion_tricks.families.packing import PATCH, packed, unpacked
+from diffusion_tricks.families.rows import Row
 from diffusion_tricks.families.transformer import TransformerFamily, falling, shifted
 from diffusion_tricks.families.vae import scale_of
 

@@ -7,8 +7,8 @@ import inspect
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from diffusion_tricks.defaults import Defaults
 from diffusion_tricks.errors import ModelError
+from diffusion_tricks.families.defaults import Defaults
 
 if TYPE_CHECKING:
     from diffusion_tricks.families.table import Parts

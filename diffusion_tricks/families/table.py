@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from diffusion_tricks.defaults import Defaults
+from diffusion_tricks.families.defaults import Defaults
 
 Parts = Mapping[str, Mapping[str, Any]]
 

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from diffusion_tricks.denoiser import Family, Row, Shape, Size, dtype_of, recorded, stacked
+from diffusion_tricks.families.base import Family, Shape, Size, dtype_of, recorded
+from diffusion_tricks.families.rows import Row, stacked
 from diffusion_tricks.families.vae import decoded, encoded
 
 EXPECTED = "a text-to-image pipeline with its text encoders"

@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from diffusion_tricks.denoiser import Family, Parts, Pipeline, Row, Shape, Size, recorded, replayed, row_of
 from diffusion_tricks.errors import ModelError
+from diffusion_tricks.families.base import Family, Parts, Pipeline, Shape, Size, recorded, replayed
 from diffusion_tricks.families.inpainting import mask_and_latents, nothing_known
+from diffusion_tricks.families.rows import Row, row_of
 from diffusion_tricks.families.vae import decoded, encoded, scale_of, upcasts
 
 if TYPE_CHECKING:
-    from diffusion_tricks.condition import Condition
+    from diffusion_tricks.diffusion.conditioning import Condition
 
 TRANSFORMERS = "UNetMidBlock2DCrossAttn"
 MULTIPLE = 8  # pixels; pipelines of latents make no other sizes, whatever their autoencoder

@@ -17,15 +17,16 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor
 
-from diffusion_tricks.denoiser import Family, Parts, Pipeline, Recorded, Row, Shape, Size, parts_of, replayed
+from diffusion_tricks.devices.memory import Memory
 from diffusion_tricks.errors import ModelError, PluginError, UsageError
+from diffusion_tricks.families.base import Family, Parts, Pipeline, Recorded, Shape, Size, parts_of, replayed
+from diffusion_tricks.families.rows import Row
 from diffusion_tricks.families.table import UPSCALERS, FamilyRow, upscaler_row
-from diffusion_tricks.memory import Memory
 
 if TYPE_CHECKING:
-    from diffusion_tricks.condition import Condition
-    from diffusion_tricks.defaults import Defaults
-    from diffusion_tricks.model import Model, Second
+    from diffusion_tricks.diffusion.conditioning import Condition
+    from diffusion_tricks.families.defaults import Defaults
+    from diffusion_tricks.model.model import Model, Second
 
 
 class UpscalingFamily(Family):
@@ -126,8 +127,8 @@ class Upscaler:
 
     def behind(self, base: Model, noise_level: int | None = None) -> Model:
         """The upscaler as the model that follows `base`. Raises ModelError for a pipeline that is no upscaler."""
-        from diffusion_tricks.families import opened
-        from diffusion_tricks.model import Model
+        from diffusion_tricks.families.lookup import opened
+        from diffusion_tricks.model.model import Model
 
         if self._pipe is None or self._memory is None:
             self._memory = Memory(base.memory.mode)

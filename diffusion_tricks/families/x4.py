@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from diffusion_tricks.denoiser import Parts, Recorded, Row, Shape, Size, recorded, row_of
+from diffusion_tricks.families.base import Parts, Recorded, Shape, Size, recorded
+from diffusion_tricks.families.rows import Row, row_of
 from diffusion_tricks.families.upscaler import UpscalingFamily
 from diffusion_tricks.families.vae import decoded, encoded, scale_of
 

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from diffusion_tricks.denoiser import Parts, Row, Shape, Size, dtype_of, stacked
+from diffusion_tricks.families.base import Parts, Shape, Size, dtype_of
+from diffusion_tricks.families.rows import Row, stacked
 from diffusion_tricks.families.transformer import TransformerFamily, falling, shifted
 from diffusion_tricks.families.vae import scale_of
 

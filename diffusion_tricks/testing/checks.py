@@ -11,17 +11,19 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from diffusion_tricks.ask import Ask
-from diffusion_tricks.denoiser import Family, Row
-from diffusion_tricks.finishing import finish
+from diffusion_tricks.diffusion.ask import Ask
+from diffusion_tricks.families.base import Family
+from diffusion_tricks.families.rows import Row
+from diffusion_tricks.generate.finish import finish
 from diffusion_tricks.hookspecs import Asking, hookimpl
-from diffusion_tricks.model import Model
-from diffusion_tricks.models import load_model
-from diffusion_tricks.pixels import to_images
-from diffusion_tricks.recipe import Recipe, TrickEntry, recipe_from
-from diffusion_tricks.sampler import Run, Step, begin, denoise
-from diffusion_tricks.trick import Trick
-from diffusion_tricks.views import View, orthogonality_error, view_named
+from diffusion_tricks.io.pixels import to_images
+from diffusion_tricks.loading.load import load_model
+from diffusion_tricks.model.model import Model
+from diffusion_tricks.recipes.recipe import Recipe, TrickEntry, recipe_from
+from diffusion_tricks.registry.trick import Trick
+from diffusion_tricks.registry.view import View, orthogonality_error, view_named
+from diffusion_tricks.sampling.loop import begin, denoise
+from diffusion_tricks.sampling.run import Run, Step
 
 ORTHOGONAL = 1e-9  # in float64
 INVERSE = 1e-5  # in float32; permutations are exact

@@ -13,12 +13,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from diffusion_tricks.defaults import Defaults
-from diffusion_tricks.denoiser import Family, Parts, Row, Shape, Size
+from diffusion_tricks.diffusion.noise_level import Level
+from diffusion_tricks.diffusion.schedulers import Scheduler
 from diffusion_tricks.errors import UsageError
-from diffusion_tricks.level import Level
-from diffusion_tricks.model import Model
-from diffusion_tricks.schedulers import Scheduler
+from diffusion_tricks.families.base import Family, Parts, Shape, Size
+from diffusion_tricks.families.defaults import Defaults
+from diffusion_tricks.families.rows import Row
+from diffusion_tricks.model.model import Model
 
 Images = Tensor | Mapping[str, Tensor] | Mapping[str | None, Tensor]
 

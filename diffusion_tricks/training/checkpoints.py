@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from diffusion_tricks.atomic import atomic_write
 from diffusion_tricks.errors import OutputFailed, UsageError
+from diffusion_tricks.io.atomic import atomic_write
 
 ROOM = "checkpoints"
 

@@ -17,8 +17,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from diffusion_tricks.atomic import atomic_write, atomic_write_all
 from diffusion_tricks.errors import OutputError, OutputFailed, UsageError
+from diffusion_tricks.io.atomic import atomic_write, atomic_write_all
 from diffusion_tricks.training.checkpoints import ROOM
 from diffusion_tricks.training.options import TrainOptions, options_from
 

@@ -12,8 +12,8 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
+from diffusion_tricks.devices.quiet import quiet_libraries
 from diffusion_tricks.errors import NotANumber, UsageError
-from diffusion_tricks.quiet import quiet_libraries
 from diffusion_tricks.training import checkpoints, folder
 from diffusion_tricks.training.data.stream import Source, Stream
 from diffusion_tricks.training.feed import batches

@@ -7,9 +7,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError, model_validator
 
 from diffusion_tricks.errors import UsageError
-from diffusion_tricks.options import TrickOptions, option
+from diffusion_tricks.registry.options import TrickOptions, option
+from diffusion_tricks.registry.trick import explain
 from diffusion_tricks.training.presets import preset
-from diffusion_tricks.trick import explain
 
 Task = Literal["denoiser", "unconditional", "class", "text", "upscale"]
 Objective = Literal["epsilon", "v", "sample", "flow"]

@@ -10,8 +10,8 @@ import torch
 from diffusers import DDIMPipeline, DDIMScheduler, DDPMPipeline, UNet2DModel
 from torch import Tensor, nn
 
-from diffusion_tricks.denoiser import Family
 from diffusion_tricks.errors import UsageError
+from diffusion_tricks.families.base import Family
 from diffusion_tricks.families.plain import PlainFamily
 from diffusion_tricks.training.data.stream import Batch, Source
 from diffusion_tricks.training.options import TrainOptions

@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from diffusion_tricks.defaults import Defaults
-from diffusion_tricks.denoiser import Family
-from diffusion_tricks.images import to_tensor
-from diffusion_tricks.making import make
-from diffusion_tricks.model import Model
-from diffusion_tricks.recipe import Recipe
+from diffusion_tricks.families.base import Family
+from diffusion_tricks.families.defaults import Defaults
+from diffusion_tricks.generate.make import make
+from diffusion_tricks.io.pixels import to_tensor
+from diffusion_tricks.model.model import Model
+from diffusion_tricks.recipes.recipe import Recipe
 from diffusion_tricks.training.data.stream import Source
 from diffusion_tricks.training.figures import denoiser_figure
 from diffusion_tricks.training.objectives import WIDE

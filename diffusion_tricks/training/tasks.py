@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from diffusion_tricks.errors import ModelError, UsageError
-from diffusion_tricks.models import load_model
+from diffusion_tricks.loading.load import load_model
 from diffusion_tricks.training.data.crops import Crops
 from diffusion_tricks.training.data.stream import Batch, Source
 from diffusion_tricks.training.options import TrainOptions

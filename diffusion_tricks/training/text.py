@@ -13,9 +13,9 @@ from diffusers import UNet2DConditionModel
 from torch import Tensor, nn
 from transformers import T5EncoderModel, T5Tokenizer
 
-from diffusion_tricks.denoiser import Family
 from diffusion_tricks.errors import UsageError
-from diffusion_tricks.families import family_of
+from diffusion_tricks.families.base import Family
+from diffusion_tricks.families.lookup import family_of
 from diffusion_tricks.training.data.stream import Batch, Source
 from diffusion_tricks.training.network import pipeline, text_encoder, token_ids, train_tokenizer, unet
 from diffusion_tricks.training.options import TrainOptions

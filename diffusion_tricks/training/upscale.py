@@ -17,9 +17,9 @@ import torch
 from diffusers import DDPMScheduler, IFSuperResolutionPipeline, UNet2DConditionModel
 from torch import Tensor, nn
 
+from diffusion_tricks.devices.memory import Memory
 from diffusion_tricks.errors import ModelError
-from diffusion_tricks.memory import Memory
-from diffusion_tricks.models import upscaler_from
+from diffusion_tricks.loading.load import upscaler_from
 from diffusion_tricks.training.data.crops import Crops, shrunk
 from diffusion_tricks.training.data.stream import Batch, Source
 from diffusion_tricks.training.network import upscaler_unet

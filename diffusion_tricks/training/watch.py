@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from diffusion_tricks.devices.quiet import quiet_libraries
 from diffusion_tricks.errors import ModelError
-from diffusion_tricks.quiet import quiet_libraries
 from diffusion_tricks.training import folder
 from diffusion_tricks.training.data.stream import Batch, Source
 from diffusion_tricks.training.figures import loss_figure, sheet

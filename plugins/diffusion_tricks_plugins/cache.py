@@ -17,14 +17,14 @@ from pydantic import Field, model_validator
 
 from diffusion_tricks.errors import UsageError
 from diffusion_tricks.hookspecs import Asking, hookimpl
-from diffusion_tricks.options import TrickOptions, option
-from diffusion_tricks.trick import Trick
+from diffusion_tricks.registry.options import TrickOptions, option
+from diffusion_tricks.registry.trick import Trick
 
 if TYPE_CHECKING:
     import torch
 
-    from diffusion_tricks.ask import Ask, Estimate
-    from diffusion_tricks.run import Run, Step
+    from diffusion_tricks.diffusion.ask import Ask, Estimate
+    from diffusion_tricks.sampling.run import Run, Step
     from diffusion_tricks_plugins.caches import Caches, Method
 
 Share = Annotated[float, Field(ge=0, le=1)]

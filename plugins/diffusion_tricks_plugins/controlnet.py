@@ -16,15 +16,15 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field, model_validator
 
 from diffusion_tricks.hookspecs import Asking, hookimpl
-from diffusion_tricks.images import fit, read_picture
-from diffusion_tricks.options import TrickOptions, argument, option
-from diffusion_tricks.pixels import Fit
-from diffusion_tricks.trick import Trick
+from diffusion_tricks.io.pictures import read_picture
+from diffusion_tricks.io.pixels import Fit, fit
+from diffusion_tricks.registry.options import TrickOptions, argument, option
+from diffusion_tricks.registry.trick import Trick
 
 if TYPE_CHECKING:
-    from diffusion_tricks.ask import Ask, Estimate
-    from diffusion_tricks.condition import Control
-    from diffusion_tricks.run import Run, Step
+    from diffusion_tricks.diffusion.ask import Ask, Estimate
+    from diffusion_tricks.diffusion.conditioning import Control
+    from diffusion_tricks.sampling.run import Run, Step
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -61,7 +61,10 @@ class ControlNet(Trick[ControlNetOptions]):
         """Reads the picture and loads the network. A second stage goes without: it sees the picture made with it."""
         if self.options.scale == 0 or run.stage > 1:
             return
-        from diffusion_tricks.controlnet import control, controlnet_for  # here: they need torch, the options do not
+        from diffusion_tricks.families.controlnet import (  # here: they need torch, the options do not
+            control,
+            controlnet_for,
+        )
 
         picture = read_picture(Path(self.options.image)).image
         network = controlnet_for(run.model, self.options.network, self.options.scale)

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from diffusion_tricks.errors import UsageError
 
 if TYPE_CHECKING:
-    from diffusion_tricks.ask import Estimate
-    from diffusion_tricks.sampler import Step
+    from diffusion_tricks.diffusion.ask import Estimate
+    from diffusion_tricks.sampling.run import Step
 
 Variant = Literal["cfg", "apg", "cfg-zero", "tangential", "frequency", "magnitude"]
 

@@ -11,14 +11,14 @@ from pydantic import Field, model_validator
 
 from diffusion_tricks.errors import UsageError
 from diffusion_tricks.hookspecs import hookimpl
-from diffusion_tricks.options import TrickOptions, argument, option
-from diffusion_tricks.pixels import Fit
-from diffusion_tricks.run import Start
-from diffusion_tricks.source import bring
-from diffusion_tricks.trick import Trick
+from diffusion_tricks.io.pixels import Fit
+from diffusion_tricks.io.source import bring
+from diffusion_tricks.registry.options import TrickOptions, argument, option
+from diffusion_tricks.registry.trick import Trick
+from diffusion_tricks.sampling.run import Start
 
 if TYPE_CHECKING:
-    from diffusion_tricks.run import Run
+    from diffusion_tricks.sampling.run import Run
 
 STRENGTH = 0.6
 STRIDED = range(990, -1, -30)  # the 34 steps of CS180, project 5: start index i is t = 990 - 30 i

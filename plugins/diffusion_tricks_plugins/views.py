@@ -11,7 +11,7 @@ from pydantic import Field
 from torch import Tensor
 
 from diffusion_tricks.errors import UsageError
-from diffusion_tricks.views import View
+from diffusion_tricks.registry.view import View
 
 
 class Identity(View):

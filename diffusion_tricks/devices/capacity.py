@@ -1,0 +1,73 @@
+"""How many rows fit: a guess from the free memory and the width of the network, to begin with and to be halved from.
+
+    rows = 0.9 free / (64 width tokens bytes)
+
+Width and tokens are those of the finest level, of which a network holds some dozens of activations at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+if TYPE_CHECKING:
+    from diffusion_tricks.families.base import Size
+    from diffusion_tricks.model.model import Model
+
+SHARE = 0.9  # of the free memory
+ACTIVATIONS = 64  # of the finest level that are held at a time, for one row; too many rather than too few
+
+
+def rows_that_fit(model: Model, size: Size) -> int | None:
+    """How many rows of a size the denoiser may compute at once, 1 or more; None where nothing is known."""
+    config = getattr(getattr(model.pipe, model.family.part, None), "config", None)
+    shape = model.family.shape
+    side = shape.multiple if config is not None and "block_out_channels" not in config else shape.scale
+    return _count(model.device, config, (size[0] // side) * (size[1] // side), model.dtype)
+
+
+def pictures_that_fit(model: Model, size: Size) -> int | None:
+    """How many pictures of a size may be decoded at once, 1 or more; None where nothing is known, or no VAE is."""
+    vae = getattr(model.pipe, "vae", None)
+    return _count(model.device, getattr(vae, "config", None), size[0] * size[1], model.dtype)
+
+
+def _count(device: torch.device, config: Mapping[str, Any] | None, tokens: int, dtype: torch.dtype) -> int | None:
+    width, free = width_of(config or {}), free_memory(device)
+    if width is None or free is None:
+        return None
+    return max(1, int(SHARE * free / (ACTIVATIONS * width * tokens * dtype.itemsize)))
+
+
+def width_of(config: Mapping[str, Any]) -> int | None:
+    """Of a network's finest level, as its configuration says it."""
+    levels = config.get("block_out_channels") or config.get("decoder_block_out_channels")
+    if levels:
+        return int(levels[0])
+    if "num_attention_heads" in config and "attention_head_dim" in config:
+        return int(config["num_attention_heads"]) * int(config["attention_head_dim"])
+    width = config.get("dim") or config.get("base_dim")
+    return int(width) if isinstance(width, int) else None
+
+
+def free_memory(device: torch.device) -> int | None:
+    """Bytes that can be had on a device, or in this computer for the CPU; None where that is not known."""
+    if device.type == "cuda":
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return int(torch.cuda.mem_get_info(device)[0]) + kept
+    if device.type == "cpu":
+        return _available()
+    return None
+
+
+def _available(file: Path = Path("/proc/meminfo")) -> int | None:
+    """What Linux says it could give to a new process."""
+    try:
+        lines = file.read_text().splitlines()
+    except OSError:
+        return None
+    found = next((line for line in lines if line.startswith("MemAvailable:")), None)
+    return 1024 * int(found.split()[1]) if found else None

@@ -1,0 +1,77 @@
+"""Taking the steps of a scheduler: what it is given, what it counts wrong, and going back."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from functools import cache
+from types import FunctionType, MethodType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+
+    from diffusion_tricks.diffusion.schedulers import Scheduler
+
+
+def step_arguments(scheduler: Scheduler, generators: list[torch.Generator], taken: int) -> dict[str, Any]:
+    """What `scheduler.step` is to be given beside the prediction, when `taken` steps of the run lie behind it.
+
+    The generators, where it draws noise; and where it asks for an order, no more than the steps it can look back on:
+    LMS takes its place in the schedule for that, which is wrong for a run that starts later.
+    """
+    kind: Any = type(scheduler)
+    accepted = _parameters(kind)
+    arguments: dict[str, Any] = {"generator": generators} if "generator" in accepted else {}
+    if "order" in accepted:
+        arguments["order"] = min(int(accepted["order"].default), taken + 1)
+    return arguments
+
+
+@cache
+def _parameters(kind: Any) -> Mapping[str, inspect.Parameter]:
+    """Of the `step` of a class of schedulers; looking them up takes as long as many a step."""
+    return inspect.signature(kind.step).parameters
+
+
+def send_what_it_draws(scheduler: Scheduler) -> None:
+    """Lets a scheduler send the noise that it draws on the CPU to CUDA as `sent` does: left alone, each step waits.
+
+    Its `step` becomes, on the instance, the same code with another `randn_tensor`, which draws the same.
+    """
+    from diffusion_tricks.devices.compile import sent  # here, as it needs torch
+
+    step = type(scheduler).step
+    own = getattr(step, "__globals__", {}).get("randn_tensor")
+    if own is None:
+        return
+
+    def drawn(
+        shape: Sequence[int], generator: Any = None, device: Any = None, dtype: Any = None, layout: Any = None
+    ) -> torch.Tensor:
+        here = "cpu" if generator else device
+        noise: torch.Tensor = own(shape, generator=generator, device=here, dtype=dtype, layout=layout)
+        return sent(noise, device) if device else noise
+
+    again = FunctionType(step.__code__, step.__globals__ | {"randn_tensor": drawn}, closure=step.__closure__)
+    again.__defaults__, again.__kwdefaults__ = step.__defaults__, step.__kwdefaults__
+    scheduler.step = MethodType(again, scheduler)
+
+
+def stepped(scheduler: Scheduler, index: int) -> None:
+    """Sets right, after step `index`, what a scheduler counts wrong.
+
+    PNDM makes the second step of its schedule twice, and counts on that wherever a run starts.
+    """
+    if hasattr(scheduler, "ets") and scheduler.counter == 1 and index > 0:
+        scheduler.counter = 2
+
+
+def snapshot(scheduler: Scheduler) -> dict[str, Any]:
+    """The scheduler's state before a step, to go back to when the step is repeated."""
+    return {k: list(v) if isinstance(v, list) else v for k, v in scheduler.__dict__.items()}
+
+
+def restore(scheduler: Scheduler, state: dict[str, Any]) -> None:
+    """Sets the state that `snapshot` took."""
+    scheduler.__dict__.update({k: list(v) if isinstance(v, list) else v for k, v in state.items()})

@@ -1,0 +1,257 @@
+"""Record and replay: any pipeline of diffusers as a function from latents, step and prompts to a prediction.
+
+The pipeline's own `__call__` prepares the denoiser's arguments, guidance off, for each prompt. The first denoiser
+call is recorded and left by an exception before the model computes; from then on that call is replayed
+with other latents and timesteps, picking rows per prompt. No pipeline is copied here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import inspect
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from diffusion_tricks.diffusion.schedulers import first_spread
+from diffusion_tricks.errors import ModelError, PluginError, UsageError
+from diffusion_tricks.families.rows import Row as Row
+from diffusion_tricks.families.rows import row_of as row_of
+from diffusion_tricks.families.rows import stacked as stacked
+
+if TYPE_CHECKING:
+    from diffusion_tricks.diffusion.conditioning import Condition
+
+Pipeline = Any  # diffusers' pipelines share conventions, not a typed interface; the looseness ends in these files
+Size = tuple[int, int]  # width, height in pixels
+Parts = Mapping[str, Mapping[str, Any]]  # the configuration of each component of a pipeline
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a model makes and takes, from its configuration alone.
+
+    channels: of the latents. size: the model was made for, in pixels. scale: pixels per latent, 1 for a model of
+    pixels. multiple: width and height are multiples of this, in pixels, and at the most largest, if that is not None.
+    precise: its pipeline keeps the latents in float32, whatever its weights are in. learned: it predicts a variance as
+    well. inpaints: it sees a mask and what is known of a picture. distilled: the guidance scale is an input of it,
+    learnt in training (arXiv:2210.03142), which is another thing than guidance by two answers. controllable: its
+    denoiser takes what a ControlNet adds. cacheable: it has attention, of which a step cache may save some.
+    """
+
+    channels: int
+    size: Size
+    scale: int = 1
+    multiple: int = 1
+    largest: int | None = None
+    precise: bool = False
+    learned: bool = False
+    inpaints: bool = False
+    distilled: bool = False
+    controllable: bool = False
+    cacheable: bool = True
+
+
+class Family(ABC):
+    """What differs between families of models; one object serves one pipeline.
+
+    part: the name of the denoiser among the pipeline's components. normalises: whether the family's own pipeline brings
+    guided predictions back, by `normalised`; None for families that have no such rule. schedule_reads: whether
+    `schedule` takes that a prompt has been recorded.
+    """
+
+    part: ClassVar[str] = "unet"
+    schedule_reads: ClassVar[bool] = False
+    normalises: ClassVar[bool | None] = None
+
+    def __init__(self, pipe: Pipeline):
+        self.pipe = pipe
+        self.shape = self.shape_of(parts_of(pipe))
+
+    @staticmethod
+    @abstractmethod
+    def shape_of(parts: Parts) -> Shape:
+        """The shape of a model of these parts. Raises ModelError for one that the family does not serve."""
+
+    @abstractmethod
+    def record(self, prompts: Sequence[str | None], size: Size, distilled: float | None = None) -> list[Row]:
+        """The denoiser's arguments for each prompt, as rows of one.
+
+        distilled: the guidance scale that a distilled model is given; None is its pipeline's own.
+        """
+
+    @abstractmethod
+    def predict(self, x: Tensor, t: Tensor, rows: Sequence[Row], **more: Any) -> Tensor:
+        """The raw output (n c' h w) for scaled latents (n c h w), one recorded row each, and more arguments."""
+
+    @abstractmethod
+    def encode(self, pixels: Tensor) -> Tensor:
+        """Pixels (b 3 H W) in -1..1 to latents (b c h w)."""
+
+    @abstractmethod
+    def decode(self, latents: Tensor) -> Tensor:
+        """Latents (b c h w) to pixels (b 3 H W), about -1..1."""
+
+    def beside(self, condition: Condition, size: Size) -> Tensor:
+        """The input channels (b c' h w) that stand behind the latents, of a model that sees a condition."""
+        raise PluginError(f"{type(self.pipe).__name__} sees nothing beside the latents; ask it without a condition")
+
+    @staticmethod
+    def schedule(shape: Shape, scheduler: Any, steps: int, size: Size) -> dict[str, Any]:
+        """What the pipeline tells `scheduler.set_timesteps` beside the steps, such as `mu`, or instead, as `sigmas`."""
+        return {}
+
+    def normalised(self, guided: Tensor, cond: Tensor) -> Tensor:
+        """The guided prediction (b c h w) as the family's own pipeline brings it back towards the conditional one."""
+        return guided
+
+    @property
+    def denoiser(self) -> torch.nn.Module:
+        """The network that is asked."""
+        module: torch.nn.Module = getattr(self.pipe, self.part)
+        return module
+
+    @property
+    def channels(self) -> int:
+        """Of the latents."""
+        return self.shape.channels
+
+    @property
+    def scale(self) -> int:
+        """Pixels per latent."""
+        return self.shape.scale
+
+    @property
+    def size(self) -> Size:
+        """The size the model was made for, in pixels."""
+        return self.shape.size
+
+    @property
+    def multiple(self) -> int:
+        """Width and height are multiples of this, in pixels."""
+        return self.shape.multiple
+
+
+class Recorded(BaseException):
+    """Leaves a pipeline at its first denoiser call; a BaseException, so that no pipeline swallows it.
+
+    sample: the denoiser's input, not scaled for it. spread: of the noise in it, as the pipeline's scheduler starts
+    with. arguments: all others, by name, but the timestep.
+    """
+
+    def __init__(self, sample: Any, spread: float, arguments: dict[str, Any]):
+        self.sample = sample
+        self.spread = spread
+        self.arguments = arguments
+
+
+def parts_of(pipe: Pipeline) -> Parts:
+    """The configuration of every component of a pipeline that has one, and its own as `model_index`."""
+    components = {name: (part, getattr(part, "config", None)) for name, part in pipe.components.items()}
+    return {"model_index": dict(getattr(pipe, "config", {}))} | {
+        name: {**_plain(config), "_class_name": type(part).__name__}
+        for name, (part, config) in components.items() if config is not None
+    }  # fmt: skip
+
+
+def _plain(config: Any) -> Mapping[str, Any]:
+    return config if isinstance(config, Mapping) else config.to_dict()
+
+
+def check_size(family: Family, size: Size) -> None:
+    """Raises UsageError for a size the model cannot make; it names the nearest that it can."""
+    if any(side < family.multiple or side % family.multiple for side in size):
+        expected = f"size must be a multiple of {family.multiple} in both directions, got {size[0]}x{size[1]}"
+        raise UsageError(f"{expected}; {_nearest(family.shape, size)}")
+    if family.shape.largest is not None and max(size) > family.shape.largest:
+        raise UsageError(f"this model makes no side longer than {family.shape.largest}, got {size[0]}x{size[1]}")
+
+
+def _nearest(shape: Shape, size: Size) -> str:
+    """The next smaller and the next larger size that a model of that shape makes, in words."""
+
+    def fitted(side: int, up: bool) -> int:
+        whole = -(-side // shape.multiple) if up else side // shape.multiple
+        return min(max(whole, 1) * shape.multiple, shape.largest or sys.maxsize)
+
+    names = list(dict.fromkeys(f"{fitted(size[0], up)}x{fitted(size[1], up)}" for up in (False, True)))
+    return f"the nearest are {' and '.join(names)}" if len(names) > 1 else f"the nearest is {names[0]}"
+
+
+def recorded(pipe: Pipeline, given: str, expected: str, part: str = "unet", **call: Any) -> Recorded:
+    """The first denoiser call of `pipe(**call)`, which goes no further.
+
+    given, expected: what the pipeline is called with, and what it has to be for that; for the message of the
+    ModelError that is raised where it cannot be. part: the name of its denoiser.
+    """
+    with _patched(pipe, part), torch.no_grad():
+        try:
+            pipe(**{"num_inference_steps": 2, **call})
+        except Recorded as made:
+            return made
+        except (TypeError, ValueError, AttributeError) as error:
+            why = f"{type(error).__name__}: {error}; expected {expected}"
+            raise ModelError(f"{type(pipe).__name__} cannot be run from {given}: {why}") from error
+    raise ModelError(f"{type(pipe).__name__} finished without calling its {part}; it cannot be run step by step")
+
+
+def replayed(network: torch.nn.Module, x: Tensor, t: Tensor, rows: Sequence[Row], **more: Any) -> Tensor:
+    """The raw output (n c' h w) of a recorded call for other input (n c h w), one recorded row each."""
+    with torch.no_grad():
+        output: Tensor = network(x.to(dtype_of(network)), t, **stacked(rows), **more, return_dict=False)[0]
+    return output
+
+
+@contextlib.contextmanager
+def _patched(pipe: Pipeline, part: str) -> Iterator[None]:
+    """The pipeline with a denoiser that records, a scheduler of its own and no progress bar; put back after."""
+    network, scheduler, bar = getattr(pipe, part), pipe.scheduler, getattr(pipe, "_progress_bar_config", None)
+    own = vars(network).get("forward")  # offloading hooks put one on the instance
+    names = list(inspect.signature(type(network).forward).parameters)[1:]
+
+    def recording(*args: Any, **named: Any) -> None:
+        arguments = dict(zip(names, args, strict=False)) | named
+        sample = arguments.pop(names[0])
+        raise Recorded(sample, float(pipe.scheduler.init_noise_sigma), _kept(arguments))
+
+    network.forward = recording
+    pipe.scheduler = copy.deepcopy(scheduler)
+    pipe.scheduler.scale_model_input = lambda sample, *_, **__: sample
+    if not hasattr(pipe.scheduler, "init_noise_sigma"):  # a flow's does not say it
+        pipe.scheduler.init_noise_sigma = first_spread(pipe.scheduler)
+    pipe.set_progress_bar_config(disable=True)
+    try:
+        yield
+    finally:
+        vars(network).pop("forward", None)
+        if own is not None:
+            network.forward = own
+        pipe.scheduler = scheduler
+        pipe._progress_bar_config = bar if bar is not None else {}
+        pipe.maybe_free_model_hooks()
+
+
+def _kept(arguments: dict[str, Any]) -> dict[str, Any]:
+    """What of a call is the same at every step."""
+    return {key: value for key, value in arguments.items() if key not in ("timestep", "t", "return_dict")}
+
+
+def dtype_of(module: torch.nn.Module) -> torch.dtype:
+    """What the network computes in: the type of its first weight that is not kept small or large for its own reasons.
+
+    Weights may be stored in fewer bits than they are used in (8 at the most), and some are kept in float32 by name.
+    The `dtype` of diffusers' models walks over all modules, which would show in every step.
+    """
+    kept = getattr(module, "_keep_in_fp32_modules", None) or ()
+    computing = (
+        weight.dtype
+        for name, weight in module.named_parameters()
+        if weight.is_floating_point() and weight.itemsize > 1 and not any(part in name for part in kept)
+    )
+    return next(computing, None) or next(module.parameters()).dtype

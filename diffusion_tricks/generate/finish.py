@@ -1,0 +1,36 @@
+"""What tricks do to the decoded picture, and which of them can do it to a picture that was not made here."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from diffusion_tricks.errors import UsageError
+from diffusion_tricks.registry.calls import calls
+from diffusion_tricks.sampling.tricks import run_manager
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from diffusion_tricks.registry.trick import Trick
+    from diffusion_tricks.sampling.run import Run
+
+ESTIMATING = {"prepare", "prompts", "start", "before_step", "estimate_noise", "after_step"}
+
+
+def finish(run: Run | None, tricks: list[Trick[Any]], image: Image, index: int) -> Image:
+    """The picture after every trick's `finish_image`, in order; each gets what the last returned."""
+    manager = run.manager if run is not None else run_manager(tricks)
+    for call in calls(manager.hook.finish_image):
+        image = call(run=run, image=image, index=index) or image
+    return image
+
+
+def check_finishers(tricks: list[Trick[Any]]) -> None:
+    """Raises UsageError for a trick that cannot work on an existing picture alone."""
+    manager = run_manager(tricks)
+    for name in ESTIMATING:
+        for implementation in getattr(manager.hook, name).get_hookimpls():
+            raise UsageError(
+                f"trick {implementation.plugin_name!r} needs a model, but 'picture' asks to finish an existing one; "
+                "give the picture to the trick instead"
+            )

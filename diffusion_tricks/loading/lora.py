@@ -1,0 +1,163 @@
+"""LoRA weights: small changes to a model's weights, in a file of their own.
+
+    W' = W + weight * (alpha / r) * B A        LoRA, arXiv:2106.09685, equation 3
+
+diffusers reads the file and hangs A and B beside the model's layers. Only safetensors are read.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+import re
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from logging import CRITICAL
+from pathlib import Path
+from typing import Any
+
+from diffusion_tricks.errors import ModelError, UsageError
+
+LAYER = re.compile(r"(.+?)[._]lora[._](?:A|B|down|up)\b")  # in the name of a weight, as programs write it
+EXPECTED = "expected FILE or FILE:WEIGHT, as in style.safetensors:0.8"
+
+
+@dataclass(frozen=True)
+class Lora:
+    """A file of LoRA weights, and how strongly they count: 1 as they were trained, 0 not at all, any number."""
+
+    file: str
+    weight: float = 1.0
+
+    def mapped(self, change: Callable[[str], str]) -> Lora:
+        """With `change` applied to the file's path."""
+        return replace(self, file=change(self.file))
+
+    @property
+    def name(self) -> str:
+        """For results: the file without its folder and suffix, and the weight."""
+        return str(replace(self, file=Path(self.file).stem))
+
+    def __str__(self) -> str:
+        return self.file if self.weight == 1 else f"{self.file}:{self.weight!r}"
+
+
+def lora_from(text: str) -> Lora:
+    """What `FILE` or `FILE:WEIGHT` says. Raises UsageError for a weight that is no finite number."""
+    file, _, weight = text.rpartition(":")
+    try:
+        lora = Lora(file, float(weight)) if file else Lora(text)
+    except ValueError:  # the colon is part of a path
+        lora = Lora(text)
+    if not math.isfinite(lora.weight) or not lora.file:
+        raise UsageError(f"lora {text!r}: {EXPECTED}")
+    return lora
+
+
+def checked(loras: Iterable[str]) -> tuple[Lora, ...]:
+    """The LoRAs that texts say, looked at from outside: no weights are read.
+
+    Raises UsageError and ModelError for files that cannot be loaded.
+    """
+    from diffusion_tricks.loading.checks import check_safetensors
+
+    found = tuple(lora_from(text) for text in loras)
+    for lora in found:
+        file = Path(lora.file)
+        if not file.is_file():
+            raise UsageError(f"there is no LoRA file {lora.file!r}; {EXPECTED}")
+        if file.suffix.lower() != ".safetensors":
+            raise ModelError(f"{file}: expected LoRA weights as .safetensors; other files may run code when read")
+        check_safetensors(file)
+    files = [Path(lora.file).resolve() for lora in found]
+    if twice := next((file for file in files if files.count(file) > 1), None):
+        raise UsageError(f"the LoRA file {twice.name} is given twice; give it once, with the weights added up")
+    if found and importlib.util.find_spec("peft") is None:
+        raise UsageError(
+            "LoRA needs the library peft, which is not installed; run: pip install 'diffusion-tricks[lora]'"
+        )
+    return found
+
+
+def add_loras(pipe: Any, loras: Sequence[Lora], model: str, notes: list[str]) -> Any:
+    """The pipeline with LoRA weights hung on its networks; of those with weight 0 nothing is read.
+
+    notes: gets a line for each that the model takes a part of alone.
+    Raises ModelError for a pipeline that takes none, and for weights that do not fit it; it is then as it was.
+    """
+    used = [lora for lora in loras if lora.weight]
+    if not used:
+        return pipe
+    if not hasattr(pipe, "load_lora_weights"):
+        raise takes_none(model, type(pipe).__name__)
+    taken = {name for names in pipe.get_list_adapters().values() for name in names}
+    names = [f"lora{i}" for i in range(len(taken), len(taken) + len(used))]
+    try:
+        for lora, name in zip(used, names, strict=True):
+            _add(pipe, lora, name, model)
+    except BaseException:
+        _remove(pipe, names, all_of_them=not taken)
+        raise
+    pipe.set_adapters(names, [lora.weight for lora in used])
+    notes += [note for lora, name in zip(used, names, strict=True) if (note := _in_part(pipe, lora, name, model))]
+    return pipe
+
+
+def takes_none(model: str, pipeline: str) -> ModelError:
+    """The error to raise for a model of a class of pipelines that takes no LoRA."""
+    return ModelError(f"{model!r} takes no LoRA: diffusers has no way to load one into {pipeline}")
+
+
+def _in_part(pipe: Any, lora: Lora, name: str, model: str) -> str | None:
+    """What to say of a LoRA of which diffusers left layers out, as it does without a word, where the model has none."""
+    from safetensors import safe_open
+
+    with safe_open(lora.file, framework="pt") as opened:
+        held = {found[1] for key in opened.keys() if (found := LAYER.match(key))}  # noqa: SIM118 (it is no mapping)
+    networks = [part for part in pipe.components.values() if hasattr(part, "named_modules")]
+    hung = sum(name in getattr(m, "lora_A", ()) for network in networks for m in network.modules())
+    if hung >= len(held):
+        return None
+    return (
+        f"{model!r} took {hung} of the {len(held)} layers of {Path(lora.file).name}, which was made for another model"
+    )
+
+
+def _add(pipe: Any, lora: Lora, name: str, model: str) -> None:
+    from diffusers.utils import logging
+
+    from diffusion_tricks.devices.quiet import quiet_libraries
+    from diffusion_tricks.loading.hub_errors import first_line
+    from diffusion_tricks.registry.calls import memory_is_full
+
+    file = Path(lora.file).resolve()
+    fits = f"{lora.file} holds no LoRA for {model!r}; expected one that was trained on a model of its family"
+    try:
+        with quiet_libraries(), warnings.catch_warnings(action="ignore"):
+            logging.set_verbosity(CRITICAL)  # it says as an error what is raised as one, too
+            pipe.load_lora_weights(
+                str(file.parent), weight_name=file.name, adapter_name=name, use_safetensors=True, local_files_only=True
+            )
+    except ImportError as error:
+        raise ModelError(f"LoRA cannot be loaded: {first_line(error)}; update peft") from error
+    except Exception as error:
+        if memory_is_full(error):
+            raise
+        raise ModelError(fits) from error
+    if not any(name in names for names in pipe.get_list_adapters().values()):
+        raise ModelError(fits)
+
+
+def _remove(pipe: Any, names: Iterable[str], all_of_them: bool) -> None:
+    """Takes LoRA weights off again; with all of them go the layers that held them, too."""
+    if all_of_them:
+        pipe.unload_lora_weights()
+        return
+    present = {name for names in pipe.get_list_adapters().values() for name in names}
+    here = [name for name in names if name in present]
+    with warnings.catch_warnings(action="ignore"):  # it tells which of the others is active now
+        pipe.delete_adapters(here)
+
+
+__all__ = ["Lora", "add_loras", "checked", "lora_from", "takes_none"]

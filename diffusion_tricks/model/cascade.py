@@ -1,0 +1,138 @@
+"""Larger pictures in several stages: which stages make a size, and how each takes over from the one before it.
+
+A model makes pictures up to `REACH` times its own size by itself; what is larger, its upscaler makes of a picture of
+the first stage, and what stands behind that in turn. All are runs of the same loop, with the same tricks and the same
+generators: DeepFloyd IF makes 64 pixels, its second stage 256 of them, Stable Diffusion's x4 upscaler 1024.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import lcm
+from typing import TYPE_CHECKING, Any, cast
+
+from diffusion_tricks.diffusion.conditioning import Condition
+from diffusion_tricks.errors import UsageError
+from diffusion_tricks.families.base import Size, check_size
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from diffusion_tricks.families.upscaler import UpscalingFamily
+    from diffusion_tricks.model.model import Model
+    from diffusion_tricks.sampling.run import Run
+
+REACH = 2  # times a model's own size: beyond, a network repeats what it knows instead of drawing it larger
+
+
+def needs_upscaling(model: Model, size: Size | None) -> bool:
+    """Whether a size is larger than a model makes by itself; one of latents is held to that only by an upscaler."""
+    if size is None or (model.family.scale > 1 and model.second is None):
+        return False
+    return any(side > REACH * own for side, own in zip(size, model.family.size, strict=True))
+
+
+def stages(model: Model, size: Size, noise_level: int | None = None) -> list[tuple[Model, Size]]:
+    """The models that make a picture of `size` one after another, and the size that each makes; often just the one.
+
+    noise_level: of the stages behind the first; None is their default. Raises UsageError for a size that no stages
+    make, naming those that can be made.
+    """
+    chain = [model]
+    while needs_upscaling(chain[-1], size) and chain[-1].second is not None:
+        chain.append(chain[-1].second.behind(chain[-1], noise_level))
+    if len(chain) == 1 and not needs_upscaling(model, size):
+        check_size(model.family, size)
+    made = list(zip(chain, _sizes(chain, size), strict=True))
+    if not all(_makes(one, its) for one, its in made):
+        raise UsageError(_cannot(chain, size))
+    return made
+
+
+def _sizes(chain: Sequence[Model], size: Size) -> list[Size]:
+    """What each of the stages makes; (0, 0) for one that would have to make a fraction."""
+    sizes = [size]
+    for later in chain[:0:-1]:
+        factor = upscaling(later).factor
+        whole = not any(side % factor for side in sizes[0])
+        sizes.insert(0, (sizes[0][0] // factor, sizes[0][1] // factor) if whole else (0, 0))
+    return sizes
+
+
+def _makes(model: Model, size: Size) -> bool:
+    multiple = model.family.multiple
+    return min(size) > 0 and not any(side % multiple for side in size) and not needs_upscaling(model, size)
+
+
+def _cannot(chain: Sequence[Model], size: Size) -> str:
+    """What the stages can make, where `size` is not of it."""
+    alone, *_, most = 2 * reaches(chain)
+    text = f"{chain[0].name!r} makes {alone}"
+    if len(chain) == 1:
+        return f"{text}, got {_text(size)}; --enlarge makes them larger"
+    by = "its upscaler" if len(chain) == 2 else "its upscalers"
+    return f"{text}, and with {by} {most}, in multiples of {most.multiple}; got {_text(size)}"
+
+
+@dataclass(frozen=True)
+class Reach:
+    """The sizes that a model makes, alone or with upscalers: its own, and any in multiples of `multiple`, in pixels.
+
+    most: the longest side, None where the model sets no limit.
+    """
+
+    size: Size
+    most: int | None
+    multiple: int
+
+    def __str__(self) -> str:
+        return f"{_text(self.size)} pixels" + ("" if self.most is None else f", or sides up to {self.most}")
+
+
+def reaches(chain: Sequence[Model]) -> list[Reach]:
+    """What the first of `chain` makes alone, and then with each of the stages behind it."""
+    family = chain[0].family
+    found = [Reach(family.size, _most(chain[0]), family.multiple)]
+    for model in chain[1:]:
+        before, factor, most = found[-1], upscaling(model).factor, _most(model)
+        limits = [limit for limit in (before.most and before.most * factor, most) if limit is not None]
+        size = before.size[0] * factor, before.size[1] * factor
+        found.append(Reach(size, min(limits, default=None), lcm(factor * before.multiple, model.family.multiple)))
+    return found
+
+
+def _most(model: Model) -> int | None:
+    """The longest side that a model makes by itself, in pixels."""
+    held = model.family.scale == 1 or model.second is not None  # see `needs_upscaling`
+    limits = (REACH * max(model.family.size) if held else None, model.family.shape.largest)
+    return min((limit for limit in limits if limit is not None), default=None)
+
+
+def _text(size: Size) -> str:
+    return f"{size[0]}x{size[1]}"
+
+
+def nothing_upscaled(size: Size) -> UsageError:
+    """The error to raise where something says how to upscale, and the size takes no second stage."""
+    return UsageError(f"nothing is upscaled at size {_text(size)}; ask for a larger --size, or do not say how")
+
+
+def upscaling(model: Model) -> UpscalingFamily:
+    """The family of a model that enlarges what the one before it makes."""
+    return cast("UpscalingFamily", model.family)
+
+
+def take_over(run: Run, row: dict[str, Any]) -> Tensor:
+    """Gives a later stage its condition, made of the pictures before it, and the noise it starts from (b c h w).
+
+    row: the denoiser's recorded arguments for one of its prompts. Both are drawn from the run's own generators.
+    """
+    assert run.previous is not None
+    pixels, generators = run.previous.pixels(), run.noise.generators
+    noise, picture = upscaling(run.model).condition(pixels, run.size, row, generators)
+    run.condition = Condition(picture)
+    return noise
+
+
+__all__ = ["needs_upscaling", "nothing_upscaled", "stages", "take_over"]

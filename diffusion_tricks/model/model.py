@@ -1,0 +1,158 @@
+"""A loaded model: a pipeline, what it is called, where it runs, and its answers to asks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import InitVar, dataclass, field
+from functools import partial
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from diffusion_tricks.devices.capacity import pictures_that_fit, rows_that_fit
+from diffusion_tricks.devices.compile import Compiled
+from diffusion_tricks.devices.memory import Job, Memory, Work, in_parts, persisting
+from diffusion_tricks.devices.rungs import PICTURES, PROMPTS, tiled
+from diffusion_tricks.devices.text_encoders import arrive, leave
+from diffusion_tricks.diffusion.ask import Ask, Estimate
+from diffusion_tricks.diffusion.noise_level import Level
+from diffusion_tricks.families.base import Family, Pipeline, Size
+from diffusion_tricks.families.defaults import Defaults
+from diffusion_tricks.families.lookup import family_of
+from diffusion_tricks.families.rows import Row, Rows
+from diffusion_tricks.loading.lora import Lora
+from diffusion_tricks.model.batching import Terms, answer
+from diffusion_tricks.model.vocabulary import Vocabulary
+
+REMEMBERED_PROMPTS = 512
+REMEMBERED_BATCHES = 16
+
+
+class Second(Protocol):
+    """The stage that follows a model's, not yet loaded."""
+
+    @property
+    def name(self) -> str:
+        """What it is called in results."""
+
+    @property
+    def defaults(self) -> Defaults:
+        """What it is run with when nothing else is asked."""
+
+    @property
+    def second(self) -> Second | None:
+        """The stage that follows this one, if any."""
+
+    def behind(self, base: Model, noise_level: int | None = None) -> Model:
+        """The model of the stage; noise_level: on the pictures it enlarges, None is its default."""
+
+
+@dataclass
+class Model:
+    """A diffusers pipeline opened up. Made by `load_model`.
+
+    name: what it was asked for by. device, dtype: where and in what the denoiser runs. opened: the family that serves
+    the pipeline, where it is known; else it is looked for. second: the upscaler that makes its pictures larger.
+    vocabulary: what it was taught, where it says so. loras: what was added to its weights. memory: how it is saved.
+    compiled: its denoiser, where that was asked for.
+    """
+
+    pipe: Pipeline
+    name: str
+    device: torch.device
+    dtype: torch.dtype
+    defaults: Defaults = field(default_factory=Defaults)
+    revision: str | None = None
+    second: Second | None = None
+    vocabulary: Vocabulary | None = None
+    loras: Sequence[Lora] = ()
+    memory: Memory = field(default_factory=Memory)
+    compiled: Compiled | None = None
+    _rows: dict[tuple[str | None, Size, float | None], Row] = field(default_factory=dict, repr=False)
+    _batches: dict[tuple[int, ...], Rows] = field(default_factory=dict, repr=False)
+    opened: InitVar[Family | None] = None
+
+    def __post_init__(self, opened: Family | None) -> None:
+        self.family: Family = opened or family_of(self.pipe)
+
+    @property
+    def latent_dtype(self) -> torch.dtype:
+        """In what a run keeps its latents: the denoiser's, or float32 where the family's own pipeline keeps them so."""
+        return torch.float32 if self.family.shape.precise else self.dtype
+
+    def encode_prompts(
+        self, prompts: Sequence[str | None], size: Size, distilled: float | None = None
+    ) -> dict[str | None, Row]:
+        """The denoiser's arguments for each prompt; each is computed once and remembered.
+
+        distilled: the guidance scale that a distilled model is given; None is its default.
+        """
+        scale = self.defaults.distilled_guidance if distilled is None else distilled
+        missing = [p for p in dict.fromkeys(prompts) if (p, size, scale) not in self._rows]
+        if missing:
+            recorded = persisting(self, PROMPTS, partial(self._recorded, missing, size, scale))
+            self._rows.update({(p, size, scale): row for p, row in zip(missing, recorded, strict=True)})
+            leave(self)
+        rows = {p: self._rows[p, size, scale] for p in prompts}
+        for old in list(self._rows)[:-REMEMBERED_PROMPTS]:
+            del self._rows[old]
+        return rows
+
+    def _recorded(self, prompts: list[str | None], size: Size, scale: float | None, work: Work) -> list[Row]:
+        work.doing = "while it encoded the prompts"
+        arrive(self)
+        return self.family.record(prompts, size, scale)
+
+    def rows(self, prompts: Sequence[str | None], size: Size, distilled: float | None = None) -> Rows:
+        """The denoiser's arguments for a batch of prompts, a row each; put together once for all steps."""
+        known = self.encode_prompts(prompts, size, distilled)
+        key = tuple(id(known[prompt]) for prompt in prompts)  # the batch keeps them alive, so none is another's
+        if key not in self._batches:
+            self._batches[key] = Rows(known[prompt] for prompt in prompts)
+            for old in list(self._batches)[:-REMEMBERED_BATCHES]:
+                del self._batches[old]
+        return self._batches[key]
+
+    def rows_at_once(self, size: Size, asked: int | None) -> int | None:
+        """How many rows of a size go into one call: no more than are asked for, and than memory holds; None is all."""
+        rows = self.memory.rows
+        if size not in rows:
+            rows[size] = 1 if self.memory.mode == "lowest" else rows_that_fit(self, size)
+        return min((n for n in (asked, rows[size]) if n is not None), default=None)
+
+    def pictures_at_once(self, size: Size, asked: int | None) -> int | None:
+        """How many pictures of a size are decoded or encoded in one call; as `rows_at_once`."""
+        pictures = self.memory.pictures
+        if size not in pictures:
+            pictures[size] = pictures_that_fit(self, size) if self.memory.mode == "auto" else 1
+        return min((n for n in (asked, pictures[size]) if n is not None), default=None)
+
+    def answer(self, asks: Sequence[Ask], t: Tensor, level: Level, terms: Terms) -> tuple[list[Estimate], int]:
+        """Estimates for `asks`, and how many rows the denoiser computed for them. See `answering`."""
+        return answer(self, asks, t, level, terms)
+
+    def encode(self, pixels: Tensor) -> Tensor:
+        """Pixels (b 3 H W) in -1..1 as latents (b c h w)."""
+        return self._pictures(pixels, self.family.encode, _size(pixels), None, "encoded")
+
+    def decode(self, latents: Tensor, max_rows: int | None = None) -> Tensor:
+        """Latents (b c h w) as pixels (b 3 H W), about -1..1; at most `max_rows` pictures at a time, None is all."""
+        return self._pictures(latents, self.family.decode, _size(latents, self.family.scale), max_rows, "decoded")
+
+    def _pictures(
+        self, x: Tensor, work: Callable[[Tensor], Tensor], size: Size, asked: int | None, done: str
+    ) -> Tensor:
+        def compute(part: slice) -> Tensor:
+            with tiled(self):
+                return work(x[part])
+
+        job = Job(
+            size, len(x), lambda: self.pictures_at_once(size, asked), compute,
+            lambda n: f"while it {done} {n} picture{'' if n == 1 else 's'}",
+        )  # fmt: skip
+        return in_parts(self, PICTURES, job)
+
+
+def _size(x: Tensor, scale: int = 1) -> Size:
+    return x.shape[-1] * scale, x.shape[-2] * scale

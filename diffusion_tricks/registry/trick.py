@@ -1,0 +1,83 @@
+"""What a trick is: options, and the hooks it fills. No torch here."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, Self, TypeVar
+
+from pydantic import ValidationError
+
+from diffusion_tricks.errors import UsageError
+from diffusion_tricks.registry.options import TrickOptions
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+O = TypeVar("O", bound=TrickOptions)  # noqa: E741
+
+
+class Shown(NamedTuple):
+    """One way to look at a finished picture: its name, what is then seen, and what that should show."""
+
+    name: str
+    picture: Image
+    prompt: str
+
+
+class Trick(Generic[O]):
+    """Base of every trick: `class Hybrid(Trick[HybridOptions])` with `Options = HybridOptions`.
+
+    A trick fills run hooks (`diffusion_tricks.hookspecs.RunHooks`) with `@hookimpl` methods. It is made from
+    keywords named as its options, `Hybrid(far="a skull", near="a mushroom")`, and is registered in one run's
+    plugin manager; the same instance may serve many runs, so it keeps no state of a run in itself: that
+    belongs in `run.state(self)`. What an option stood for, such as the commit of a name at the hub, it tells the record
+    with `run.settle(self, option=value)`.
+
+    `brings_prompts` says that it asks prompts of its own, so that a run needs none.
+    `place` names an exclusive place in a run ("start", "guidance"): two tricks with the same place are an error.
+    """
+
+    Options: ClassVar[type[TrickOptions]] = TrickOptions
+    name: ClassVar[str] = ""
+    place: ClassVar[str | None] = None
+    brings_prompts: ClassVar[bool] = False
+    options: O
+
+    def __init__(self, **options: Any):
+        try:
+            self.options = self.Options(**options)  # type: ignore[assignment]
+        except ValidationError as error:
+            raise UsageError(f"{self.label()}: {explain(error)}") from None
+
+    def variants(self) -> list[dict[str, Any]] | None:
+        """Changes of its own options, one dictionary for each picture of a strip, or None for a single picture.
+
+        `make` then makes the run once with each, from the same seed, and lays the pictures side by side.
+        """
+        return None
+
+    def views_of(self, image: Image) -> list[Shown]:
+        """The trick's own ways to look at a finished picture, each with what it should show; none by default.
+
+        `diffusion-tricks score` and `--best-of` judge a picture by them, from the recipe alone: no run, no model.
+        """
+        return []
+
+    def but(self, **changes: Any) -> Self:
+        """The same trick with other options."""
+        return type(self)(**{**self.options.model_dump(exclude_unset=True), **changes})
+
+    @classmethod
+    def label(cls) -> str:
+        """The trick's name for messages."""
+        return cls.name or cls.__name__.lower()
+
+
+def explain(error: ValidationError) -> str:
+    """pydantic's findings in one line: where, what was expected, what came."""
+    rows = []
+    for row in error.errors(include_url=False):
+        where = ".".join(str(part) for part in row["loc"])
+        message = row["msg"].removeprefix("Value error, ")
+        came = "" if row["type"] in {"missing", "value_error"} else f", got {row['input']!r}"
+        rows.append(f"{where}: {message}{came}" if where else message)
+    return "; ".join(rows)
