@@ -14,7 +14,7 @@ from skimage import data
 
 from diffusion_tricks import Recipe, TrickEntry, make, sample
 from diffusion_tricks.errors import UsageError
-from diffusion_tricks.families.base import Family, Parts, Shape
+from diffusion_tricks.families.base import Family, Shape
 from diffusion_tricks.generate.make import Result
 from diffusion_tricks.hookspecs import hookimpl
 from diffusion_tricks.io.pictures import read_picture, write_picture
@@ -25,6 +25,7 @@ from diffusion_tricks.registry.trick import Trick
 from diffusion_tricks.sampling.loop import begin
 from diffusion_tricks.sampling.run import Step
 from diffusion_tricks.testing.denoisers import ExactFamily, exact_model
+from diffusion_tricks.types import Parts
 from diffusion_tricks_plugins import Inpaint, SDEdit
 from diffusion_tricks_plugins.inpaint import blended, changed_outside
 from diffusion_tricks_plugins.masks import Mask

@@ -15,7 +15,6 @@ from diffusers import DDPMScheduler
 from torch import Tensor
 
 from diffusion_tricks import Ask, Estimate, Trick, UsageError, hookimpl, load_model, sample
-from diffusion_tricks.diffusion.ask import Prompt
 from diffusion_tricks.diffusion.conditioning import Condition
 from diffusion_tricks.diffusion.noise_level import Level
 from diffusion_tricks.hookspecs import Asking
@@ -23,6 +22,7 @@ from diffusion_tricks.model.model import Model
 from diffusion_tricks.registry.view import view_named
 from diffusion_tricks.sampling.run import Run, Start, Step
 from diffusion_tricks.testing import check_trick, exact_model, tiny_pipeline
+from diffusion_tricks.types import Prompt
 from diffusion_tricks_plugins import Anagram, Guidance, Hybrid
 from diffusion_tricks_plugins.filters import blur
 from diffusion_tricks_plugins.pixelspace import limited, noise_through

@@ -15,12 +15,13 @@ from skimage import data
 from diffusion_tricks import Recipe, TrickEntry, load_model, make, sample
 from diffusion_tricks.diffusion.schedulers import SCHEDULERS
 from diffusion_tricks.errors import PictureError, UsageError
-from diffusion_tricks.io.pixels import Fit, fit, to_images, to_tensor
+from diffusion_tricks.io.pixels import fit, to_images, to_tensor
 from diffusion_tricks.recipes.recipe import recipe_from
 from diffusion_tricks.sampling.loop import begin
 from diffusion_tricks.sampling.run import Run, Start
 from diffusion_tricks.testing.denoisers import exact_model
 from diffusion_tricks.testing.pipelines import tiny_pipeline
+from diffusion_tricks.types import Fit
 from diffusion_tricks_plugins import Guidance, Inpaint, SDEdit
 
 STRIDED = list(range(990, -1, -30))

@@ -18,10 +18,11 @@ from diffusion_tricks.devices.compile import Compiled, cannot_compile, channels_
 from diffusion_tricks.devices.memory import Work
 from diffusion_tricks.devices.text_encoders import hooked
 from diffusion_tricks.errors import ModelError, UsageError
-from diffusion_tricks.families.base import Family, Shape, Size, replayed
+from diffusion_tricks.families.base import Family, Shape, replayed
 from diffusion_tricks.families.defaults import Defaults
-from diffusion_tricks.families.rows import Row, Rows, stacked
+from diffusion_tricks.families.rows import Rows, stacked
 from diffusion_tricks.testing import tiny_pipeline
+from diffusion_tricks.types import Row, Size
 from diffusion_tricks_plugins import Anagram, Guidance
 
 PAIR = Anagram(views=[("identity", "a rabbit"), ("rotate_cw", "a duck")])

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 if TYPE_CHECKING:
-    from diffusion_tricks.families.base import Size
     from diffusion_tricks.model.model import Model
+    from diffusion_tricks.types import Size
 
 SHARE = 0.9  # of the free memory
 ACTIVATIONS = 64  # of the finest level that are held at a time, for one row; too many rather than too few

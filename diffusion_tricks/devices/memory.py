@@ -24,7 +24,7 @@ from diffusion_tricks.errors import OutOfMemory, UnknownName
 from diffusion_tricks.registry.calls import memory_is_full
 
 if TYPE_CHECKING:
-    from diffusion_tricks.families.base import Size
+    from diffusion_tricks.types import Size
 
 MODES = ("auto", "low", "lowest")
 T = TypeVar("T")

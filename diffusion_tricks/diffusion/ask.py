@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from diffusion_tricks.diffusion.noise_level import Level
 from diffusion_tricks.errors import PluginError
 from diffusion_tricks.registry.calls import guarded
+from diffusion_tricks.types import Prompt
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
     from diffusion_tricks.hookspecs import Asking
     from diffusion_tricks.registry.view import View
 
-# None is the family's own unconditional, "" is the empty text; a tuple holds one prompt per picture of the batch.
-Prompt = str | None | tuple[str | None, ...]
 PLACE = "estimate_noise"  # the hook that asks
 
 

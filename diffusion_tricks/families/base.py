@@ -21,16 +21,11 @@ from torch import Tensor
 
 from diffusion_tricks.diffusion.schedulers import first_spread
 from diffusion_tricks.errors import ModelError, PluginError, UsageError
-from diffusion_tricks.families.rows import Row as Row
-from diffusion_tricks.families.rows import row_of as row_of
-from diffusion_tricks.families.rows import stacked as stacked
+from diffusion_tricks.families.rows import stacked
+from diffusion_tricks.types import Parts, Pipeline, Row, Size
 
 if TYPE_CHECKING:
     from diffusion_tricks.diffusion.conditioning import Condition
-
-Pipeline = Any  # diffusers' pipelines share conventions, not a typed interface; the looseness ends in these files
-Size = tuple[int, int]  # width, height in pixels
-Parts = Mapping[str, Mapping[str, Any]]  # the configuration of each component of a pipeline
 
 
 @dataclass(frozen=True)

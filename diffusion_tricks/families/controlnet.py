@@ -16,9 +16,10 @@ from diffusion_tricks.devices.memory import memory_explained
 from diffusion_tricks.diffusion.conditioning import Condition, Control, Network
 from diffusion_tricks.errors import UsageError
 from diffusion_tricks.families.base import dtype_of
-from diffusion_tricks.families.rows import Row, stacked
+from diffusion_tricks.families.rows import stacked
 from diffusion_tricks.io.pixels import flatten
 from diffusion_tricks.loading.controlnet import check_source, load_controlnet
+from diffusion_tricks.types import Row
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from diffusion_tricks.errors import ModelError
-from diffusion_tricks.families.base import Parts, Recorded, Shape, Size, recorded
-from diffusion_tricks.families.rows import Row
+from diffusion_tricks.families.base import Recorded, Shape, recorded
 from diffusion_tricks.families.upscaler import UpscalingFamily
+from diffusion_tricks.types import Parts, Row, Size
 
 
 class PixelUpscaler(UpscalingFamily):

@@ -14,11 +14,11 @@ from torch import Tensor
 from torch.nn.functional import pixel_unshuffle
 
 from diffusion_tricks.errors import ModelError, PluginError
-from diffusion_tricks.families.base import Parts, Shape, Size, dtype_of
+from diffusion_tricks.families.base import Shape, dtype_of
 from diffusion_tricks.families.packing import PATCH, packed, unpacked
-from diffusion_tricks.families.rows import Row
 from diffusion_tricks.families.transformer import TransformerFamily, falling, shifted
 from diffusion_tricks.families.vae import encoded, scale_of
+from diffusion_tricks.types import Parts, Row, Size
 
 if TYPE_CHECKING:
     from diffusion_tricks.diffusion.conditioning import Condition

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from diffusion_tricks.diffusion.conditioning import Condition
 from diffusion_tricks.errors import PluginError
-from diffusion_tricks.families.base import Size
 from diffusion_tricks.families.vae import encoded, upcasts
+from diffusion_tricks.types import Size
 
 KEY = "seen by an inpainting UNet"
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import importlib
 
 from diffusion_tricks.errors import ModelError
-from diffusion_tricks.families.base import Family, Parts, Pipeline, parts_of
+from diffusion_tricks.families.base import Family, parts_of
 from diffusion_tricks.families.defaults import Defaults
 from diffusion_tricks.families.table import FAMILIES, UNET, UPSCALERS, FamilyRow, row_for, upscaler_row
+from diffusion_tricks.types import Parts, Pipeline
 
 # what serves the pipelines that no row names
 LIKE_KNOWN_UNETS = FamilyRow("any other with a conditional UNet", (), UNET)

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from diffusion_tricks.errors import ModelError
+from diffusion_tricks.types import Pipeline
 
-Pipeline = Any
 RUN_BY_POSITION = ("sigmas", "step_index", "_step_index")  # a scheduler's state of a whole run, which one step has not
 
 

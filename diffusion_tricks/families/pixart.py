@@ -11,10 +11,11 @@ from typing import Any
 
 from torch import Tensor
 
-from diffusion_tricks.families.base import Parts, Shape, Size
-from diffusion_tricks.families.rows import Row, row_of
+from diffusion_tricks.families.base import Shape
+from diffusion_tricks.families.rows import row_of
 from diffusion_tricks.families.transformer import TransformerFamily
 from diffusion_tricks.families.vae import scale_of
+from diffusion_tricks.types import Parts, Row, Size
 
 CALL = {"use_resolution_binning": False, "clean_caption": False}
 MULTIPLE = 8  # pixels; PixArtSigmaPipeline makes no other sizes, whatever its autoencoder

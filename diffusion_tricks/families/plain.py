@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from diffusion_tricks.errors import ModelError, UnknownName, UsageError
-from diffusion_tricks.families.base import Family, Parts, Pipeline, Shape, Size, replayed
-from diffusion_tricks.families.rows import Row
+from diffusion_tricks.families.base import Family, Shape, replayed
 from diffusion_tricks.families.unet import attends
+from diffusion_tricks.types import Parts, Pipeline, Row, Size
 
 CLASSES_FILE = "diffusion_tricks.json"  # beside model_index.json
 ARTICLES = ("a ", "an ", "the ")

@@ -7,11 +7,11 @@ from typing import Any
 
 from torch import Tensor
 
-from diffusion_tricks.families.base import Parts, Shape, Size, dtype_of
+from diffusion_tricks.families.base import Shape, dtype_of
 from diffusion_tricks.families.packing import PATCH, packed, unpacked
-from diffusion_tricks.families.rows import Row
 from diffusion_tricks.families.transformer import TransformerFamily, falling, shifted
 from diffusion_tricks.families.vae import scale_of
+from diffusion_tricks.types import Parts, Row, Size
 
 LATENT_SIDE = 128  # what QwenImagePipeline makes where no size is asked
 TIMES = 1000  # timesteps in 1, as the network counts them

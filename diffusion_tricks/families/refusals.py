@@ -11,7 +11,7 @@ from diffusion_tricks.errors import ModelError
 from diffusion_tricks.families.defaults import Defaults
 
 if TYPE_CHECKING:
-    from diffusion_tricks.families.table import Parts
+    from diffusion_tricks.types import Parts
 
 PICTURES = (
     "image", "images", "input_image", "input_images", "mask_image", "control_image", "reference_image", "source_image",

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-Row = dict[str, Any]  # the denoiser's recorded arguments for one prompt
+from diffusion_tricks.types import Row
 
 
 def row_of(arguments: Row, i: int, n: int) -> Row:

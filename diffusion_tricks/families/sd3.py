@@ -7,10 +7,11 @@ from typing import Any
 
 from torch import Tensor
 
-from diffusion_tricks.families.base import Parts, Shape, Size
-from diffusion_tricks.families.rows import Row, row_of
+from diffusion_tricks.families.base import Shape
+from diffusion_tricks.families.rows import row_of
 from diffusion_tricks.families.transformer import TransformerFamily, shifted
 from diffusion_tricks.families.vae import scale_of
+from diffusion_tricks.types import Parts, Row, Size
 
 
 class StableDiffusion3Family(TransformerFamily):

@@ -5,13 +5,11 @@ A new family is one row and the class that it names. No torch here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 from diffusion_tricks.families.defaults import Defaults
-
-Parts = Mapping[str, Mapping[str, Any]]
+from diffusion_tricks.types import Parts
 
 
 def _always(parts: Parts) -> bool:

@@ -11,9 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from diffusion_tricks.families.base import Family, Shape, Size, dtype_of, recorded
-from diffusion_tricks.families.rows import Row, stacked
+from diffusion_tricks.families.base import Family, Shape, dtype_of, recorded
+from diffusion_tricks.families.rows import stacked
 from diffusion_tricks.families.vae import decoded, encoded
+from diffusion_tricks.types import Row, Size
 
 EXPECTED = "a text-to-image pipeline with its text encoders"
 # what a scheduler's configuration may say of dynamic shifting, and what pipelines take where it does not

@@ -19,9 +19,9 @@ from torch import Tensor
 
 from diffusion_tricks.devices.memory import Memory
 from diffusion_tricks.errors import ModelError, PluginError, UsageError
-from diffusion_tricks.families.base import Family, Parts, Pipeline, Recorded, Shape, Size, parts_of, replayed
-from diffusion_tricks.families.rows import Row
+from diffusion_tricks.families.base import Family, Recorded, Shape, parts_of, replayed
 from diffusion_tricks.families.table import UPSCALERS, FamilyRow, upscaler_row
+from diffusion_tricks.types import Parts, Pipeline, Row, Size
 
 if TYPE_CHECKING:
     from diffusion_tricks.diffusion.conditioning import Condition

@@ -12,10 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from diffusion_tricks.families.base import Parts, Recorded, Shape, Size, recorded
-from diffusion_tricks.families.rows import Row, row_of
+from diffusion_tricks.families.base import Recorded, Shape, recorded
+from diffusion_tricks.families.rows import row_of
 from diffusion_tricks.families.upscaler import UpscalingFamily
 from diffusion_tricks.families.vae import decoded, encoded, scale_of
+from diffusion_tricks.types import Parts, Row, Size
 
 MOST_NOISE = 350  # of one that does not say it
 

@@ -8,10 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from diffusion_tricks.families.base import Parts, Shape, Size, dtype_of
-from diffusion_tricks.families.rows import Row, stacked
+from diffusion_tricks.families.base import Shape, dtype_of
+from diffusion_tricks.families.rows import stacked
 from diffusion_tricks.families.transformer import TransformerFamily, falling, shifted
 from diffusion_tricks.families.vae import scale_of
+from diffusion_tricks.types import Parts, Row, Size
 
 SIDE = 1024  # pixels; what ZImagePipeline makes where no size is asked
 PATCH = 2  # latents along a side of a token

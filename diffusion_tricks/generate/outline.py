@@ -13,10 +13,9 @@ from torch import Tensor
 
 from diffusion_tricks.diffusion.conditioning import Condition
 from diffusion_tricks.errors import DiffusionTricksError
-from diffusion_tricks.families.base import Family, Parts, Shape, Size
+from diffusion_tricks.families.base import Family, Shape
 from diffusion_tricks.families.defaults import Defaults
 from diffusion_tricks.families.lookup import described, opened
-from diffusion_tricks.families.rows import Row
 from diffusion_tricks.families.table import FamilyRow, upscaler_row
 from diffusion_tricks.families.upscaler import checked_level, guessed_row, no_upscaler
 from diffusion_tricks.loading.configs import described_in
@@ -35,6 +34,7 @@ from diffusion_tricks.loading.outlines import Said, said_of
 from diffusion_tricks.model.cascade import needs_upscaling
 from diffusion_tricks.model.cascade import stages as sizes_of_stages
 from diffusion_tricks.model.model import Model, Second
+from diffusion_tricks.types import Parts, Row, Size
 
 UNKNOWN = Shape(3, (64, 64), controllable=True, distilled=True)  # a guess that refuses nothing
 

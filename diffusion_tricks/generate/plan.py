@@ -12,7 +12,6 @@ from typing import Any
 from PIL import Image
 
 from diffusion_tricks.errors import PluginError
-from diffusion_tricks.families.base import Size
 from diffusion_tricks.generate.defaults import check_prompts, schedule_of, second_guidance, settings, with_guidance
 from diffusion_tricks.generate.finish import check_finishers, finish
 from diffusion_tricks.generate.outline import check_loras, check_upscalers, known_stages, stand_in
@@ -26,6 +25,7 @@ from diffusion_tricks.registry.trick import Trick
 from diffusion_tricks.sampling.loop import begin, denoise
 from diffusion_tricks.sampling.run import Run
 from diffusion_tricks.sampling.tricks import order
+from diffusion_tricks.types import Size
 
 FIRST_STEPS = 2  # of a run that is tried before its model is loaded
 UPSCALING = ("upscale_steps", "upscale_guidance", "upscale_scheduler", "noise_level")  # of a recipe

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Literal
 from PIL import Image, ImageOps
 
 from diffusion_tricks.errors import ModelError, UsageError
+from diffusion_tricks.types import Fit
 
 if TYPE_CHECKING:
     import torch
 
-Fit = Literal["crop", "pad", "stretch"]
 Colour = str | int | tuple[int, ...]
 LANCZOS = Image.Resampling.LANCZOS
 

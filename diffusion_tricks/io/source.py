@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING
 
 from diffusion_tricks.errors import UsageError
 from diffusion_tricks.io.pictures import Picture, read_picture
-from diffusion_tricks.io.pixels import Fit, fit, flatten, to_tensor
+from diffusion_tricks.io.pixels import fit, flatten, to_tensor
+from diffusion_tricks.types import Box, Fit
 
 if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
 
     from diffusion_tricks.sampling.run import Run
-
-Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels; right and bottom lie outside
 
 
 @dataclass(frozen=True)

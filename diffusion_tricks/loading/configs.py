@@ -12,7 +12,7 @@ from diffusion_tricks.errors import ModelError
 from diffusion_tricks.loading.files import INDEX_FILE
 
 if TYPE_CHECKING:
-    from diffusion_tricks.families.table import Parts
+    from diffusion_tricks.types import Parts
 
 CONFIGS = ("config.json", "scheduler_config.json")  # of a network, of a scheduler
 

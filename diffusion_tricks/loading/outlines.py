@@ -17,7 +17,7 @@ from diffusion_tricks.loading.location import without_revision
 
 if TYPE_CHECKING:
     from diffusion_tricks.families.defaults import Defaults
-    from diffusion_tricks.families.table import Parts
+    from diffusion_tricks.types import Parts
 
 VAE = {"latent_channels": 4, "block_out_channels": [128, 256, 512, 512]}
 VAE_16 = VAE | {"latent_channels": 16}

@@ -17,9 +17,9 @@ from diffusion_tricks.diffusion.noise_level import Level
 
 if TYPE_CHECKING:
     from diffusion_tricks.diffusion.conditioning import Network
-    from diffusion_tricks.families.base import Size
     from diffusion_tricks.families.rows import Rows
     from diffusion_tricks.model.model import Model
+    from diffusion_tricks.types import Size
 
 
 @dataclass(frozen=True)

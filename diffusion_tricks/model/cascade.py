@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from diffusion_tricks.diffusion.conditioning import Condition
 from diffusion_tricks.errors import UsageError
-from diffusion_tricks.families.base import Size, check_size
+from diffusion_tricks.families.base import check_size
+from diffusion_tricks.types import Size
 
 if TYPE_CHECKING:
     from torch import Tensor

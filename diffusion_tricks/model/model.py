@@ -17,13 +17,14 @@ from diffusion_tricks.devices.rungs import PICTURES, PROMPTS, tiled
 from diffusion_tricks.devices.text_encoders import arrive, leave
 from diffusion_tricks.diffusion.ask import Ask, Estimate
 from diffusion_tricks.diffusion.noise_level import Level
-from diffusion_tricks.families.base import Family, Pipeline, Size
+from diffusion_tricks.families.base import Family
 from diffusion_tricks.families.defaults import Defaults
 from diffusion_tricks.families.lookup import family_of
-from diffusion_tricks.families.rows import Row, Rows
+from diffusion_tricks.families.rows import Rows
 from diffusion_tricks.loading.lora import Lora
 from diffusion_tricks.model.batching import Terms, answer
 from diffusion_tricks.model.vocabulary import Vocabulary
+from diffusion_tricks.types import Pipeline, Row, Size
 
 REMEMBERED_PROMPTS = 512
 REMEMBERED_BATCHES = 16

@@ -28,7 +28,6 @@ from diffusion_tricks.diffusion.schedulers import (
     uses_learned_variance,
 )
 from diffusion_tricks.errors import PluginError, UsageError
-from diffusion_tricks.families.base import Size
 from diffusion_tricks.model.batching import Terms
 from diffusion_tricks.model.cascade import nothing_upscaled, stages, take_over
 from diffusion_tricks.model.model import Model
@@ -36,6 +35,7 @@ from diffusion_tricks.registry.calls import Call, calls
 from diffusion_tricks.registry.trick import Trick
 from diffusion_tricks.sampling.retry import checkpoint
 from diffusion_tricks.sampling.run import Run, Start, Step
+from diffusion_tricks.types import Size
 
 
 def begin(

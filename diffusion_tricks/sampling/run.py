@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from diffusion_tricks.diffusion.ask import Estimate, Prompt
+from diffusion_tricks.diffusion.ask import Estimate
 from diffusion_tricks.diffusion.noise_level import Level
 from diffusion_tricks.diffusion.schedulers import noise_levels, prediction_of
 from diffusion_tricks.errors import PluginError
 from diffusion_tricks.registry.calls import calls, guarded
 from diffusion_tricks.sampling.tricks import run_manager
+from diffusion_tricks.types import Prompt
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -19,11 +20,11 @@ if TYPE_CHECKING:
     from diffusion_tricks.diffusion.conditioning import Condition
     from diffusion_tricks.diffusion.noise import Noise
     from diffusion_tricks.diffusion.schedulers import Scheduler
-    from diffusion_tricks.families.base import Size
     from diffusion_tricks.io.source import Source
     from diffusion_tricks.model.batching import Terms
     from diffusion_tricks.model.model import Model
     from diffusion_tricks.registry.trick import Trick
+    from diffusion_tricks.types import Size
 
 
 @dataclass

@@ -13,7 +13,6 @@ from torch import Tensor
 
 from diffusion_tricks.diffusion.ask import Ask
 from diffusion_tricks.families.base import Family
-from diffusion_tricks.families.rows import Row
 from diffusion_tricks.generate.finish import finish
 from diffusion_tricks.hookspecs import Asking, hookimpl
 from diffusion_tricks.io.pixels import to_images
@@ -24,6 +23,7 @@ from diffusion_tricks.registry.trick import Trick
 from diffusion_tricks.registry.view import View, orthogonality_error, view_named
 from diffusion_tricks.sampling.loop import begin, denoise
 from diffusion_tricks.sampling.run import Run, Step
+from diffusion_tricks.types import Row
 
 ORTHOGONAL = 1e-9  # in float64
 INVERSE = 1e-5  # in float32; permutations are exact

@@ -17,9 +17,10 @@ from pydantic import Field, model_validator
 
 from diffusion_tricks.hookspecs import Asking, hookimpl
 from diffusion_tricks.io.pictures import read_picture
-from diffusion_tricks.io.pixels import Fit, fit
+from diffusion_tricks.io.pixels import fit
 from diffusion_tricks.registry.options import TrickOptions, argument, option
 from diffusion_tricks.registry.trick import Trick
+from diffusion_tricks.types import Fit
 
 if TYPE_CHECKING:
     from diffusion_tricks.diffusion.ask import Ask, Estimate

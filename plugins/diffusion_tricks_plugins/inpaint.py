@@ -22,9 +22,10 @@ from diffusion_tricks.diffusion.conditioning import Condition
 from diffusion_tricks.errors import UsageError
 from diffusion_tricks.hookspecs import hookimpl
 from diffusion_tricks.io.pixels import flatten, to_tensor
-from diffusion_tricks.io.source import Box, Source, bring
+from diffusion_tricks.io.source import Source, bring
 from diffusion_tricks.registry.options import TrickOptions, argument, option
 from diffusion_tricks.registry.trick import Trick
+from diffusion_tricks.types import Box
 from diffusion_tricks_plugins.masks import Mask, Weights, feathered, padding_px, read_mask, region_around
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from PIL import Image
 from diffusion_tricks.errors import UsageError
 from diffusion_tricks.io.pictures import Picture, read_picture
 from diffusion_tricks.io.pixels import alpha_of, flatten
-from diffusion_tricks.io.source import Box
+from diffusion_tricks.types import Box
 
 Weights = NDArray[np.uint8]
 Size = tuple[int, int]  # width, height in pixels

@@ -11,11 +11,11 @@ from pydantic import Field, model_validator
 
 from diffusion_tricks.errors import UsageError
 from diffusion_tricks.hookspecs import hookimpl
-from diffusion_tricks.io.pixels import Fit
 from diffusion_tricks.io.source import bring
 from diffusion_tricks.registry.options import TrickOptions, argument, option
 from diffusion_tricks.registry.trick import Trick
 from diffusion_tricks.sampling.run import Start
+from diffusion_tricks.types import Fit
 
 if TYPE_CHECKING:
     from diffusion_tricks.sampling.run import Run
