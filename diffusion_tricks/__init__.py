@@ -5,25 +5,29 @@ Public names are imported when first used, so that `import diffusion_tricks` cos
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from diffusion_tricks.lazy import opening
 
 if TYPE_CHECKING:
     from diffusion_tricks.diffusion.ask import Ask as Ask
-    from diffusion_tricks.diffusion.ask import Estimate as Estimate
-    from diffusion_tricks.diffusion.ask import mean as mean
+    from diffusion_tricks.diffusion.estimate import Estimate as Estimate
+    from diffusion_tricks.diffusion.estimate import mean as mean
     from diffusion_tricks.errors import DiffusionTricksError as DiffusionTricksError
+    from diffusion_tricks.errors import ModelError as ModelError
+    from diffusion_tricks.errors import OutOfMemory as OutOfMemory
+    from diffusion_tricks.errors import PluginError as PluginError
     from diffusion_tricks.errors import UsageError as UsageError
-    from diffusion_tricks.generate.make import Result as Result
     from diffusion_tricks.generate.make import make as make
     from diffusion_tricks.generate.make import making as making
+    from diffusion_tricks.generate.result import Result as Result
     from diffusion_tricks.generate.score import Score as Score
     from diffusion_tricks.generate.score import Scorer as Scorer
-    from diffusion_tricks.hookspecs import hookimpl as hookimpl
     from diffusion_tricks.loading.load import load_model as load_model
     from diffusion_tricks.model.model import Model as Model
     from diffusion_tricks.recipes.recipe import Recipe as Recipe
     from diffusion_tricks.recipes.recipe import TrickEntry as TrickEntry
+    from diffusion_tricks.registry.host_hooks import hookimpl as hookimpl
     from diffusion_tricks.registry.options import TrickOptions as TrickOptions
     from diffusion_tricks.registry.options import argument as argument
     from diffusion_tricks.registry.options import option as option
@@ -38,11 +42,13 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "diffusion.ask": ("Ask", "Estimate", "mean"),
-    "errors": ("DiffusionTricksError", "UsageError"),
-    "generate.make": ("Result", "make", "making"),
+    "diffusion.ask": ("Ask",),
+    "diffusion.estimate": ("Estimate", "mean"),
+    "errors": ("DiffusionTricksError", "ModelError", "OutOfMemory", "PluginError", "UsageError"),
+    "generate.make": ("make", "making"),
+    "generate.result": ("Result",),
     "generate.score": ("Score", "Scorer"),
-    "hookspecs": ("hookimpl",),
+    "registry.host_hooks": ("hookimpl",),
     "loading.load": ("load_model",),
     "model.model": ("Model",),
     "recipes.recipe": ("Recipe", "TrickEntry"),
@@ -52,17 +58,5 @@ _HOMES = {
     "sampling.loop": ("sample",),
     "sampling.run": ("Run", "Start", "Step"),
 }
-_HOME = {name: module for module, names in _HOMES.items() for name in names}
-__all__ = ["__version__", *sorted(_HOME)]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module 'diffusion_tricks' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"diffusion_tricks.{_HOME[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__, __all__ = opening(__name__, _HOMES)
+__all__ += ["__version__"]

@@ -11,10 +11,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from diffusion_tricks.diffusion.ask import Ask, Estimate, Layer, mean, resolve
+from diffusion_tricks.diffusion.ask import Ask
+from diffusion_tricks.diffusion.estimate import Estimate, mean
 from diffusion_tricks.diffusion.noise_level import Level
 from diffusion_tricks.errors import PluginError
 from diffusion_tricks.hookspecs import Asking
+from diffusion_tricks.sampling.resolve import Layer, resolve
 
 LEVEL = Level(0.8, 0.6)
 Answer = Callable[[list[Ask]], list[Estimate]]

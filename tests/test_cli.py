@@ -22,7 +22,7 @@ from skimage import data
 
 from command_line import Outcome, run
 from diffusion_tricks import load_model, sample
-from diffusion_tricks.generate.make import Result
+from diffusion_tricks.generate.result import Result
 from diffusion_tricks.generate.strip import strip
 from diffusion_tricks.io.pictures import read_picture
 from diffusion_tricks.io.pixels import to_images

@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from diffusion_tricks import Model, Step, Trick, load_model, sample
-from diffusion_tricks.diffusion.ask import Estimate
+from diffusion_tricks.diffusion.estimate import Estimate
 from diffusion_tricks.diffusion.noise_level import Level
 from diffusion_tricks.diffusion.schedulers import SCHEDULERS, noise_levels, scheduler_for, set_steps
 from diffusion_tricks.errors import UsageError

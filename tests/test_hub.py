@@ -32,7 +32,7 @@ from diffusion_tricks.loading.known import GIGABYTES, known_models
 from diffusion_tricks.loading.location import HubName, hub_name, location_of, pinned
 from diffusion_tricks.recipes.record import read_record
 from diffusion_tricks.registry.host import Host
-from diffusion_tricks.sampling.loop import begin
+from diffusion_tricks.sampling.begin import Sampling, begin
 from diffusion_tricks.testing.pipelines import tiny_controlnet, tiny_pipeline, tiny_upscaler
 from fake_hub import FIRST, SECOND, FakeHub, Repository, laid_out
 
@@ -427,7 +427,7 @@ def test_each_stage_that_the_hub_had_is_recorded_where_it_stands(
         ([middle, f"{UP}@v1", "further"], [middle, f"{UP}@{FIRST}", "further"]),
     ):
         model = load(str(saved), upscaler=said[:2])
-        run = begin(model, prompt="a", size=size, steps=1, upscale_steps=1)
+        run = begin(model, Sampling(prompt="a", size=size, steps=1, upscale_steps=1))
         assert settings(recipe.model_copy(update={"upscaler": said}), run)["upscaler"] == kept
     assert settings(recipe, run)["upscaler"] == []  # nothing could stand for the one in the middle
     (result,) = make(recipe.model_copy(update={"upscaler": [middle, f"{UP}@v1"]}), device="cpu")

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from diffusion_tricks import UsageError, load_model, sample
-from diffusion_tricks.diffusion.ask import Estimate
+from diffusion_tricks.diffusion.estimate import Estimate
 from diffusion_tricks.diffusion.noise_level import Level
 from diffusion_tricks.testing import check_trick, exact_model, tiny_pipeline
 from diffusion_tricks_plugins import Hybrid

@@ -15,14 +15,14 @@ from skimage import data
 from diffusion_tricks import Recipe, TrickEntry, make, sample
 from diffusion_tricks.errors import UsageError
 from diffusion_tricks.families.base import Family, Shape
-from diffusion_tricks.generate.make import Result
+from diffusion_tricks.generate.result import Result
 from diffusion_tricks.hookspecs import hookimpl
 from diffusion_tricks.io.pictures import read_picture, write_picture
 from diffusion_tricks.io.pixels import to_images, to_tensor
 from diffusion_tricks.model.model import Model
 from diffusion_tricks.registry.options import TrickOptions
 from diffusion_tricks.registry.trick import Trick
-from diffusion_tricks.sampling.loop import begin
+from diffusion_tricks.sampling.begin import begin
 from diffusion_tricks.sampling.run import Step
 from diffusion_tricks.testing.denoisers import ExactFamily, exact_model
 from diffusion_tricks.types import Parts

@@ -1,4 +1,4 @@
-"""Who may import whom, and what stands only once."""
+"""What import-linter does not see of who knows whom, and what stands only once."""
 
 from __future__ import annotations
 
@@ -16,11 +16,6 @@ HOMES = {
     "diffusion_tricks_plugins": ROOT / "plugins" / "diffusion_tricks_plugins",
     "diffusion_tricks_cli": ROOT / "cli" / "diffusion_tricks_cli",
 }
-MAY_IMPORT = {
-    "diffusion_tricks": {"diffusion_tricks"},
-    "diffusion_tricks_plugins": {"diffusion_tricks", "diffusion_tricks_plugins"},
-    "diffusion_tricks_cli": {"diffusion_tricks", "diffusion_tricks_cli"},
-}
 FILES = [(package, file) for package, home in HOMES.items() for file in sorted(home.rglob("*.py"))]
 IDS = [str(file.relative_to(ROOT)) for _, file in FILES]
 
@@ -37,14 +32,6 @@ def imports(tree: ast.Module) -> Iterator[tuple[str, str]]:
 
 def test_the_packages_are_where_they_are_looked_for() -> None:
     assert {package for package, _ in FILES} == set(HOMES)
-
-
-@pytest.mark.parametrize(("package", "file"), FILES, ids=IDS)
-def test_imports_go_from_the_outside_in(package: str, file: Path) -> None:
-    for module, _ in imports(ast.parse(file.read_text())):
-        top = module.partition(".")[0]
-        if top in HOMES:
-            assert top in MAY_IMPORT[package], f"{package} imports {module}"
 
 
 @pytest.mark.parametrize(("package", "file"), FILES, ids=IDS)
@@ -118,7 +105,8 @@ def test_files_and_functions_stay_readable(package: str, file: Path) -> None:
 
 def test_what_the_page_of_hooks_says_is_there_is_there() -> None:
     from diffusion_tricks import hookspecs
-    from diffusion_tricks.diffusion.ask import Ask, Estimate
+    from diffusion_tricks.diffusion.ask import Ask
+    from diffusion_tricks.diffusion.estimate import Estimate
     from diffusion_tricks.sampling.run import Run, Step
 
     told = re.findall(r"^    (step|run|ask) +(.*)$", str(hookspecs.__doc__), re.MULTILINE)

@@ -22,7 +22,7 @@ from diffusion_tricks.devices.capacity import free_memory, rows_that_fit, width_
 from diffusion_tricks.devices.memory import MODES
 from diffusion_tricks.devices.text_encoders import hooked
 from diffusion_tricks.errors import ModelError, OutOfMemory, UnknownName, UsageError
-from diffusion_tricks.families.base import dtype_of
+from diffusion_tricks.families.replay import dtype_of
 from diffusion_tricks.families.unet import UNetFamily
 from diffusion_tricks.loading.quantize import KINDS, check_quantize, quantised_parts, quantization
 from diffusion_tricks.testing import tiny_pipeline
@@ -340,15 +340,19 @@ def test_rows_are_guessed_from_the_free_memory(monkeypatch: pytest.MonkeyPatch) 
     model = opened()
     row = 64 * 8 * 8 * model.pipe.unet.config.block_out_channels[0] * 4  # bytes: activations, latents, width, float32
     monkeypatch.setattr("diffusion_tricks.devices.capacity.free_memory", lambda device: int(4.1 * row))
-    assert rows_that_fit(model, SIZE) == 3
+
+    def fitting() -> int | None:
+        return rows_that_fit(model.pipe.unet.config, SIZE[0] * SIZE[1] // 4, model.device, model.dtype)
+
+    assert fitting() == 3
     calls = filled(monkeypatch, model, "predict", lambda *_: True).calls
     last(model, count=4)
     assert calls == [3, 3, 2] * 3
     assert model.memory.cut == 3
     monkeypatch.setattr("diffusion_tricks.devices.capacity.free_memory", lambda device: 1)
-    assert rows_that_fit(model, SIZE) == 1
+    assert fitting() == 1
     monkeypatch.setattr("diffusion_tricks.devices.capacity.free_memory", lambda device: None)
-    assert rows_that_fit(model, SIZE) is None
+    assert fitting() is None
 
 
 def test_the_free_memory_of_this_computer() -> None:

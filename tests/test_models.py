@@ -16,6 +16,7 @@ from diffusion_tricks.diffusion.noise_level import Level
 from diffusion_tricks.errors import ModelError, OutOfMemory, PluginError, UnknownName, UsageError
 from diffusion_tricks.loading.files import DEFAULTS_FILE
 from diffusion_tricks.loading.known import known_models
+from diffusion_tricks.model import batching
 from diffusion_tricks.model.batching import Terms
 from diffusion_tricks.registry.host import Host, host
 from diffusion_tricks.testing.pipelines import tiny_pipeline
@@ -237,7 +238,7 @@ def model() -> Model:
 
 
 def answer(model: Model, asks: list[Ask], size: tuple[int, int] = (16, 16), max_rows: int | None = None) -> Any:
-    return model.answer(asks, torch.tensor(500), LEVEL, Terms(size, lambda x, t: 2 * x, max_rows))
+    return batching.answer(model, asks, torch.tensor(500), LEVEL, Terms(size, lambda x, t: 2 * x, max_rows))
 
 
 def test_asks_of_one_shape_are_one_call_and_are_scaled_for_it(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,8 @@ from diffusion_tricks.diffusion.schedulers import SCHEDULERS
 from diffusion_tricks.errors import PluginError, UsageError
 from diffusion_tricks.generate.finish import finish
 from diffusion_tricks.hookspecs import Asking
-from diffusion_tricks.sampling.loop import begin, denoise
+from diffusion_tricks.sampling.begin import Sampling, begin
+from diffusion_tricks.sampling.loop import denoise
 from diffusion_tricks.testing import exact_model
 from diffusion_tricks.testing.pipelines import tiny_pipeline
 
@@ -255,7 +256,7 @@ def test_a_start_takes_the_place_of_pure_noise(exact: Model) -> None:
     first = next(sample(exact, prompt="a", steps=5, tricks=[Hooks(start=lambda run: Start(start, 3))]))
     assert (first.index, first.run.first) == (3, 3)
     assert torch.equal(first.estimate.x, start)
-    run = begin(exact, prompt="a", steps=5, tricks=[Hooks(start=lambda run: Start(start, 5))])
+    run = begin(exact, Sampling(prompt="a", steps=5), tricks=[Hooks(start=lambda run: Start(start, 5))])
     assert list(denoise(run)) == []  # nothing is left to do
     assert torch.equal(run.pixels(), start)
 
@@ -341,9 +342,9 @@ def test_a_hook_may_take_fewer_arguments_but_no_unknown_ones(exact: Model) -> No
         def before_step(self, steps: Step) -> None:
             """`steps` for `step`."""
 
-    assert begin(exact, prompt="a", tricks=[Fewer()]).prompts() == ["a", "b"]
+    assert begin(exact, Sampling(prompt="a"), tricks=[Fewer()]).prompts() == ["a", "b"]
     with pytest.raises(PluginError, match=r"trick 'odd': .*Argument\(s\) {'steps'} are declared in the hookimpl but"):
-        begin(exact, prompt="a", tricks=[Odd()])
+        begin(exact, Sampling(prompt="a"), tricks=[Odd()])
 
 
 @pytest.mark.parametrize(
@@ -368,11 +369,11 @@ def test_a_request_that_cannot_be_met(model: Model, request_: dict[str, Any], me
 
 
 def test_a_size_may_be_any_pair(model: Model) -> None:
-    assert begin(model, prompt="a", size=[20, 12]).latent_shape == (3, 12, 20)  # type: ignore[arg-type]
+    assert begin(model, Sampling(prompt="a", size=[20, 12])).latent_shape == (3, 12, 20)  # type: ignore[arg-type]
 
 
 def test_pixels_are_there_once_the_run_has_started(exact: Model) -> None:
-    run = begin(exact, prompt="a")
+    run = begin(exact, Sampling(prompt="a"))
     with pytest.raises(AttributeError, match=r"run\.latents are known once the run has started"):
         run.pixels()
 
@@ -395,7 +396,7 @@ def test_nothing_in_the_loop_makes_a_gpu_wait() -> None:
 def test_a_run_reads_no_value_of_a_latent(scheduler: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     """On the CPU nothing waits, but what would is seen: no tensor of the latents' size is made a number."""
     model = load_model(tiny_pipeline("sd"), device="cpu")
-    run = begin(model, prompt="a", steps=3, scheduler=scheduler)
+    run = begin(model, Sampling(prompt="a", steps=3, scheduler=scheduler))
     steps = denoise(run)
     next(steps)
 

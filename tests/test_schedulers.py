@@ -30,7 +30,7 @@ from diffusion_tricks.diffusion.schedulers import (
     uses_learned_variance,
 )
 from diffusion_tricks.errors import UnknownName, UsageError
-from diffusion_tricks.sampling.loop import begin
+from diffusion_tricks.sampling.begin import Sampling, begin
 from diffusion_tricks.testing import exact_model
 
 SD: dict[str, Any] = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "steps_offset": 1}
@@ -219,12 +219,12 @@ def test_an_unknown_name_is_answered_with_the_nearest() -> None:
 @pytest.mark.parametrize("steps", [0, -1, 1001])
 def test_steps_out_of_range(steps: int) -> None:
     with pytest.raises(UsageError, match=f"steps must be between 1 and 1000 for this model, got {steps}"):
-        begin(exact_model(PICTURE), prompt="a", steps=steps)
+        begin(exact_model(PICTURE), Sampling(prompt="a", steps=steps))
 
 
 def test_timesteps_may_be_given_one_by_one() -> None:
     strided = list(range(990, -1, -30))
-    run = begin(exact_model(PICTURE), prompt="a", timesteps=strided)
+    run = begin(exact_model(PICTURE), Sampling(prompt="a", timesteps=strided))
     assert run.timesteps.tolist() == strided
     assert len(strided) == 34
     bar = float(run.scheduler.alphas_cumprod[690])
@@ -234,19 +234,19 @@ def test_timesteps_may_be_given_one_by_one() -> None:
 @pytest.mark.parametrize("timesteps", [[], [10, 20], [10, 10], [1000, 5], [5, -1]])
 def test_timesteps_that_cannot_be(timesteps: list[int]) -> None:
     with pytest.raises(UsageError, match="timesteps must fall, from below 1000 to at least 0, got "):
-        begin(exact_model(PICTURE), prompt="a", timesteps=timesteps)
+        begin(exact_model(PICTURE), Sampling(prompt="a", timesteps=timesteps))
 
 
 def test_a_scheduler_without_timesteps_of_its_own() -> None:
     with pytest.raises(UsageError, match="DDIMScheduler takes no timesteps of its own; use scheduler 'ddpm'"):
-        begin(exact_model(PICTURE), prompt="a", timesteps=[5, 3], scheduler="ddim")
+        begin(exact_model(PICTURE), Sampling(prompt="a", timesteps=[5, 3], scheduler="ddim"))
     with pytest.raises(UsageError, match="DPMSolverMultistepScheduler takes no timesteps here: "):
-        begin(exact_model(PICTURE), prompt="a", timesteps=[5, 3], scheduler="dpm++2m-karras")
+        begin(exact_model(PICTURE), Sampling(prompt="a", timesteps=[5, 3], scheduler="dpm++2m-karras"))
 
 
 def test_steps_stay_on_the_cpu_where_they_index_tables() -> None:
     for name in SCHEDULERS:
-        run = begin(exact_model(PICTURE), prompt="a", steps=3, scheduler=name)
+        run = begin(exact_model(PICTURE), Sampling(prompt="a", steps=3, scheduler=name))
         assert run.timesteps.device.type == "cpu"
         assert run.noise.seeds == Noise([0]).seeds
 
@@ -272,7 +272,7 @@ def test_what_a_scheduler_draws_is_sent_without_waiting_and_is_the_same(
         went.append(str(device))
         return x.to(device, dtype)
 
-    monkeypatch.setattr("diffusion_tricks.devices.compile.sent", sent)
+    monkeypatch.setattr("diffusion_tricks.devices.transfer.sent", sent)
     sending = scheduler_for(own, name)
     send_what_it_draws(sending)
     torch.testing.assert_close(stepped_through(sending), stepped_through(scheduler_for(own, name)), atol=0, rtol=0)
@@ -287,7 +287,7 @@ def test_a_scheduler_on_another_device_gets_its_noise_there(monkeypatch: pytest.
         went.append((x.device.type, str(device)))
         return x.to(device)
 
-    monkeypatch.setattr("diffusion_tricks.devices.compile.sent", sent)
+    monkeypatch.setattr("diffusion_tricks.devices.transfer.sent", sent)
     scheduler = scheduler_for(OWN["linear"], "ddpm")
     send_what_it_draws(scheduler)
     t = set_steps(scheduler, 4)[0]
@@ -298,6 +298,6 @@ def test_a_scheduler_on_another_device_gets_its_noise_there(monkeypatch: pytest.
 
 def test_a_run_on_cuda_sends_what_its_scheduler_draws(monkeypatch: pytest.MonkeyPatch) -> None:
     model = exact_model(PICTURE)
-    assert "step" not in vars(begin(model, prompt="a").scheduler)
+    assert "step" not in vars(begin(model, Sampling(prompt="a")).scheduler)
     monkeypatch.setattr(model, "device", torch.device("cuda"))
-    assert "step" in vars(begin(model, prompt="a", scheduler="ddpm").scheduler)
+    assert "step" in vars(begin(model, Sampling(prompt="a", scheduler="ddpm")).scheduler)

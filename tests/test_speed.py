@@ -14,13 +14,16 @@ from torch._dynamo.testing import CompileCounter
 
 from diffusion_tricks import Model, load_model, sample
 from diffusion_tricks.devices import rungs as ladder
-from diffusion_tricks.devices.compile import Compiled, cannot_compile, channels_last, compiled, memory_format, sent
+from diffusion_tricks.devices.compile import Compiled, channels_last, memory_format
 from diffusion_tricks.devices.memory import Work
 from diffusion_tricks.devices.text_encoders import hooked
+from diffusion_tricks.devices.transfer import sent
 from diffusion_tricks.errors import ModelError, UsageError
-from diffusion_tricks.families.base import Family, Shape, replayed
+from diffusion_tricks.families.base import Family, Shape
 from diffusion_tricks.families.defaults import Defaults
+from diffusion_tricks.families.replay import replayed
 from diffusion_tricks.families.rows import Rows, stacked
+from diffusion_tricks.loading.compiling import cannot_compile, compiled
 from diffusion_tricks.testing import tiny_pipeline
 from diffusion_tricks.types import Row, Size
 from diffusion_tricks_plugins import Anagram, Guidance

@@ -27,7 +27,7 @@ from diffusion_tricks.families.lookup import described, family_of, opened
 from diffusion_tricks.families.packing import packed, unpacked
 from diffusion_tricks.families.table import FAMILIES as ROWS
 from diffusion_tricks.generate.plan import plan
-from diffusion_tricks.sampling.loop import begin
+from diffusion_tricks.sampling.begin import Sampling, begin
 from diffusion_tricks.testing.pipelines import FAMILIES, tiny_arguments, tiny_pipeline
 from diffusion_tricks_plugins import Guidance
 
@@ -197,7 +197,7 @@ def test_a_stride_tells_the_network_the_level_that_is_there(
 @pytest.mark.parametrize("timesteps", [[1001, 5], [5, 0], [5, 5], []])
 def test_timesteps_of_a_flow_that_cannot_be(timesteps: list[int]) -> None:
     with pytest.raises(UsageError, match=r"timesteps must fall, from at most 1000 to at least 1, got \["):
-        begin(tiny("sd3"), prompt="a", timesteps=timesteps)
+        begin(tiny("sd3"), Sampling(prompt="a", timesteps=timesteps))
 
 
 def test_a_flow_scheduler_of_another_kind_takes_no_stride() -> None:
@@ -205,8 +205,8 @@ def test_a_flow_scheduler_of_another_kind_takes_no_stride() -> None:
     pipe.scheduler = FlowMatchHeunDiscreteScheduler()
     model = load_model(pipe, device="cpu")
     with pytest.raises(UsageError, match=r"Heun.* takes no timesteps of its own; use scheduler 'euler'"):
-        begin(model, prompt="a", stride=300)
-    assert begin(model, prompt="a", stride=300, scheduler="euler").timesteps.tolist() == [1000, 700, 400, 100]
+        begin(model, Sampling(prompt="a", stride=300))
+    assert begin(model, Sampling(prompt="a", stride=300, scheduler="euler")).timesteps.tolist() == [1000, 700, 400, 100]
 
 
 def test_a_shift_that_a_scheduler_does_not_have_is_refused_in_words() -> None:
@@ -222,10 +222,10 @@ def test_a_schedule_that_is_stretched_between_its_ends_needs_two_steps(
 ) -> None:
     """Qwen-Image's ends at 0.02 of noise, which one step is not stretched to but divided by."""
     with pytest.raises(UsageError, match="this model's schedule needs at least 2 steps, got 1"):
-        begin(tiny("qwen"), prompt="a", steps=1, scheduler=name)
+        begin(tiny("qwen"), Sampling(prompt="a", steps=1, scheduler=name))
     assert not recwarn.list
-    assert len(begin(tiny("qwen"), prompt="a", steps=2, scheduler=name).timesteps) == 2
-    assert len(begin(tiny("qwen"), prompt="a", timesteps=[700], scheduler=name).timesteps) == 1
+    assert len(begin(tiny("qwen"), Sampling(prompt="a", steps=2, scheduler=name)).timesteps) == 2
+    assert len(begin(tiny("qwen"), Sampling(prompt="a", timesteps=[700], scheduler=name)).timesteps) == 1
 
 
 def test_larger_pictures_keep_their_noise_for_longer() -> None:

@@ -29,7 +29,7 @@ from diffusion_tricks.loading.location import upscaler_named, upscaler_of
 from diffusion_tricks.model.cascade import needs_upscaling, stages
 from diffusion_tricks.recipes.recipe import read_recipe, recipe_from, with_models
 from diffusion_tricks.recipes.record import read_record
-from diffusion_tricks.sampling.loop import begin
+from diffusion_tricks.sampling.begin import Sampling, begin
 from diffusion_tricks.testing import check_trick, tiny_pipeline, tiny_upscaler
 from diffusion_tricks_plugins import Anagram, Guidance, Hybrid, Inpaint, SDEdit
 
@@ -604,7 +604,7 @@ def test_a_record_holds_what_a_trick_settled_of_what_it_was_told(model: Model) -
         tricks=[TrickEntry(trick="sdedit", image="a.png", sweep=True), TrickEntry(trick="guidance", scale=3.0)],
     )
     sdedit, guidance = SDEdit(image="a.png", start_index=1), Guidance(scale=3.0)
-    run = begin(model, prompt="a", tricks=[sdedit, guidance], **{k: v for k, v in TWO.items() if k != "seed"})
+    run = begin(model, Sampling(prompt="a", **{k: v for k, v in TWO.items() if k != "seed"}), tricks=[sdedit, guidance])
     assert run.settled(sdedit) == {}
     assert settled_tricks(recipe, [sdedit, guidance], run) == recipe.tricks
     run.settle(sdedit, image="b.png", start_index=2)

@@ -20,7 +20,7 @@ from diffusion_tricks.registry.host import plugin_versions
 from diffusion_tricks_cli.common import Settings
 
 if TYPE_CHECKING:
-    from diffusion_tricks.generate.make import Result
+    from diffusion_tricks.generate.result import Result
 
 LOSSY = {".jpg", ".jpeg"}
 RECIPES = {".toml", ".json"}

@@ -22,7 +22,7 @@ from diffusion_tricks_cli.output import Output, lossy_note, remark, say
 from diffusion_tricks_cli.progress import Progress
 
 if TYPE_CHECKING:
-    from diffusion_tricks.generate.make import Result
+    from diffusion_tricks.generate.result import Result
     from diffusion_tricks.sampling.run import Step
     from diffusion_tricks_cli.film import Film
 
@@ -77,8 +77,9 @@ def _make(recipe: Recipe, settings: Settings, output: Output) -> bool:
         os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"  # of downloads
     progress = Progress(recipe.count * recipe.best_of * runs, shown=not settings.quiet)
     progress.say(f"loading {recipe.model} ..." if recipe.picture is None else "")
+    from diffusion_tricks.generate.best import check_candidates
     from diffusion_tricks.generate.defaults import check_prompts, with_guidance
-    from diffusion_tricks.generate.make import check_candidates, making
+    from diffusion_tricks.generate.make import making
     from diffusion_tricks.generate.score import Scorer
     from diffusion_tricks_cli.film import Film
 

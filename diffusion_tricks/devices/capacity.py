@@ -9,33 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
-
-if TYPE_CHECKING:
-    from diffusion_tricks.model.model import Model
-    from diffusion_tricks.types import Size
 
 SHARE = 0.9  # of the free memory
 ACTIVATIONS = 64  # of the finest level that are held at a time, for one row; too many rather than too few
 
 
-def rows_that_fit(model: Model, size: Size) -> int | None:
-    """How many rows of a size the denoiser may compute at once, 1 or more; None where nothing is known."""
-    config = getattr(getattr(model.pipe, model.family.part, None), "config", None)
-    shape = model.family.shape
-    side = shape.multiple if config is not None and "block_out_channels" not in config else shape.scale
-    return _count(model.device, config, (size[0] // side) * (size[1] // side), model.dtype)
+def rows_that_fit(
+    config: Mapping[str, Any] | None, tokens: int, device: torch.device, dtype: torch.dtype
+) -> int | None:  # fmt: skip
+    """How many rows a network may compute at once, 1 or more; None where nothing is known of it or the device.
 
-
-def pictures_that_fit(model: Model, size: Size) -> int | None:
-    """How many pictures of a size may be decoded at once, 1 or more; None where nothing is known, or no VAE is."""
-    vae = getattr(model.pipe, "vae", None)
-    return _count(model.device, getattr(vae, "config", None), size[0] * size[1], model.dtype)
-
-
-def _count(device: torch.device, config: Mapping[str, Any] | None, tokens: int, dtype: torch.dtype) -> int | None:
+    config: of the network, None for one that is not there. tokens: of one row, at the network's finest level.
+    """
     width, free = width_of(config or {}), free_memory(device)
     if width is None or free is None:
         return None

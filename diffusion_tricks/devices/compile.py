@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from diffusion_tricks.devices.text_encoders import hooked, quantised
-from diffusion_tricks.errors import ModelError, UsageError
-from diffusion_tricks.registry.calls import memory_is_full
+from diffusion_tricks.devices.oom import memory_is_full
+from diffusion_tricks.devices.text_encoders import quantised
+from diffusion_tricks.errors import ModelError
 
 if TYPE_CHECKING:
-    from diffusion_tricks.model.model import Model
+    pass
 
 COMPILERS = ("c++", "g++", "clang++", "cl")
 SHAPES = 64  # that one network may be compiled for; torch gives up compiling after 8
@@ -90,32 +90,6 @@ def _copied(value: Any) -> Any:
     return type(value)(_copied(one) for one in value) if type(value) in (list, tuple) else value
 
 
-def compiled(model: Model) -> Model:
-    """The model, its denoiser compiled; CUDA graphs where there is CUDA.
-
-    Where memory was so short that its parts move, it is left as it is, with a note. Raises UsageError where it cannot
-    be compiled for another reason.
-    """
-    why = cannot_compile(model)
-    if why and model.memory.mode == "auto" and model.memory.offloaded:
-        model.memory.notes.append(f"not compiled, for lack of memory: {why}")
-        return model
-    if why:
-        raise UsageError(f"{model.name!r} cannot be compiled: {why}; {INSTEAD}")
-    if model.compiled is None:
-        model.compiled = Compiled(model.family.denoiser, graphs=model.device.type == "cuda")
-    return model
-
-
-def cannot_compile(model: Model) -> str | None:
-    """Why the model's denoiser cannot be compiled, or None."""
-    if hooked(model.pipe):
-        return "its parts move on and off the device while it works, by --memory or hooks of its own"
-    if quantised(model.pipe):
-        return "its weights are quantised"
-    return no_compiler(model.device.type)
-
-
 def no_compiler(device: str) -> str | None:
     """Why nothing can be compiled here for a type of device, or None."""
     if device == "cpu":
@@ -144,11 +118,3 @@ def channels_last(pipe: Any) -> None:
     unet.to(memory_format=torch.channels_last)
     if vae is not None and type(vae).__name__ in ("AutoencoderKL", "AutoencoderTiny"):
         vae.to(memory_format=torch.channels_last)
-
-
-def sent(x: Tensor, device: torch.device | str, dtype: torch.dtype | None = None) -> Tensor:
-    """x on the device, in `dtype`; to CUDA from pinned memory, so that nobody waits for it."""
-    device = torch.device(device)
-    if device.type != "cuda" or x.device.type != "cpu":
-        return x.to(device, dtype)
-    return x.pin_memory().to(device, dtype, non_blocking=True)

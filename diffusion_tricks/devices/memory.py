@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 import torch
 from torch import Tensor
 
+from diffusion_tricks.devices.oom import memory_is_full
 from diffusion_tricks.errors import OutOfMemory, UnknownName
-from diffusion_tricks.registry.calls import memory_is_full
 
 if TYPE_CHECKING:
     from diffusion_tricks.types import Size

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from diffusion_tricks.registry.view import View
+    from diffusion_tricks.types import Moves
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +31,7 @@ class Condition:
             return self
         return Condition(picture, None if self.new is None else (spatial or apply)(self.new))
 
-    def through(self, view: View) -> Condition:
+    def through(self, view: Moves) -> Condition:
         """As `view` shows it; made once, so that what is remembered of it lasts for all steps."""
         seen: Condition = self.remembered(view, lambda: self.moved(view.apply, view.apply_mask))
         return seen
@@ -70,9 +70,6 @@ class Control:
         """With its picture as a view shows it."""
         return replace(self, condition=self.condition.moved(apply))
 
-    def through(self, view: View) -> Control:
+    def through(self, view: Moves) -> Control:
         """With its picture as `view` shows it."""
         return replace(self, condition=self.condition.through(view))
-
-
-__all__ = ["Condition", "Control", "Network", "all_new"]

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from diffusion_tricks.devices.compile import sent
+from diffusion_tricks.devices.transfer import sent
 
 
 class Noise:

@@ -8,9 +8,13 @@ from functools import cache
 from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any
 
+from diffusion_tricks.diffusion.schedulers import uses_learned_variance
+
 if TYPE_CHECKING:
     import torch
+    from torch import Tensor
 
+    from diffusion_tricks.diffusion.estimate import Estimate
     from diffusion_tricks.diffusion.schedulers import Scheduler
 
 
@@ -34,12 +38,21 @@ def _parameters(kind: Any) -> Mapping[str, inspect.Parameter]:
     return inspect.signature(kind.step).parameters
 
 
+def output_for(scheduler: Scheduler, estimate: Estimate) -> Tensor:
+    """What the scheduler is given (b c' h w): the prediction, with the variance where it uses a learned one."""
+    import torch  # here, as this file is read without it
+
+    if estimate.variance is None or not uses_learned_variance(scheduler):
+        return estimate.value
+    return torch.cat([estimate.value, estimate.variance], dim=1)
+
+
 def send_what_it_draws(scheduler: Scheduler) -> None:
     """Lets a scheduler send the noise that it draws on the CPU to CUDA as `sent` does: left alone, each step waits.
 
     Its `step` becomes, on the instance, the same code with another `randn_tensor`, which draws the same.
     """
-    from diffusion_tricks.devices.compile import sent  # here, as it needs torch
+    from diffusion_tricks.devices.transfer import sent  # here, as it needs torch
 
     step = type(scheduler).step
     own = getattr(step, "__globals__", {}).get("randn_tensor")

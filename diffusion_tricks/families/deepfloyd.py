@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from diffusion_tricks.errors import ModelError
-from diffusion_tricks.families.base import Recorded, Shape, recorded
+from diffusion_tricks.families.base import Shape
+from diffusion_tricks.families.replay import Recorded, recorded
 from diffusion_tricks.families.upscaler import UpscalingFamily
 from diffusion_tricks.types import Parts, Row, Size
 

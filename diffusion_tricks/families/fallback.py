@@ -16,15 +16,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from diffusion_tricks.devices.oom import memory_is_full
 from diffusion_tricks.diffusion.schedulers import prediction_in
 from diffusion_tricks.errors import DiffusionTricksError, ModelError, UsageError
-from diffusion_tricks.families.base import Family, Shape, dtype_of, parts_of
+from diffusion_tricks.families.base import Family, Shape, parts_of
 from diffusion_tricks.families.onestep import AskedForSteps, Left, OneStep, aside, left_at, standing_in, watched
 from diffusion_tricks.families.refusals import GUIDED, call_of, missing, refusal
+from diffusion_tricks.families.replay import dtype_of
 from diffusion_tricks.families.rows import stacked
 from diffusion_tricks.families.texts import Encoded, Encoding, doubled, negative
 from diffusion_tricks.families.vae import decoded, encoded, scale_of, upcasts
-from diffusion_tricks.registry.calls import memory_is_full
 from diffusion_tricks.types import Parts, Pipeline, Row, Size
 
 NETWORKS = ("transformer", "unet")

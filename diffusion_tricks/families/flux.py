@@ -14,8 +14,9 @@ from torch import Tensor
 from torch.nn.functional import pixel_unshuffle
 
 from diffusion_tricks.errors import ModelError, PluginError
-from diffusion_tricks.families.base import Shape, dtype_of
+from diffusion_tricks.families.base import Shape
 from diffusion_tricks.families.packing import PATCH, packed, unpacked
+from diffusion_tricks.families.replay import dtype_of
 from diffusion_tricks.families.transformer import TransformerFamily, falling, shifted
 from diffusion_tricks.families.vae import encoded, scale_of
 from diffusion_tricks.types import Parts, Row, Size

@@ -7,7 +7,7 @@ import importlib
 from diffusion_tricks.errors import ModelError
 from diffusion_tricks.families.base import Family, parts_of
 from diffusion_tricks.families.defaults import Defaults
-from diffusion_tricks.families.table import FAMILIES, UNET, UPSCALERS, FamilyRow, row_for, upscaler_row
+from diffusion_tricks.families.table import UNET, FamilyRow, row_for, upscaler_row
 from diffusion_tricks.types import Parts, Pipeline
 
 # what serves the pipelines that no row names
@@ -83,8 +83,3 @@ def opened(row: FamilyRow) -> type[Family]:
     module, _, name = row.opens.partition(":")
     family: type[Family] = getattr(importlib.import_module(module), name)
     return family
-
-
-__all__ = [
-    "FAMILIES", "UPSCALERS", "FamilyRow", "defaults_for", "described", "family_of", "opened", "row_for", "upscaler_row",
-]  # fmt: skip

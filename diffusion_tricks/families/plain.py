@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from diffusion_tricks.errors import ModelError, UnknownName, UsageError
-from diffusion_tricks.families.base import Family, Shape, replayed
+from diffusion_tricks.families.base import Family, Shape
+from diffusion_tricks.families.replay import replayed
 from diffusion_tricks.families.unet import attends
 from diffusion_tricks.types import Parts, Pipeline, Row, Size
 

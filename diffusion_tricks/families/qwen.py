@@ -7,8 +7,9 @@ from typing import Any
 
 from torch import Tensor
 
-from diffusion_tricks.families.base import Shape, dtype_of
+from diffusion_tricks.families.base import Shape
 from diffusion_tricks.families.packing import PATCH, packed, unpacked
+from diffusion_tricks.families.replay import dtype_of
 from diffusion_tricks.families.transformer import TransformerFamily, falling, shifted
 from diffusion_tricks.families.vae import scale_of
 from diffusion_tricks.types import Parts, Row, Size

@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 
 from diffusion_tricks.errors import ModelError
-from diffusion_tricks.families.base import Family, Shape, recorded, replayed
+from diffusion_tricks.families.base import Family, Shape
 from diffusion_tricks.families.inpainting import mask_and_latents, nothing_known
+from diffusion_tricks.families.replay import recorded, replayed
 from diffusion_tricks.families.rows import row_of
 from diffusion_tricks.families.vae import decoded, encoded, scale_of, upcasts
 from diffusion_tricks.types import Parts, Pipeline, Row, Size

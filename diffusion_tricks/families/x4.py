@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from diffusion_tricks.families.base import Recorded, Shape, recorded
+from diffusion_tricks.families.base import Shape
+from diffusion_tricks.families.replay import Recorded, recorded
 from diffusion_tricks.families.rows import row_of
 from diffusion_tricks.families.upscaler import UpscalingFamily
 from diffusion_tricks.families.vae import decoded, encoded, scale_of

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from diffusion_tricks.families.base import Shape, dtype_of
+from diffusion_tricks.families.base import Shape
+from diffusion_tricks.families.replay import dtype_of
 from diffusion_tricks.families.rows import stacked
 from diffusion_tricks.families.transformer import TransformerFamily, falling, shifted
 from diffusion_tricks.families.vae import scale_of

@@ -192,6 +192,3 @@ def _tricks(shape: Any) -> tuple[str, ...]:
     """The registered tricks, but those that need what a model of that shape has not; they name it as `needs`."""
     entries = host().entries("trick").values()
     return tuple(e.name for e in entries if not e.notes.get("needs") or getattr(shape, e.notes["needs"], False))
-
-
-__all__ = ["Abilities", "Origin", "Sheet", "sheet"]

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
-from diffusion_tricks.devices.peak import computed, forget_peak, peak_memory_mb
+from diffusion_tricks.devices.peak import forget_peak, peak_memory_mb
 from diffusion_tricks.errors import UsageError
 from diffusion_tricks.families.base import parts_of
+from diffusion_tricks.generate.best import check_candidates, scored
 from diffusion_tricks.generate.defaults import (
     check_prompts,
     schedule_of,
@@ -21,9 +21,11 @@ from diffusion_tricks.generate.defaults import (
     settled_tricks,
     with_guidance,
 )
+from diffusion_tricks.generate.facts import computed
 from diffusion_tricks.generate.finish import check_finishers, finish
 from diffusion_tricks.generate.plan import check_before
-from diffusion_tricks.generate.score import Scorer, scored
+from diffusion_tricks.generate.result import Result
+from diffusion_tricks.generate.score import Scorer
 from diffusion_tricks.generate.strip import strip, versions
 from diffusion_tricks.io.pictures import read_picture
 from diffusion_tricks.io.pixels import enlarge, to_images
@@ -34,32 +36,14 @@ from diffusion_tricks.model.model import Model, Second
 from diffusion_tricks.recipes.recipe import Recipe
 from diffusion_tricks.registry.calls import calls
 from diffusion_tricks.registry.trick import Trick
-from diffusion_tricks.sampling.loop import begin, denoise
+from diffusion_tricks.sampling.begin import Sampling, begin
+from diffusion_tricks.sampling.loop import denoise
 from diffusion_tricks.sampling.run import Run, Step
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
-
-    from diffusion_tricks.generate.score import Score
+    pass
 
 BATCH = 8  # pictures that go through the loop together; the rest wait, so memory does not grow with `count`
-
-
-@dataclass
-class Result:
-    """One picture made: the image, its seed, the recipe that remakes it alone, and the facts of the run.
-
-    score: where scores were asked for.
-    """
-
-    image: Image
-    seed: int
-    index: int
-    recipe: Recipe
-    provenance: Literal["generated", "edited"] | None
-    facts: dict[str, Any] = field(default_factory=dict)
-    icc: bytes | None = None
-    score: Score | None = None
 
 
 def make(recipe: Recipe, model: Model | None = None, **options: Any) -> list[Result]:
@@ -99,16 +83,6 @@ def making(
     check_candidates(recipe)
     results = _making(recipe.candidates(), model, loading, max_rows, watch)
     yield from scored(results, scorer or Scorer(), recipe.best_of)
-
-
-def check_candidates(recipe: Recipe) -> None:
-    """Raises UsageError for a recipe of which there are no candidates to choose from."""
-    if recipe.best_of > 1 and recipe.picture is not None:
-        raise UsageError(
-            f"a picture that is only finished has no candidates, got best_of {recipe.best_of}; leave it out"
-        )
-    if recipe.best_of > 1 and len(versions(recipe.build())) > 1:
-        raise UsageError(f"a strip of variants has no best one, got best_of {recipe.best_of}; leave one of them out")
 
 
 def _making(
@@ -160,10 +134,9 @@ def _batch(
     began = time.perf_counter()
     forget_peak(model.device)
     prompt = [recipe.prompt[i] for i in indices] if isinstance(recipe.prompt, list) else recipe.prompt
-    run = begin(
-        model, prompt=prompt, tricks=tricks, seeds=[recipe.seeds[i] for i in indices], max_rows=max_rows,
-        **schedule_of(recipe),
-    )  # fmt: skip
+    seeds = [recipe.seeds[i] for i in indices]
+    sampling = Sampling(prompt=prompt, seeds=seeds, max_rows=max_rows, **schedule_of(recipe))
+    run = begin(model, sampling, tricks)
     most, evaluations = 0, [0 for _ in run.stages]
     for step in denoise(run):
         most = max(most, step.rows)
@@ -234,6 +207,3 @@ def _finished(recipe: Recipe, tricks: list[Trick[Any]]) -> Iterator[Result]:
     }  # fmt: skip
     kind: Literal["edited"] | None = "edited" if picture.provenance else None
     yield Result(image, recipe.seeds[0], 0, recipe, kind, facts, picture.icc)
-
-
-__all__ = ["Result", "make", "making"]

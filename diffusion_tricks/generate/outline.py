@@ -17,7 +17,7 @@ from diffusion_tricks.families.base import Family, Shape
 from diffusion_tricks.families.defaults import Defaults
 from diffusion_tricks.families.lookup import described, opened
 from diffusion_tricks.families.table import FamilyRow, upscaler_row
-from diffusion_tricks.families.upscaler import checked_level, guessed_row, no_upscaler
+from diffusion_tricks.families.upscaler import checked_level
 from diffusion_tricks.loading.configs import described_in
 from diffusion_tricks.loading.defaults_file import defaults_of
 from diffusion_tricks.loading.download import folder_here
@@ -34,6 +34,7 @@ from diffusion_tricks.loading.outlines import Said, said_of
 from diffusion_tricks.model.cascade import needs_upscaling
 from diffusion_tricks.model.cascade import stages as sizes_of_stages
 from diffusion_tricks.model.model import Model, Second
+from diffusion_tricks.model.upscaler import guessed_row, no_upscaler
 from diffusion_tricks.types import Parts, Row, Size
 
 UNKNOWN = Shape(3, (64, 64), controllable=True, distilled=True)  # a guess that refuses nothing
@@ -229,6 +230,3 @@ def _outline(said: Said) -> Outline:
     """The shape of a model, from its configurations alone. Raises ModelError where no family serves it."""
     family, _ = described(said.pipeline, said.parts)
     return Outline(family.shape_of(said.parts), family)
-
-
-__all__ = ["check_loras", "check_upscalers", "known_stages", "stand_in"]

@@ -22,7 +22,8 @@ from diffusion_tricks.model.cascade import needs_upscaling
 from diffusion_tricks.model.model import Model
 from diffusion_tricks.recipes.recipe import Recipe
 from diffusion_tricks.registry.trick import Trick
-from diffusion_tricks.sampling.loop import begin, denoise
+from diffusion_tricks.sampling.begin import Sampling, begin
+from diffusion_tricks.sampling.loop import denoise
 from diffusion_tricks.sampling.run import Run
 from diffusion_tricks.sampling.tricks import order
 from diffusion_tricks.types import Size
@@ -161,7 +162,7 @@ def _runs(recipe: Recipe, model: Model, tricks: list[Trick[Any]]) -> Iterator[Ru
     """The run of the first picture, one for each of its variants."""
     prompt = recipe.prompt[0] if isinstance(recipe.prompt, list) else recipe.prompt
     for version in versions(tricks):
-        yield begin(model, prompt=prompt, tricks=version, seeds=recipe.seeds[:1], **schedule_of(recipe))
+        yield begin(model, Sampling(prompt=prompt, seeds=recipe.seeds[:1], **schedule_of(recipe)), tricks=version)
 
 
 def _finished(run: Run, factor: int) -> None:

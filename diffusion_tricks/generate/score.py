@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import cached_property, lru_cache
 from itertools import islice
 from pathlib import Path
@@ -31,7 +31,6 @@ from diffusion_tricks.registry.view import view_named
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from diffusion_tricks.generate.make import Result
     from diffusion_tricks.recipes.recipe import Recipe
 
 EMBEDDED = Path(__file__).parent.parent / "models" / "scorer"
@@ -216,36 +215,3 @@ def shown_through(views: Iterable[tuple[str, str]], image: Image) -> list[Shown]
     """A picture through views, each named as for anagrams, with what it should show."""
     x = to_tensor(image)
     return [Shown(name, to_images(view_named(name).apply(x))[0], prompt) for name, prompt in views]
-
-
-def scored(results: Iterable[Result], scorer: Scorer, of: int = 1) -> Iterator[Result]:
-    """The best of every `of` results that follow each other, with its score, and all candidates' among its facts.
-
-    The one whose worst view is aligned best is kept, the first of those that are equal. Costs are added up.
-    """
-    for index, candidates in enumerate(groups(results, of)):
-        scores = [scorer.score(shown(result.recipe, result.image)) for result in candidates]
-        best = max(range(len(scores)), key=lambda i: scores[i].order)
-        facts = _facts(candidates, scores, best)
-        yield replace(candidates[best], index=index, facts=facts, score=scores[best])
-
-
-def _facts(candidates: Sequence[Result], scores: Sequence[Score], best: int) -> dict[str, Any]:
-    """Those of the best, with its score, and for several the others', and what all of them cost."""
-    facts = candidates[best].facts | {"score": scores[best].data()}
-    if len(candidates) == 1:
-        return facts
-    rows = [
-        {"seed": result.seed, "alignment": score.alignment, "concealment": score.concealment}
-        for result, score in zip(candidates, scores, strict=True)
-    ]
-    sums = {key: round(sum(one.facts[key] for one in candidates), 3) for key in ("rows_total", "seconds")}
-    notes = [*facts.get("notes", ()), _kept(candidates[best], scores[best], len(candidates))]
-    return facts | sums | {"candidates": rows, "notes": notes}
-
-
-def _kept(result: Result, score: Score, count: int) -> str:
-    """Which candidate was kept, and how well its weakest view does, in a sentence."""
-    weakest = min(score.views, key=lambda view: view.alignment)
-    place = f"{weakest.prompt!r} comes at rank {weakest.rank} of all that the scorer knows"
-    return f"kept seed {result.seed}, the best of {count}; in its weakest view, {weakest.name}, {place}"

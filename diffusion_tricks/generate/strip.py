@@ -12,7 +12,7 @@ from diffusion_tricks.errors import UsageError
 from diffusion_tricks.registry.trick import Trick
 
 if TYPE_CHECKING:
-    from diffusion_tricks.generate.make import Result
+    from diffusion_tricks.generate.result import Result
 
 SUMS = ("steps", "rows_total", "seconds", "changed_outside")
 PEAKS = ("rows_per_step", "peak_memory_mb")

@@ -162,6 +162,3 @@ def _explained(path: Path) -> Iterator[None]:
     except OSError as error:
         reason = "the disk is full; free some space and run again" if error.errno in FULL else error.strerror or error
         raise OutputFailed(f"{path} could not be written: {reason}") from error
-
-
-__all__ = ["Data", "atomic_write", "atomic_write_all", "check_place"]

@@ -19,8 +19,8 @@ from pathlib import Path
 from PIL import Image, ImageCms, PngImagePlugin, TiffImagePlugin, UnidentifiedImageError
 
 from diffusion_tricks.errors import OutputError, OutputFailed, PictureError, UsageError
-from diffusion_tricks.io.atomic import atomic_write, atomic_write_all, check_place
-from diffusion_tricks.io.pixels import alpha_of, enlarge, fit, flatten, to_images, to_tensor
+from diffusion_tricks.io.atomic import atomic_write, check_place
+from diffusion_tricks.io.pixels import flatten
 from diffusion_tricks.io.provenance import Provenance, provenance_of
 
 READ = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF")
@@ -285,10 +285,3 @@ def _tiff(text: Mapping[str, str], xmp: bytes | None) -> dict[str, object]:
     if xmp:
         tags[TiffImagePlugin.XMP] = xmp
     return {"compression": "tiff_adobe_deflate", "tiffinfo": tags}
-
-
-__all__ = [
-    "MAX_PIXELS", "READ", "WRITTEN", "Picture", "alpha_of", "atomic_write", "atomic_write_all", "check_output",
-    "check_place", "encode_picture", "enlarge", "fit", "flatten", "open_picture", "pixel_limit", "read_picture",
-    "to_images", "to_tensor", "write_picture",
-]  # fmt: skip

@@ -88,6 +88,3 @@ def flatten(image: Image.Image, background: tuple[int, int, int] = (255, 255, 25
 def alpha_of(image: Image.Image) -> Image.Image | None:
     """The alpha channel as mode L (0 transparent, 255 opaque), or None for a picture that has none."""
     return image.convert("RGBA").getchannel("A") if image.has_transparency_data else None
-
-
-__all__ = ["Colour", "Fit", "alpha_of", "enlarge", "fit", "flatten", "to_images", "to_tensor"]

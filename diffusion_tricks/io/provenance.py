@@ -35,6 +35,3 @@ def provenance_of(xmp: bytes | str | None) -> Provenance | None:
     """What an XMP packet says of a picture's making: by a model, with a model's help, or nothing of either."""
     text = xmp.decode("utf-8", "replace") if isinstance(xmp, bytes) else xmp or ""
     return next((kind for kind, source in SOURCE_TYPES.items() if source in text), None)
-
-
-__all__ = ["SOURCE_TYPES", "Provenance", "provenance_of", "provenance_xmp"]

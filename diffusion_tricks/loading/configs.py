@@ -82,6 +82,3 @@ def dtype_in(folder: Path) -> str:
 
     row = row_for(*described_in(folder))
     return row.dtype if row else "float16"
-
-
-__all__ = ["check_served", "config_in", "described_in", "dtype_in"]

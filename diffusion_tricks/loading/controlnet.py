@@ -9,14 +9,23 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
+import torch
+from torch import Tensor
+
+from diffusion_tricks.devices.memory import memory_explained
 from diffusion_tricks.devices.quiet import quiet_libraries
-from diffusion_tricks.errors import ModelError
+from diffusion_tricks.errors import ModelError, UsageError
 from diffusion_tricks.loading.checks import BRINGS_CODE, check_safetensors
 from diffusion_tricks.loading.files import variant_for, variants
 from diffusion_tricks.loading.hub import Remote
 from diffusion_tricks.loading.hub_errors import download_command, explained, first_line, raised_by_the_hub
 from diffusion_tricks.loading.location import HubName, hub_name
+
+if TYPE_CHECKING:
+    from diffusion_tricks.model.model import Model
+from diffusion_tricks.families.controlnet import Absent, ControlNet
 
 if TYPE_CHECKING:
     import torch
@@ -164,4 +173,27 @@ def _explained(error: BaseException, name: HubName) -> str:
     return explained(error, name)
 
 
-__all__ = ["check_fits", "check_source", "load_controlnet", "place_of"]
+# by pipeline, and they go with it: networks, each with the name of its very commit
+_loaded: WeakKeyDictionary[Any, dict[str, tuple[torch.nn.Module, str]]] = WeakKeyDictionary()
+
+
+def controlnet_for(model: Model, source: str, scale: float = 1.0) -> ControlNet | Absent:
+    """The ControlNet that `source` names, a directory or a hub name, beside a model; its weights are loaded once.
+
+    scale: of what it adds. Beside a stand-in without weights it adds nothing. Raises UsageError for a model that takes
+    no ControlNet, ModelError for a source that is none or was made for another family, or that cannot be loaded.
+    """
+    if not model.family.shape.controllable:
+        raise UsageError(
+            f"{model.name!r} takes no ControlNet: expected Stable Diffusion 1.x or 2.x, or SDXL; name one with --model"
+        )
+    unet = getattr(model.pipe, model.family.part, None)
+    if unet is None:
+        check_source(source, getattr(model.pipe, "parts", {}).get("unet", {}), model.name)
+        return Absent(source)
+    known = _loaded.setdefault(model.pipe, {})
+    if source not in known:
+        with memory_explained(model.device, "while it loaded the ControlNet"):
+            known[source] = load_controlnet(source, model, unet.config)
+    net, exact = known[source]
+    return ControlNet(net, scale, exact)

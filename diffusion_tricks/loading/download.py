@@ -107,6 +107,3 @@ def family_dtype(name: str, device: torch.device) -> torch.dtype:
     from diffusion_tricks.loading.configs import dtype_in
 
     return default_dtype(device) if device.type == "cpu" else default_dtype(device, dtype_in(settings_folder(name)))
-
-
-__all__ = ["brought", "called", "download", "family_dtype", "folder_here", "no_code", "settings_folder"]

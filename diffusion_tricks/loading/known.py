@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from diffusion_tricks.registry.host import Entry, host
+from diffusion_tricks.registry.host_hooks import hookimpl
 
 WEIGHTS = Path(__file__).parent.parent / "models"  # that ship inside
 TERMS = "terms to accept"  # at the hub, by a user who is logged in, before anything can be downloaded
@@ -37,6 +39,13 @@ IF_II, X4 = "DeepFloyd/IF-II-L-v1.0", "stabilityai/stable-diffusion-x4-upscaler"
 UPSCALER_NAMES = {"x4": X4, "if-ii": IF_II}  # short names that only an upscaler goes by
 # what stands behind those that have no file of defaults to name it
 UPSCALERS = {**dict.fromkeys(ON_THE_HUB, X4), "if": IF_II, IF_II: X4}
+
+
+@hookimpl
+def register_models(register: Callable[..., None]) -> None:
+    """The models that the core knows."""
+    for name, (target, summary) in KNOWN.items():
+        register(name, target, summary=summary)
 
 
 def known_models() -> dict[str, Entry]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from diffusion_tricks.devices.choice import device_of, dtype_of, has_device
+from diffusion_tricks.devices.choice import device_of, dtype_of
 from diffusion_tricks.devices.quiet import quiet_libraries
 from diffusion_tricks.errors import ModelError
 from diffusion_tricks.loading.checks import SAVED, check_directory, read_index
@@ -16,22 +16,18 @@ from diffusion_tricks.loading.defaults_file import defaults_of, vocabulary_of
 from diffusion_tricks.loading.download import (
     brought,
     called,
-    download,
     family_dtype,
     folder_here,
     no_code,
     settings_folder,
 )
-from diffusion_tricks.loading.files import DEFAULTS_FILE, components_of, missing, variant_for
+from diffusion_tricks.loading.files import components_of, missing, variant_for
 from diffusion_tricks.loading.hub import names_in
 from diffusion_tricks.loading.hub_errors import first_line
-from diffusion_tricks.loading.known import KNOWN, known_models
 from diffusion_tricks.loading.location import (
     label_of,
     location_of,
-    pinned,
     place_of,
-    upscaler_label,
     upscaler_named,
     upscaler_of,
 )
@@ -44,8 +40,8 @@ if TYPE_CHECKING:
 
     from diffusion_tricks.devices.memory import Memory
     from diffusion_tricks.families.defaults import Defaults
-    from diffusion_tricks.families.upscaler import Upscaler
     from diffusion_tricks.model.model import Model
+    from diffusion_tricks.model.upscaler import Upscaler
 
 
 def load_model(
@@ -118,7 +114,7 @@ def _laid_out(pipe: Any, device: torch.device, memory: Memory) -> Any:
 
 def _ready(model: Model, compile: bool) -> Model:
     """The model, its denoiser compiled where that is asked for. Raises UsageError where it cannot be."""
-    from diffusion_tricks.devices.compile import compiled
+    from diffusion_tricks.loading.compiling import compiled
 
     return compiled(model) if compile else model
 
@@ -130,7 +126,7 @@ def upscaler_from(source: Any, device: torch.device, dtype: torch.dtype) -> Upsc
     """
     no_code()
     from diffusion_tricks.families.table import upscaler_row
-    from diffusion_tricks.families.upscaler import Upscaler, guessed_row
+    from diffusion_tricks.model.upscaler import Upscaler, guessed_row
 
     if isinstance(source, list | tuple):
         stage = upscaler_from(source[0], device, dtype) if source else None
@@ -152,7 +148,7 @@ def _upscaler_named(name: str, device: torch.device, dtype: torch.dtype) -> Upsc
     """Without the components that it takes from the model before it."""
     from diffusion_tricks.families.lookup import opened
     from diffusion_tricks.families.table import upscaler_row
-    from diffusion_tricks.families.upscaler import Upscaler, guessed_row
+    from diffusion_tricks.model.upscaler import Upscaler, guessed_row
 
     def load(saved: Memory) -> Any:
         place = place_of(name)
@@ -224,10 +220,3 @@ def _pipeline(folder: Path, dtype: torch.dtype, parts: dict[str, Any]) -> Any:
     return DiffusionPipeline.from_pretrained(
         str(folder), dtype=dtype, variant=variant, use_safetensors=True, local_files_only=True, **parts
     )
-
-
-__all__ = [
-    "DEFAULTS_FILE", "KNOWN", "check_directory", "defaults_of", "download", "folder_here", "has_device",
-    "known_models", "label_of", "load_model", "location_of", "pinned", "place_of", "settings_folder", "upscaler_from",
-    "upscaler_label", "upscaler_named", "upscaler_of", "vocabulary_of",
-]  # fmt: skip

@@ -8,51 +8,17 @@ diffusers reads the file and hangs A and B beside the model's layers. Only safet
 from __future__ import annotations
 
 import importlib.util
-import math
 import re
 import warnings
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
 from logging import CRITICAL
 from pathlib import Path
 from typing import Any
 
 from diffusion_tricks.errors import ModelError, UsageError
+from diffusion_tricks.model.lora import EXPECTED, Lora, lora_from
 
 LAYER = re.compile(r"(.+?)[._]lora[._](?:A|B|down|up)\b")  # in the name of a weight, as programs write it
-EXPECTED = "expected FILE or FILE:WEIGHT, as in style.safetensors:0.8"
-
-
-@dataclass(frozen=True)
-class Lora:
-    """A file of LoRA weights, and how strongly they count: 1 as they were trained, 0 not at all, any number."""
-
-    file: str
-    weight: float = 1.0
-
-    def mapped(self, change: Callable[[str], str]) -> Lora:
-        """With `change` applied to the file's path."""
-        return replace(self, file=change(self.file))
-
-    @property
-    def name(self) -> str:
-        """For results: the file without its folder and suffix, and the weight."""
-        return str(replace(self, file=Path(self.file).stem))
-
-    def __str__(self) -> str:
-        return self.file if self.weight == 1 else f"{self.file}:{self.weight!r}"
-
-
-def lora_from(text: str) -> Lora:
-    """What `FILE` or `FILE:WEIGHT` says. Raises UsageError for a weight that is no finite number."""
-    file, _, weight = text.rpartition(":")
-    try:
-        lora = Lora(file, float(weight)) if file else Lora(text)
-    except ValueError:  # the colon is part of a path
-        lora = Lora(text)
-    if not math.isfinite(lora.weight) or not lora.file:
-        raise UsageError(f"lora {text!r}: {EXPECTED}")
-    return lora
 
 
 def checked(loras: Iterable[str]) -> tuple[Lora, ...]:
@@ -127,9 +93,9 @@ def _in_part(pipe: Any, lora: Lora, name: str, model: str) -> str | None:
 def _add(pipe: Any, lora: Lora, name: str, model: str) -> None:
     from diffusers.utils import logging
 
+    from diffusion_tricks.devices.oom import memory_is_full
     from diffusion_tricks.devices.quiet import quiet_libraries
     from diffusion_tricks.loading.hub_errors import first_line
-    from diffusion_tricks.registry.calls import memory_is_full
 
     file = Path(lora.file).resolve()
     fits = f"{lora.file} holds no LoRA for {model!r}; expected one that was trained on a model of its family"
@@ -158,6 +124,3 @@ def _remove(pipe: Any, names: Iterable[str], all_of_them: bool) -> None:
     here = [name for name in names if name in present]
     with warnings.catch_warnings(action="ignore"):  # it tells which of the others is active now
         pipe.delete_adapters(here)
-
-
-__all__ = ["Lora", "add_loras", "checked", "lora_from", "takes_none"]

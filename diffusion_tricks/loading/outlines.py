@@ -161,6 +161,3 @@ def said_of(name: str, folder: Path | None) -> Said | None:
         return None
     pipeline, parts = OUTLINES[known]
     return Said(pipeline, {**parts, "model_index": {"_class_name": pipeline}})
-
-
-__all__ = ["OUTLINES", "Said", "said_of"]

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from diffusion_tricks.devices.memory import Job, Work, in_parts, persisting
 from diffusion_tricks.devices.rungs import PICTURES, ROWS
-from diffusion_tricks.diffusion.ask import Ask, Estimate
+from diffusion_tricks.diffusion.ask import Ask
+from diffusion_tricks.diffusion.estimate import Estimate
 from diffusion_tricks.diffusion.noise_level import Level
 
 if TYPE_CHECKING:

@@ -10,19 +10,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import lcm
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
-from diffusion_tricks.diffusion.conditioning import Condition
 from diffusion_tricks.errors import UsageError
 from diffusion_tricks.families.base import check_size
 from diffusion_tricks.types import Size
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from diffusion_tricks.families.upscaler import UpscalingFamily
     from diffusion_tricks.model.model import Model
-    from diffusion_tricks.sampling.run import Run
 
 REACH = 2  # times a model's own size: beyond, a network repeats what it knows instead of drawing it larger
 
@@ -122,18 +118,3 @@ def nothing_upscaled(size: Size) -> UsageError:
 def upscaling(model: Model) -> UpscalingFamily:
     """The family of a model that enlarges what the one before it makes."""
     return cast("UpscalingFamily", model.family)
-
-
-def take_over(run: Run, row: dict[str, Any]) -> Tensor:
-    """Gives a later stage its condition, made of the pictures before it, and the noise it starts from (b c h w).
-
-    row: the denoiser's recorded arguments for one of its prompts. Both are drawn from the run's own generators.
-    """
-    assert run.previous is not None
-    pixels, generators = run.previous.pixels(), run.noise.generators
-    noise, picture = upscaling(run.model).condition(pixels, run.size, row, generators)
-    run.condition = Condition(picture)
-    return noise
-
-
-__all__ = ["needs_upscaling", "nothing_upscaled", "stages", "take_over"]

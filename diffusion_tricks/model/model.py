@@ -10,19 +10,16 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from diffusion_tricks.devices.capacity import pictures_that_fit, rows_that_fit
+from diffusion_tricks.devices.capacity import rows_that_fit
 from diffusion_tricks.devices.compile import Compiled
 from diffusion_tricks.devices.memory import Job, Memory, Work, in_parts, persisting
 from diffusion_tricks.devices.rungs import PICTURES, PROMPTS, tiled
 from diffusion_tricks.devices.text_encoders import arrive, leave
-from diffusion_tricks.diffusion.ask import Ask, Estimate
-from diffusion_tricks.diffusion.noise_level import Level
 from diffusion_tricks.families.base import Family
 from diffusion_tricks.families.defaults import Defaults
 from diffusion_tricks.families.lookup import family_of
 from diffusion_tricks.families.rows import Rows
-from diffusion_tricks.loading.lora import Lora
-from diffusion_tricks.model.batching import Terms, answer
+from diffusion_tricks.model.lora import Lora
 from diffusion_tricks.model.vocabulary import Vocabulary
 from diffusion_tricks.types import Pipeline, Row, Size
 
@@ -119,19 +116,25 @@ class Model:
         """How many rows of a size go into one call: no more than are asked for, and than memory holds; None is all."""
         rows = self.memory.rows
         if size not in rows:
-            rows[size] = 1 if self.memory.mode == "lowest" else rows_that_fit(self, size)
+            rows[size] = 1 if self.memory.mode == "lowest" else self._rows_that_fit(size)
         return min((n for n in (asked, rows[size]) if n is not None), default=None)
 
     def pictures_at_once(self, size: Size, asked: int | None) -> int | None:
         """How many pictures of a size are decoded or encoded in one call; as `rows_at_once`."""
         pictures = self.memory.pictures
         if size not in pictures:
-            pictures[size] = pictures_that_fit(self, size) if self.memory.mode == "auto" else 1
+            pictures[size] = self._pictures_that_fit(size) if self.memory.mode == "auto" else 1
         return min((n for n in (asked, pictures[size]) if n is not None), default=None)
 
-    def answer(self, asks: Sequence[Ask], t: Tensor, level: Level, terms: Terms) -> tuple[list[Estimate], int]:
-        """Estimates for `asks`, and how many rows the denoiser computed for them. See `answering`."""
-        return answer(self, asks, t, level, terms)
+    def _rows_that_fit(self, size: Size) -> int | None:
+        config = getattr(getattr(self.pipe, self.family.part, None), "config", None)
+        shape = self.family.shape
+        side = shape.multiple if config is not None and "block_out_channels" not in config else shape.scale
+        return rows_that_fit(config, (size[0] // side) * (size[1] // side), self.device, self.dtype)
+
+    def _pictures_that_fit(self, size: Size) -> int | None:
+        config = getattr(getattr(self.pipe, "vae", None), "config", None)
+        return rows_that_fit(config, size[0] * size[1], self.device, self.dtype)
 
     def encode(self, pixels: Tensor) -> Tensor:
         """Pixels (b 3 H W) in -1..1 as latents (b c h w)."""

@@ -138,6 +138,3 @@ def _is_list(value: Any) -> bool:
 
 def _is_table(value: Any) -> bool:
     return isinstance(value, Mapping) and all(map(_is_list, value.values()))
-
-
-__all__ = ["Vocabulary", "unknown_note"]

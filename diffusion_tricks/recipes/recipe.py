@@ -22,7 +22,7 @@ from pydantic import (
 
 from diffusion_tricks.errors import RecipeError
 from diffusion_tricks.loading.known import UPSCALER_NAMES
-from diffusion_tricks.loading.lora import lora_from
+from diffusion_tricks.model.lora import lora_from
 from diffusion_tricks.registry.host import host
 from diffusion_tricks.registry.options import hint
 from diffusion_tricks.registry.trick import Trick, explain

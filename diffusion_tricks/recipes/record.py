@@ -271,9 +271,3 @@ def _parsed(text: str, path: Path) -> dict[str, Any]:
             " update this one"
         )
     return dict(record)
-
-
-__all__ = [
-    "PARAMETERS_KEY", "PNG_KEY", "SCHEMA", "build_record", "check_save", "parameters_text", "provenance_xmp",
-    "read_record", "run_of", "save", "sidecar_path", "versions", "without_absolute_paths",
-]  # fmt: skip

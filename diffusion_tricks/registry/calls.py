@@ -8,10 +8,10 @@ from typing import Any, TypeVar
 
 import pluggy
 
+from diffusion_tricks.devices.oom import memory_is_full
 from diffusion_tricks.errors import DiffusionTricksError, PluginError
 
 T = TypeVar("T")
-FULL = ("can't allocate memory", "out of memory", "ALLOC_FAILED")  # of the CPU, of CUDA and MPS, of CUDA's libraries
 
 
 def guarded(name: str, place: str, function: Callable[..., T], *arguments: Any, **named: Any) -> T:
@@ -27,12 +27,6 @@ def guarded(name: str, place: str, function: Callable[..., T], *arguments: Any, 
         if memory_is_full(error):
             raise
         raise PluginError(f"trick {name!r} failed in {place}: {type(error).__name__}: {error}") from error
-
-
-def memory_is_full(error: Exception) -> bool:
-    """Whether an error says so; torch's class is known by name here, and on the CPU it has none."""
-    by_class = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
-    return by_class or (isinstance(error, RuntimeError) and any(words in str(error) for words in FULL))
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import inspect
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import entry_points
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 from diffusion_tricks.errors import PluginError, UnknownName, UsageError
-from diffusion_tricks.hookspecs import PROJECT, HostHooks
+from diffusion_tricks.registry.host_hooks import PROJECT, HostHooks
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from diffusion_tricks.registry.trick import Trick
 
 BUILT_IN = "diffusion_tricks_plugins"
+KNOWN_MODELS = "diffusion_tricks.loading.known"  # registers as plugins do
 LEFT_OUT = "left out by --no-plugin"
 ALLOWED = "DIFFUSION_TRICKS_PLUGINS"  # allow list of plugin names, comma-separated; empty is none
 
@@ -125,11 +126,10 @@ class Host:
                 if implementation.plugin_name == name:
                     implementation.function(register=partial(self._enter, name, kind))
 
-    def add_models(self, known: Mapping[str, tuple[str, str]]) -> None:
-        """The core's own models: name to target and summary."""
-        self._origins["diffusion_tricks"] = "the core"
-        for name, (target, summary) in known.items():
-            self._enter("diffusion_tricks", "model", name, target, summary=summary)
+    def add_core(self) -> None:
+        """The core's own registrations, which no list of plugins shows: the models it knows by name."""
+        self._origins[PROJECT] = "the core"
+        self._register(PROJECT, importlib.import_module(KNOWN_MODELS))
 
     def _enter(self, plugin: str, kind: str, name: str, target: str, *, summary: str = "", **notes: Any) -> None:
         other = self._entries.get((kind, name))
@@ -171,8 +171,6 @@ def host(files: Iterable[Path] = (), without: Iterable[str] = ()) -> Host:
 
 
 def _made(files: list[Path], without: set[str]) -> Host:
-    from diffusion_tricks.loading.known import KNOWN
-
     found = sorted(entry_points(group=PROJECT), key=lambda point: point.name)
     names = {point.name for point in found} | {file.stem for file in files}
     if unknown := without - names:
@@ -180,7 +178,7 @@ def _made(files: list[Path], without: set[str]) -> Host:
     for file in files:
         _check_file(file)
     made = Host()
-    made.add_models(KNOWN)
+    made.add_core()
     made.add(BUILT_IN, "built in", partial(importlib.import_module, BUILT_IN), _version("diffusion-tricks"))
     for point in found:
         origin = point.dist.name if point.dist else point.value

@@ -19,7 +19,8 @@ from diffusion_tricks.registry.trick import explain
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from diffusion_tricks.diffusion.ask import Ask, Estimate
+    from diffusion_tricks.diffusion.ask import Ask
+    from diffusion_tricks.diffusion.estimate import Estimate
 
 
 class View(BaseModel):

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from torch import Generator, Tensor
 from torch.nn import Module
 
+from diffusion_tricks.devices.memory import Work, persisting
+from diffusion_tricks.devices.rungs import STEP
 from diffusion_tricks.diffusion.scheduler_quirks import restore, snapshot
+from diffusion_tricks.errors import PluginError
 from diffusion_tricks.model.model import Model
 from diffusion_tricks.sampling.run import Run, Step
 
@@ -16,6 +20,26 @@ DEEPEST = 6  # of what tricks keep, one in the other: dictionaries, objects, the
 LARGE = (Tensor, Module, Model, Run)  # what no trick keeps its notes in
 HOLDERS = (dict, list)
 Kept = list[tuple[Any, Any]]  # a generator and its state, or a dictionary or list and a copy
+
+
+def persisted(step: Step, take: Callable[[Step], None]) -> None:
+    """Takes a step; where memory gets full in it, it is taken again with less of it. A plugin that fails is named.
+
+    What the model computes in a step steps down by itself, so few are taken again as a whole.
+    """
+    try:
+        persisting(step.run.model, STEP, partial(_attempted, step, checkpoint(step), take))
+    except PluginError as error:
+        raise PluginError(f"step {step.index}: {error}") from error
+
+
+def _attempted(step: Step, back: Callable[[], None], take: Callable[[Step], None], work: Work) -> None:
+    """One try at a step."""
+    if step.tries:
+        back()
+    step.tries += 1
+    work.doing = f"in step {step.index}"
+    take(step)
 
 
 def checkpoint(step: Step) -> Callable[[], None]:

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from diffusion_tricks.diffusion.ask import Estimate
+from diffusion_tricks.diffusion.estimate import Estimate
 from diffusion_tricks.diffusion.noise_level import Level
 from diffusion_tricks.diffusion.schedulers import noise_levels, prediction_of
-from diffusion_tricks.errors import PluginError
+from diffusion_tricks.errors import PluginError, UsageError
+from diffusion_tricks.io.pictures import read_picture
+from diffusion_tricks.io.source import Source
 from diffusion_tricks.registry.calls import calls, guarded
-from diffusion_tricks.sampling.tricks import run_manager
-from diffusion_tricks.types import Prompt
+from diffusion_tricks.types import Fit, Prompt
 
 if TYPE_CHECKING:
+    from pluggy import PluginManager
     from torch import Tensor
 
     from diffusion_tricks.diffusion.conditioning import Condition
     from diffusion_tricks.diffusion.noise import Noise
     from diffusion_tricks.diffusion.schedulers import Scheduler
-    from diffusion_tricks.io.source import Source
     from diffusion_tricks.model.batching import Terms
     from diffusion_tricks.model.model import Model
     from diffusion_tricks.registry.trick import Trick
@@ -47,6 +49,7 @@ class Run:
     scheduler: Scheduler
     timesteps: Tensor
     tricks: Sequence[Trick[Any]]
+    manager: PluginManager = field(repr=False)
     source: Source | None = None
     rows: int = 0
     first: int = 0
@@ -57,11 +60,11 @@ class Run:
     following: Run | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        self.manager = run_manager(self.tricks)
         self.hook = self.manager.hook
         self.levels = [Level(a, s, prediction_of(self.scheduler)) for a, s in noise_levels(self.scheduler)]
         self.facts = [{} for _ in self.noise.seeds]
         self._states: dict[int, dict[str, Any]] = {}
+        self.begun: set[str] = set()  # names of the tricks whose `prepare` began, and that are not closed
         self._settled: dict[int, dict[str, Any]] = {}
 
     @property
@@ -130,7 +133,7 @@ class Run:
 
     def latents_of(self, pixels: Tensor) -> Tensor:
         """Pixels (b 3 H W) in -1..1 as latents (b c h w) on the model's device."""
-        from diffusion_tricks.devices.compile import sent  # here, as it needs torch
+        from diffusion_tricks.devices.transfer import sent  # here, as it needs torch
 
         return self.model.encode(sent(pixels, self.model.device, self.model.dtype))
 
@@ -236,3 +239,18 @@ class Step:
     def repeat(self) -> None:
         """Asks, in `after_step`, for this step again from re-noised latents (RePaint, arXiv:2201.09865)."""
         self.again = True
+
+
+def bring(run: Run, path: str | None, how: Fit = "crop") -> None:
+    """Makes the picture at `path` the run's source; without a path, or with the one that is there, all stays as it is.
+
+    For a trick's `prepare`. Raises UsageError where another trick brought another picture, PictureError from reading.
+    """
+    if path is None:
+        return
+    if run.source is None:
+        run.source = Source(read_picture(path), None, how)
+    elif run.source.picture.path.resolve() != Path(path).resolve():
+        raise UsageError(
+            f"a run edits one picture, but its tricks bring two: {run.source.picture.path} and {path}; leave one out"
+        )

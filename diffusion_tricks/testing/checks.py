@@ -21,7 +21,8 @@ from diffusion_tricks.model.model import Model
 from diffusion_tricks.recipes.recipe import Recipe, TrickEntry, recipe_from
 from diffusion_tricks.registry.trick import Trick
 from diffusion_tricks.registry.view import View, orthogonality_error, view_named
-from diffusion_tricks.sampling.loop import begin, denoise
+from diffusion_tricks.sampling.begin import Sampling, begin
+from diffusion_tricks.sampling.loop import denoise
 from diffusion_tricks.sampling.run import Run, Step
 from diffusion_tricks.types import Row
 
@@ -135,8 +136,8 @@ def _check_finish(trick: Trick[Any], run: Run) -> None:
     _hold(image.tobytes() == before, f"trick {trick.label()!r}: views_of wrote into the picture; work on a copy")
 
 
-def _sampled(model: Model, **request: Any) -> Run:
-    run = begin(model, **request)
+def _sampled(model: Model, *, tricks: Sequence[Trick[Any]], **request: Any) -> Run:
+    run = begin(model, Sampling(**request), tricks)
     for _ in denoise(run):
         pass
     return run.stages[-1]

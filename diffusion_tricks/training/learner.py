@@ -17,7 +17,7 @@ from diffusion_tricks.training.checkpoints import random_states, set_random_stat
 from diffusion_tricks.training.data.stream import Batch
 from diffusion_tricks.training.objectives import Objective
 from diffusion_tricks.training.options import TrainOptions
-from diffusion_tricks.training.tasks import Task
+from diffusion_tricks.training.task import Task
 
 
 class Learner:

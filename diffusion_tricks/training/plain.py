@@ -16,7 +16,7 @@ from diffusion_tricks.families.plain import PlainFamily
 from diffusion_tricks.training.data.stream import Batch, Source
 from diffusion_tricks.training.options import TrainOptions
 from diffusion_tricks.training.showing import sampled_page
-from diffusion_tricks.training.tasks import Page, check_same, cycled, level_widths
+from diffusion_tricks.training.task import Page, check_same, cycled, level_widths
 
 GUIDANCE = 5.0  # of a class
 

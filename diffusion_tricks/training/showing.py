@@ -20,7 +20,7 @@ from diffusion_tricks.training.data.stream import Source
 from diffusion_tricks.training.figures import denoiser_figure
 from diffusion_tricks.training.objectives import WIDE
 from diffusion_tricks.training.options import TrainOptions
-from diffusion_tricks.training.tasks import Page, Task
+from diffusion_tricks.training.task import Page, Task
 
 LEVELS = (0.0, 0.2, 0.4, 0.5, 0.6, 0.8, 1.0, 1.5, 2.0)  # sigmas; a denoiser is trained on one of them
 ROWS = 3  # pictures in the figure of levels

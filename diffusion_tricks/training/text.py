@@ -20,7 +20,7 @@ from diffusion_tricks.training.data.stream import Batch, Source
 from diffusion_tricks.training.network import pipeline, text_encoder, token_ids, train_tokenizer, unet
 from diffusion_tricks.training.options import TrainOptions
 from diffusion_tricks.training.showing import sampled_page
-from diffusion_tricks.training.tasks import Page, check_same, cycled, level_widths
+from diffusion_tricks.training.task import Page, check_same, cycled, level_widths
 
 GUIDANCE = 3.0
 READ = 2000  # captions that a tokenizer is made from, where the data has no list of its texts

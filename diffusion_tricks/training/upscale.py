@@ -25,7 +25,7 @@ from diffusion_tricks.training.data.stream import Batch, Source
 from diffusion_tricks.training.network import upscaler_unet
 from diffusion_tricks.training.options import TrainOptions
 from diffusion_tricks.training.showing import NOISE_LEVEL
-from diffusion_tricks.training.tasks import Page, check_same, level_widths
+from diffusion_tricks.training.task import Page, check_same, level_widths
 
 LEVELS = 1000  # noise levels of the condition, on the cosine schedule whatever that of the pictures is
 

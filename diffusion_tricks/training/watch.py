@@ -18,7 +18,8 @@ from diffusion_tricks.training.learner import Learner
 from diffusion_tricks.training.options import TrainOptions
 from diffusion_tricks.training.progress import Progress
 from diffusion_tricks.training.showing import defaults, write_denoiser_figure
-from diffusion_tricks.training.tasks import Task, task_for
+from diffusion_tricks.training.task import Task
+from diffusion_tricks.training.tasks import task_for
 
 SHEETS = 50  # about how many are made in a run of epochs, where none are named
 DENOISER = "denoiser.png"

@@ -6,7 +6,7 @@ import importlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from diffusion_tricks.hookspecs import hookimpl
+from diffusion_tricks.plugin import hookimpl
 
 if TYPE_CHECKING:
     from diffusion_tricks_plugins.anagram import Anagram as Anagram

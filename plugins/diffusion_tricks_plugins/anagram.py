@@ -12,19 +12,26 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import model_validator
 
-from diffusion_tricks.diffusion.ask import mean
-from diffusion_tricks.errors import UsageError
-from diffusion_tricks.hookspecs import Asking, hookimpl
-from diffusion_tricks.registry.options import TrickOptions, argument, option
-from diffusion_tricks.registry.trick import Shown, Trick
-from diffusion_tricks.registry.view import View, orthogonality_error, view_named
+from diffusion_tricks.plugin import (
+    Asking,
+    Shown,
+    Trick,
+    TrickOptions,
+    UsageError,
+    View,
+    argument,
+    hookimpl,
+    mean,
+    option,
+    orthogonality_error,
+    view_named,
+)
 from diffusion_tricks_plugins.pixelspace import Space, Synchronised
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from diffusion_tricks.diffusion.ask import Ask, Estimate
-    from diffusion_tricks.sampling.run import Run, Step
+    from diffusion_tricks.plugin import Ask, Estimate, Run, Step
 
 TOLERANCE = 1e-9  # of the orthogonality check in float64
 
@@ -77,7 +84,7 @@ class Anagram(Trick[AnagramOptions]):
 
     def views_of(self, image: Image) -> list[Shown]:
         """The picture through every view."""
-        from diffusion_tricks.generate.score import shown_through  # here: it needs torch, the options do not
+        from diffusion_tricks.plugin import shown_through  # here: it needs torch, the options do not
 
         return shown_through(self.options.pairs(), image)
 

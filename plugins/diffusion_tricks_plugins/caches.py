@@ -15,7 +15,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
-from diffusion_tricks.sampling.run import Step
+from diffusion_tricks.plugin import Step
 from diffusion_tricks_plugins.hung import Hung
 
 Method = Literal["first-block", "faster", "pyramid"]

@@ -15,17 +15,10 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field, model_validator
 
-from diffusion_tricks.hookspecs import Asking, hookimpl
-from diffusion_tricks.io.pictures import read_picture
-from diffusion_tricks.io.pixels import fit
-from diffusion_tricks.registry.options import TrickOptions, argument, option
-from diffusion_tricks.registry.trick import Trick
-from diffusion_tricks.types import Fit
+from diffusion_tricks.plugin import Asking, Fit, Trick, TrickOptions, argument, fit, hookimpl, option, read_picture
 
 if TYPE_CHECKING:
-    from diffusion_tricks.diffusion.ask import Ask, Estimate
-    from diffusion_tricks.diffusion.conditioning import Control
-    from diffusion_tricks.sampling.run import Run, Step
+    from diffusion_tricks.plugin import Ask, Control, Estimate, Run, Step
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -62,10 +55,7 @@ class ControlNet(Trick[ControlNetOptions]):
         """Reads the picture and loads the network. A second stage goes without: it sees the picture made with it."""
         if self.options.scale == 0 or run.stage > 1:
             return
-        from diffusion_tricks.families.controlnet import (  # here: they need torch, the options do not
-            control,
-            controlnet_for,
-        )
+        from diffusion_tricks.plugin import control, controlnet_for
 
         picture = read_picture(Path(self.options.image)).image
         network = controlnet_for(run.model, self.options.network, self.options.scale)

@@ -15,8 +15,7 @@ from pathlib import Path
 
 from PIL import ImageFont, features
 
-from diffusion_tricks.errors import UsageError
-from diffusion_tricks.io.fonts import font_folders
+from diffusion_tricks.plugin import UsageError, font_folders
 
 SUFFIXES = {".ttf", ".otf", ".ttc", ".otc"}
 FONT_FILES = (*sorted(SUFFIXES), ".woff", ".woff2", ".pfa", ".pfb", ".pcf", ".bdf", ".dfont")

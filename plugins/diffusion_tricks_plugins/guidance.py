@@ -9,17 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from diffusion_tricks.errors import UsageError
-from diffusion_tricks.hookspecs import Asking, hookimpl
-from diffusion_tricks.registry.options import TrickOptions, option
-from diffusion_tricks.registry.trick import Trick
+from diffusion_tricks.plugin import Asking, Trick, TrickOptions, UsageError, hookimpl, option
 from diffusion_tricks_plugins.guiders import Variant, guided, guider
 
 if TYPE_CHECKING:
     import torch
 
-    from diffusion_tricks.diffusion.ask import Ask, Estimate
-    from diffusion_tricks.sampling.run import Run, Step
+    from diffusion_tricks.plugin import Ask, Estimate, Run, Step
 
 Share = Annotated[float, Field(ge=0, le=1)]
 

@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
-from diffusion_tricks.errors import UsageError
+from diffusion_tricks.plugin import UsageError
 
 if TYPE_CHECKING:
-    from diffusion_tricks.diffusion.ask import Estimate
-    from diffusion_tricks.sampling.run import Step
+    from diffusion_tricks.plugin import Estimate, Step
 
 Variant = Literal["cfg", "apg", "cfg-zero", "tangential", "frequency", "magnitude"]
 

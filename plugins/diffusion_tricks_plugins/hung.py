@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from diffusion_tricks.devices.quiet import quiet_libraries
+from diffusion_tricks.plugin import quiet_libraries
 
 STATES = ("state_manager", "state")  # where diffusers' hooks keep what they keep
 

@@ -16,18 +16,14 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import model_validator
 
-from diffusion_tricks.errors import UsageError
-from diffusion_tricks.hookspecs import Asking, hookimpl
-from diffusion_tricks.registry.options import TrickOptions, option
-from diffusion_tricks.registry.trick import Shown, Trick
+from diffusion_tricks.plugin import Asking, Shown, Trick, TrickOptions, UsageError, hookimpl, option
 from diffusion_tricks_plugins.pixelspace import Space, recombined
 
 if TYPE_CHECKING:
     import torch
     from PIL.Image import Image
 
-    from diffusion_tricks.diffusion.ask import Ask, Estimate
-    from diffusion_tricks.sampling.run import Run, Step
+    from diffusion_tricks.plugin import Ask, Estimate, Run, Step
     from diffusion_tricks_plugins.filters import Filter
 
 TAPS, TRIPLE_TAPS = 33, 25  # of the Gaussians at 64 pixels
@@ -103,7 +99,7 @@ class Hybrid(Trick[HybridOptions]):
 
     def views_of(self, image: Image) -> list[Shown]:
         """The picture as the filters of far and mid leave it, and as it is for near."""
-        from diffusion_tricks.io.pixels import to_images, to_tensor
+        from diffusion_tricks.plugin import to_images, to_tensor
 
         x = to_tensor(image)
         names = ("far", "mid", "near") if self.options.mid is not None else ("far", "near")

@@ -18,20 +18,26 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydantic import BeforeValidator
 
-from diffusion_tricks.diffusion.conditioning import Condition
-from diffusion_tricks.errors import UsageError
-from diffusion_tricks.hookspecs import hookimpl
-from diffusion_tricks.io.pixels import flatten, to_tensor
-from diffusion_tricks.io.source import Source, bring
-from diffusion_tricks.registry.options import TrickOptions, argument, option
-from diffusion_tricks.registry.trick import Trick
-from diffusion_tricks.types import Box
+from diffusion_tricks.plugin import (
+    Box,
+    Condition,
+    Source,
+    Trick,
+    TrickOptions,
+    UsageError,
+    argument,
+    bring,
+    flatten,
+    hookimpl,
+    option,
+    to_tensor,
+)
 from diffusion_tricks_plugins.masks import Mask, Weights, feathered, padding_px, read_mask, region_around
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from diffusion_tricks.sampling.run import Run, Step
+    from diffusion_tricks.plugin import Run, Step
 
 Shares = NDArray[np.floating[Any]]
 SQUEEZED = 1.1  # the region's proportions may differ from the model's by this factor before a note says so

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from diffusion_tricks.errors import UsageError
+from diffusion_tricks.plugin import UsageError
 from diffusion_tricks_plugins.fonts import Typeface, direction_of
 from diffusion_tricks_plugins.typesetting import SMALLEST, Block, Face, largest, set_block
 

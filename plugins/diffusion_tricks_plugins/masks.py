@@ -13,10 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from diffusion_tricks.errors import UsageError
-from diffusion_tricks.io.pictures import Picture, read_picture
-from diffusion_tricks.io.pixels import alpha_of, flatten
-from diffusion_tricks.types import Box
+from diffusion_tricks.plugin import Box, Picture, UsageError, alpha_of, flatten, read_picture
 
 Weights = NDArray[np.uint8]
 Size = tuple[int, int]  # width, height in pixels

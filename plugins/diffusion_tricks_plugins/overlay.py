@@ -16,9 +16,7 @@ from typing import Any, Literal, cast
 from PIL import Image
 from pydantic import field_validator, model_validator
 
-from diffusion_tricks.hookspecs import hookimpl
-from diffusion_tricks.registry.options import TrickOptions, option
-from diffusion_tricks.registry.trick import Trick
+from diffusion_tricks.plugin import Trick, TrickOptions, hookimpl, option
 from diffusion_tricks_plugins import inking
 from diffusion_tricks_plugins.fonts import FONT_FILES, check_glyphs, find_typeface
 from diffusion_tricks_plugins.inking import Color, Ink

@@ -12,16 +12,12 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
-from diffusion_tricks.diffusion.ask import mean
-from diffusion_tricks.errors import UsageError
-from diffusion_tricks.hookspecs import Asking
-from diffusion_tricks.registry.view import View
+from diffusion_tricks.plugin import Asking, UsageError, View, mean
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from diffusion_tricks.diffusion.ask import Ask, Estimate
-    from diffusion_tricks.sampling.run import Run, Step
+    from diffusion_tricks.plugin import Ask, Estimate, Run, Step
 
 Space = Literal["auto", "latent", "pixel"]
 UNSEEN = 1e-4  # weight of a view where it sees nothing of the picture: what no view sees is their continuation

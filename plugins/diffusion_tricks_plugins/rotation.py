@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from diffusion_tricks.registry.view import View
+from diffusion_tricks.plugin import View
 from diffusion_tricks_plugins.views import turned
 
 SOFT = 1 / 16  # share of the side over which a frame that was turned fades out, so that its edge leaves no seam

@@ -9,16 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field, model_validator
 
-from diffusion_tricks.errors import UsageError
-from diffusion_tricks.hookspecs import hookimpl
-from diffusion_tricks.io.source import bring
-from diffusion_tricks.registry.options import TrickOptions, argument, option
-from diffusion_tricks.registry.trick import Trick
-from diffusion_tricks.sampling.run import Start
-from diffusion_tricks.types import Fit
+from diffusion_tricks.plugin import Fit, Start, Trick, TrickOptions, UsageError, argument, bring, hookimpl, option
 
 if TYPE_CHECKING:
-    from diffusion_tricks.sampling.run import Run
+    from diffusion_tricks.plugin import Run
 
 STRENGTH = 0.6
 STRIDED = range(990, -1, -30)  # the 34 steps of CS180, project 5: start index i is t = 990 - 30 i

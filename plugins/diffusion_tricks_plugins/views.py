@@ -10,8 +10,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from diffusion_tricks.errors import UsageError
-from diffusion_tricks.registry.view import View
+from diffusion_tricks.plugin import UsageError, View
 
 
 class Identity(View):
