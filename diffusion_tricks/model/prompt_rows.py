@@ -70,10 +70,10 @@ class PromptRows:
         freed = sum(bytes_of(self.rows[key]) for key in rows) + sum(batch_bytes(self.batches[key]) for key in batches)
         if freed < least:
             return 0
-        for key in rows:
-            del self.rows[key]
-        for key in batches:
-            del self.batches[key]
+        for old in rows:
+            del self.rows[old]
+        for each in batches:
+            del self.batches[each]
         return freed
 
 

@@ -185,7 +185,11 @@ class Patches(View):
         return self._joined(self._cut(x)[:, :, shuffling(self.grid**2, self.seed, x.device)[1]], x)
 
 
-@cached(LRUCache(SHUFFLING_BYTES, lambda orders: sum(order.nbytes for order in orders)), lock=Lock())
+def _bytes_of(orders: tuple[Tensor, Tensor]) -> int:
+    return orders[0].nbytes + orders[1].nbytes
+
+
+@cached(LRUCache(SHUFFLING_BYTES, _bytes_of), lock=Lock())
 def shuffling(count: int, seed: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """A permutation of `count` places and its inverse; kept, as a GPU would wait for it in every step.
 
