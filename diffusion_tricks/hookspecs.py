@@ -22,7 +22,8 @@ Run hooks are filled by the tricks of one run, in command order, the first outer
 What they are given has, among others:
 
     step    index  t  x  alpha  sigma  fraction (0..1, of the schedule)  last  run, and once answered estimate
-    run     count  size  prompt  latent_shape  noise  model  tricks  facts  state(trick)  latents_of(pixels)  pixels()
+    run     count  size  prompt  latent_shape  noise  model  tricks  facts  state(trick, kind)  latents_of(pixels)
+            pixels()
     ask     x  prompt  but(...);  estimate  noise  clean  with_noise(eps)  with_clean(x0)  + - * /
 """
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import copy
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,9 @@ from diffusion_tricks.diffusion.schedulers import SCHEDULERS
 from diffusion_tricks.errors import PluginError, UsageError
 from diffusion_tricks.generate.finish import finish
 from diffusion_tricks.hookspecs import Asking
-from diffusion_tricks.sampling.begin import Sampling, begin
+from diffusion_tricks.sampling.begin import begin
 from diffusion_tricks.sampling.loop import denoise
+from diffusion_tricks.sampling.request import Sampling
 from diffusion_tricks.testing import exact_model
 from diffusion_tricks.testing.pipelines import tiny_pipeline
 
@@ -192,6 +194,22 @@ def test_a_run_keeps_notes_for_each_trick_and_a_trick_serves_many_runs(exact: Mo
     assert runs[0].state(other) == {}
 
 
+@dataclass
+class Seen:
+    steps: int = 0
+
+
+def test_a_trick_names_the_type_of_its_notes(exact: Model) -> None:
+    def count(step: Step) -> None:
+        step.run.state(trick, Seen).steps += 1
+
+    trick = Hooks(after_step=count)
+    run = last_of(sample(exact, prompt="a", steps=3, tricks=[trick])).run
+    assert run.state(trick, Seen) == Seen(3)
+    with pytest.raises(PluginError, match=r"^trick 'hooks' keeps its notes as a Seen, not a dict; use one$"):
+        run.state(trick)
+
+
 @pytest.mark.parametrize("scheduler", [*SCHEDULERS])
 def test_repeating_a_step_restores_the_scheduler(exact: Model, scheduler: str) -> None:
     """The repeated run must reach the picture that the exact model knows, from re-noised latents of the right level."""
@@ -353,10 +371,10 @@ def test_a_hook_may_take_fewer_arguments_but_no_unknown_ones(exact: Model) -> No
         ({"count": 0}, "count must be at least 1, got 0"),
         ({"count": -2}, "count must be at least 1, got -2"),
         ({"max_rows": 0}, "max_rows must be at least 1, got 0"),
-        ({"steps": 0}, "steps must be between 1 and 1000"),
+        ({"steps": 0}, "steps must be at least 1, got 0"),
         ({"prompt": ["a", "b", "c"], "count": 2}, "expected one prompt, or one for each of 2 pictures, got 3"),
         ({"size": (20, 15)}, "multiple of 2 in both directions, got 20x15; the nearest are 20x14 and 20x16"),
-        ({"size": (0, 16)}, "size must be a multiple of 2 in both directions, got 0x16; the nearest is 2x16"),
+        ({"size": (0, 16)}, r"size must be \(width, height\) in pixels, as in \(64, 64\), got \(0, 16\)"),
         ({"latents": torch.zeros(1, 3, 8, 8)}, r"latents must be of shape \(1, 3, 16, 16\), got \(1, 3, 8, 8\)"),
         ({"latents": torch.zeros(2, 3, 16, 16), "count": 3}, r"latents must be of shape \(3, 3, 16, 16\), got \(2, 3"),
         ({"latents": PICTURE, "tricks": [Hooks(start=lambda run: Start(run.noise.draw(run.latent_shape)))]},

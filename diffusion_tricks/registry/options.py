@@ -8,14 +8,19 @@ from __future__ import annotations
 import os
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 from pydantic.fields import FieldInfo
+
+from diffusion_tricks.registry.checked import Checked
 
 Marked = bool | tuple[str, ...] | Literal["model"]
 
 
-class TrickOptions(BaseModel):
-    """The options of a trick. Unknown options are errors; values cannot be changed once set."""
+class TrickOptions(Checked):
+    """The options of a trick. Unknown options are errors; values cannot be changed once set.
+
+    Raises UsageError for options that do not fit.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
