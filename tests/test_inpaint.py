@@ -14,7 +14,8 @@ from skimage import data
 
 from diffusion_tricks import Recipe, TrickEntry, make, sample
 from diffusion_tricks.errors import UsageError
-from diffusion_tricks.families.base import Family, Shape
+from diffusion_tricks.families.base import Family
+from diffusion_tricks.families.shapes import Shape
 from diffusion_tricks.generate.result import Result
 from diffusion_tricks.hookspecs import hookimpl
 from diffusion_tricks.io.pictures import read_picture, write_picture

@@ -74,7 +74,7 @@ def test_the_sheet_says_what_the_loaded_model_is(folder: Path, kind: str) -> Non
     assert (told.distilled, told.distilled_guidance) == (shape.distilled, model.defaults.distilled_guidance)
     assert told.scheduler == type(model.pipe.scheduler).__name__
     assert told.prediction == prediction_of(model.pipe.scheduler)
-    row = described(*described_in(folder / kind))[1]
+    row = described(*described_in(folder / kind))
     assert (told.family, told.notes, told.dtype) == (row.title, row.notes, row.dtype)
     assert told.lora == hasattr(model.pipe, "load_lora_weights")
     assert told.prompts == ("none" if kind == "ddpm" else "text")

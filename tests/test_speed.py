@@ -19,10 +19,11 @@ from diffusion_tricks.devices.memory import Work
 from diffusion_tricks.devices.text_encoders import hooked
 from diffusion_tricks.devices.transfer import sent
 from diffusion_tricks.errors import ModelError, UsageError
-from diffusion_tricks.families.base import Family, Shape
+from diffusion_tricks.families.base import Family
 from diffusion_tricks.families.defaults import Defaults
 from diffusion_tricks.families.replay import replayed
 from diffusion_tricks.families.rows import Rows, stacked
+from diffusion_tricks.families.shapes import Shape
 from diffusion_tricks.loading.compiling import cannot_compile, compiled
 from diffusion_tricks.testing import tiny_pipeline
 from diffusion_tricks.types import Row, Size

@@ -11,9 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from diffusion_tricks.families.base import Family, Shape
+from diffusion_tricks.families.base import Family
 from diffusion_tricks.families.replay import dtype_of, recorded
 from diffusion_tricks.families.rows import stacked
+from diffusion_tricks.families.shapes import Shape
 from diffusion_tricks.families.vae import decoded, encoded
 from diffusion_tricks.types import Row, Size
 

@@ -17,7 +17,7 @@ from diffusion_tricks.devices.rungs import PICTURES, PROMPTS, tiled
 from diffusion_tricks.devices.text_encoders import arrive, leave
 from diffusion_tricks.families.base import Family
 from diffusion_tricks.families.defaults import Defaults
-from diffusion_tricks.families.lookup import family_of
+from diffusion_tricks.families.open import family_of
 from diffusion_tricks.families.rows import Rows
 from diffusion_tricks.model.lora import Lora
 from diffusion_tricks.model.vocabulary import Vocabulary

@@ -15,7 +15,7 @@ from transformers import T5EncoderModel, T5Tokenizer
 
 from diffusion_tricks.errors import UsageError
 from diffusion_tricks.families.base import Family
-from diffusion_tricks.families.lookup import family_of
+from diffusion_tricks.families.open import family_of
 from diffusion_tricks.training.data.stream import Batch, Source
 from diffusion_tricks.training.network import pipeline, text_encoder, token_ids, train_tokenizer, unet
 from diffusion_tricks.training.options import TrainOptions
