@@ -24,7 +24,8 @@ from diffusion_tricks.errors import ModelError, UnknownName, UsageError
 from diffusion_tricks.families.lookup import described
 from diffusion_tricks.families.table import FAMILIES, row_for
 from diffusion_tricks.generate.describe import Abilities, sheet
-from diffusion_tricks.generate.plan import check_before, plan
+from diffusion_tricks.generate.plan import plan
+from diffusion_tricks.generate.rehearsal import check_before
 from diffusion_tricks.loading.configs import described_in, dtype_in
 from diffusion_tricks.loading.known import ON_THE_HUB
 from diffusion_tricks.loading.outlines import NO_LORA, OUTLINES

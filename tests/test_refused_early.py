@@ -15,7 +15,8 @@ from safetensors.torch import save_file
 from command_line import run
 from diffusion_tricks import Trick, hookimpl
 from diffusion_tricks.errors import PluginError
-from diffusion_tricks.generate.plan import check_before, plan
+from diffusion_tricks.generate.plan import plan
+from diffusion_tricks.generate.rehearsal import check_before
 from diffusion_tricks.recipes.recipe import Recipe, TrickEntry
 from diffusion_tricks.testing import tiny_controlnet, tiny_pipeline
 

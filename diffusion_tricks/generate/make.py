@@ -23,7 +23,7 @@ from diffusion_tricks.generate.defaults import (
 )
 from diffusion_tricks.generate.facts import computed
 from diffusion_tricks.generate.finish import check_finishers, finish
-from diffusion_tricks.generate.plan import check_before
+from diffusion_tricks.generate.rehearsal import check_before
 from diffusion_tricks.generate.result import Result
 from diffusion_tricks.generate.score import Scorer
 from diffusion_tricks.generate.strip import strip, versions
