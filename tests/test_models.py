@@ -20,6 +20,7 @@ from diffusion_tricks.model import batching
 from diffusion_tricks.model.batching import Terms
 from diffusion_tricks.registry.host import Host, host
 from diffusion_tricks.testing.pipelines import tiny_pipeline
+from registering import Registering
 
 LEVEL = Level(0.8, 0.6)
 
@@ -92,7 +93,7 @@ def test_something_else_than_a_model() -> None:
 
 def test_models_of_plugins_are_known(monkeypatch: pytest.MonkeyPatch, saved: Path) -> None:
     made = Host()
-    made.add_models({"mine": (str(saved), "of a plugin")})
+    made.add("models", "here", lambda: Registering({"mine": str(saved)}))
     monkeypatch.setattr("diffusion_tricks.registry.host._host", made)
     assert list(known_models()) == ["mine"]
     assert load_model("mine", device="cpu").name == "mine"

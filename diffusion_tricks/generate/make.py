@@ -103,10 +103,12 @@ def _making(
     )
     recipe, tricks = with_guidance(recipe, tricks, model.defaults.guidance, second_guidance(recipe, model))
     check_prompts(recipe, tricks, Said(type(model.pipe).__name__, parts_of(model.pipe)))
+    sums = {name for trick in tricks for name in trick.sums}
     for first in range(0, recipe.count, BATCH):
         indices = range(first, min(first + BATCH, recipe.count))
         batches = [_batch(recipe, model, version, indices, max_rows, watch) for version in versions(tricks)]
-        yield from map(strip, zip(*batches, strict=True))
+        for versions_of_one in zip(*batches, strict=True):
+            yield strip(versions_of_one, sums)
 
 
 def _fitting(model: Model | None, recipe: Recipe) -> Model | None:

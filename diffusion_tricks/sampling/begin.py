@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 SEEDS = range(-(2**63), 2**64)  # that torch's generators take
-WHOLE = ("steps", "stride", "upscale_steps", "max_rows", "count")  # numbers, 1 or more
+WHOLE = ("steps", "stride", "upscale_steps", "max_rows", "count")  # numbers; the schedule says which steps may be
+COUNTS = ("max_rows", "count")
 LENGTHS = ("steps", "timesteps", "stride")
 
 
@@ -93,7 +94,7 @@ def _check_whole(name: str, value: Any) -> None:
         return
     if isinstance(value, bool) or not isinstance(value, int):
         raise UsageError(f"{name} must be a whole number, got {value!r}")
-    if value < 1:
+    if value < 1 and name in COUNTS:
         raise UsageError(f"{name} must be at least 1, got {value}")
 
 
@@ -104,7 +105,7 @@ def _check_seed(seed: Any) -> None:
 
 def _check_size(size: Any) -> None:
     pair = isinstance(size, list | tuple) and len(size) == 2
-    if not pair or not all(isinstance(side, int) and side > 0 for side in size):
+    if not pair or not all(isinstance(side, int) for side in size):
         raise UsageError(f"size must be (width, height) in pixels, as in (64, 64), got {size!r}")
 
 

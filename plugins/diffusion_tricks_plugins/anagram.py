@@ -88,6 +88,10 @@ class Anagram(Trick[AnagramOptions]):
 
         return shown_through(self.options.pairs(), image)
 
+    def parameters(self) -> dict[str, Any]:
+        """What the views show."""
+        return {"Prompt": [prompt for _, prompt in self.options.pairs()]}
+
     @hookimpl
     def prepare(self, run: Run) -> None:
         """Decides where the views act, and refuses those that cannot act there or do not fit the size of this run."""

@@ -5,7 +5,7 @@ eps = eps_uncond + scale * (eps_cond - eps_uncond)        arXiv:2207.12598, in t
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -58,6 +58,10 @@ class Guidance(Trick[GuidanceOptions]):
         if run.stage == 1:
             return self.options.scale
         return run.model.defaults.guidance if self.options.upscale_scale is None else self.options.upscale_scale
+
+    def parameters(self) -> dict[str, Any]:
+        """Scale and negative prompt."""
+        return {"CFG scale": self.options.scale, "Negative prompt": self.options.negative}
 
     @hookimpl
     def prepare(self, run: Run) -> None:

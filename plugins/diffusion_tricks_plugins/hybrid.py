@@ -12,7 +12,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Sequence
 from functools import partial, reduce
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import model_validator
 
@@ -58,6 +58,10 @@ class Hybrid(Trick[HybridOptions]):
     Options = HybridOptions
     name = "hybrid"
     brings_prompts = True
+
+    def parameters(self) -> dict[str, Any]:
+        """What is seen from afar, and nearer."""
+        return {"Prompt": [one for one in (self.options.far, self.options.mid, self.options.near) if one is not None]}
 
     @hookimpl
     def prepare(self, run: Run) -> None:

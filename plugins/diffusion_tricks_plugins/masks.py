@@ -57,6 +57,11 @@ def read_mask(text: str, picture: Picture, *, fit: bool = False, invert: bool = 
     return Mask(weights, mask.notes + full)
 
 
+def names_a_file(text: str) -> bool:
+    """Whether a mask is read from a file, and not a shape or the picture's own alpha."""
+    return text != "alpha" and not text.startswith(("box:", "ellipse:"))
+
+
 def _meant(text: str, invert: bool) -> str:
     """What makes a pixel new."""
     if text == "alpha":

@@ -55,6 +55,16 @@ class SDEdit(Trick[SDEditOptions]):
         starts: list[dict[str, Any]] = [{"start_index": i} for i in SWEEP]
         return [{"sweep": False, **start} for start in [*starts, {"strength": 0.0}]]
 
+    def parameters(self) -> dict[str, Any]:
+        """The strength; that of a start index is its share of the strided schedule."""
+        if self.options.start_index is not None:
+            return {"Denoising strength": round(1 - self.options.start_index / len(STRIDED), 2)}
+        return {"Denoising strength": None if self.options.sweep else self._strength}
+
+    @property
+    def _strength(self) -> float:
+        return STRENGTH if self.options.strength is None else self.options.strength
+
     @hookimpl
     def prepare(self, run: Run) -> None:
         """Reads the picture."""
@@ -91,7 +101,6 @@ class SDEdit(Trick[SDEditOptions]):
             t = STRIDED[self.options.start_index]
             whole = range(0, len(run.timesteps), run.substeps)  # never between the two evaluations of a Heun step
             return next((i for i in whole if run.timesteps[i] <= t), len(run.timesteps))
-        strength = STRENGTH if self.options.strength is None else self.options.strength
         steps = run.scheduler.num_inference_steps or len(run.timesteps)  # None for timesteps given one by one
-        skipped = steps - min(int(steps * strength), steps)
+        skipped = steps - min(int(steps * self._strength), steps)
         return min(skipped * run.substeps, len(run.timesteps))
