@@ -19,15 +19,13 @@ from command_line import run
 from diffusion_tricks import Model, Recipe, Step, Trick, hookimpl, load_model, make, sample
 from diffusion_tricks.devices import rungs as ladder
 from diffusion_tricks.devices.capacity import free_memory, rows_that_fit, width_of
-from diffusion_tricks.devices.memory import MODES
 from diffusion_tricks.devices.text_encoders import hooked
 from diffusion_tricks.errors import ModelError, OutOfMemory, UnknownName, UsageError
 from diffusion_tricks.families.replay import dtype_of
 from diffusion_tricks.families.unet import UNetFamily
-from diffusion_tricks.loading.quantize import KINDS, check_quantize, quantised_parts, quantization
+from diffusion_tricks.loading.quantize import check_quantize, quantised_parts, quantization
 from diffusion_tricks.testing import tiny_pipeline
 from diffusion_tricks.testing.pipelines import FAMILIES
-from diffusion_tricks_cli import common
 from diffusion_tricks_plugins import Anagram, Guidance
 
 ROUNDING = 1e-4  # networks of random weights; convolutions of fewer rows may round otherwise
@@ -255,7 +253,6 @@ def test_low_on_the_cpu_throws_text_encoders_away(saved: Path) -> None:
 def test_a_mode_that_is_none() -> None:
     with pytest.raises(UnknownName, match="unknown memory 'lov'; did you mean 'low'"):
         opened(memory="lov")
-    assert (common.MEMORY, common.QUANTIZE) == (MODES, KINDS)
 
 
 class Greedy(Trick[Any]):

@@ -14,7 +14,7 @@ import torch
 from diffusion_tricks import Ask, Model, load_model, sample
 from diffusion_tricks.diffusion.noise_level import Level
 from diffusion_tricks.errors import ModelError, OutOfMemory, PluginError, UnknownName, UsageError
-from diffusion_tricks.loading.files import DEFAULTS_FILE
+from diffusion_tricks.families.defaults import DEFAULTS_FILE
 from diffusion_tricks.loading.known import known_models
 from diffusion_tricks.model import batching
 from diffusion_tricks.model.batching import Terms

@@ -10,12 +10,11 @@ import click
 
 from diffusion_tricks.errors import UsageError
 from diffusion_tricks.recipes.recipe import Recipe, recipe_from
+from diffusion_tricks.types import MEMORY, QUANTIZE
 from diffusion_tricks_cli.values import Name, Size
 
 DTYPES = ("auto", "float32", "float16", "bfloat16")
-MEMORY = ("auto", "low", "lowest")
 MEMORY_HELP = "auto; low: models wait off the device; lowest: every layer, slow.  [default: auto]"
-QUANTIZE = ("int8", "nf4")
 WITHOUT_MODEL = {"dry_run", "quiet", "json", "output", "force", "no_metadata", "save_recipe"}
 COMMON_TITLE = "Common options, which may stand anywhere"
 

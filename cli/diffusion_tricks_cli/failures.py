@@ -10,6 +10,8 @@ import click
 
 from diffusion_tricks.errors import DiffusionTricksError
 
+INTERRUPTED = 130  # exit code, as of a shell
+
 
 def wants_json(words: Sequence[str]) -> bool:
     """Whether `--json` is among the options; the words may be too wrong to be parsed."""

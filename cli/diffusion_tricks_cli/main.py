@@ -17,10 +17,9 @@ from click.shell_completion import CompletionItem
 from diffusion_tricks import __version__
 from diffusion_tricks.errors import DiffusionTricksError, PluginError, UnknownName
 from diffusion_tricks.registry.host import host
-from diffusion_tricks_cli.failures import say_error, say_failure, wants_json
+from diffusion_tricks_cli.failures import INTERRUPTED, say_error, say_failure, wants_json
 
 PROGRAM = "diffusion-tricks"
-INTERRUPTED = 130
 INTERRUPTED_SAID = "Interrupted; nothing is left half-written."
 HOME = "diffusion_tricks_cli"
 # command: (where it is built, one line for the help). A name with parentheses is called with what stands in them.

@@ -13,11 +13,10 @@ from diffusion_tricks.errors import UsageError
 from diffusion_tricks.training.options import TrainOptions, options_from
 from diffusion_tricks.training.presets import PRESETS
 from diffusion_tricks_cli.common import Sectioned, example
-from diffusion_tricks_cli.failures import say_failure
+from diffusion_tricks_cli.failures import INTERRUPTED, say_failure
 from diffusion_tricks_cli.from_options import given, parameters
 from diffusion_tricks_cli.values import Name
 
-INTERRUPTED = 130
 RUNNING = ("preset", "resume", "force", "quiet", "as_json")
 ABOUT = """Train a small diffusion model.
 

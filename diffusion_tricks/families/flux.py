@@ -18,14 +18,13 @@ from diffusion_tricks.families import shapes
 from diffusion_tricks.families.packing import packed, unpacked
 from diffusion_tricks.families.replay import dtype_of
 from diffusion_tricks.families.shapes import Shape
-from diffusion_tricks.families.transformer import TransformerFamily, falling, shifted
+from diffusion_tricks.families.transformer import TIMES, TransformerFamily, falling, shifted
 from diffusion_tricks.families.vae import encoded
 from diffusion_tricks.types import Row, Size
 
 if TYPE_CHECKING:
     from diffusion_tricks.diffusion.conditioning import Condition
 
-TIMES = 1000  # timesteps in 1, as the network counts them
 KEY = "seen by FLUX Fill"
 DEV_TOKENS, SCHNELL_TOKENS = 512, 256  # of text, that each was trained on
 

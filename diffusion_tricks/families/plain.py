@@ -17,10 +17,10 @@ from torch import Tensor
 from diffusion_tricks.errors import ModelError, UnknownName, UsageError
 from diffusion_tricks.families import shapes
 from diffusion_tricks.families.base import Family
+from diffusion_tricks.families.defaults import DEFAULTS_FILE
 from diffusion_tricks.families.replay import replayed
 from diffusion_tricks.types import Pipeline, Row, Size
 
-CLASSES_FILE = "diffusion_tricks.json"  # beside model_index.json
 ARTICLES = ("a ", "an ", "the ")
 
 
@@ -78,7 +78,7 @@ def class_names(pipe: Pipeline, embeddings: int) -> tuple[str, ...]:
 
     Raises ModelError for names that do not fit the network.
     """
-    file = Path(str(getattr(pipe, "name_or_path", None) or "")) / CLASSES_FILE
+    file = Path(str(getattr(pipe, "name_or_path", None) or "")) / DEFAULTS_FILE
     try:
         names = json.loads(file.read_text(encoding="utf-8")).get("classes", []) if file.is_file() else []
     except (ValueError, AttributeError) as error:

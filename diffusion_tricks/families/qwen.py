@@ -11,10 +11,9 @@ from diffusion_tricks.families import shapes
 from diffusion_tricks.families.packing import packed, unpacked
 from diffusion_tricks.families.replay import dtype_of
 from diffusion_tricks.families.shapes import Shape
-from diffusion_tricks.families.transformer import TransformerFamily, falling, shifted
+from diffusion_tricks.families.transformer import TIMES, TransformerFamily, falling, shifted
 from diffusion_tricks.types import Row, Size
 
-TIMES = 1000  # timesteps in 1, as the network counts them
 NOTHING = " "  # the negative prompt of Qwen's own examples: QwenImagePipeline has no unconditional of its own
 
 

@@ -12,10 +12,8 @@ from torch import Tensor
 
 from diffusion_tricks.families import shapes
 from diffusion_tricks.families.rows import row_of
-from diffusion_tricks.families.transformer import TransformerFamily
+from diffusion_tricks.families.transformer import AS_ASKED, TransformerFamily
 from diffusion_tricks.types import Row, Size
-
-CALL = {"use_resolution_binning": False, "clean_caption": False}
 
 
 class SanaFamily(TransformerFamily):
@@ -26,8 +24,8 @@ class SanaFamily(TransformerFamily):
     def row(self, prompt: str | None, size: Size, distilled: float | None) -> Row:
         """The recorded call; None is the first of the two rows of a call with guidance."""
         if prompt is None:
-            return row_of(self.recorded(size, prompt=[""], guidance_scale=2.0, **CALL), 0, 2)
-        return self.recorded(size, prompt=[prompt], guidance_scale=1.0, **CALL)
+            return row_of(self.recorded(size, prompt=[""], guidance_scale=2.0, **AS_ASKED), 0, 2)
+        return self.recorded(size, prompt=[prompt], guidance_scale=1.0, **AS_ASKED)
 
     def predict(self, x: Tensor, t: Tensor, rows: Sequence[Row], **more: Any) -> Tensor:
         """The velocity eps - x0."""

@@ -12,10 +12,8 @@ from diffusion_tricks.families import shapes
 from diffusion_tricks.families.replay import dtype_of
 from diffusion_tricks.families.rows import stacked
 from diffusion_tricks.families.shapes import Shape
-from diffusion_tricks.families.transformer import TransformerFamily, falling, shifted
+from diffusion_tricks.families.transformer import TIMES, TransformerFamily, falling, shifted
 from diffusion_tricks.types import Row, Size
-
-TIMES = 1000  # timesteps in 1, as the network counts them
 
 
 class ZImageFamily(TransformerFamily):

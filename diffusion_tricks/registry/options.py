@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.fields import FieldInfo
 
+Share = Annotated[float, Field(ge=0, le=1)]  # of a whole
 Marked = bool | tuple[str, ...] | Literal["model"] | Callable[[str], bool]  # see `option`
 
 

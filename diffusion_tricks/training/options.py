@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import ValidationError, model_validator
 
 from diffusion_tricks.errors import UsageError
-from diffusion_tricks.registry.options import TrickOptions, option
+from diffusion_tricks.registry.options import Share, TrickOptions, option
 from diffusion_tricks.registry.trick import explain
 from diffusion_tricks.training.presets import preset
 
 Task = Literal["denoiser", "unconditional", "class", "text", "upscale"]
 Objective = Literal["epsilon", "v", "sample", "flow"]
-Share = Annotated[float, Field(ge=0, le=1)]
 LENGTHS = ("epochs", "steps", "minutes")
 EPOCHS = 10  # where nothing says how long
 

@@ -11,19 +11,17 @@ What that costs is measured: in a few steps the true answers are computed as wel
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
-from diffusion_tricks.plugin import Asking, Trick, TrickOptions, UsageError, hookimpl, option
+from diffusion_tricks.plugin import Asking, Share, Trick, TrickOptions, UsageError, hookimpl, option
 
 if TYPE_CHECKING:
     import torch
 
     from diffusion_tricks.plugin import Ask, Estimate, Run, Step
     from diffusion_tricks_plugins.caches import Caches, Method
-
-Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class CacheOptions(TrickOptions):

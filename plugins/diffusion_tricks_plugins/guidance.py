@@ -5,19 +5,17 @@ eps = eps_uncond + scale * (eps_cond - eps_uncond)        arXiv:2207.12598, in t
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
-from diffusion_tricks.plugin import Asking, Trick, TrickOptions, UsageError, hookimpl, option
+from diffusion_tricks.plugin import Asking, Share, Trick, TrickOptions, UsageError, hookimpl, option
 from diffusion_tricks_plugins.guiders import Variant, guided, guider
 
 if TYPE_CHECKING:
     import torch
 
     from diffusion_tricks.plugin import Ask, Estimate, Run, Step
-
-Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class GuidanceOptions(TrickOptions):
