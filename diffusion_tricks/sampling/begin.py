@@ -109,10 +109,13 @@ def _check_size(size: Any) -> None:
         raise UsageError(f"size must be (width, height) in pixels, as in (64, 64), got {size!r}")
 
 
-def begin(model: Model, sampling: Sampling | None = None, tricks: Sequence[Trick[Any]] = ()) -> Run:
+def begin(
+    model: Model, sampling: Sampling | None = None, tricks: Sequence[Trick[Any]] = (), *, rehearsal: bool = False
+) -> Run:  # fmt: skip
     """A run that is ready to go: scheduler set, size checked, prompts not yet encoded.
 
-    tricks: outermost first. For a size that takes several stages, the run of the next one is its `following`.
+    tricks: outermost first. rehearsal: see `Run`. For a size that takes several stages, the run of the next one is its
+    `following`.
     Raises UsageError for what the model cannot do, and PluginError.
     """
     sampling = sampling or Sampling()
@@ -124,7 +127,15 @@ def begin(model: Model, sampling: Sampling | None = None, tricks: Sequence[Trick
     terms = Terms(size, input_scaling(scheduler), sampling.max_rows, sampling.distilled_guidance)
     tricks = tuple(tricks)
     run = last = Run(
-        model, sampling.prompts, Noise(sampling.every_seed), terms, scheduler, times, tricks, run_manager(tricks)
+        model,
+        sampling.prompts,
+        Noise(sampling.every_seed),
+        terms,
+        scheduler,
+        times,
+        tricks,
+        run_manager(tricks),
+        rehearsal=rehearsal,
     )
     for upscaler, larger in later:
         scheduler, times = _schedule(
@@ -132,7 +143,16 @@ def begin(model: Model, sampling: Sampling | None = None, tricks: Sequence[Trick
         )
         terms = Terms(larger, input_scaling(scheduler), sampling.max_rows)
         last.following = Run(
-            upscaler, run.prompt, run.noise, terms, scheduler, times, tricks, run_manager(tricks), previous=last
+            upscaler,
+            run.prompt,
+            run.noise,
+            terms,
+            scheduler,
+            times,
+            tricks,
+            run_manager(tricks),
+            rehearsal=rehearsal,
+            previous=last,
         )
         last = last.following
     return run
