@@ -12,9 +12,9 @@ import pytest
 from PIL import Image, ImageChops, ImageDraw, ImageFont, features
 
 from diffusion_tricks.errors import UsageError
-from diffusion_tricks_plugins import fonts, inking, layout, typesetting
-from diffusion_tricks_plugins.fonts import Typeface, missing_glyphs
 from diffusion_tricks_plugins.overlay import Overlay, OverlayOptions, page_of, wanted_texts
+from diffusion_tricks_plugins.text import fonts, inking, layout, typesetting
+from diffusion_tricks_plugins.text.fonts import Typeface, missing_glyphs
 
 TITLE, AUTHOR = "The Whispering Woods", "A. Writer"
 LONG = "How I Learned to Stop Worrying and Love the Small Orange Cat Next Door, and Other Quite Gripping Tales"

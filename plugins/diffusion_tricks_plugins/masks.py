@@ -1,6 +1,7 @@
 """Masks: where a picture is made new, and the part of it that the model is shown for that.
 
 A mask is an array (h w) of weights as large as its picture: 0 keeps a pixel, 255 makes it new, between is a blend.
+No paper: boxes, ellipses and distances are school geometry.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from functools import cached_property
 
 from PIL import ImageFont
 
-from diffusion_tricks_plugins.fonts import Typeface, is_invisible
+from diffusion_tricks_plugins.text.fonts import Typeface, is_invisible
 
 SMALLEST = 5  # px; below it no letter can be told from another
 EVENED = 8  # lines; longer paragraphs read as prose and are left as they fall
