@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import unicodedata
 from io import BytesIO
 from pathlib import Path
 
@@ -231,6 +232,51 @@ def test_wrapped_lines_hold_the_text_and_the_width(text: str, width: int, even: 
     assert "".join(lines).replace(" ", "") == text.replace(" ", "").replace("\n", "")
     assert all(len(line) <= width for line in lines if len(typesetting.clusters(line)) > 1 and "、" not in line)
     assert all(line == line.strip() for line in lines)
+
+
+THUMBS_UP, FLAG, FAMILY = "\U0001f44d\U0001f3fd", "\U0001f1eb\U0001f1f7", "\U0001f468\u200d\U0001f469\u200d\U0001f467"
+
+
+@pytest.mark.parametrize(
+    "sign",
+    [THUMBS_UP, FLAG, FAMILY, "e\u0301", "\u0915\u094d\u0937\u093f", "1\ufe0f\u20e3", "\u1100\u1161\u11a8"],
+    ids=["skin tone", "flag", "family", "accent", "conjunct", "keycap", "hangul"],
+)
+def test_what_a_reader_sees_as_one_sign_is_never_broken(sign: str) -> None:
+    assert typesetting.clusters(sign * 3) == [sign] * 3
+    assert typesetting.wrap(sign * 4, 2 * len(sign), len, even=False) == [sign * 2] * 2
+    assert typesetting.wrap(f"a{sign}b", 1, len) == ["a", sign, "b"]
+
+
+def clusters_by_hand(word: str) -> list[str]:
+    """As they were found here before: marks and what is not seen stay with their letter, and what follows a joiner."""
+    found: list[str] = []
+    for char in word:
+        tied = unicodedata.category(char).startswith("M") or fonts.is_invisible(char) or (
+            found and found[-1][-1] == "\u200d"
+        )  # fmt: skip
+        if found and tied:
+            found[-1] += char
+        else:
+            found.append(char)
+    return found
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        LONG,
+        " a\u00a0b",
+        "a\u200bb\u200dc",
+        "\u202bשָׁלוֹם\u202c",
+        "日本語の、テキスト。",
+        "ကျောင်း",
+        "\ufeffe\u0301\u200e\u0301",
+        "  ",
+    ],
+)
+def test_other_texts_fall_into_the_signs_they_always_did(text: str) -> None:
+    assert typesetting.clusters(text) == clusters_by_hand(text)
 
 
 def test_words_break_only_where_no_line_can_hold_them() -> None:

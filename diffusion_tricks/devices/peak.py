@@ -21,9 +21,9 @@ def peak_memory_mb(device: torch.device) -> float:
 
 def _peak_of_process() -> int:
     """Bytes. psutil knows the peak on Windows; elsewhere the system counts it, in bytes on macOS and else in KiB."""
-    memory = psutil.Process().memory_info()
-    if hasattr(memory, "peak_wset"):
-        return int(memory.peak_wset)
+    peak = getattr(psutil.Process().memory_info(), "peak_wset", None)
+    if peak is not None:
+        return int(peak)
     import resource
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if psutil.MACOS else 1024)
