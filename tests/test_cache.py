@@ -22,7 +22,7 @@ from diffusion_tricks.sampling.begin import Sampling, begin
 from diffusion_tricks.testing import check_trick, tiny_pipeline, tiny_upscaler
 from diffusion_tricks.testing.pipelines import tiny_arguments
 from diffusion_tricks_plugins import Anagram, Cache, Guidance
-from diffusion_tricks_plugins.caches import can_cache
+from diffusion_tricks_plugins.cache_state import can_cache
 from unadapted import unadapted
 
 STEPS = 8

@@ -204,7 +204,7 @@ def test_what_a_process_raised_is_raised_again() -> None:
 
 def test_the_line_says_loss_speed_and_time_left(capsys: pytest.CaptureFixture[str]) -> None:
     text = line(0.25, 50, 1.5, 0.0421, 310.0, 20.0)
-    assert text == "[######                  ] step 50  epoch 1.5  loss 0.0421  310 images/s  1:00 left"
+    assert text == "[######                  ] step 50  epoch 1.5  loss 0.0421  310 images/s  01:00 left"
     assert line(0.5, 1, 0, 1, 2.25, 7300).endswith("2.2 images/s  2:01:40 left")
     progress = Progress()
     progress("first")

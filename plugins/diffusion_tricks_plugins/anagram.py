@@ -3,7 +3,7 @@
     eps = mean_i  v_i^-1( eps(v_i(x), prompt_i) )        Visual Anagrams, arXiv:2311.17919, equation 3
 
 On latents, views must be orthogonal, so that the noise they show the model is still N(0, I). In pixel space they act on
-the decoded clean pictures instead, and may be any: see `pixelspace`.
+the decoded clean pictures instead, and may be any: see `pixel_space`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from diffusion_tricks.plugin import (
     orthogonality_error,
     view_named,
 )
-from diffusion_tricks_plugins.pixelspace import Space, Synchronised
+from diffusion_tricks_plugins.pixel_space import Space, Synchronised
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import model_validator
 
 from diffusion_tricks.plugin import Asking, Share, Trick, TrickOptions, UsageError, hookimpl, option
-from diffusion_tricks_plugins.guiders import Variant, guided, guider
+from diffusion_tricks_plugins.guidance_variants import Variant, guided, guider
 
 if TYPE_CHECKING:
     import torch

@@ -25,7 +25,7 @@ from diffusion_tricks.testing import check_trick, exact_model, tiny_pipeline
 from diffusion_tricks.types import Prompt
 from diffusion_tricks_plugins import Anagram, Guidance, Hybrid
 from diffusion_tricks_plugins.filters import blur
-from diffusion_tricks_plugins.pixelspace import limited, noise_through
+from diffusion_tricks_plugins.pixel_space import limited, noise_through
 
 ROUNDING = 1e-5  # of a few steps in float32, relative to the largest value
 VIEWS = [("identity", "a rabbit"), ("rotate_cw", "a duck"), ("patches:4", "a skull"), ("flip", "a fish")]
