@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from diffusion_tricks.devices.turns import alone_with
 from diffusion_tricks.diffusion.noise import Noise
 from diffusion_tricks.diffusion.scheduler_quirks import send_what_it_draws
 from diffusion_tricks.diffusion.schedulers import Scheduler, input_scaling, scheduler_for, set_steps, strided
@@ -121,7 +122,8 @@ def begin(
     sampling = sampling or Sampling()
     _check_model(model)
     asked = sampling.size or model.family.size
-    (_, size), *later = stages(model, (asked[0], asked[1]), sampling.noise_level)
+    with alone_with(model.pipe):  # an upscaler may be loaded now
+        (_, size), *later = stages(model, (asked[0], asked[1]), sampling.noise_level)
     _check_told(model, sampling, size, upscaled=bool(later))
     scheduler, times = _schedule(model, size, sampling)
     terms = Terms(size, input_scaling(scheduler), sampling.max_rows, sampling.distilled_guidance)
@@ -174,6 +176,11 @@ def _check_told(model: Model, sampling: Sampling, size: Size, upscaled: bool) ->
 
 def _schedule(model: Model, size: Size, sampling: Sampling) -> tuple[Scheduler, Tensor]:
     """A scheduler for one run of a model, and its timesteps (n), on the CPU."""
+    with alone_with(model.pipe):
+        return _scheduled(model, size, sampling)
+
+
+def _scheduled(model: Model, size: Size, sampling: Sampling) -> tuple[Scheduler, Tensor]:
     scheduler = scheduler_for(model.pipe.scheduler, sampling.scheduler or model.defaults.scheduler)
     if model.device.type == "cuda":
         send_what_it_draws(scheduler)

@@ -95,7 +95,9 @@ class Cache(Trick[CacheOptions]):
         start = kind.start if options.start is None else options.start
         stop = kind.stop if options.stop is None else options.stop
         targets = [start + (stop - start) * i / (options.probes + 1) for i in range(1, options.probes + 1)]
-        run.state(self)["caches"] = Caches(network, method, options.threshold, options.every, (start, stop), targets)
+        caches = Caches(network, method, options.threshold, options.every, (start, stop), targets)
+        caches.claim()
+        run.state(self)["caches"] = caches
 
     @hookimpl
     def estimate_noise(self, ask: Ask, step: Step) -> Asking:

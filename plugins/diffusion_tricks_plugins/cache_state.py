@@ -13,6 +13,7 @@ import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
+from weakref import WeakSet
 
 import torch
 from torch import Tensor
@@ -25,6 +26,7 @@ METHODS: tuple[Method, ...] = get_args(Method)
 TOLD = ("encoder_hidden_states", "cap_feats", "class_labels")  # arguments that say which rows are asked
 MAY_SKIP, MUST_NOT, RANGE = 1, 3, (0, 2)  # stand for timesteps: whether to skip is decided here
 ATTENTION = "attention evaluations"
+_claimed: WeakSet[torch.nn.Module] = WeakSet()  # networks of runs with a cache that go on
 
 
 @dataclass(frozen=True)
@@ -143,8 +145,13 @@ class Caches:
             return spatial | {"is_guidance_distilled": True, "attention_weight_callback": lambda _: 0.5}
         return spatial | {"cross_attention_block_skip_range": self.every, "cross_attention_timestep_skip_range": RANGE}
 
+    def claim(self) -> None:
+        """Keeps other runs from hanging a cache on the network, until `take_off`."""
+        _claimed.add(self.network)
+
     def take_off(self) -> None:
         """The network as it was."""
+        _claimed.discard(self.network)
         for handle in self._handles:
             handle.remove()
         if self._hooks:
@@ -202,6 +209,8 @@ class Caches:
 
 def can_cache(network: torch.nn.Module, method: Method) -> str | None:
     """Why a cache cannot be hung on a network, and which others can; None where it can."""
+    if network in _claimed:
+        return "another run has a cache on it; let that end first, or load the model anew"
     if getattr(network, "is_cache_enabled", False):
         return "its pipeline came with a cache that is on; turn that off, with disable_cache"
     why = _unfit(network, method)
