@@ -207,7 +207,7 @@ def test_two_plugins_of_the_same_names_are_an_error_that_names_both(monkeypatch:
     with pytest.raises(
         PluginError,
         match=r"plugins 'one' \(dist-one\) and 'two' \(dist-two\) both register a trick called 'calm'; "
-        "leave one out with --no-plugin two",
+        "leave one out with `without=\['two'\]`",
     ):
         host()
     assert host(without=["two"]).find("trick", "calm").plugin == "one"
@@ -282,7 +282,7 @@ def test_a_plugin_left_out_is_not_loaded(monkeypatch: pytest.MonkeyPatch, tmp_pa
     install(monkeypatch, {n: (f"dist-{n}", lambda n=n: touched.append(n) or plugin()) for n in ("one", "two")})
     made = host([tmp_path / "aside.py"], without=["one", "aside"])
     assert touched == ["two"]
-    assert [s.name for s in made.statuses if s.skipped == "left out by --no-plugin"] == ["one", "aside"]
+    assert [s.name for s in made.statuses if s.skipped == "left out by `without`"] == ["one", "aside"]
 
 
 def test_leaving_out_an_unknown_plugin_is_noticed_before_anything_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -329,7 +329,7 @@ def test_a_broken_file_is_kept_apart_and_leaves_no_module(tmp_path: Path) -> Non
 def test_a_file_that_cannot_be_a_plugin(tmp_path: Path, name: str, message: str) -> None:
     if not name.startswith("missing"):
         (tmp_path / name).write_text(PLUGIN)
-    with pytest.raises(UsageError, match=f"--plugin .*{message}"):
+    with pytest.raises(UsageError, match=f"plugin .*{message}"):
         host([tmp_path / name])
 
 

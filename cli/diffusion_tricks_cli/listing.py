@@ -15,6 +15,7 @@ from diffusion_tricks.model.vocabulary import Vocabulary
 from diffusion_tricks.registry.host import Entry, PluginStatus, host
 from diffusion_tricks_cli.common import DTYPES, example
 from diffusion_tricks_cli.values import Name
+from diffusion_tricks_cli.wording import in_flags
 
 KINDS = ("trick", "view", "model")
 AS_JSON = "Print JSON."
@@ -41,8 +42,8 @@ def plugins(as_json: bool, check: bool) -> None:
 def _plugin(status: PluginStatus, check: bool) -> dict[str, Any]:
     entries = {kind: [e for e in host().entries(kind).values() if e.plugin == status.name] for kind in KINDS}
     found = [_trouble(e, check) for e in (*entries["trick"], *entries["view"])]
-    errors = [error for error in (status.error, *found) if error]
-    state = f"skipped: {status.skipped}" if status.skipped else "broken" if errors else "ok"
+    errors = [in_flags(error) for error in (status.error, *found) if error]
+    state = f"skipped: {in_flags(status.skipped)}" if status.skipped else "broken" if errors else "ok"
     row = {"name": status.name, "version": status.version, "origin": status.origin, "status": state, "errors": errors}
     return row | {f"{kind}s": [entry.name for entry in entries[kind]] for kind in KINDS}
 

@@ -18,6 +18,7 @@ from diffusion_tricks import __version__
 from diffusion_tricks.errors import DiffusionTricksError, PluginError, UnknownName
 from diffusion_tricks.registry.host import host
 from diffusion_tricks_cli.failures import say_error, say_failure, wants_json
+from diffusion_tricks_cli.wording import in_flags
 
 PROGRAM = "diffusion-tricks"
 INTERRUPTED = 130
@@ -197,4 +198,4 @@ def _quieten() -> None:
 
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
-    click.echo(f"Warning: {message}", err=True)
+    click.echo(f"Warning: {in_flags(str(message))}", err=True)

@@ -16,6 +16,7 @@ from diffusion_tricks_cli.common import Sectioned, example
 from diffusion_tricks_cli.failures import say_failure
 from diffusion_tricks_cli.from_options import given, parameters
 from diffusion_tricks_cli.values import Name
+from diffusion_tricks_cli.wording import in_flags
 
 INTERRUPTED = 130
 RUNNING = ("preset", "resume", "force", "quiet", "as_json")
@@ -65,9 +66,10 @@ def _train(preset: str | None, resume: str | None, force: bool, quiet: bool, as_
             run.train(options, force=force, quiet=quiet) if options else run.resume(resume or "", values, quiet=quiet)
         )
     except Interrupted as stopped:
-        click.echo(str(stopped), err=True)
+        message = in_flags(str(stopped))
+        click.echo(message, err=True)
         if as_json:
-            say_failure(str(stopped))
+            say_failure(message)
         ctx.exit(INTERRUPTED)
     if os.environ.get("RANK", "0") == "0":  # of torchrun's processes the first speaks for all
         _say({**asdict(done), "folder": str(done.folder)}, as_json)

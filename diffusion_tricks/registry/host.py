@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 BUILT_IN = "diffusion_tricks_plugins"
 KNOWN_MODELS = "diffusion_tricks.loading.known"  # registers as plugins do
-LEFT_OUT = "left out by --no-plugin"
+LEFT_OUT = "left out by `without`"
 ALLOWED = "DIFFUSION_TRICKS_PLUGINS"  # allow list of plugin names, comma-separated; empty is none
 
 
@@ -136,7 +136,7 @@ class Host:
         if other is not None:
             both = " and ".join(f"{p!r} ({self._origins[p]})" for p in (other.plugin, plugin))
             raise Clash(
-                f"plugins {both} both register a {kind} called {name!r}; leave one out with --no-plugin {plugin}"
+                f"plugins {both} both register a {kind} called {name!r}; leave one out with `without={[plugin]!r}`"
             )
         self._entries[kind, name] = Entry(kind, name, target, summary, plugin, notes)
 
@@ -215,11 +215,11 @@ def _version(distribution: str) -> str | None:
 def _check_file(file: Path) -> None:
     """Raises UsageError for a file that cannot be a plugin, before anything of it is run."""
     if not file.is_file():
-        raise UsageError(f"--plugin {file}: no such file; expected a Python file with @hookimpl functions")
+        raise UsageError(f"plugin {file}: no such file; expected a Python file with @hookimpl functions")
     if file.suffix != ".py" or "." in file.stem:
-        raise UsageError(f"--plugin {file}: expected a Python file, its name ending in .py and with no other dot")
+        raise UsageError(f"plugin {file}: expected a Python file, its name ending in .py and with no other dot")
     if file.stem not in _from_files and _is_module(file):
-        raise UsageError(f"--plugin {file}: there is another module called {file.stem!r}; rename the file")
+        raise UsageError(f"plugin {file}: there is another module called {file.stem!r}; rename the file")
 
 
 def _is_module(file: Path) -> bool:
@@ -234,7 +234,7 @@ def _is_module(file: Path) -> bool:
 def _from_file(file: Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location(file.stem, file.resolve())
     if spec is None or spec.loader is None:
-        raise UsageError(f"--plugin {file}: cannot be loaded as a Python file")
+        raise UsageError(f"plugin {file}: cannot be loaded as a Python file")
     module = importlib.util.module_from_spec(spec)
     _from_files.add(file.stem)
     sys.modules[file.stem] = module  # a trick registered as "file:Class" is found there
