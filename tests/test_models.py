@@ -197,7 +197,7 @@ def test_a_model_brings_its_own_defaults(copied: Path) -> None:
 def test_a_device_that_is_not_here() -> None:
     if not torch.cuda.is_available():
         with pytest.raises(
-            ModelError, match="device 'cuda' was asked for, but torch finds none here; use `device=.cpu.` or"
+            ModelError, match=r"device 'cuda' was asked for, but torch finds none here; use `device=.cpu.` or"
         ):
             load_model(tiny_pipeline("if"), device="cuda")
     with pytest.raises(UsageError, match="unknown device 'gpu'; expected auto, cpu, cuda, cuda:N or mps"):

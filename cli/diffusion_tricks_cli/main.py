@@ -17,6 +17,7 @@ from click.shell_completion import CompletionItem
 from diffusion_tricks import __version__
 from diffusion_tricks.errors import DiffusionTricksError, PluginError, UnknownName
 from diffusion_tricks.registry.host import host
+from diffusion_tricks_cli.common import Once, program_options
 from diffusion_tricks_cli.failures import say_error, say_failure, wants_json
 from diffusion_tricks_cli.wording import in_flags
 
@@ -45,7 +46,7 @@ COMMANDS = {
 }
 
 
-class Program(click.Group):
+class Program(Once, click.Group):
     """The top-level group. `--plugin` and `--no-plugin` are read, wherever they stand, before anything is loaded."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -140,11 +141,10 @@ def plugin_options(args: Sequence[str]) -> tuple[list[str], list[str], list[str]
 
 @click.group(
     cls=Program,
+    params=program_options(),
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog='Example:\n\n\b\n  diffusion-tricks anagram --view identity "a rabbit" --view rotate_cw "a duck" -o out.png',
 )
-@click.option("--plugin", type=click.Path(), multiple=True, metavar="FILE", help="Load a plugin from a Python file.")
-@click.option("--no-plugin", multiple=True, metavar="NAME", help="Leave an installed plugin out, unloaded.")
 @click.version_option(__version__, prog_name=PROGRAM)
 def cli(**_: Any) -> None:
     """Open up the denoising loop of a diffusion model: anagrams, hybrids, edits, inpainting, covers.

@@ -11,13 +11,14 @@ import re
 import shlex
 from collections.abc import Iterator
 from contextlib import suppress
-from functools import partial
 
 import click
 
 from diffusion_tricks.errors import PluginError
 from diffusion_tricks.registry.host import host
+from diffusion_tricks_cli.common import common_options, picture_option, program_options
 from diffusion_tricks_cli.from_options import option_words, parameters
+from diffusion_tricks_cli.train_options import train_options
 
 NAMED = re.compile(r"`([a-z_]\w*)(?:=([^`]*))?`")
 OF_HOST = {"files": "plugin", "without": "no_plugin"}  # in Python, and on the command line
@@ -49,13 +50,8 @@ def _quoted(word: str) -> str:
 
 def _options() -> Iterator[click.Option]:
     """All there are, those of making pictures first; of a name that several have, the flag is the same."""
-    from diffusion_tricks_cli.common import common_options, picture_option
-    from diffusion_tricks_cli.main import cli  # here: what shows a message to a user imports this file
-    from diffusion_tricks_cli.train import train_command
-
-    yield from (*common_options(), picture_option())
-    for command in (cli, train_command()):
-        yield from (p for p in command.params if isinstance(p, click.Option))
+    yield from (*common_options(), picture_option(), *program_options())
+    yield from (p for p in train_options() if isinstance(p, click.Option))
     for name in host().entries("trick"):
         with suppress(PluginError):  # a broken one has been told of elsewhere
             yield from (p for p in parameters(host().trick(name).Options) if isinstance(p, click.Option))
