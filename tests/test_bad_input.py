@@ -434,7 +434,7 @@ def test_plugins_that_clash_are_both_named() -> None:
 def test_a_plugin_file_that_is_none() -> None:
     Path("notes.txt").write_text("hello")
     for name in ("missing.py", "notes.txt"):
-        check_refused(USAGE, rf"--plugin {name}.*expected a Python file", "--plugin", name, "plugins")
+        check_refused(USAGE, rf"plugin {name}.*expected a Python file", "--plugin", name, "plugins")
 
 
 def test_a_model_directory_without_safetensors(tiny: Path, folder: Path) -> None:

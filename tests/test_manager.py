@@ -237,7 +237,7 @@ def test_a_file_outranks_an_installed_plugin_of_its_name(monkeypatch: pytest.Mon
     install(monkeypatch, {"same": ("dist-one", lambda: plugin(other="a:A"))})
     made = host([tmp_path / "same.py"])
     installed, file = (status for status in made.statuses if status.name == "same")
-    assert (installed.skipped, installed.error) == ("--plugin same.py takes its place", None)
+    assert (installed.skipped, installed.error) == ("same.py takes its place", None)
     assert (file.origin, file.error) == ("same.py", None)
     assert "other" not in made.entries("trick")
 
@@ -296,7 +296,7 @@ def test_a_plugin_left_out_is_not_loaded(monkeypatch: pytest.MonkeyPatch, tmp_pa
     install(monkeypatch, {n: (f"dist-{n}", lambda n=n: touched.append(n) or plugin()) for n in ("one", "two")})
     made = host([tmp_path / "aside.py"], without=["one", "aside"])
     assert touched == ["two"]
-    assert [s.name for s in made.statuses if s.skipped == "left out by --no-plugin"] == ["one", "aside"]
+    assert [s.name for s in made.statuses if s.skipped == "left out by `without`"] == ["one", "aside"]
 
 
 def test_leaving_out_an_unknown_plugin_is_noticed_before_anything_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -343,7 +343,7 @@ def test_a_broken_file_is_kept_apart_and_leaves_no_module(tmp_path: Path) -> Non
 def test_a_file_that_cannot_be_a_plugin(tmp_path: Path, name: str, message: str) -> None:
     if not name.startswith("missing"):
         (tmp_path / name).write_text(PLUGIN)
-    with pytest.raises(UsageError, match=f"--plugin .*{message}"):
+    with pytest.raises(UsageError, match=f"plugin .*{message}"):
         host([tmp_path / name])
 
 

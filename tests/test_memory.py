@@ -142,7 +142,7 @@ def test_the_end_of_the_ladder_says_what_was_tried(monkeypatch: pytest.MonkeyPat
     model = opened()
     filled(monkeypatch, model, "predict", lambda *_: False)
     tried = "1 row at a time and models on the device only while they work and layers on the device only .*slow"
-    with pytest.raises(OutOfMemory, match=f"on 1 row of 16x16, also with {tried}; try a smaller --size, --count 1, or"):
+    with pytest.raises(OutOfMemory, match=f"on 1 row of 16x16, also with {tried}; try a smaller `size`, `count=1`, or"):
         last(model)
 
 
@@ -388,7 +388,7 @@ def test_what_is_quantised() -> None:
     ("kind", "device", "source", "error", "message"),
     [
         ("int4", "cuda", "emoji", UnknownName, "unknown quantize 'int4'; did you mean 'int8'"),
-        ("nf4", "cpu", "emoji", UsageError, "--quantize works on CUDA alone, got device cpu; leave it out"),
+        ("nf4", "cpu", "emoji", UsageError, "`quantize` works on CUDA alone, got device cpu; leave it out"),
         ("nf4", "cuda", object(), UsageError, "takes a model's name or directory, got a object; leave it out"),
         ("nf4", "cuda", __file__, UsageError, "got a checkpoint in one file; leave it out"),
         ("int8", "cuda", "emoji", ModelError, r"needs no_such_package, .*pip install 'diffusion-tricks\[quantize\]'"),

@@ -154,12 +154,12 @@ def test_an_output_that_is_there_is_refused(tmp_path: Path) -> None:
 
 def test_ctrl_c_ends_with_130(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def stopped(*_: Any, **__: Any) -> None:
-        raise Interrupted("stopped and saved at step 5; go on with: diffusion-tricks train --resume out")
+        raise Interrupted("stopped and saved at step 5; go on with `resume='out'`")
 
     monkeypatch.setattr("diffusion_tricks.training.run.train", stopped)
     outcome = run(*QUICK, "-o", tmp_path / "out", "--json")
     assert outcome.code == 130
-    assert "go on with: diffusion-tricks train --resume out" in outcome.err
+    assert "go on with --resume out\n" in outcome.err
     assert "saved at step 5" in json.loads(outcome.out)["error"]
 
 

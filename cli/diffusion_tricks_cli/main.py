@@ -17,7 +17,9 @@ from click.shell_completion import CompletionItem
 from diffusion_tricks import __version__
 from diffusion_tricks.errors import DiffusionTricksError, PluginError, UnknownName
 from diffusion_tricks.registry.host import host
+from diffusion_tricks_cli.common import Once, program_options
 from diffusion_tricks_cli.failures import INTERRUPTED, say_error, say_failure, wants_json
+from diffusion_tricks_cli.wording import in_flags
 
 PROGRAM = "diffusion-tricks"
 INTERRUPTED_SAID = "Interrupted; nothing is left half-written."
@@ -43,7 +45,7 @@ COMMANDS = {
 }
 
 
-class Program(click.Group):
+class Program(Once, click.Group):
     """The top-level group. `--plugin` and `--no-plugin` are read, wherever they stand, before anything is loaded."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -138,11 +140,10 @@ def plugin_options(args: Sequence[str]) -> tuple[list[str], list[str], list[str]
 
 @click.group(
     cls=Program,
+    params=program_options(),
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog='Example:\n\n\b\n  diffusion-tricks anagram --view identity "a rabbit" --view rotate_cw "a duck" -o out.png',
 )
-@click.option("--plugin", type=click.Path(), multiple=True, metavar="FILE", help="Load a plugin from a Python file.")
-@click.option("--no-plugin", multiple=True, metavar="NAME", help="Leave an installed plugin out, unloaded.")
 @click.version_option(__version__, prog_name=PROGRAM)
 def cli(**_: Any) -> None:
     """Open up the denoising loop of a diffusion model: anagrams, hybrids, edits, inpainting, covers.
@@ -196,4 +197,4 @@ def _quieten() -> None:
 
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
-    click.echo(f"Warning: {message}", err=True)
+    click.echo(f"Warning: {in_flags(str(message))}", err=True)

@@ -186,7 +186,7 @@ def controlnet_for(model: Model, source: str, scale: float = 1.0) -> ControlNet 
     """
     if not model.family.shape.controllable:
         raise UsageError(
-            f"{model.name!r} takes no ControlNet: expected Stable Diffusion 1.x or 2.x, or SDXL; name one with --model"
+            f"{model.name!r} takes no ControlNet: expected Stable Diffusion 1.x or 2.x, or SDXL; name one with `model`"
         )
     unet = getattr(model.pipe, model.family.part, None)
     if unet is None:

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 BUILT_IN = "diffusion_tricks_plugins"
 KNOWN_MODELS = "diffusion_tricks.loading.known"  # registers as plugins do
-LEFT_OUT = "left out by --no-plugin"
 RESERVED = frozenset({"trick", "help"})  # in a recipe the name of a trick, on the command line its help
+LEFT_OUT = "left out by `without`"
 ALLOWED = "DIFFUSION_TRICKS_PLUGINS"  # allow list of plugin names, comma-separated; empty is none
 
 
@@ -220,7 +220,7 @@ def _made(files: list[Path], without: set[str]) -> Host:
         origin = point.dist.name if point.dist else point.value
         why = _left_out(point.name, without)
         if why is None and point.name in outranked:
-            why = f"--plugin {outranked[point.name]} takes its place"
+            why = f"{outranked[point.name]} takes its place"
         if why:
             made.skip(point.name, origin, why)
         else:
@@ -254,11 +254,11 @@ def _version(distribution: str) -> str | None:
 def _check_file(file: Path) -> None:
     """Raises UsageError for a file that cannot be a plugin, before anything of it is run."""
     if not file.is_file():
-        raise UsageError(f"--plugin {file}: no such file; expected a Python file with @hookimpl functions")
+        raise UsageError(f"plugin {file}: no such file; expected a Python file with @hookimpl functions")
     if file.suffix != ".py" or "." in file.stem:
-        raise UsageError(f"--plugin {file}: expected a Python file, its name ending in .py and with no other dot")
+        raise UsageError(f"plugin {file}: expected a Python file, its name ending in .py and with no other dot")
     if file.stem not in _from_files and _is_module(file):
-        raise UsageError(f"--plugin {file}: there is another module called {file.stem!r}; rename the file")
+        raise UsageError(f"plugin {file}: there is another module called {file.stem!r}; rename the file")
 
 
 def _is_module(file: Path) -> bool:
@@ -273,7 +273,7 @@ def _is_module(file: Path) -> bool:
 def _from_file(file: Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location(file.stem, file.resolve())
     if spec is None or spec.loader is None:
-        raise UsageError(f"--plugin {file}: cannot be loaded as a Python file")
+        raise UsageError(f"plugin {file}: cannot be loaded as a Python file")
     module = importlib.util.module_from_spec(spec)
     _from_files.add(file.stem)
     sys.modules[file.stem] = module  # a trick registered as "file:Class" is found there

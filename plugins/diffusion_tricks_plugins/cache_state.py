@@ -216,7 +216,7 @@ def can_cache(network: torch.nn.Module, method: Method) -> str | None:
     why = _unfit(network, method)
     if why is None:
         return None
-    others = [f"--method {other}" for other in METHODS if other != method and _unfit(network, other) is None]
+    others = [f'`method="{other}"`' for other in METHODS if other != method and _unfit(network, other) is None]
     return f"{why}; " + (f"it takes {' or '.join(others)}" if others else "no other method fits it, so leave it out")
 
 

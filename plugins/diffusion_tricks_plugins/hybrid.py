@@ -82,7 +82,7 @@ class Hybrid(Trick[HybridOptions]):
         """Where the filters of a run act. Raises UsageError for colours that are to be those of latents."""
         colourless = self.options.split == "color" and run.model.family.scale != 1
         if self.options.space == "latent" and colourless:
-            raise UsageError(f"split 'color': the latents of {run.model.name!r} hold no colours; use --space pixel")
+            raise UsageError(f"split 'color': the latents of {run.model.name!r} hold no colours; use `space=\"pixel\"`")
         if self.options.space != "auto":
             return self.options.space
         return "pixel" if colourless else "latent"

@@ -98,7 +98,7 @@ def _from_file(text: str, picture: Picture, fit: bool) -> Weights:
     if gray.size != picture.image.size and not fit:
         raise UsageError(
             f"mask {text} is {gray.width} x {gray.height} pixels, expected {picture.image.width} x"
-            f" {picture.image.height} as {picture.path}; make them equal, or resize the mask with mask_fit (--mask-fit)"
+            f" {picture.image.height} as {picture.path}; make them equal, or resize the mask with `mask_fit=True`"
         )
     if gray.size != picture.image.size:
         gray = gray.resize(picture.image.size, Image.Resampling.BILINEAR)

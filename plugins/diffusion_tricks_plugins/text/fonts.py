@@ -187,7 +187,7 @@ def check_glyphs(text: str, face: Typeface) -> None:
     if missing:
         listed = ", ".join(f"{char} (U+{ord(char):04X})" for char in missing)
         able = font_for(text)
-        advice = f"an installed font has: --font {able!r}" if able else "choose another font or other words"
+        advice = f"an installed font has: `font={able!r}`" if able else "choose another font or other words"
         raise UsageError(f"{face.name} has no glyph for {listed}; {advice}")
 
 
