@@ -123,12 +123,13 @@ def _output_options() -> list[click.Option]:
 
 
 def program_options() -> list[click.Option]:
-    """`--plugin` and `--no-plugin`, of the program."""
+    """`--plugin`, `--no-plugin` and `--debug`, of the program."""
     return [
         click.Option(
             ["--plugin"], type=click.Path(), multiple=True, metavar="FILE", help="Load a plugin from a Python file."
         ),
         click.Option(["--no-plugin"], multiple=True, metavar="NAME", help="Leave an installed plugin out, unloaded."),
+        click.Option(["--debug"], is_flag=True, help="Say of an error where in the code it came from."),
     ]
 
 

@@ -11,12 +11,10 @@ import click
 from diffusion_tricks.errors import DiffusionTricksError
 from diffusion_tricks_cli.wording import in_flags
 
-INTERRUPTED = 130  # exit code, as of a shell
 
-
-def wants_json(words: Sequence[str]) -> bool:
-    """Whether `--json` is among the options; the words may be too wrong to be parsed."""
-    return "--json" in takewhile(lambda word: word != "--", words)
+def wants(flag: str, words: Sequence[str]) -> bool:
+    """Whether a flag is among the options; the words may be too wrong to be parsed."""
+    return flag in takewhile(lambda word: word != "--", words)
 
 
 def say_error(error: DiffusionTricksError, as_json: bool) -> None:

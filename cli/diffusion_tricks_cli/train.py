@@ -12,8 +12,9 @@ import click
 from diffusion_tricks.errors import UsageError
 from diffusion_tricks.training.options import options_from
 from diffusion_tricks_cli.common import Sectioned, example
-from diffusion_tricks_cli.failures import INTERRUPTED, say_failure
+from diffusion_tricks_cli.failures import say_failure
 from diffusion_tricks_cli.from_options import given
+from diffusion_tricks_cli.interrupts import INTERRUPTED
 from diffusion_tricks_cli.train_options import RUNNING, train_options
 from diffusion_tricks_cli.wording import in_flags
 
