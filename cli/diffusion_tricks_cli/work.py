@@ -20,6 +20,7 @@ from diffusion_tricks_cli.common import Settings
 from diffusion_tricks_cli.failures import say_error
 from diffusion_tricks_cli.output import Output, lossy_note, remark, say
 from diffusion_tricks_cli.progress import Progress
+from diffusion_tricks_cli.streams import apart
 
 if TYPE_CHECKING:
     from diffusion_tricks.generate.result import Result
@@ -97,10 +98,10 @@ def _make(recipe: Recipe, settings: Settings, output: Output) -> bool:
 
     failed, told = False, set[str]()
     try:
-        for result in making(
+        for result in apart(making(
             recipe, device=settings.device, dtype=settings.dtype, memory=settings.memory, quantize=settings.quantize,
             compile=settings.compile, max_rows=settings.max_rows, watch=watch, scorer=scorer,
-        ):  # fmt: skip
+        )):  # fmt: skip
             progress.clear()
             _note_untaught(result, told, settings)
             failed = not _written(result, settings, output, film) or failed

@@ -45,7 +45,7 @@ def report(run: Run, image: Image, index: int) -> None:
     for call in calls(run.hook.report):
         call(run=run, image=image, index=index)
         try:
-            json.dumps(run.facts[index])
+            json.dumps(dict(run.facts[index]))
         except (TypeError, ValueError, IndexError, KeyError) as error:
             raise call.broken(f"it left facts that are no plain data: {error}") from error
 

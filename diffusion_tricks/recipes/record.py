@@ -23,6 +23,7 @@ from diffusion_tricks.io.atomic import Data, atomic_write_all, check_place
 from diffusion_tricks.io.pictures import check_output, encode_picture, open_picture, write_picture
 from diffusion_tricks.io.provenance import Provenance, provenance_xmp
 from diffusion_tricks.recipes.recipe import TrickEntry, mapped, recipe_from, with_models
+from diffusion_tricks.registry.calls import guarded
 from diffusion_tricks.registry.trick import explain
 
 PNG_KEY = "diffusion-tricks"
@@ -136,7 +137,8 @@ def _of_tricks(recipe: Mapping[str, Any]) -> dict[str, Any]:
     said: dict[str, Any] = {}
     for data in recipe.get("tricks") or ():
         with suppress(DiffusionTricksError, ValidationError):
-            said |= {key: value for key, value in TrickEntry.model_validate(data).build().parameters().items()}
+            trick = TrickEntry.model_validate(data).build()
+            said |= guarded(trick.label(), "parameters", trick.parameters)
     return {key: value for key, value in said.items() if value is not None}
 
 

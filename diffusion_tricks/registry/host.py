@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import importlib
 import importlib.util
 import inspect
@@ -48,12 +49,15 @@ class Entry:
     notes: dict[str, Any] = field(default_factory=dict)
 
     def load(self) -> Any:
-        """The registered object itself; for a model, the target as it is. Raises PluginError if it cannot be had."""
+        """The registered object itself; for a model, the target as it is.
+
+        Raises PluginError if it cannot be had, or is no trick where it should be.
+        """
         if self.kind == "model":
             return self.target
         module, _, attribute = self.target.partition(":")
         try:
-            return getattr(importlib.import_module(module), attribute)
+            loaded = getattr(importlib.import_module(module), attribute)
         except BaseException as error:
             if is_interrupt(error):
                 raise
@@ -61,6 +65,7 @@ class Entry:
                 f"{self.kind} {self.name!r} of plugin {self.plugin!r} cannot be loaded from {self.target!r}: "
                 f"{type(error).__name__}: {error}"
             ) from error
+        return checked_trick(self, loaded) if self.kind == "trick" else loaded
 
 
 @dataclass(frozen=True)
@@ -93,16 +98,24 @@ class Host:
         return {name: entry for (k, name), entry in self._entries.items() if k == kind}
 
     def find(self, kind: str, name: str) -> Entry:
-        """The entry of that name. Raises UnknownName, with the nearest one that is registered."""
+        """The entry of that name. Raises what `unknown` gives."""
         entries = self.entries(kind)
         if name not in entries:
-            raise UnknownName(kind, name, entries)
+            raise self.unknown(kind, name)
         return entries[name]
+
+    def unknown(self, kind: str, name: str) -> UnknownName | PluginError:
+        """The error to raise for a name that is not registered: the nearest that is, or the plugins that are broken."""
+        broken = [f"{status.name!r} ({status.error})" for status in self.statuses if status.error]
+        if not broken or difflib.get_close_matches(name, self.entries(kind), n=1, cutoff=0.5):
+            return UnknownName(kind, name, self.entries(kind))
+        return PluginError(f"unknown {kind} {name!r}; it may be of a plugin that is broken: {', '.join(broken)}")
 
     def trick(self, name: str) -> type[Trick[Any]]:
         """The trick class of that name. Raises UnknownName, and PluginError for one that is none."""
         entry = self.find("trick", name)
-        return checked_trick(entry, entry.load())
+        loaded: type[Trick[Any]] = entry.load()
+        return loaded
 
     def add(self, name: str, origin: str, load: Callable[[], Any], version: str | None = None) -> None:
         """Loads one plugin and lets it register; whatever goes wrong in that becomes its status, and is not raised.
@@ -145,6 +158,8 @@ class Host:
         self._register(PROJECT, importlib.import_module(KNOWN_MODELS))
 
     def _enter(self, plugin: str, kind: str, name: str, target: str, *, summary: str = "", **notes: Any) -> None:
+        if not (isinstance(name, str) and isinstance(target, str)):
+            raise TypeError(f"expected the name of a {kind} and where it is, as texts, got {name!r} and {target!r}")
         other = self._entries.get((kind, name))
         if other is not None:
             raise Clash(
