@@ -19,6 +19,7 @@ from command_line import run
 from diffusion_tricks import Model, Recipe, Step, Trick, hookimpl, load_model, make, sample
 from diffusion_tricks.devices import rungs as ladder
 from diffusion_tricks.devices.capacity import rows_that_fit, width_of
+from diffusion_tricks.devices.memory import Work
 from diffusion_tricks.devices.text_encoders import hooked
 from diffusion_tricks.errors import ModelError, OutOfMemory, UnknownName, UsageError
 from diffusion_tricks.families.replay import dtype_of
@@ -85,6 +86,38 @@ def test_rows_are_halved_until_they_fit_and_the_run_goes_on_from_the_same_step(m
     assert [step.rows for step in steps] == [8] * 3
     assert model.memory.given_up == ["4 rows at a time", "2 rows at a time"]
     assert model.memory.notes[0] == "memory was full on 8 rows of 16x16; went on with 4 rows at a time"
+
+
+def test_prompts_of_earlier_runs_are_forgotten_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    expected, model = last(opened(), count=4), opened()
+    monkeypatch.setattr(ladder, "WORTH_FORGETTING", 2**14)
+    for prompt in ("a duck", "a skull"):
+        last(model, prompt=prompt)
+    calls = filled(monkeypatch, model, "predict", lambda *_: not {"a duck", "a skull"} & kept(model)).calls
+    assert torch.equal(last(model, count=4), expected)
+    assert (calls, kept(model)) == ([8, 8, 8, 8], {None, "a rabbit"})
+    assert model.memory.given_up == ["prompts that are encoded anew where they are asked again"]
+
+
+def kept(model: Model) -> set[str | None]:
+    return {prompt for prompt, _ in model._prompts.rows}
+
+
+def test_forgetting_prompts_comes_to_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = opened()
+    monkeypatch.setattr(ladder, "WORTH_FORGETTING", 0)
+    last(model, prompt="a duck")
+    filled(monkeypatch, model, "predict", full)
+    with pytest.raises(OutOfMemory, match=r"also with prompts that are encoded anew .* and 1 row at a time"):
+        last(model)
+    assert model.forget_prompts() == 0
+
+
+def test_few_prompts_are_not_worth_forgetting() -> None:
+    model = opened()
+    model.encode_prompts(["a duck"], SIZE)
+    assert ladder.old_prompts(model, Work()) is None
+    assert kept(model) == {"a duck"}
 
 
 def test_what_is_computed_stays_where_memory_gets_full_within_a_step(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -126,7 +126,7 @@ def _step_down(holder: Holder, ladder: Sequence[Rung], work: Work, full: Excepti
             memory.given_up.append(done)
             memory.notes.append(f"memory was full {work.doing}; went on with {done}")
             return
-    tried = f", also with {' and '.join(memory.given_up)}" if memory.given_up else ""
+    tried = f", also with {' and '.join(dict.fromkeys(memory.given_up))}" if memory.given_up else ""
     raise OutOfMemory(f"{holder.device} ran out of memory {work.doing}{tried}; {advice(holder.device)}") from full
 
 

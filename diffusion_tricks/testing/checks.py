@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from diffusion_tricks.diffusion.ask import Ask
+from diffusion_tricks.diffusion.conditioning import Condition
 from diffusion_tricks.families.base import Family
 from diffusion_tricks.generate.finish import finish
 from diffusion_tricks.hookspecs import Asking, hookimpl
@@ -35,7 +36,8 @@ BATCHED = 1e-4  # convolutions of several rows may round otherwise than of one
 def check_view(view: View | str, shape: tuple[int, int, int] = (3, 64, 64)) -> None:
     """Raises AssertionError unless a view is an orthogonal map with the right inverse, on pixels and on latents.
 
-    One that says `orthogonal = False` must have the right inverse where the viewer sees a smooth picture.
+    One that says `orthogonal = False` must have the right inverse where the viewer sees a smooth picture. What stands
+    beside the latents, as in a second stage, must be seen through it with them.
     view: the view, or its name with parameters. shape: (c h w); four channels of that height and width are tried too.
     """
     view = view_named(view) if isinstance(view, str) else view
@@ -45,6 +47,25 @@ def check_view(view: View | str, shape: tuple[int, int, int] = (3, 64, 64)) -> N
         for name in ("apply", "invert", "invert_variance"):
             _check_map(view, name, x)
         (_check_orthogonal if view.orthogonal else _check_smooth)(view, x)
+        _check_stages(view, x)
+
+
+def _check_stages(view: View, x: Tensor) -> None:
+    """A question about x (b c h w) as a first stage asks it, and as a later one does, with a picture beside it."""
+    new = x.new_ones(len(x), 1, *x.shape[-2:])
+    seen = view.apply_mask(new)
+    _hold(
+        seen.shape == new.shape,
+        f"{view!r}.apply_mask gave the shape {tuple(seen.shape)}, expected {tuple(new.shape)}",
+    )
+    picture = x.flip(0)
+    for condition in (None, Condition(picture, new)):
+        ask = view.through(Ask(x, "a test", condition), prompt="seen through it")
+        _hold(torch.equal(ask.x, view.apply(x)), f"{view!r}.through shows other latents than its apply")
+        if condition is None:
+            continue
+        same = ask.condition is not None and torch.equal(ask.condition.picture, view.apply(picture))
+        _hold(same, f"{view!r}.through leaves the picture beside a question as it is; give `ask.through(self)`")
 
 
 def _check_orthogonal(view: View, x: Tensor) -> None:
