@@ -118,8 +118,8 @@ FAMILIES: tuple[FamilyRow, ...] = (
         notes=(
             "a guidance scale of its own pipeline is less by 1 than here, where 1 is none.",
             "the defaults are those of Z-Image-Turbo; the base model wants some 50 steps and guidance.",
-            'its pipeline can keep the norm of guided predictions within the conditional ones\', `normalise="on"`; it is '
-            "off there and here unless asked.",
+            'its pipeline can keep the norm of guided predictions within the conditional ones\', `normalise="on"`; it '
+            "is off there and here unless asked.",
         ),
     ),
     FamilyRow(

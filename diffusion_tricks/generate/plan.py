@@ -7,15 +7,17 @@ from collections.abc import Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
 from diffusion_tricks.errors import PluginError
 from diffusion_tricks.generate.defaults import check_prompts, schedule_of, second_guidance, settings, with_guidance
-from diffusion_tricks.generate.finish import check_finishers, finish
+from diffusion_tricks.generate.finish import check_finishers, check_settings, finish
 from diffusion_tricks.generate.outline import check_loras, check_upscalers, known_stages, stand_in
 from diffusion_tricks.generate.strip import versions
+from diffusion_tricks.io.pictures import read_picture
 from diffusion_tricks.loading.download import settings_folder
 from diffusion_tricks.loading.location import upscaler_named
 from diffusion_tricks.model.cascade import needs_upscaling
@@ -102,6 +104,8 @@ def plan(recipe: Recipe) -> Plan:
     if recipe.picture is not None:
         tricks = recipe.build()
         check_finishers(tricks)
+        check_settings(recipe, tricks)
+        finish(None, tricks, read_picture(Path(recipe.picture)).image, 0)
         return Plan(None, True, None, None, recipe.count, [], [trick.label() for trick in tricks], [])
     check_loras(recipe.model, recipe.lora)
     check_upscalers(recipe.upscaler)
@@ -153,7 +157,8 @@ def check_before(recipe: Recipe) -> None:
 
 def _settled(recipe: Recipe, model: Model) -> tuple[Recipe, list[Trick[Any]]]:
     """The recipe with the guidance that is on by default, and its tricks. Raises UsageError where nothing is asked."""
-    recipe, tricks = with_guidance(recipe, recipe.build(), model.defaults.guidance, second_guidance(recipe, model))
+    check_settings(recipe, tricks := recipe.build())
+    recipe, tricks = with_guidance(recipe, tricks, model.defaults.guidance, second_guidance(recipe, model))
     check_prompts(recipe, tricks)
     return recipe, tricks
 

@@ -33,6 +33,7 @@ class Trick(Generic[O]):
     with `run.settle(self, option=value)`.
 
     `brings_prompts` says that it asks prompts of its own, so that a run needs none.
+    `keeps_size` says that the finished picture has the size of one that it reads, so that a recipe cannot enlarge it.
     `place` names an exclusive place in a run ("start", "guidance"): two tricks with the same place are an error.
     """
 
@@ -40,6 +41,7 @@ class Trick(Generic[O]):
     name: ClassVar[str] = ""
     place: ClassVar[str | None] = None
     brings_prompts: ClassVar[bool] = False
+    keeps_size: ClassVar[bool] = False
     options: O
 
     def __init__(self, **options: Any):

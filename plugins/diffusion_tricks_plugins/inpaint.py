@@ -83,6 +83,7 @@ class Inpaint(Trick[InpaintOptions]):
     Options = InpaintOptions
     name = "inpaint"
     place = "inpaint"
+    keeps_size = True
 
     @hookimpl(trylast=True)  # another trick may bring the picture
     def prepare(self, run: Run) -> None:
