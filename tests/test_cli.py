@@ -55,7 +55,8 @@ def pixels(path: str | Path) -> np.ndarray[Any, Any]:
 
 def made(tiny: Path, command: str, *more: object) -> Outcome:
     name, *words = shlex.split(command)
-    outcome = run(name, "-m", tiny, "--steps", 2, *words, *more)
+    quick = () if "--steps" in words else ("--steps", 2)
+    outcome = run(name, "-m", tiny, *quick, *words, *more)
     assert outcome.code == 0, outcome.err
     return outcome
 
@@ -512,8 +513,12 @@ def test_every_command_ends_its_help_with_an_example_that_works(tiny: Path, comm
     assert program == "diffusion-tricks"
     if words[0] in {"run", "rerun", "show", "score"}:
         made(tiny, "generate x -o out.png --save-recipe recipe.toml")
-    quick = ["--steps", "2"] if words[0] not in {"show", "score", "plugins", "models", "views"} else []
-    small = ["-m", str(tiny)] if quick and words[0] != "train" else []
+    makes = words[0] not in {"show", "score", "plugins", "models", "views", "cover"}
+    quick = ["--steps", "2"] if makes and "--steps" not in words else []
+    small = ["-m", str(tiny)] if makes and words[0] != "train" else []
+    if "-m" in words:
+        at = words.index("-m")
+        del words[at : at + 2]
     enough = ["--size", "32", "--enlarge", "2"] if "overlay" in words and "--enlarge" not in words else []
     outcome = run(*words, *small, *quick, *enough)
     assert outcome.code == 0, outcome.err

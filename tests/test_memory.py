@@ -13,10 +13,12 @@ from typing import Any
 import accelerate
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
 from command_line import run
 from diffusion_tricks import Model, Recipe, Step, Trick, hookimpl, load_model, make, sample
+from diffusion_tricks.devices import offload
 from diffusion_tricks.devices import rungs as ladder
 from diffusion_tricks.devices.capacity import rows_that_fit, width_of
 from diffusion_tricks.devices.memory import Work
@@ -26,8 +28,8 @@ from diffusion_tricks.families.replay import dtype_of
 from diffusion_tricks.families.unet import UNetFamily
 from diffusion_tricks.loading.quantize import check_quantize, quantised_parts, quantization
 from diffusion_tricks.testing import tiny_pipeline
-from diffusion_tricks.testing.pipelines import FAMILIES
-from diffusion_tricks_plugins import Anagram, Guidance
+from diffusion_tricks.testing.pipelines import FAMILIES, tiny_controlnet
+from diffusion_tricks_plugins import Anagram, ControlNet, Guidance
 
 ROUNDING = 1e-4  # networks of random weights; convolutions of fewer rows may round otherwise
 SIZE = (16, 16)
@@ -481,3 +483,55 @@ def test_the_memory_of_a_second_stage_is_its_own(monkeypatch: pytest.MonkeyPatch
 def much_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever else runs on this computer, memory is full in these tests only where they say so."""
     monkeypatch.setattr("diffusion_tricks.devices.capacity._available", lambda: 2**40)
+
+
+@pytest.fixture
+def pattern(tmp_path: Path) -> ControlNet:
+    tiny_controlnet("sd").save_pretrained(tmp_path / "net")
+    Image.effect_noise(SIZE, 90).convert("RGB").save(tmp_path / "pattern.png")
+    return ControlNet(image=tmp_path / "pattern.png", network=tmp_path / "net")
+
+
+@pytest.mark.parametrize("how", ["models", "layers"])
+def test_a_controlnet_is_offloaded_with_the_models(
+    monkeypatch: pytest.MonkeyPatch, accelerated: None, pattern: ControlNet, how: str
+) -> None:
+    tricks, model, came = [pattern, Guidance(scale=4)], opened(), list[torch.nn.Module]()
+    expected = last(opened(), tricks=tricks)
+    called = offload.WhileItWorks.pre_forward
+    monkeypatch.setattr(
+        offload.WhileItWorks, "pre_forward", lambda self, m, *a, **k: (came.append(m), called(self, m, *a, **k))[1]
+    )
+    filled(monkeypatch, model, "predict", lambda *_: model.memory.offloaded == how)
+    torch.testing.assert_close(last(model, tricks=tricks), expected, atol=ROUNDING, rtol=0)
+    (net,) = model.memory.beside
+    if how == "models":
+        assert came
+        assert set(came) == {net}
+    else:
+        assert all(weight.is_meta for weight in net.parameters())
+
+
+@pytest.mark.parametrize("mode", ["low", "lowest"])
+def test_a_controlnet_of_a_model_that_is_offloaded_never_comes_to_stay(
+    accelerated: None, pattern: ControlNet, mode: str
+) -> None:
+    model = opened("sd", mode)
+    expected = last(opened(), tricks=[pattern])
+    for _ in range(2):
+        torch.testing.assert_close(last(model, tricks=[pattern]), expected, atol=ROUNDING, rtol=0)
+    (net,) = model.memory.beside
+    assert hasattr(net, "_hf_hook") or all(hasattr(m, "_hf_hook") for m in net.modules() if m._parameters)
+
+
+def test_a_controlnet_that_does_not_fit_makes_the_models_leave(
+    monkeypatch: pytest.MonkeyPatch, accelerated: None, pattern: ControlNet
+) -> None:
+    model, moved = opened(), torch.nn.Module.to
+    fits = lambda self, *a, **k: (  # noqa: E731
+        full() if "ControlNet" in type(self).__name__ and torch.device("cpu") in a and not model.memory.offloaded
+        else moved(self, *a, **k)
+    )  # fmt: skip
+    monkeypatch.setattr("diffusers.ControlNetModel.to", fits)
+    last(model, tricks=[pattern])
+    assert model.memory.given_up == ["models on the device only while they work"]

@@ -76,7 +76,8 @@ def _rerun(made: str, **_: Any) -> None:
     if recipe.picture is None:
         _check_models(recipe, values, path)
     recipe = mapped(recipe, lambda name: str(_found(name, path)), beside=path.parent)
-    settings = settings_of(_as_before(run_of(record), values, path) | values)
+    ran = _as_before(run_of(record), values, path) if recipe.picture is None else {}
+    settings = settings_of(ran | values)
     carry_out(with_common(recipe, values), settings, f"{path.stem}-again", inputs=[path])
 
 

@@ -22,7 +22,7 @@ from diffusion_tricks.generate.defaults import (
     with_guidance,
 )
 from diffusion_tricks.generate.facts import computed
-from diffusion_tricks.generate.finish import check_finishers, finish, report
+from diffusion_tricks.generate.finish import check_finishers, check_settings, finish, report
 from diffusion_tricks.generate.rehearsal import check_before
 from diffusion_tricks.generate.result import Result
 from diffusion_tricks.generate.score import Scorer
@@ -91,7 +91,7 @@ def _making(
     max_rows: int | None,
     watch: Callable[[Step], None] | None,
 ) -> Iterator[Result]:
-    tricks = recipe.build()
+    check_settings(recipe, tricks := recipe.build())
     if recipe.picture is not None:
         yield from _finished(recipe, tricks)
         return

@@ -115,6 +115,12 @@ class Recipe(BaseModel):
             return data
         return data | {"count": len(prompts)}
 
+    @model_validator(mode="after")
+    def _one_length(self) -> Recipe:
+        if self.steps is not None and self.stride is not None:
+            raise ValueError(f"`steps={self.steps}` and `stride={self.stride}` both say which steps are made; give one")
+        return self
+
     @property
     def seeds(self) -> list[int]:
         """One seed per picture, that of its first candidate. Only for a recipe whose seed is set."""

@@ -34,6 +34,7 @@ class Trick(Generic[O]):
 
     `sums` names the facts that add up where several pictures make one sheet.
     `brings_prompts` says that it asks prompts of its own, so that a run needs none.
+    `keeps_size` says that the finished picture has the size of one that it reads, so that a recipe cannot enlarge it.
     `place` names an exclusive place in a run ("start", "guidance"): two tricks with the same place are an error.
     """
 
@@ -42,6 +43,7 @@ class Trick(Generic[O]):
     place: ClassVar[str | None] = None
     brings_prompts: ClassVar[bool] = False
     sums: ClassVar[tuple[str, ...]] = ()
+    keeps_size: ClassVar[bool] = False
     options: O
 
     def __init__(self, **options: Any):
