@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 from diffusion_tricks.devices.oom import memory_is_full
-from diffusion_tricks.diffusion.schedulers import prediction_in
+from diffusion_tricks.diffusion.levels import prediction_in
+from diffusion_tricks.diffusion.noise_level import EDM
 from diffusion_tricks.errors import DiffusionTricksError, ModelError, UsageError
 from diffusion_tricks.families.base import Family, Shape, parts_of
 from diffusion_tricks.families.onestep import AskedForSteps, Left, OneStep, aside, left_at, standing_in, watched
@@ -29,7 +30,7 @@ from diffusion_tricks.families.vae import decoded, encoded, scale_of, upcasts
 from diffusion_tricks.types import Parts, Pipeline, Row, Size
 
 NETWORKS = ("transformer", "unet")
-PREDICTIONS = ("epsilon", "v_prediction", "sample", "flow_prediction")
+PREDICTIONS = ("epsilon", "v_prediction", "sample", "flow_prediction", *EDM)
 # what a pipeline does beside answering: other sizes than were asked for, other texts, guidance of its own kind
 OFF: dict[str, Any] = {"use_resolution_binning": False, "clean_caption": False, "use_pe": False, "pag_scale": 0.0}
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import inspect
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -11,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from diffusion_tricks.diffusion.schedulers import first_spread
+from diffusion_tricks.diffusion.scheduler_quirks import for_recording
+from diffusion_tricks.diffusion.steps import first_spread
 from diffusion_tricks.errors import ModelError
 from diffusion_tricks.families.rows import stacked
 from diffusion_tricks.types import Pipeline, Row
@@ -70,7 +70,7 @@ def _patched(pipe: Pipeline, part: str) -> Iterator[None]:
         raise Recorded(sample, float(pipe.scheduler.init_noise_sigma), _kept(arguments))
 
     network.forward = recording
-    pipe.scheduler = copy.deepcopy(scheduler)
+    pipe.scheduler = for_recording(scheduler)
     pipe.scheduler.scale_model_input = lambda sample, *_, **__: sample
     if not hasattr(pipe.scheduler, "init_noise_sigma"):  # a flow's does not say it
         pipe.scheduler.init_noise_sigma = first_spread(pipe.scheduler)
