@@ -255,8 +255,9 @@ def test_remote_code_is_off_in_diffusers_itself(copied: Path) -> None:
     """Whatever the environment says, and even where our own look at the directory is left out."""
     with_module("unet/mine.py", settings("model_index.json", unet=["mine", "Mine"]))(copied)
     script = (
-        "import sys, diffusion_tricks, diffusion_tricks.loading.load as models\n"
-        "models.check_directory = models.bringing.check_directory = lambda *_, **__: None\n"
+        "import sys, diffusion_tricks\n"
+        "from diffusion_tricks.loading import download, load\n"
+        "load.check_directory = download.check_directory = lambda *_, **__: None\n"
         "try: diffusion_tricks.load_model(sys.argv[1], device='cpu')\n"
         "except diffusion_tricks.errors.ModelError as error: print(error)\n"
         "from diffusers.utils.constants import DIFFUSERS_DISABLE_REMOTE_CODE as off\n"

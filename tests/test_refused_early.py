@@ -15,7 +15,8 @@ from safetensors.torch import save_file
 from command_line import run
 from diffusion_tricks import Trick, hookimpl
 from diffusion_tricks.errors import PluginError
-from diffusion_tricks.generate.plan import check_before, plan
+from diffusion_tricks.generate.plan import plan
+from diffusion_tricks.generate.rehearsal import check_before
 from diffusion_tricks.recipes.recipe import Recipe, TrickEntry
 from diffusion_tricks.testing import tiny_controlnet, tiny_pipeline
 
@@ -37,6 +38,9 @@ CASES = {
     "a text that does not fit": ("if", TALL, 2, "the text is too long"),
     "a network for other models": ("flux", "controlnet photo.png --network net", 2, "takes no ControlNet"),
     "a network of another family": ("sd", "controlnet photo.png --network net", 3, "made for another family than 'sd'"),
+    "an edit of no step": (
+        "sd", "--steps 4 --scheduler ddim sdedit photo.png --strength 0.1", 2, "no step would be run; use --strength",
+    ),
     "a network that is gone": ("sd", "controlnet photo.png --network ./gone", 3, "there is no ControlNet"),
 }  # fmt: skip
 

@@ -23,12 +23,14 @@ from pydantic import (
 from diffusion_tricks.errors import RecipeError
 from diffusion_tricks.loading.known import UPSCALER_NAMES
 from diffusion_tricks.model.lora import lora_from
+from diffusion_tricks.registry.calls import guarded
 from diffusion_tricks.registry.host import host
 from diffusion_tricks.registry.options import hint
 from diffusion_tricks.registry.trick import Trick, explain
 
 VERSION = 1
 KINDS = ("argument", "option")
+Mark = bool | str | Collection[str] | Callable[[str], bool]
 MAX_SIDE = 65536  # pixels
 Side = Annotated[int, Field(ge=1, le=MAX_SIDE)]
 
@@ -46,8 +48,11 @@ class TrickEntry(BaseModel):
         return dict(self.model_extra or {})
 
     def build(self) -> Trick[Any]:
-        """The trick itself. Raises UnknownName for an unknown trick, UsageError for options it does not take."""
-        return host().trick(self.trick)(**self.options)
+        """The trick itself.
+
+        Raises UnknownName for an unknown trick, UsageError for options it does not take, PluginError where it fails.
+        """
+        return guarded(self.trick, "being made", host().trick(self.trick), **self.options)
 
 
 class Recipe(BaseModel):
@@ -232,18 +237,20 @@ def _changed(
     return {name: _each(value, change, marks.get(name, False), beside) for name, value in entry.options.items()}
 
 
-def _each(value: Any, change: Callable[[str], str], mark: bool | str | Collection[str], beside: Path) -> Any:
+def _each(value: Any, change: Callable[[str], str], mark: Mark, beside: Path) -> Any:
     if isinstance(value, list | tuple):
         return [_each(one, change, mark, beside) for one in value] if mark else value
     return change(value) if isinstance(value, str) and _is_path(value, mark, beside) else value
 
 
-def _is_path(value: str, mark: bool | str | Collection[str], beside: Path) -> bool:
-    """A mask may be a file or a form such as `box:0,0,10,10` or `alpha`, a font a file or a family: see `option`."""
+def _is_path(value: str, mark: Mark, beside: Path) -> bool:
+    """Whether the value of an option is a path, by what the option's mark says: see `option`."""
+    if callable(mark):
+        return mark(value)
     if mark == "model":
         return _is_directory(value, beside)
     if isinstance(mark, bool):
-        return mark and not value.startswith(("box:", "ellipse:")) and value != "alpha"
+        return mark
     return PureWindowsPath(value).suffix.lower() in mark or "/" in value or os.sep in value
 
 

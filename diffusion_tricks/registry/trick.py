@@ -32,6 +32,7 @@ class Trick(Generic[O]):
     belongs in `run.state(self)`. What an option stood for, such as the commit of a name at the hub, it tells the record
     with `run.settle(self, option=value)`.
 
+    `sums` names the facts that add up where several pictures make one sheet.
     `brings_prompts` says that it asks prompts of its own, so that a run needs none.
     `place` names an exclusive place in a run ("start", "guidance"): two tricks with the same place are an error.
     """
@@ -40,6 +41,7 @@ class Trick(Generic[O]):
     name: ClassVar[str] = ""
     place: ClassVar[str | None] = None
     brings_prompts: ClassVar[bool] = False
+    sums: ClassVar[tuple[str, ...]] = ()
     options: O
 
     def __init__(self, **options: Any):
@@ -61,6 +63,13 @@ class Trick(Generic[O]):
         `diffusion-tricks score` and `--best-of` judge a picture by them, from the recipe alone: no run, no model.
         """
         return []
+
+    def parameters(self) -> dict[str, Any]:
+        """Settings by the names that AUTOMATIC1111's web UI has for them, such as {"CFG scale": 7}; none by default.
+
+        "Prompt" and "Negative prompt" stand for those of the recipe, where it has none; None is left out.
+        """
+        return {}
 
     def but(self, **changes: Any) -> Self:
         """The same trick with other options."""

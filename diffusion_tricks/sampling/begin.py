@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from diffusion_tricks.devices.turns import alone_with
 from diffusion_tricks.diffusion.levels import Scheduler
 from diffusion_tricks.diffusion.noise import Noise
 from diffusion_tricks.diffusion.scheduler_quirks import send_what_it_draws
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 SEEDS = range(-(2**63), 2**64)  # that torch's generators take
-WHOLE = ("steps", "stride", "upscale_steps", "max_rows", "count")  # numbers, 1 or more
+WHOLE = ("steps", "stride", "upscale_steps", "max_rows", "count")  # numbers; the schedule says which steps may be
+COUNTS = ("max_rows", "count")
 LENGTHS = ("steps", "timesteps", "stride")
 
 
@@ -95,7 +97,7 @@ def _check_whole(name: str, value: Any) -> None:
         return
     if isinstance(value, bool) or not isinstance(value, int):
         raise UsageError(f"{name} must be a whole number, got {value!r}")
-    if value < 1:
+    if value < 1 and name in COUNTS:
         raise UsageError(f"{name} must be at least 1, got {value}")
 
 
@@ -106,26 +108,38 @@ def _check_seed(seed: Any) -> None:
 
 def _check_size(size: Any) -> None:
     pair = isinstance(size, list | tuple) and len(size) == 2
-    if not pair or not all(isinstance(side, int) and side > 0 for side in size):
+    if not pair or not all(isinstance(side, int) for side in size):
         raise UsageError(f"size must be (width, height) in pixels, as in (64, 64), got {size!r}")
 
 
-def begin(model: Model, sampling: Sampling | None = None, tricks: Sequence[Trick[Any]] = ()) -> Run:
+def begin(
+    model: Model, sampling: Sampling | None = None, tricks: Sequence[Trick[Any]] = (), *, rehearsal: bool = False
+) -> Run:  # fmt: skip
     """A run that is ready to go: scheduler set, size checked, prompts not yet encoded.
 
-    tricks: outermost first. For a size that takes several stages, the run of the next one is its `following`.
+    tricks: outermost first. rehearsal: see `Run`. For a size that takes several stages, the run of the next one is its
+    `following`.
     Raises UsageError for what the model cannot do, and PluginError.
     """
     sampling = sampling or Sampling()
     _check_model(model)
     asked = sampling.size or model.family.size
-    (_, size), *later = stages(model, (asked[0], asked[1]), sampling.noise_level)
+    with alone_with(model.pipe):  # an upscaler may be loaded now
+        (_, size), *later = stages(model, (asked[0], asked[1]), sampling.noise_level)
     _check_told(model, sampling, size, upscaled=bool(later))
     scheduler, times = _schedule(model, size, sampling)
     terms = Terms(size, input_scaling(scheduler), sampling.max_rows, sampling.distilled_guidance)
     tricks = tuple(tricks)
     run = last = Run(
-        model, sampling.prompts, Noise(sampling.every_seed), terms, scheduler, times, tricks, run_manager(tricks)
+        model,
+        sampling.prompts,
+        Noise(sampling.every_seed),
+        terms,
+        scheduler,
+        times,
+        tricks,
+        run_manager(tricks),
+        rehearsal=rehearsal,
     )
     for upscaler, larger in later:
         scheduler, times = _schedule(
@@ -133,7 +147,16 @@ def begin(model: Model, sampling: Sampling | None = None, tricks: Sequence[Trick
         )
         terms = Terms(larger, input_scaling(scheduler), sampling.max_rows)
         last.following = Run(
-            upscaler, run.prompt, run.noise, terms, scheduler, times, tricks, run_manager(tricks), previous=last
+            upscaler,
+            run.prompt,
+            run.noise,
+            terms,
+            scheduler,
+            times,
+            tricks,
+            run_manager(tricks),
+            rehearsal=rehearsal,
+            previous=last,
         )
         last = last.following
     return run
@@ -155,6 +178,11 @@ def _check_told(model: Model, sampling: Sampling, size: Size, upscaled: bool) ->
 
 def _schedule(model: Model, size: Size, sampling: Sampling) -> tuple[Scheduler, Tensor]:
     """A scheduler for one run of a model, and its timesteps (n), on the CPU."""
+    with alone_with(model.pipe):
+        return _scheduled(model, size, sampling)
+
+
+def _scheduled(model: Model, size: Size, sampling: Sampling) -> tuple[Scheduler, Tensor]:
     scheduler = scheduler_for(model.pipe.scheduler, sampling.scheduler or model.defaults.scheduler)
     if model.device.type == "cuda":
         send_what_it_draws(scheduler)
