@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from diffusion_tricks.diffusion.schedulers import prediction_in
+from diffusion_tricks.diffusion.levels import prediction_in
+from diffusion_tricks.diffusion.noise_level import EDM
 from diffusion_tricks.errors import ModelError, UsageError
 from diffusion_tricks.types import Parts, Size
 
@@ -24,7 +25,7 @@ ZIMAGE_SIDE = 1024  # pixels; what ZImagePipeline makes where no size is asked
 PATCH = 2  # latents along a side of a token, of FLUX, Qwen-Image and Z-Image
 FILM = "temperal_downsample"  # what only the VAE of a film says in its configuration
 NETWORKS = ("transformer", "unet")
-PREDICTIONS = ("epsilon", "v_prediction", "sample", "flow_prediction")
+PREDICTIONS = ("epsilon", "v_prediction", "sample", "flow_prediction", *EDM)
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from diffusion_tricks.devices.turns import alone_with
+from diffusion_tricks.diffusion.levels import Scheduler
 from diffusion_tricks.diffusion.noise import Noise
 from diffusion_tricks.diffusion.scheduler_quirks import send_what_it_draws
-from diffusion_tricks.diffusion.schedulers import Scheduler, input_scaling, scheduler_for, set_steps, strided
+from diffusion_tricks.diffusion.schedulers import scheduler_for
+from diffusion_tricks.diffusion.steps import input_scaling, set_steps, strided
 from diffusion_tricks.errors import UsageError
 from diffusion_tricks.model.batching import Terms
 from diffusion_tricks.model.cascade import nothing_upscaled, stages

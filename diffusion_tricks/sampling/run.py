@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from diffusion_tricks.diffusion.estimate import Estimate
+from diffusion_tricks.diffusion.levels import levels_of
 from diffusion_tricks.diffusion.noise_level import Level
-from diffusion_tricks.diffusion.schedulers import noise_levels, prediction_of
 from diffusion_tricks.errors import PluginError, UsageError
 from diffusion_tricks.io.pictures import read_picture
 from diffusion_tricks.io.source import Source
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from torch.nn import Module
 
     from diffusion_tricks.diffusion.conditioning import Condition
+    from diffusion_tricks.diffusion.levels import Scheduler
     from diffusion_tricks.diffusion.noise import Noise
-    from diffusion_tricks.diffusion.schedulers import Scheduler
     from diffusion_tricks.model.batching import Terms
     from diffusion_tricks.model.model import Model
     from diffusion_tricks.registry.trick import Trick
@@ -64,7 +64,7 @@ class Run:
 
     def __post_init__(self) -> None:
         self.hook = self.manager.hook
-        self.levels = [Level(a, s, prediction_of(self.scheduler)) for a, s in noise_levels(self.scheduler)]
+        self.levels = levels_of(self.scheduler)
         self.facts = [{} for _ in self.noise.seeds]
         self._states: dict[int, dict[str, Any]] = {}
         self.begun: set[str] = set()  # names of the tricks whose `prepare` began, and that are not closed
