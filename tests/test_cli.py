@@ -28,7 +28,7 @@ from diffusion_tricks.io.pictures import read_picture
 from diffusion_tricks.io.pixels import to_images
 from diffusion_tricks.model.model import Model
 from diffusion_tricks.recipes.recipe import Recipe, read_recipe
-from diffusion_tricks.recipes.record import read_record
+from diffusion_tricks.recipes.record import read_record, save
 from diffusion_tricks_cli.film import chosen
 from diffusion_tricks_cli.main import COMMANDS, plugin_options
 from diffusion_tricks_cli.output import named
@@ -250,6 +250,42 @@ def test_rerun_asks_for_the_directory_of_a_model_it_cannot_know(tiny: Path) -> N
     outcome = run("rerun", "out.png")
     said = "out.png was made with the model 'tiny-if', which is no known name, and no directory or file here"
     assert (outcome.code, outcome.err) == (2, f"Error: {said}; give it with -m\n")
+
+
+@pytest.mark.parametrize("command", ["-m", "--upscaler"])
+@pytest.mark.parametrize("spelt", ["absolute", "climbing", "link"])
+def test_rerun_of_a_strangers_picture_reaches_no_model_elsewhere(
+    tiny: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, command: str, spelt: str
+) -> None:
+    made(tiny, "generate x --seed 1 -o out.png")
+    (folder / "link").symlink_to(tiny)
+    name = {"absolute": str(tiny), "climbing": os.path.relpath(tiny), "link": "link"}[spelt]
+    record = read_record("out.png")
+    record["recipe"] |= {"model": name} if command == "-m" else {"model": "emoji", "upscaler": [name]}
+    save(Image.open("out.png"), "out.png", record, force=True)
+    monkeypatch.setattr("diffusion_tricks.loading.load._loaded", lambda *_, **__: pytest.fail("a model was loaded"))
+    refused = run("rerun", "out.png", "-o", "again.png")
+    what = "model" if command == "-m" else "upscaler"
+    said = f"out.png was made with the {what} {name!r}, which lies outside the current folder; give it with {command}"
+    trust = "or pass --trust-paths if you trust who made the picture"
+    assert (refused.code, refused.err) == (2, f"Error: {said}, {trust}\n")
+
+
+def test_rerun_reaches_elsewhere_where_it_is_trusted(tiny: Path, folder: Path) -> None:
+    made(tiny, 'edit photo.png "a hat" -o out.png')
+    (folder / "sub").mkdir()
+    Path("photo.png").rename("sub/photo.png")
+    Path("photo.png").symlink_to("/etc/hostname")
+    record = read_record("out.png")
+    record["recipe"]["model"] = str(tiny)
+    save(Image.open("out.png"), "out.png", record, force=True)
+    refused = run("rerun", "out.png", "-m", tiny, "-o", "again.png")
+    assert (refused.code, "'photo.png', which is a link to what lies elsewhere; put" in refused.err) == (2, True)
+    record["recipe"]["tricks"][0]["image"] = str(folder / "sub/photo.png")
+    save(Image.open("out.png"), "out.png", record, force=True)
+    outcome = run("rerun", "out.png", "--trust-paths", "-o", "again.png")
+    assert outcome.code == 0, outcome.err
+    assert (pixels("again.png") == pixels("out.png")).all()
 
 
 def test_show_prints_the_record(tiny: Path) -> None:

@@ -149,6 +149,7 @@ def nested(class_name: str, depth: int = 1, library: str = "diffusers") -> Damag
 EXPECTED = "expected weights as .safetensors; "
 PICKLE = "which may run code when read"
 RENAMED = f"it is a pickle under another name, {PICKLE}"
+ITSELF = "its safety_checker is itself a pipeline"
 NONE = "text_encoder has none"
 IN_A_SNAPSHOT = {NONE: "text_encoder/*.safetensors is missing"}  # the hub may have them
 AUTO = {"AutoModel": "modeling_mine.Mine"}
@@ -221,13 +222,13 @@ CASES: dict[str, tuple[Damage, str]] = {
     "attention that may be": (
         settings("text_encoder/config.json", _attn_implementation="flash_attention_2"),
         "(_attn_implementation in text_encoder/config.json)"),
-    "a pipeline in a pipeline": (nested("IFPipeline"), "its safety_checker is itself a pipeline"),
-    "one of whatever class": (nested("DiffusionPipeline"), "its safety_checker is itself a pipeline"),
-    "one whose name does not say so": (nested("SanaWMLTX2Refiner"), "its safety_checker is itself a pipeline"),
-    "one of a module of pipelines": (nested("IFPipeline", library="deepfloyd_if"), "its safety_checker is itself a pipeline"),
-    "one three deep": (nested("AutoPipelineForText2Image", depth=3), "its safety_checker is itself a pipeline"),
+    "a pipeline in a pipeline": (nested("IFPipeline"), ITSELF),
+    "one of whatever class": (nested("DiffusionPipeline"), ITSELF),
+    "one whose name does not say so": (nested("SanaWMLTX2Refiner"), ITSELF),
+    "one of a module of pipelines": (nested("IFPipeline", library="deepfloyd_if"), ITSELF),
+    "one three deep": (nested("AutoPipelineForText2Image", depth=3), ITSELF),
     "several networks in one": (
-        settings("model_index.json", unet=["diffusers", "MultiControlNetModel"]), "its unet is several networks in one"),
+        settings("model_index.json", unet=["diffusers", "MultiControlNetModel"]), "its unet is several networks in"),
     "other models named in a README": (
         settings("model_index.json", _class_name="KandinskyCombinedPipeline"), "loads other models that it names"),
     "settings too deep": (
