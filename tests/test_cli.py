@@ -26,13 +26,14 @@ from diffusion_tricks.generate.result import Result
 from diffusion_tricks.generate.strip import strip
 from diffusion_tricks.io.pictures import read_picture
 from diffusion_tricks.io.pixels import to_images
+from diffusion_tricks.io.terminal import Line, meter
 from diffusion_tricks.model.model import Model
 from diffusion_tricks.recipes.recipe import Recipe, read_recipe
 from diffusion_tricks.recipes.record import read_record, save
 from diffusion_tricks_cli.film import chosen
 from diffusion_tricks_cli.main import COMMANDS, plugin_options
 from diffusion_tricks_cli.output import named
-from diffusion_tricks_cli.progress import Progress, line
+from diffusion_tricks_cli.progress import Progress
 from diffusion_tricks_plugins import Guidance
 
 PROGRAM = [sys.executable, "-m", "diffusion_tricks_cli"]
@@ -496,24 +497,39 @@ def test_plugin_options_are_read_wherever_they_stand() -> None:
     assert plugin_options(arguments) == (["a.py"], ["b"], ["make", "x", "--", "--plugin", "c"])
 
 
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
 def test_progress_is_shown_on_a_terminal_only(tiny: Path) -> None:
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
-
-    terminal, pipe = Terminal(), io.StringIO()
+    terminal, unwanted, pipe = Terminal(), Terminal(), io.StringIO()
     model = load_model(str(tiny), device="cpu")
-    shown, hidden = Progress(1, True, terminal), Progress(1, True, pipe)
+    all_of_them = [Progress(1, True, terminal), Progress(1, False, unwanted), Progress(1, True, pipe)]
+    for progress in all_of_them:
+        progress.say("loading ...")
     for step in sample(model, prompt="x", steps=2):
-        shown(step)
-        hidden(step)
-    assert re.findall(r"step (\d)/2  rows (\d)", terminal.getvalue()) == [("1", "1"), ("2", "1")]
-    assert pipe.getvalue() == ""
+        for progress in all_of_them:
+            progress(step)
+    for progress in all_of_them:
+        progress.clear()
+    said = terminal.getvalue().split("\r")
+    assert [row.strip() for row in said[:2]] == ["", "loading ..."]
+    assert re.findall(r"step (\d)/2  rows (\d)", said[2] + said[3]) == [("1", "1"), ("2", "1")]
+    assert said[-2:] == [" " * len(said[-3].rstrip("\r")), ""]  # the line is empty, and what follows begins in it
+    assert "\n" not in terminal.getvalue()
+    assert (unwanted.getvalue(), pipe.getvalue()) == ("", "")
 
 
-def test_the_progress_line() -> None:
-    assert line(5, 20, 4, 0.25, 2.0) == "[######                  ] step 5/20  rows 4  0:06 left"
-    assert line(20, 20, 4, 1.0, 100.0).endswith("0:00 left")
+def test_the_progress_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "step 5/20  rows 4"
+    assert meter(0.25, 2.0, text) == "[######                  ] step 5/20  rows 4  00:06 left"
+    assert meter(1.0, 100.0, text).endswith("00:00 left")
+    assert meter(0.5, 7300.0, text).endswith("2:01:40 left")
+    monkeypatch.setenv("COLUMNS", "20")
+    narrow = Terminal()
+    Line(narrow).show(meter(0.25, 2.0, text))
+    assert narrow.getvalue() == "\r[######            "  # a longer one would leave its first part on the screen
 
 
 def examples() -> list[str]:

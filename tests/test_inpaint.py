@@ -380,7 +380,7 @@ def test_a_mask_of_another_size_needs_mask_fit(tmp_path: Path) -> None:
     mask = Image.new("RGB", (64, 64))
     mask.paste((255, 255, 255), (16, 16, 32, 32))
     path = saved(mask, tmp_path / "m.png")
-    with pytest.raises(UsageError, match=r"m\.png is 64 x 64 pixels, expected 512 x 512 .*--mask-fit"):
+    with pytest.raises(UsageError, match=r"m\.png is 64 x 64 pixels, expected 512 x 512 .*`mask_fit=True`"):
         inpainted(photo, path)
     after = np.asarray(inpainted(photo, path, mask_fit=True).image)
     assert (after[140:244, 140:244] == [255, 0, 0]).all()

@@ -198,7 +198,7 @@ def test_a_model_brings_its_own_defaults(copied: Path) -> None:
 def test_a_device_that_is_not_here() -> None:
     if not torch.cuda.is_available():
         with pytest.raises(
-            ModelError, match="device 'cuda' was asked for, but torch finds none here; use --device cpu or"
+            ModelError, match=r"device 'cuda' was asked for, but torch finds none here; use `device=.cpu.` or"
         ):
             load_model(tiny_pipeline("if"), device="cuda")
     with pytest.raises(UsageError, match="unknown device 'gpu'; expected auto, cpu, cuda, cuda:N or mps"):
@@ -302,9 +302,9 @@ def full_on_the_cpu(*arguments: Any, **named: Any) -> Any:
 @pytest.mark.parametrize(
     ("what", "message"),
     [
-        ("predict", "cpu ran out of memory on 1 row of 16x16; try a smaller --size, --count 1"),
+        ("predict", "cpu ran out of memory on 1 row of 16x16; try a smaller `size`, `count=1`"),
         ("record", "cpu ran out of memory while it encoded the prompts; try a smaller"),
-        ("decode", "cpu ran out of memory while it decoded 1 picture; try a smaller --size"),
+        ("decode", "cpu ran out of memory while it decoded 1 picture; try a smaller `size`"),
         ("encode", "cpu ran out of memory while it encoded 1 picture; try"),
     ],
 )

@@ -38,6 +38,9 @@ CASES = {
     "a text that does not fit": ("if", TALL, 2, "the text is too long"),
     "a network for other models": ("flux", "controlnet photo.png --network net", 2, "takes no ControlNet"),
     "a network of another family": ("sd", "controlnet photo.png --network net", 3, "made for another family than 'sd'"),
+    "an edit of no step": (
+        "sd", "--steps 4 --scheduler ddim sdedit photo.png --strength 0.1", 2, "no step would be run; use --strength",
+    ),
     "a network that is gone": ("sd", "controlnet photo.png --network ./gone", 3, "there is no ControlNet"),
 }  # fmt: skip
 

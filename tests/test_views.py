@@ -280,8 +280,8 @@ def test_bad_parameters_say_what_is_wrong(text: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("rotate_cw", "^a quarter turn needs a square picture; set --size to a square$"),
-        ("rotate:-90", "^a quarter turn needs a square picture; set --size to a square$"),
+        ("rotate_cw", "^a quarter turn needs a square picture; set `size` to a square$"),
+        ("rotate:-90", "^a quarter turn needs a square picture; set `size` to a square$"),
         ("patches:3", "needs a height and width that 3 divides, got 8x16"),
         ("inner_circle:90", "multiples of 90 degrees, of 180 unless square, got 90"),
         ("inner_circle:45", "multiples of 90 degrees"),

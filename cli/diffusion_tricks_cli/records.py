@@ -18,7 +18,7 @@ from diffusion_tricks.recipes.recipe import Recipe, is_directory, leads_out, map
 from diffusion_tricks.recipes.record import read_record, run_of
 from diffusion_tricks.registry.host import host
 from diffusion_tricks.registry.options import hint
-from diffusion_tricks_cli.common import Sectioned, common_options, example, settings_of, with_common
+from diffusion_tricks_cli.common import Once, Sectioned, common_options, example, settings_of, with_common
 from diffusion_tricks_cli.from_options import Positional, given
 from diffusion_tricks_cli.output import remark
 from diffusion_tricks_cli.work import carry_out
@@ -49,7 +49,7 @@ def rerun_command() -> click.Command:
     )  # fmt: skip
 
 
-@click.command(epilog=example("show out.png"))
+@click.command(cls=Once, epilog=example("show out.png"))
 @click.argument("picture", type=click.Path())
 @click.option("--json", "as_json", is_flag=True, help="Print the record as JSON.")
 def show(picture: str, as_json: bool) -> None:

@@ -13,7 +13,7 @@ from diffusion_tricks.errors import DiffusionTricksError, PictureError, UsageErr
 from diffusion_tricks.io.pictures import read_picture
 from diffusion_tricks.recipes.recipe import recipe_from
 from diffusion_tricks.recipes.record import read_record
-from diffusion_tricks_cli.common import example
+from diffusion_tricks_cli.common import Once, example
 from diffusion_tricks_cli.failures import say_error
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 Views = Sequence[tuple[str, str]]
 
 
-@click.command(epilog=example("score out.png", 'score out.png --view flip "a duck" --json'))
+@click.command(cls=Once, epilog=example("score out.png", 'score out.png --view flip "a duck" --json'))
 @click.argument("pictures", nargs=-1, required=True, type=click.Path(), metavar="PICTURE...")
 @click.option("-p", "--prompt", "prompts", multiple=True, help="What a picture should show as it is.")
 @click.option(

@@ -132,7 +132,8 @@ def _step_down(holder: Holder, ladder: Sequence[Rung], work: Work, full: Excepti
 
 def advice(device: torch.device) -> str:
     """What to try where nothing is left to give up."""
-    return f"try a smaller --size, --count 1, or {'--dtype bfloat16' if device.type == 'cpu' else '--quantize nf4'}"
+    smaller = '`dtype="bfloat16"`' if device.type == "cpu" else '`quantize="nf4"`'
+    return f"try a smaller `size`, `count=1`, or {smaller}"
 
 
 @dataclass(frozen=True)

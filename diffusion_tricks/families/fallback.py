@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from diffusion_tricks.devices.oom import memory_is_full
+from diffusion_tricks.devices.turns import alone_with
 from diffusion_tricks.errors import DiffusionTricksError, ModelError, UsageError
 from diffusion_tricks.families import shapes
 from diffusion_tricks.families.base import Family, parts_of
@@ -134,7 +135,8 @@ class FallbackFamily(Family):
     def _left(self, row: Row, x: Tensor, scheduler: Any, texts: Any, **call: Any) -> dict[str, Any]:
         """What the pipeline's call was left with. Raises ModelError where it cannot be run, or was not left."""
         idle = aside(self.pipe) if isinstance(texts, Encoded) else {}
-        with standing_in(self.pipe, scheduler=scheduler, encode_prompt=texts, **idle), self._explained(x):
+        instead = {"scheduler": scheduler, "encode_prompt": texts, **idle}
+        with alone_with(self.pipe), standing_in(self.pipe, **instead), self._explained(x):
             try:
                 self.pipe(**self._call(row, x) | call)
             except Left as left:
@@ -173,7 +175,7 @@ class FallbackFamily(Family):
 
     def _empty(self, size: Size, count: int = 1) -> Tensor:
         width, height = (side // self.scale for side in size)
-        with standing_in(self.pipe, **aside(self.pipe)):
+        with alone_with(self.pipe), standing_in(self.pipe, **aside(self.pipe)):
             device = self.pipe._execution_device
         return torch.zeros(count, self.channels, height, width, device=device)
 

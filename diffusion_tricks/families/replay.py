@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import copy
 import inspect
+import threading
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+from diffusion_tricks.devices.turns import alone_with
 from diffusion_tricks.diffusion.schedulers import first_spread
 from diffusion_tricks.errors import ModelError
 from diffusion_tricks.families.rows import stacked
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Recorded(BaseException):
-    """Leaves a pipeline at its first denoiser call; a BaseException, so that no pipeline swallows it.
+    """Leaves a pipeline at its first denoiser call; a BaseException, so that no pipeline swallows it. It ends here.
 
     sample: the denoiser's input, not scaled for it. spread: of the noise in it, as the pipeline's scheduler starts
     with. arguments: all others, by name, but the timestep.
@@ -39,7 +41,7 @@ def recorded(pipe: Pipeline, given: str, expected: str, part: str = "unet", **ca
     given, expected: what the pipeline is called with, and what it has to be for that; for the message of the
     ModelError that is raised where it cannot be. part: the name of its denoiser.
     """
-    with _patched(pipe, part), torch.no_grad():
+    with alone_with(pipe), _patched(pipe, part), torch.no_grad():
         try:
             pipe(**{"num_inference_steps": 2, **call})
         except Recorded as made:
@@ -59,12 +61,18 @@ def replayed(network: torch.nn.Module, x: Tensor, t: Tensor, rows: Sequence[Row]
 
 @contextlib.contextmanager
 def _patched(pipe: Pipeline, part: str) -> Iterator[None]:
-    """The pipeline with a denoiser that records, a scheduler of its own and no progress bar; put back after."""
+    """The pipeline with a denoiser that records, a scheduler of its own and no progress bar; put back after.
+
+    Only calls of this thread are recorded.
+    """
     network, scheduler, bar = getattr(pipe, part), pipe.scheduler, getattr(pipe, "_progress_bar_config", None)
     own = vars(network).get("forward")  # offloading hooks put one on the instance
+    plain, here = network.forward, threading.get_ident()
     names = list(inspect.signature(type(network).forward).parameters)[1:]
 
-    def recording(*args: Any, **named: Any) -> None:
+    def recording(*args: Any, **named: Any) -> Any:
+        if threading.get_ident() != here:  # its owner's, who knows of no turns
+            return plain(*args, **named)
         arguments = dict(zip(names, args, strict=False)) | named
         sample = arguments.pop(names[0])
         raise Recorded(sample, float(pipe.scheduler.init_noise_sigma), _kept(arguments))

@@ -85,7 +85,7 @@ PIXART = Serves("diffusion_tricks.families.pixart:PixArtFamily", shapes.of_pixar
 SANA = Serves("diffusion_tricks.families.sana:SanaFamily", shapes.of_sana)
 SD, SDXL = ("StableDiffusionPipeline",), ("StableDiffusionXLPipeline",)
 WITHOUT_TEXT = ("DDPMPipeline", "DDIMPipeline")
-SEES_MASK = "it sees mask and picture; inpaint leaves its steps alone, unless told to --blend on."
+SEES_MASK = 'it sees mask and picture; inpaint leaves its steps alone, unless told to `blend="on"`.'
 FEW_STEPS = ("LCMScheduler", "TCDScheduler")
 UNGUIDED = "distilled to few steps without guidance: leave its scale at 1."
 TWO_GUIDANCES = (
@@ -129,7 +129,7 @@ FAMILIES: tuple[FamilyRow, ...] = (
     FamilyRow(
         "Qwen-Image", ("QwenImagePipeline",), QWEN, Defaults(steps=50, guidance=4.0), "bfloat16",
         notes=(
-            "guided predictions get back the norm of the conditional ones, as in its own pipeline, unless --normalise "
+            "guided predictions get back the norm of the conditional ones, as in its own pipeline, unless `normalise` "
             "is off.", 'its unconditional is a blank text, " ", as in its own examples.',
         ),
     ),
@@ -138,8 +138,8 @@ FAMILIES: tuple[FamilyRow, ...] = (
         notes=(
             "a guidance scale of its own pipeline is less by 1 than here, where 1 is none.",
             "the defaults are those of Z-Image-Turbo; the base model wants some 50 steps and guidance.",
-            "its pipeline can keep the norm of guided predictions within the conditional ones', --normalise on; it is "
-            "off there and here unless asked.",
+            "its pipeline can keep the norm of guided predictions within the conditional ones', as "
+            '`normalise="on"` does; it is off there and here unless asked.',
         ),
     ),
     FamilyRow(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 from diffusion_tricks.errors import UsageError
-from diffusion_tricks.registry.calls import calls
+from diffusion_tricks.registry.calls import Call, calls
 from diffusion_tricks.sampling.tricks import run_manager
 
 if TYPE_CHECKING:
@@ -21,8 +22,32 @@ def finish(run: Run | None, tricks: list[Trick[Any]], image: Image, index: int) 
     """The picture after every trick's `finish_image`, in order; each gets what the last returned."""
     manager = run.manager if run is not None else run_manager(tricks)
     for call in calls(manager.hook.finish_image):
-        image = call(run=run, image=image, index=index) or image
+        image = _checked(call, call(run=run, image=image, index=index), image)
     return image
+
+
+def _checked(call: Call, made: object, before: Image) -> Image:
+    """The picture that a trick gave; nothing stands for the one before. Raises PluginError for what is no picture."""
+    if made is None:
+        return before
+    if not hasattr(made, "getbands"):
+        raise call.broken(f"it must give a picture of Pillow's or None, and gave a {type(made).__name__}")
+    image: Image = made  # type: ignore[assignment]
+    try:
+        image.load()
+    except (ValueError, OSError) as error:
+        raise call.broken(f"the picture it gave cannot be read: {error}") from error
+    return image
+
+
+def report(run: Run, image: Image, index: int) -> None:
+    """Lets every trick measure the finished picture. Raises PluginError for facts that JSON cannot hold."""
+    for call in calls(run.hook.report):
+        call(run=run, image=image, index=index)
+        try:
+            json.dumps(run.facts[index])
+        except (TypeError, ValueError, IndexError, KeyError) as error:
+            raise call.broken(f"it left facts that are no plain data: {error}") from error
 
 
 def check_finishers(tricks: list[Trick[Any]]) -> None:

@@ -22,7 +22,7 @@ from diffusion_tricks.generate.defaults import (
     with_guidance,
 )
 from diffusion_tricks.generate.facts import computed
-from diffusion_tricks.generate.finish import check_finishers, finish
+from diffusion_tricks.generate.finish import check_finishers, finish, report
 from diffusion_tricks.generate.rehearsal import check_before
 from diffusion_tricks.generate.result import Result
 from diffusion_tricks.generate.score import Scorer
@@ -34,7 +34,6 @@ from diffusion_tricks.loading.location import pinned, upscaler_label
 from diffusion_tricks.loading.outlines import Said
 from diffusion_tricks.model.model import Model, Second
 from diffusion_tricks.recipes.recipe import Recipe
-from diffusion_tricks.registry.calls import calls
 from diffusion_tricks.registry.trick import Trick
 from diffusion_tricks.sampling.begin import Sampling, begin
 from diffusion_tricks.sampling.loop import denoise
@@ -168,8 +167,7 @@ def _batch(
     settled["tricks"] = settled_tricks(recipe, tricks, run)
     for i, index in enumerate(indices):
         image = finish(last, tricks, images[i], i)
-        for call in calls(last.hook.report):
-            call(run=last, image=image, index=i)
+        report(last, image, i)
         single = recipe.single(index).model_copy(update=settled)
         kind: Literal["generated", "edited"] = "generated" if run.source is None else "edited"
         icc = run.source.picture.icc if run.source else None  # its pixels' values are in that space

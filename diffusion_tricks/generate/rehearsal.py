@@ -76,8 +76,9 @@ def check_before(recipe: Recipe) -> None:
         return
     recipe, tricks = _settled(recipe, model)
     for run in _runs(recipe, model, tricks):
-        with suppress(PluginError), closing(denoise(run)) as steps:
-            deque(islice(steps, FIRST_STEPS))
+        with suppress(PluginError):
+            with closing(denoise(run)) as steps:
+                deque(islice(steps, FIRST_STEPS))
             _finished(run, recipe.enlarge)
 
 
@@ -92,7 +93,9 @@ def _runs(recipe: Recipe, model: Model, tricks: list[Trick[Any]]) -> Iterator[Ru
     """The run of the first picture, one for each of its variants."""
     prompt = recipe.prompt[0] if isinstance(recipe.prompt, list) else recipe.prompt
     for version in versions(tricks):
-        yield begin(model, Sampling(prompt=prompt, seeds=recipe.seeds[:1], **schedule_of(recipe)), tricks=version)
+        yield begin(
+            model, Sampling(prompt=prompt, seeds=recipe.seeds[:1], **schedule_of(recipe)), version, rehearsal=True
+        )
 
 
 def _finished(run: Run, factor: int) -> None:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from diffusion_tricks.devices.memory import memory_explained
 from diffusion_tricks.devices.quiet import quiet_libraries
+from diffusion_tricks.devices.turns import alone_with
 from diffusion_tricks.errors import ModelError, UsageError
 from diffusion_tricks.loading.checks import BRINGS_CODE, check_safetensors
 from diffusion_tricks.loading.files import variant_for, variants
@@ -185,15 +186,16 @@ def controlnet_for(model: Model, source: str, scale: float = 1.0) -> ControlNet 
     """
     if not model.family.shape.controllable:
         raise UsageError(
-            f"{model.name!r} takes no ControlNet: expected Stable Diffusion 1.x or 2.x, or SDXL; name one with --model"
+            f"{model.name!r} takes no ControlNet: expected Stable Diffusion 1.x or 2.x, or SDXL; name one with `model`"
         )
     unet = getattr(model.pipe, model.family.part, None)
     if unet is None:
         check_source(source, getattr(model.pipe, "parts", {}).get("unet", {}), model.name)
         return Absent(source)
-    known = _loaded.setdefault(model.pipe, {})
-    if source not in known:
-        with memory_explained(model.device, "while it loaded the ControlNet"):
-            known[source] = load_controlnet(source, model, unet.config)
-    net, exact = known[source]
+    with alone_with(model.pipe):
+        known = _loaded.setdefault(model.pipe, {})
+        if source not in known:
+            with memory_explained(model.device, "while it loaded the ControlNet"):
+                known[source] = load_controlnet(source, model, unet.config)
+        net, exact = known[source]
     return ControlNet(net, scale, exact)

@@ -32,11 +32,11 @@ def check_quantize(kind: str | None, device: torch.device, source: Any) -> str |
         raise UnknownName("quantize", kind, QUANTIZE)
     if not isinstance(source, str | os.PathLike) or Path(source).is_file():
         what = "a checkpoint in one file" if isinstance(source, str | os.PathLike) else f"a {type(source).__name__}"
-        raise UsageError(f"--quantize takes a model's name or directory, got {what}; leave it out")
+        raise UsageError(f"`quantize` takes a model's name or directory, got {what}; leave it out")
     if device.type != "cuda":
-        raise UsageError(f"--quantize works on CUDA alone, got device {device}; leave it out, or try --memory low")
+        raise UsageError(f'`quantize` works on CUDA alone, got device {device}; leave it out, or try `memory="low"`')
     if find_spec(PACKAGE) is None:
-        raise ModelError(f"--quantize needs {PACKAGE}, which is not here: pip install 'diffusion-tricks[quantize]'")
+        raise ModelError(f"`quantize` needs {PACKAGE}, which is not here: pip install 'diffusion-tricks[quantize]'")
     return kind
 
 

@@ -96,7 +96,7 @@ def _cannot(chain: Sequence[Link], size: Size) -> str:
     alone, *_, most = 2 * reaches(chain)
     text = f"{chain[0].name!r} makes {alone}"
     if len(chain) == 1:
-        return f"{text}, got {_text(size)}; --enlarge makes them larger"
+        return f"{text}, got {_text(size)}; `enlarge` makes them larger"
     by = "its upscaler" if len(chain) == 2 else "its upscalers"
     return f"{text}, and with {by} {most}, in multiples of {most.multiple}; got {_text(size)}"
 
@@ -134,7 +134,7 @@ def _text(size: Size) -> str:
 
 def nothing_upscaled(size: Size) -> UsageError:
     """The error to raise where something says how to upscale, and the size takes no second stage."""
-    return UsageError(f"nothing is upscaled at size {_text(size)}; ask for a larger --size, or do not say how")
+    return UsageError(f"nothing is upscaled at size {_text(size)}; ask for a larger `size`, or do not say how")
 
 
 def upscaling(model: Model) -> UpscalingFamily:

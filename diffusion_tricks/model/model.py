@@ -15,6 +15,7 @@ from diffusion_tricks.devices.compile import Compiled
 from diffusion_tricks.devices.memory import Job, Memory, Work, in_parts, persisting
 from diffusion_tricks.devices.rungs import PICTURES, PROMPTS, tiled
 from diffusion_tricks.devices.text_encoders import arrive, leave
+from diffusion_tricks.devices.turns import alone_with
 from diffusion_tricks.families.base import Family
 from diffusion_tricks.families.defaults import Defaults
 from diffusion_tricks.families.open import family_of
@@ -86,7 +87,10 @@ class Model:
 
         distilled: the guidance scale that a distilled model is given; None is its default.
         """
-        scale = self.defaults.distilled_guidance if distilled is None else distilled
+        with alone_with(self.pipe):
+            return self._encoded(prompts, size, self.defaults.distilled_guidance if distilled is None else distilled)
+
+    def _encoded(self, prompts: Sequence[str | None], size: Size, scale: float | None) -> dict[str | None, Row]:
         missing = [p for p in dict.fromkeys(prompts) if (p, size, scale) not in self._rows]
         if missing:
             recorded = persisting(self, PROMPTS, partial(self._recorded, missing, size, scale))
@@ -104,7 +108,10 @@ class Model:
 
     def rows(self, prompts: Sequence[str | None], size: Size, distilled: float | None = None) -> Rows:
         """The denoiser's arguments for a batch of prompts, a row each; put together once for all steps."""
-        known = self.encode_prompts(prompts, size, distilled)
+        with alone_with(self.pipe):
+            return self._together(prompts, self.encode_prompts(prompts, size, distilled))
+
+    def _together(self, prompts: Sequence[str | None], known: dict[str | None, Row]) -> Rows:
         key = tuple(id(known[prompt]) for prompt in prompts)  # the batch keeps them alive, so none is another's
         if key not in self._batches:
             self._batches[key] = Rows(known[prompt] for prompt in prompts)
@@ -155,7 +162,8 @@ class Model:
             size, len(x), lambda: self.pictures_at_once(size, asked), compute,
             lambda n: f"while it {done} {n} picture{'' if n == 1 else 's'}",
         )  # fmt: skip
-        return in_parts(self, PICTURES, job)
+        with alone_with(self.pipe):
+            return in_parts(self, PICTURES, job)
 
 
 def _size(x: Tensor, scale: int = 1) -> Size:

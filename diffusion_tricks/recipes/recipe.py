@@ -23,6 +23,7 @@ from pydantic import (
 from diffusion_tricks.errors import RecipeError
 from diffusion_tricks.loading.known import UPSCALER_NAMES
 from diffusion_tricks.model.lora import lora_from
+from diffusion_tricks.registry.calls import guarded
 from diffusion_tricks.registry.host import host
 from diffusion_tricks.registry.options import hint
 from diffusion_tricks.registry.trick import Trick, explain
@@ -47,8 +48,11 @@ class TrickEntry(BaseModel):
         return dict(self.model_extra or {})
 
     def build(self) -> Trick[Any]:
-        """The trick itself. Raises UnknownName for an unknown trick, UsageError for options it does not take."""
-        return host().trick(self.trick)(**self.options)
+        """The trick itself.
+
+        Raises UnknownName for an unknown trick, UsageError for options it does not take, PluginError where it fails.
+        """
+        return guarded(self.trick, "being made", host().trick(self.trick), **self.options)
 
 
 class Recipe(BaseModel):

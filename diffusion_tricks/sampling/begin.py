@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from diffusion_tricks.devices.turns import alone_with
 from diffusion_tricks.diffusion.noise import Noise
 from diffusion_tricks.diffusion.scheduler_quirks import send_what_it_draws
 from diffusion_tricks.diffusion.schedulers import Scheduler, input_scaling, scheduler_for, set_steps, strided
@@ -109,22 +110,34 @@ def _check_size(size: Any) -> None:
         raise UsageError(f"size must be (width, height) in pixels, as in (64, 64), got {size!r}")
 
 
-def begin(model: Model, sampling: Sampling | None = None, tricks: Sequence[Trick[Any]] = ()) -> Run:
+def begin(
+    model: Model, sampling: Sampling | None = None, tricks: Sequence[Trick[Any]] = (), *, rehearsal: bool = False
+) -> Run:  # fmt: skip
     """A run that is ready to go: scheduler set, size checked, prompts not yet encoded.
 
-    tricks: outermost first. For a size that takes several stages, the run of the next one is its `following`.
+    tricks: outermost first. rehearsal: see `Run`. For a size that takes several stages, the run of the next one is its
+    `following`.
     Raises UsageError for what the model cannot do, and PluginError.
     """
     sampling = sampling or Sampling()
     _check_model(model)
     asked = sampling.size or model.family.size
-    (_, size), *later = stages(model, (asked[0], asked[1]), sampling.noise_level)
+    with alone_with(model.pipe):  # an upscaler may be loaded now
+        (_, size), *later = stages(model, (asked[0], asked[1]), sampling.noise_level)
     _check_told(model, sampling, size, upscaled=bool(later))
     scheduler, times = _schedule(model, size, sampling)
     terms = Terms(size, input_scaling(scheduler), sampling.max_rows, sampling.distilled_guidance)
     tricks = tuple(tricks)
     run = last = Run(
-        model, sampling.prompts, Noise(sampling.every_seed), terms, scheduler, times, tricks, run_manager(tricks)
+        model,
+        sampling.prompts,
+        Noise(sampling.every_seed),
+        terms,
+        scheduler,
+        times,
+        tricks,
+        run_manager(tricks),
+        rehearsal=rehearsal,
     )
     for upscaler, larger in later:
         scheduler, times = _schedule(
@@ -132,7 +145,16 @@ def begin(model: Model, sampling: Sampling | None = None, tricks: Sequence[Trick
         )
         terms = Terms(larger, input_scaling(scheduler), sampling.max_rows)
         last.following = Run(
-            upscaler, run.prompt, run.noise, terms, scheduler, times, tricks, run_manager(tricks), previous=last
+            upscaler,
+            run.prompt,
+            run.noise,
+            terms,
+            scheduler,
+            times,
+            tricks,
+            run_manager(tricks),
+            rehearsal=rehearsal,
+            previous=last,
         )
         last = last.following
     return run
@@ -154,6 +176,11 @@ def _check_told(model: Model, sampling: Sampling, size: Size, upscaled: bool) ->
 
 def _schedule(model: Model, size: Size, sampling: Sampling) -> tuple[Scheduler, Tensor]:
     """A scheduler for one run of a model, and its timesteps (n), on the CPU."""
+    with alone_with(model.pipe):
+        return _scheduled(model, size, sampling)
+
+
+def _scheduled(model: Model, size: Size, sampling: Sampling) -> tuple[Scheduler, Tensor]:
     scheduler = scheduler_for(model.pipe.scheduler, sampling.scheduler or model.defaults.scheduler)
     if model.device.type == "cuda":
         send_what_it_draws(scheduler)

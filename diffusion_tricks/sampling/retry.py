@@ -11,6 +11,7 @@ from torch.nn import Module
 
 from diffusion_tricks.devices.memory import Work, persisting
 from diffusion_tricks.devices.rungs import STEP
+from diffusion_tricks.devices.turns import alone_with
 from diffusion_tricks.diffusion.scheduler_quirks import restore, snapshot
 from diffusion_tricks.errors import PluginError
 from diffusion_tricks.model.model import Model
@@ -23,12 +24,14 @@ Kept = list[tuple[Any, Any]]  # a generator and its state, or a dictionary or li
 
 
 def persisted(step: Step, take: Callable[[Step], None]) -> None:
-    """Takes a step; where memory gets full in it, it is taken again with less of it. A plugin that fails is named.
+    """Takes a step, alone with the model's pipeline; where memory gets full in it, it is taken again with less of it.
 
-    What the model computes in a step steps down by itself, so few are taken again as a whole.
+    What the model computes in a step steps down by itself, so few are taken again as a whole. A plugin that fails is
+    named.
     """
     try:
-        persisting(step.run.model, STEP, partial(_attempted, step, checkpoint(step), take))
+        with alone_with(step.run.model.pipe):
+            persisting(step.run.model, STEP, partial(_attempted, step, checkpoint(step), take))
     except PluginError as error:
         raise PluginError(f"step {step.index}: {error}") from error
 

@@ -19,6 +19,7 @@ from diffusion_tricks.types import Fit, Prompt
 if TYPE_CHECKING:
     from pluggy import PluginManager
     from torch import Tensor
+    from torch.nn import Module
 
     from diffusion_tricks.diffusion.conditioning import Condition
     from diffusion_tricks.diffusion.noise import Noise
@@ -39,7 +40,8 @@ class Run:
 
     A picture larger than the model makes is made in stages, each of them a run: `following` enlarges what this one
     makes, `previous` made what this one enlarges. condition: what the model sees beside `x`, of that or
-    of a picture to inpaint. terms: how the model is asked.
+    of a picture to inpaint. terms: how the model is asked. rehearsal: it is played on a stand-in without
+    weights, to find what would fail before they are read; what a trick does then is done again in the run itself.
     """
 
     model: Model
@@ -56,6 +58,7 @@ class Run:
     latents: Tensor | None = None
     facts: list[dict[str, Any]] = field(default_factory=list)
     condition: Condition | None = None
+    rehearsal: bool = False
     previous: Run | None = field(default=None, repr=False, compare=False)
     following: Run | None = field(default=None, repr=False, compare=False)
 
@@ -71,6 +74,11 @@ class Run:
     def count(self) -> int:
         """How many pictures the run makes."""
         return len(self.noise.seeds)
+
+    @property
+    def network(self) -> Module | None:
+        """The denoiser; None in a rehearsal."""
+        return getattr(self.model.pipe, self.model.family.part, None)
 
     @property
     def size(self) -> Size:

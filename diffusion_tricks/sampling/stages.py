@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from diffusion_tricks.devices.transfer import sent
+from diffusion_tricks.devices.turns import alone_with
 from diffusion_tricks.diffusion.conditioning import Condition, all_new
 from diffusion_tricks.diffusion.schedulers import begin_at, first_spread
 from diffusion_tricks.errors import UsageError
@@ -42,7 +43,8 @@ def _prepare(run: Run) -> None:
     names = [name for name, _ in run.manager.list_name_plugin()]
     for call in calls(run.hook.prepare):
         run.begun.add(call.name)
-        call(run=run)
+        with alone_with(run.model.pipe):
+            call(run=run)
     run.begun.update(names)
 
 
@@ -50,7 +52,7 @@ def closed(run: Run) -> None:
     """Lets every trick of a stage that began undo what it did to the model, once."""
     began = run.begun.copy()
     run.begun.clear()
-    with ExitStack() as closing:
+    with alone_with(run.model.pipe), ExitStack() as closing:
         for call in calls(run.hook.close):
             if call.name in began:
                 closing.callback(call, run=run)
@@ -80,7 +82,8 @@ def _take_over(run: Run, row: dict[str, Any]) -> Tensor:
     """
     assert run.previous is not None
     pixels, generators = run.previous.pixels(), run.noise.generators
-    noise, picture = upscaling(run.model).condition(pixels, run.size, row, generators)
+    with alone_with(run.model.pipe):
+        noise, picture = upscaling(run.model).condition(pixels, run.size, row, generators)
     run.condition = Condition(picture)
     return noise
 

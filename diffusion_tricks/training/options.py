@@ -93,7 +93,7 @@ class TrainOptions(TrickOptions):
 
     @model_validator(mode="after")
     def _one_length(self) -> TrainOptions:
-        said = [f"--{name}" for name in LENGTHS if getattr(self, name) is not None]
+        said = [f"`{name}`" for name in LENGTHS if getattr(self, name) is not None]
         if len(said) > 1:
             raise ValueError(f"how long to train is given {len(said)} times, by {' and '.join(said)}; give one")
         return self

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import torch
 
     from diffusion_tricks.plugin import Ask, Estimate, Run, Step
-    from diffusion_tricks_plugins.caches import Caches, Method
+    from diffusion_tricks_plugins.cache_state import Caches, Method
 
 
 class CacheOptions(TrickOptions):
@@ -65,7 +65,7 @@ class Cache(Trick[CacheOptions]):
 
     def method(self, run: Run) -> Method:
         """The method that is asked for, or that fits the model of a run; beside a stand-in, the first that may."""
-        from diffusion_tricks_plugins.caches import can_cache  # here: it needs torch
+        from diffusion_tricks_plugins.cache_state import can_cache  # here: it needs torch
 
         if self.options.method != "auto":
             return self.options.method
@@ -79,7 +79,7 @@ class Cache(Trick[CacheOptions]):
             return
         if not run.model.family.shape.cacheable:
             raise UsageError(f"{run.model.name!r} has no attention, so no cache has anything to save; leave it out")
-        from diffusion_tricks_plugins.caches import KINDS, Caches, can_cache  # here: they need torch
+        from diffusion_tricks_plugins.cache_state import KINDS, Caches, can_cache  # here: they need torch
 
         method, options = self.method(run), self.options
         kind = KINDS[method]
@@ -95,7 +95,9 @@ class Cache(Trick[CacheOptions]):
         start = kind.start if options.start is None else options.start
         stop = kind.stop if options.stop is None else options.stop
         targets = [start + (stop - start) * i / (options.probes + 1) for i in range(1, options.probes + 1)]
-        run.state(self)["caches"] = Caches(network, method, options.threshold, options.every, (start, stop), targets)
+        caches = Caches(network, method, options.threshold, options.every, (start, stop), targets)
+        caches.claim()
+        run.state(self)["caches"] = caches
 
     @hookimpl
     def estimate_noise(self, ask: Ask, step: Step) -> Asking:
@@ -126,7 +128,7 @@ class Cache(Trick[CacheOptions]):
 
 def note(told: dict[str, Any], errors: list[float]) -> str:
     """What a cache saved, and how far off it was, in a sentence."""
-    from diffusion_tricks_plugins.caches import KINDS
+    from diffusion_tricks_plugins.cache_state import KINDS
 
     saved, total = told["saved"], told["evaluations"]
     if not saved:

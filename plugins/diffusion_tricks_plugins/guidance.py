@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import model_validator
 
 from diffusion_tricks.plugin import Asking, Share, Trick, TrickOptions, UsageError, hookimpl, option
-from diffusion_tricks_plugins.guiders import Variant, guided, guider
+from diffusion_tricks_plugins.guidance_variants import Variant, guided, guider
 
 if TYPE_CHECKING:
     import torch
@@ -91,7 +91,7 @@ class Guidance(Trick[GuidanceOptions]):
         scales = [self.scale(stage) for stage in stages]
         notes = [unsuited(stage, scale) for stage, scale in zip(stages, scales, strict=True)]
         if self.options.negative is not None and all(scale == 1 for scale in scales):
-            notes.append("the negative prompt is not asked at guidance 1; raise --guidance")
+            notes.append("the negative prompt is not asked at guidance 1; raise `guidance`")
         if told := [note for note in notes if note]:
             run.facts[index]["notes"] = [*run.facts[index].get("notes", []), *told]
 
@@ -123,7 +123,7 @@ def unsuited(run: Run, scale: float) -> str | None:
     if scale in (1, run.model.defaults.guidance):
         return None
     if run.model.family.shape.distilled:
-        return f"guidance {scale:g} asks the model twice; the input it was distilled with is --distilled-guidance"
+        return f"guidance {scale:g} asks the model twice; the input it was distilled with is `distilled_guidance`"
     if run.model.defaults.guidance == 1:
         return f"guidance {scale:g} asks the model twice, which is run without: 1 is its scale"
     return None

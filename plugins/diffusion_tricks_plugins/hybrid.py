@@ -4,7 +4,7 @@
 
 The components f_i are low and high frequencies (Hybrid Images, Oliva et al. 2006), gray and colour, or a motion blur
 and what it leaves. As they add up to the identity, they act on the prediction in the model's own parametrisation. In
-pixel space they act on the decoded clean pictures, which have colours where latents have none: see `pixelspace`.
+pixel space they act on the decoded clean pictures, which have colours where latents have none: see `pixel_space`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import model_validator
 
 from diffusion_tricks.plugin import Asking, Shown, Trick, TrickOptions, UsageError, hookimpl, option
-from diffusion_tricks_plugins.pixelspace import Space, recombined
+from diffusion_tricks_plugins.pixel_space import Space, recombined
 
 if TYPE_CHECKING:
     import torch
@@ -82,7 +82,7 @@ class Hybrid(Trick[HybridOptions]):
         """Where the filters of a run act. Raises UsageError for colours that are to be those of latents."""
         colourless = self.options.split == "color" and run.model.family.scale != 1
         if self.options.space == "latent" and colourless:
-            raise UsageError(f"split 'color': the latents of {run.model.name!r} hold no colours; use --space pixel")
+            raise UsageError(f"split 'color': the latents of {run.model.name!r} hold no colours; use `space=\"pixel\"`")
         if self.options.space != "auto":
             return self.options.space
         return "pixel" if colourless else "latent"
