@@ -299,6 +299,30 @@ def test_show_prints_the_record(tiny: Path) -> None:
     assert str(tiny.parent) not in shown.out
 
 
+ESCAPES = "\x1b]0;x\x07\x1b[31m\x9b2J\u202e\u2028\r\x7f"
+
+
+@pytest.mark.parametrize("command", ["show out.png", "show out.png --json", "rerun out.png", "score out.png"])
+def test_nothing_of_a_strangers_record_reaches_the_terminal_raw(folder: Path, command: str) -> None:
+    recipe = {"model": f"./m{ESCAPES}", "prompt": f"a {ESCAPES}\n", "tricks": [{"trick": f"t{ESCAPES}"}]}
+    recipe = recipe if command.startswith("rerun") else recipe | {"tricks": []}
+    record = {"record": 1, "recipe": recipe, "model": ESCAPES, "seed": ESCAPES}
+    record |= {kind: {f"k{ESCAPES}": f"v{ESCAPES}"} for kind in ("versions", "plugins")}
+    save(Image.new("RGB", (8, 8)), "out.png", record)
+    said = run(*command.split())
+    assert set("\x1b\x07\x9b\u202e\u2028\r\x7f").isdisjoint(said.out + said.err)
+    if command.endswith("--json"):
+        assert said.json == record
+
+
+@pytest.mark.parametrize("key", ["run", "plugins", "versions"])
+def test_a_record_of_the_wrong_shape_is_damaged(folder: Path, key: str) -> None:
+    save(Image.new("RGB", (8, 8)), "out.png", {"record": 1, "recipe": {}, key: [1]})
+    for command in ("show", "rerun"):
+        outcome = run(command, "out.png")
+        assert (outcome.code, f"record is damaged, expected an object as its '{key}'" in outcome.err) == (2, True)
+
+
 def test_no_metadata_and_no_provenance_leave_the_file_bare(tiny: Path) -> None:
     made(tiny, 'generate "a rocket" --seed 3 -o bare.png --no-metadata --no-provenance')
     assert not Image.open("bare.png").info

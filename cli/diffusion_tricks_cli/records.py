@@ -21,6 +21,7 @@ from diffusion_tricks.registry.options import hint
 from diffusion_tricks_cli.common import Once, Sectioned, common_options, example, settings_of, with_common
 from diffusion_tricks_cli.from_options import Positional, given
 from diffusion_tricks_cli.output import remark
+from diffusion_tricks_cli.printable import echo
 from diffusion_tricks_cli.work import carry_out
 
 TRUST = "pass --trust-paths if you trust who made the picture"
@@ -56,13 +57,13 @@ def show(picture: str, as_json: bool) -> None:
     """Print how a picture was made: the record inside it, or in the .json beside it."""
     record = read_record(picture)
     if as_json:
-        click.echo(json.dumps(record, indent=2, ensure_ascii=False))
+        echo(json.dumps(record, indent=2, ensure_ascii=False))
         return
-    click.echo(f"model:    {record.get('model') or 'none'}\nseed:     {record.get('seed')}")
+    echo(f"model:    {record.get('model') or 'none'}\nseed:     {record.get('seed')}")
     for kind in ("run", "plugins", "versions"):
         pairs = record.get(kind) or {}
-        click.echo(f"{kind + ':':<10}" + ", ".join(f"{name} {version}" for name, version in pairs.items()))
-    click.echo(f"\n{recipe_from(record['recipe'], picture).to_toml()}", nl=False)
+        echo(f"{kind + ':':<10}" + ", ".join(f"{name} {version}" for name, version in pairs.items()))
+    echo(f"\n{recipe_from(record['recipe'], picture).to_toml()}".rstrip())
 
 
 def _values() -> dict[str, Any]:
