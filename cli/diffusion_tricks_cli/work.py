@@ -19,6 +19,7 @@ from diffusion_tricks.sampling.tricks import refuse_clashes
 from diffusion_tricks_cli.common import Settings
 from diffusion_tricks_cli.failures import say_error
 from diffusion_tricks_cli.output import Output, lossy_note, remark, say
+from diffusion_tricks_cli.printable import echo
 from diffusion_tricks_cli.progress import Progress
 from diffusion_tricks_cli.streams import apart
 
@@ -169,7 +170,7 @@ def show_plan(recipe: Recipe, settings: Settings, recipe_too: bool = True) -> No
 
     planned = plan(recipe)
     if settings.json:
-        click.echo(json.dumps(planned.data() | {"recipe": recipe.data()}, ensure_ascii=False))
+        echo(json.dumps(planned.data() | {"recipe": recipe.data()}, ensure_ascii=False))
         return
     data = planned.data()
     size = _size(planned.size) if planned.size else "as the picture"
@@ -186,9 +187,9 @@ def show_plan(recipe: Recipe, settings: Settings, recipe_too: bool = True) -> No
         **({"rows spared": f"{planned.spared}, asked more than once and computed once"} if planned.spared else {}),
     }
     for name, value in rows.items():
-        click.echo(f"{name + ':':<15}{value}")
+        echo(f"{name + ':':<15}{value}")
     if recipe_too:
-        click.echo(f"\n{recipe.to_toml()}", nl=False)
+        echo(f"\n{recipe.to_toml()}".rstrip())
 
 
 def _size(size: tuple[int, int]) -> str:

@@ -188,9 +188,9 @@ def read_recipe(file: Path) -> Recipe:
 
 def anchored(recipe: Recipe, folder: Path, where: str) -> Recipe:
     """The recipe with its paths, and those of its models, made to start at `folder`, which they may not leave."""
-    placed = mapped(recipe, lambda path: str(_inside(folder, path, where)), beside=folder)
+    moved = mapped(recipe, lambda path: str(_inside(folder, path, where)), beside=folder)
     return with_models(
-        placed, lambda name: str(_inside(folder, name, where)) if _is_directory(name, folder) else name
+        moved, lambda name: str(_inside(folder, name, where)) if is_directory(name, folder) else name
     )  # fmt: skip
 
 
@@ -254,13 +254,13 @@ def _is_path(value: str, mark: Mark, beside: Path) -> bool:
     if callable(mark):
         return mark(value)
     if mark == "model":
-        return _is_directory(value, beside)
+        return is_directory(value, beside)
     if isinstance(mark, bool):
         return mark
     return PureWindowsPath(value).suffix.lower() in mark or "/" in value or os.sep in value
 
 
-def _is_directory(model: str, folder: Path) -> bool:
+def is_directory(model: str, folder: Path) -> bool:
     """Whether a recipe's model is a directory, and not a known name or one of the hub (`owner/name`)."""
     if model in host().entries("model"):
         return False
@@ -269,11 +269,25 @@ def _is_directory(model: str, folder: Path) -> bool:
     return spelt or (folder / model).exists()
 
 
+def leads_out(folder: Path, path: str) -> bool:
+    """Whether a path, its ~ expanded, ends outside a folder, be it through a symbolic link, or cannot be followed."""
+    try:
+        path = os.path.expanduser(path)
+        return os.path.isabs(path) or not (folder / path).resolve().is_relative_to(folder.resolve())
+    except (OSError, RuntimeError, ValueError):  # a name too long, links in a circle, a NUL
+        return True
+
+
+def placed(folder: Path, path: str) -> Path:
+    """The path as one that starts at a folder; a ~ that begins it is a name there, and nobody's home."""
+    whole = folder / path
+    return whole.absolute() if str(whole).startswith("~") else whole
+
+
 def _inside(folder: Path, path: str, where: str) -> Path:
-    whole = (folder / path).resolve()
-    if Path(path).is_absolute() or not whole.is_relative_to(folder.resolve()):
+    if leads_out(folder, path):
         raise RecipeError(
             f"{where}: the path {path!r} leads out of the recipe's folder; put the picture or model beside the recipe "
             "and name it relative to it"
         )
-    return folder / path
+    return placed(folder, path)

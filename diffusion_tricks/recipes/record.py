@@ -31,6 +31,7 @@ PARAMETERS_KEY = "parameters"
 SCHEMA = 1
 MAX_SIDECAR_BYTES = 16 * 2**20
 ORDER = ("Steps", "Sampler", "CFG scale", "Seed", "Size", "Model", "Denoising strength", "Tricks")  # Version is last
+OBJECTS = ("run", "plugins", "versions")
 SCORES = ("score", "candidates")
 LIBRARIES = ("diffusion-tricks", "diffusers", "torch", "transformers", "pillow", "pluggy", "pydantic", "numpy")
 
@@ -274,6 +275,8 @@ def _parsed(text: str, path: Path) -> dict[str, Any]:
     schema = record.get("record") if isinstance(record, dict) else None
     if type(schema) is not int or schema < 1 or not isinstance(record.get("recipe"), dict):
         raise RecipeError(f"{path}: the diffusion-tricks record is damaged, expected an object with a recipe")
+    if odd := next((key for key in OBJECTS if not isinstance(record.get(key) or {}, dict)), None):
+        raise RecipeError(f"{path}: the diffusion-tricks record is damaged, expected an object as its {odd!r}")
     if schema > SCHEMA:
         raise RecipeError(
             f"{path}: the record has version {schema}, expected {SCHEMA}; it was written by a newer diffusion-tricks:"
