@@ -19,13 +19,12 @@ from typing import TYPE_CHECKING, Any
 
 import pluggy
 
-from diffusion_tricks.errors import PluginError, UnknownName, UsageError
+from diffusion_tricks.errors import PluginError, UnknownName
 from diffusion_tricks.registry.calls import is_interrupt
 from diffusion_tricks.registry.host_hooks import PROJECT, HostHooks
+from diffusion_tricks.registry.plugin_file import check_file, from_file
 
 if TYPE_CHECKING:
-    from types import ModuleType
-
     from pydantic.fields import FieldInfo
 
     from diffusion_tricks.registry.trick import Trick
@@ -201,7 +200,6 @@ def _flags(name: str, field: FieldInfo) -> tuple[str, str]:
 
 
 _host: Host | None = None
-_from_files: set[str] = set()  # modules that were loaded from single files
 
 
 def host(files: Iterable[Path] = (), without: Iterable[str] = ()) -> Host:
@@ -226,7 +224,7 @@ def _made(files: list[Path], without: set[str]) -> Host:
     if unknown := without - names:
         raise UnknownName("plugin", min(unknown), names)
     for file in files:
-        _check_file(file)
+        check_file(file)
     made = Host()
     made.add_core()
     made.add(BUILT_IN, "built in", partial(importlib.import_module, BUILT_IN), _version("diffusion-tricks"))
@@ -244,7 +242,7 @@ def _made(files: list[Path], without: set[str]) -> Host:
         if file.stem in without:
             made.skip(file.stem, file.name, LEFT_OUT)
         else:
-            made.add(file.stem, file.name, partial(_from_file, file))
+            made.add(file.stem, file.name, partial(from_file, file))
     return made
 
 
@@ -264,40 +262,6 @@ def _version(distribution: str) -> str | None:
         return version(distribution)
     except PackageNotFoundError:
         return None
-
-
-def _check_file(file: Path) -> None:
-    """Raises UsageError for a file that cannot be a plugin, before anything of it is run."""
-    if not file.is_file():
-        raise UsageError(f"plugin {file}: no such file; expected a Python file with @hookimpl functions")
-    if file.suffix != ".py" or "." in file.stem:
-        raise UsageError(f"plugin {file}: expected a Python file, its name ending in .py and with no other dot")
-    if file.stem not in _from_files and _is_module(file):
-        raise UsageError(f"plugin {file}: there is another module called {file.stem!r}; rename the file")
-
-
-def _is_module(file: Path) -> bool:
-    """Whether the file's name stands for a module that is not the file itself."""
-    try:
-        spec = importlib.util.find_spec(file.stem)
-    except ValueError:  # a module without a specification, such as __main__
-        return True
-    return spec is not None and (spec.origin is None or Path(spec.origin).resolve() != file.resolve())
-
-
-def _from_file(file: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(file.stem, file.resolve())
-    if spec is None or spec.loader is None:
-        raise UsageError(f"plugin {file}: cannot be loaded as a Python file")
-    module = importlib.util.module_from_spec(spec)
-    _from_files.add(file.stem)
-    sys.modules[file.stem] = module  # a trick registered as "file:Class" is found there
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[file.stem]
-        raise
-    return module
 
 
 def _warn_of_misspelt(manager: pluggy.PluginManager, name: str) -> None:
