@@ -70,7 +70,7 @@ class UnknownName(UsageError):
         near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
         advice = f"did you mean {near[0]!r}?" if near else f"known are: {', '.join(known) or 'none'}"
         if kind == "trick" and not near:
-            advice += "; one from a file needs --plugin FILE"
+            advice += "; one from a file is known once that is loaded, by `files`"
         if kind == "upscaler":
             advice += " (or a directory, or owner/name at the hub)"
         super().__init__(f"unknown {kind} {name!r}; {advice}")

@@ -19,11 +19,15 @@ Run hooks are filled by the tricks of one run, in command order, the first outer
     finish_image(run, image, index)    work on the decoded picture; each trick gets what the last returned
     report(run, image, index)    measure the finished picture, and note it in run.facts[index]
 
+Before weights are read, a run is rehearsed on a stand-in of the model's shape: `prepare`, the first steps, `close` and
+`finish_image`, in that order, on other tensors. `run.rehearsal` says so, and `run.network`, the denoiser, is None then:
+what a trick wants of a network it asks in the run itself, and what it does to the world it does not do twice.
+
 What they are given has, among others:
 
     step    index  t  x  alpha  sigma  fraction (0..1, of the schedule)  last  run, and once answered estimate
-    run     count  size  prompt  latent_shape  noise  model  tricks  facts  state(trick, kind)  latents_of(pixels)
-            pixels()
+    run     count  size  prompt  latent_shape  noise  model  network  rehearsal  tricks  facts  state(trick, kind)
+            latents_of(pixels)  pixels()
     ask     x  prompt  but(...);  estimate  noise  clean  with_noise(eps)  with_clean(x0)  + - * /
 """
 

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from diffusion_tricks.io.source import Source as Source
     from diffusion_tricks.loading.controlnet import controlnet_for as controlnet_for
     from diffusion_tricks.registry.host_hooks import hookimpl as hookimpl
+    from diffusion_tricks.registry.options import Share as Share
     from diffusion_tricks.registry.options import TrickOptions as TrickOptions
     from diffusion_tricks.registry.options import argument as argument
     from diffusion_tricks.registry.options import option as option
@@ -96,8 +97,7 @@ _HOMES = {
     "io.source": ("Source",),
     "loading.controlnet": ("controlnet_for",),
     "registry.host_hooks": ("hookimpl",),
-    "registry.options": (
-        "TrickOptions",
+    "registry.options": ("Share", "TrickOptions",
         "argument",
         "option",
     ),

@@ -14,6 +14,8 @@ Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels; right and
 Fit = Literal["crop", "pad", "stretch"]  # how a picture is made to fit a size, see `io.pixels.fit`
 Parts = Mapping[str, Mapping[str, Any]]  # the configuration of each component of a pipeline
 Row = dict[str, Any]  # the denoiser's recorded arguments for one prompt
+MEMORY = ("auto", "low", "lowest")  # how a model's memory is saved, see `devices.memory`
+QUANTIZE = ("int8", "nf4")  # in how many bits weights may be kept, see `loading.quantize`
 # None is the family's own unconditional, "" is the empty text; a tuple holds one prompt per picture of the batch.
 Prompt = str | None | tuple[str | None, ...]
 

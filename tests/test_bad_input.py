@@ -426,14 +426,15 @@ def test_plugins_that_clash_are_both_named() -> None:
         "from diffusion_tricks import hookimpl\n@hookimpl\ndef register_tricks(register):\n"
         "    register('hybrid', 'rival:Hybrid')\n"
     )
-    message = "plugins 'diffusion_tricks_plugins'.* and 'rival'.* both register a trick called 'hybrid'"
-    check_refused(MODEL_OR_PLUGIN, message, "--plugin", "rival.py", "plugins")
+    told = run("--plugin", "rival.py", "plugins")
+    assert told.code == 0
+    assert "there is already a trick called 'hybrid', from 'diffusion_tricks_plugins' (built in)" in told.out
 
 
 def test_a_plugin_file_that_is_none() -> None:
     Path("notes.txt").write_text("hello")
     for name in ("missing.py", "notes.txt"):
-        check_refused(USAGE, rf"--plugin {name}.*expected a Python file", "--plugin", name, "plugins")
+        check_refused(USAGE, rf"plugin {name}.*expected a Python file", "--plugin", name, "plugins")
 
 
 def test_a_model_directory_without_safetensors(tiny: Path, folder: Path) -> None:

@@ -23,7 +23,7 @@ from diffusion_tricks.sampling.request import Sampling
 from diffusion_tricks.testing import check_trick, tiny_pipeline, tiny_upscaler
 from diffusion_tricks.testing.pipelines import tiny_arguments
 from diffusion_tricks_plugins import Anagram, Cache, Guidance
-from diffusion_tricks_plugins.caches import can_cache
+from diffusion_tricks_plugins.cache_state import can_cache
 from unadapted import unadapted
 
 STEPS = 8
@@ -247,7 +247,7 @@ def test_pyramid_serves_unets_and_the_others_are_refused_there() -> None:
     assert 0 < told["cache"]["saved"] < told["cache"]["evaluations"]
     assert marks(model) == before
     for method in ("first-block", "faster"):
-        refused = f"cache '{method}' cannot be used with 'Stable.*': diffusers has .*; it takes --method pyramid$"
+        refused = f"cache '{method}' cannot be used with 'Stable.*': diffusers has .*; it takes `method=\"pyramid\"`$"
         with pytest.raises(UsageError, match=refused):
             made(model, Cache(**METHODS[method]), size=None)
     assert marks(model) == before
@@ -257,7 +257,8 @@ def test_a_network_of_one_block_has_no_first_one_and_others() -> None:
     model = load_model(unadapted("cogview4"), device="cpu")
     model.encode_prompts(["a rabbit"], model.family.size)  # its pipeline leaves marks of its own on the network
     before = marks(model)
-    with pytest.raises(UsageError, match=r"needs two blocks .* has one; it takes --method faster or --method pyramid$"):
+    others = '`method="faster"` or `method="pyramid"`'
+    with pytest.raises(UsageError, match=rf"needs two blocks .* has one; it takes {others}$"):
         made(model, Cache(method="first-block"), size=None)
     assert marks(model) == before
     run = begin(model, Sampling(prompt="a rabbit", steps=2))

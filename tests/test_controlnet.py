@@ -290,7 +290,7 @@ def test_a_network_in_a_recipe_is_a_directory_beside_it_or_a_name_at_the_hub(her
 
 
 def test_the_network_is_read_once_for_a_model(sd: Model, here: Path, monkeypatch: Any) -> None:
-    import diffusion_tricks.families.controlnet as core
+    import diffusion_tricks.loading.controlnet as core
 
     loaded: list[str] = []
     load = core.load_controlnet

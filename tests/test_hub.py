@@ -36,6 +36,7 @@ from diffusion_tricks.sampling.begin import begin
 from diffusion_tricks.sampling.request import Sampling
 from diffusion_tricks.testing.pipelines import tiny_controlnet, tiny_pipeline, tiny_upscaler
 from fake_hub import FIRST, SECOND, FakeHub, Repository, laid_out
+from registering import Registering
 
 NAME = "owner/name"
 READ = [
@@ -710,7 +711,7 @@ def test_names_of_the_hub(text: str, name: HubName | None) -> None:
 
 def test_a_known_name_takes_a_revision(monkeypatch: pytest.MonkeyPatch) -> None:
     made = Host()
-    made.add_models({"mine": (f"{NAME}@v1", ""), "here": ("/srv/model", "")})
+    made.add("models", "here", lambda: Registering({"mine": f"{NAME}@v1", "here": "/srv/model"}))
     monkeypatch.setattr("diffusion_tricks.registry.host._host", made)
     assert location_of("mine") == Path(f"{NAME}@v1")
     assert location_of("mine@v2") == Path(f"{NAME}@v2")

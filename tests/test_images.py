@@ -320,7 +320,7 @@ def test_outputs_that_are_refused_early(tmp_path, monkeypatch):
     with pytest.raises(OutputError, match=r"d\.png is a folder, expected the name of a file"):
         check_output(tmp_path / "d.png", force=True)
     (tmp_path / "f.png").touch()
-    with pytest.raises(OutputError, match=r"f\.png exists; pass --force to overwrite it"):
+    with pytest.raises(OutputError, match=r"f\.png exists; pass `force=True` to overwrite it"):
         check_output(tmp_path / "f.png", force=False)
     check_output(tmp_path / "f.png", force=True)
     with pytest.raises(OutputError, match=r"f\.png is not a folder"):
@@ -354,7 +354,7 @@ def test_an_input_is_never_the_output_even_with_force(tmp_path, link):
 
 def test_a_dangling_link_counts_as_a_file_that_exists(tmp_path):
     (tmp_path / "a.png").symlink_to(tmp_path / "gone.png")
-    with pytest.raises(OutputError, match="exists; pass --force"):
+    with pytest.raises(OutputError, match="exists; pass `force=True`"):
         write_picture(noise(), tmp_path / "a.png", force=False)
 
 
@@ -410,7 +410,7 @@ def test_a_file_that_appears_meanwhile_is_not_overwritten_without_force(tmp_path
     path = tmp_path / "a.json"
     if not links:
         monkeypatch.setattr(os, "link", fail(errno.EPERM))
-    with pytest.raises(OutputError, match="exists by now; pass --force"):
+    with pytest.raises(OutputError, match="exists by now; pass `force=True`"):
         atomic_write(path, lambda file: path.write_bytes(b"theirs"))
     assert contents(tmp_path) == {"a.json": b"theirs"}
     atomic_write(path, b"ours", force=True)
@@ -535,7 +535,7 @@ def test_every_8_bit_value_survives_the_round_trip():
 
 
 def test_values_that_are_no_numbers():
-    with pytest.raises(ModelError, match=r"no numbers \(NaN\), expected a picture; try --dtype float32"):
+    with pytest.raises(ModelError, match=r'no numbers \(NaN\), expected a picture; try `dtype="float32"`'):
         to_images(torch.full((1, 3, 2, 2), torch.nan))
 
 

@@ -14,7 +14,8 @@ from skimage import data
 
 from diffusion_tricks import Recipe, TrickEntry, make, sample
 from diffusion_tricks.errors import UsageError
-from diffusion_tricks.families.base import Family, Shape
+from diffusion_tricks.families.base import Family
+from diffusion_tricks.families.shapes import Shape
 from diffusion_tricks.generate.result import Result
 from diffusion_tricks.hookspecs import hookimpl
 from diffusion_tricks.io.pictures import read_picture, write_picture
@@ -379,7 +380,7 @@ def test_a_mask_of_another_size_needs_mask_fit(tmp_path: Path) -> None:
     mask = Image.new("RGB", (64, 64))
     mask.paste((255, 255, 255), (16, 16, 32, 32))
     path = saved(mask, tmp_path / "m.png")
-    with pytest.raises(UsageError, match=r"m\.png is 64 x 64 pixels, expected 512 x 512 .*--mask-fit"):
+    with pytest.raises(UsageError, match=r"m\.png is 64 x 64 pixels, expected 512 x 512 .*`mask_fit=True`"):
         inpainted(photo, path)
     after = np.asarray(inpainted(photo, path, mask_fit=True).image)
     assert (after[140:244, 140:244] == [255, 0, 0]).all()

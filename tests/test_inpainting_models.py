@@ -23,7 +23,7 @@ from diffusion_tricks.diffusion.conditioning import Condition
 from diffusion_tricks.diffusion.schedulers import scheduler_for
 from diffusion_tricks.errors import ModelError, PluginError
 from diffusion_tricks.families.inpainting import mask_and_latents
-from diffusion_tricks.families.lookup import family_of
+from diffusion_tricks.families.open import family_of
 from diffusion_tricks.generate.plan import plan
 from diffusion_tricks.hookspecs import Asking
 from diffusion_tricks.registry.view import view_named

@@ -15,13 +15,14 @@ import torch
 from diffusion_tricks import Ask, Model, load_model, sample
 from diffusion_tricks.diffusion.noise_level import Level
 from diffusion_tricks.errors import ModelError, OutOfMemory, PluginError, UnknownName, UsageError
-from diffusion_tricks.loading.files import DEFAULTS_FILE
+from diffusion_tricks.families.defaults import DEFAULTS_FILE
 from diffusion_tricks.loading.known import known_models
 from diffusion_tricks.model import batching
 from diffusion_tricks.model.batching import Terms
 from diffusion_tricks.model.prompt_rows import LEAST, PromptRows, bytes_of
 from diffusion_tricks.registry.host import Host, host
 from diffusion_tricks.testing.pipelines import tiny_pipeline
+from registering import Registering
 
 LEVEL = Level(0.8, 0.6)
 
@@ -94,7 +95,7 @@ def test_something_else_than_a_model() -> None:
 
 def test_models_of_plugins_are_known(monkeypatch: pytest.MonkeyPatch, saved: Path) -> None:
     made = Host()
-    made.add_models({"mine": (str(saved), "of a plugin")})
+    made.add("models", "here", lambda: Registering({"mine": str(saved)}))
     monkeypatch.setattr("diffusion_tricks.registry.host._host", made)
     assert list(known_models()) == ["mine"]
     assert load_model("mine", device="cpu").name == "mine"
@@ -199,7 +200,7 @@ def test_a_model_brings_its_own_defaults(copied: Path) -> None:
 def test_a_device_that_is_not_here() -> None:
     if not torch.cuda.is_available():
         with pytest.raises(
-            ModelError, match="device 'cuda' was asked for, but torch finds none here; use --device cpu or"
+            ModelError, match=r"device 'cuda' was asked for, but torch finds none here; use `device=.cpu.` or"
         ):
             load_model(tiny_pipeline("if"), device="cuda")
     with pytest.raises(UsageError, match="unknown device 'gpu'; expected auto, cpu, cuda, cuda:N or mps"):
@@ -321,9 +322,9 @@ def full_on_the_cpu(*arguments: Any, **named: Any) -> Any:
 @pytest.mark.parametrize(
     ("what", "message"),
     [
-        ("predict", "cpu ran out of memory on 1 row of 16x16; try a smaller --size, --count 1"),
+        ("predict", "cpu ran out of memory on 1 row of 16x16; try a smaller `size`, `count=1`"),
         ("record", "cpu ran out of memory while it encoded the prompts; try a smaller"),
-        ("decode", "cpu ran out of memory while it decoded 1 picture; try a smaller --size"),
+        ("decode", "cpu ran out of memory while it decoded 1 picture; try a smaller `size`"),
         ("encode", "cpu ran out of memory while it encoded 1 picture; try"),
     ],
 )

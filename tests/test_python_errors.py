@@ -34,7 +34,7 @@ from diffusion_tricks.diffusion.noise_level import Level
 from diffusion_tricks.errors import RecipeError, UnknownName
 from diffusion_tricks.testing import tiny_pipeline
 from diffusion_tricks_plugins import Guidance
-from diffusion_tricks_plugins.views import Patches
+from diffusion_tricks_plugins.views.orthogonal import Patches
 
 
 @pytest.fixture(scope="module")
@@ -104,12 +104,13 @@ def test_what_is_made_of_keywords_still_is() -> None:
 
 SAMPLES: dict[str, tuple[dict[str, Any], str]] = {
     "half a step": ({"steps": 2.5}, "steps must be a whole number, got 2.5"),
-    "no step": ({"steps": 0}, "steps must be at least 1, got 0"),
+    "no step": ({"steps": 0}, "steps must be between 1 and 1000 for this model, got 0"),
+    "no stride": ({"stride": 0}, "stride must be between 1 and 999 for this model, got 0"),
     "yes": ({"steps": True}, "steps must be a whole number, got True"),
     "text": ({"max_rows": "2"}, "max_rows must be a whole number, got '2'"),
     "count": ({"count": 0}, "count must be at least 1, got 0"),
     "one side": ({"size": 64}, "size must be (width, height) in pixels, as in (64, 64), got 64"),
-    "no side": ({"size": (0, 5)}, "size must be (width, height) in pixels, as in (64, 64), got (0, 5)"),
+    "no side": ({"size": (0, 5)}, "size must be a multiple of 2 in both directions, got 0x5; the nearest are 2x4 and"),
     "half a side": ({"size": (16.0, 16)}, "size must be (width, height) in pixels, as in (64, 64), got (16.0, 16)"),
     "seed": ({"seed": 2**64}, "a seed must be a whole number between -2**63 and 2**64 - 1, got 18446744073709551616"),
     "half a seed": ({"seed": 0.5}, "a seed must be a whole number between -2**63 and 2**64 - 1, got 0.5"),
@@ -127,7 +128,7 @@ SAMPLES: dict[str, tuple[dict[str, Any], str]] = {
     "scheduler": ({"scheduler": 3}, "scheduler must be a name, such as 'ddim', got 3"),
     "unknown scheduler": ({"scheduler": "dim"}, "unknown scheduler 'dim'; did you mean 'ddim'?"),
     "noise level": ({"noise_level": 1.5}, "noise_level must be a whole number, got 1.5"),
-    "low noise level": ({"noise_level": -1}, "noise_level must be at least 0, got -1"),
+    "low noise level": ({"noise_level": -1}, "nothing is upscaled at size 16x16; "),
     "distilled": ({"distilled_guidance": "3"}, "distilled_guidance must be a number of at least 0, got '3'"),
     "no number": ({"distilled_guidance": float("nan")}, "distilled_guidance must be a number of at least 0, got nan"),
     "trick": ({"tricks": Guidance(scale=3)}, "tricks must be a list of tricks, as in [Guidance(scale=7)], got a Guid"),

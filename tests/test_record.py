@@ -240,14 +240,14 @@ def test_neither_picture_nor_side_car_is_overwritten_without_force(tmp_path):
     path, record = tmp_path / "a.jpg", build_record(RECIPE, FACTS)
     sidecar_path(path).write_bytes(b"mine")
     for refused in (lambda: save(PICTURE, path, record), lambda: check_save(path, force=False)):
-        with pytest.raises(OutputError, match=r"a\.jpg\.json exists; pass --force to overwrite it"):
+        with pytest.raises(OutputError, match=r"a\.jpg\.json exists; pass `force=True` to overwrite it"):
             refused()
     assert contents(tmp_path) == {"a.jpg.json": b"mine"}
     check_save(path, force=False, metadata=False)
     save(PICTURE, path, record, force=True)
     assert read_record(path)["recipe"] == record["recipe"]
     sidecar_path(path).unlink()
-    with pytest.raises(OutputError, match=r"a\.jpg exists; pass --force"):
+    with pytest.raises(OutputError, match=r"a\.jpg exists; pass `force=True`"):
         save(PICTURE, path, record)
     assert list(contents(tmp_path)) == ["a.jpg"]
 

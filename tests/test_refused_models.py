@@ -166,7 +166,7 @@ def test_the_same_scheduler_in_an_object_is_refused() -> None:
 
 def test_a_scheduler_of_unknown_kind_is_left_to_the_run() -> None:
     parts = {"unet": {}, "scheduler": {"_class_name": DDIMScheduler.__name__}}
-    assert described("StableDiffusionPipeline", parts)[1].title == "Stable Diffusion 1.x and 2.x"
+    assert described("StableDiffusionPipeline", parts).title == "Stable Diffusion 1.x and 2.x"
 
 
 @pytest.mark.usefixtures("unread")

@@ -19,10 +19,11 @@ from diffusion_tricks.devices.memory import Work
 from diffusion_tricks.devices.text_encoders import hooked
 from diffusion_tricks.devices.transfer import sent
 from diffusion_tricks.errors import ModelError, UsageError
-from diffusion_tricks.families.base import Family, Shape
+from diffusion_tricks.families.base import Family
 from diffusion_tricks.families.defaults import Defaults
 from diffusion_tricks.families.replay import replayed
 from diffusion_tricks.families.rows import Rows, stacked
+from diffusion_tricks.families.shapes import Shape
 from diffusion_tricks.loading.compiling import cannot_compile, compiled
 from diffusion_tricks.model.prompt_rows import COPIES, LEAST
 from diffusion_tricks.testing import tiny_pipeline
@@ -144,7 +145,7 @@ def test_what_cannot_be_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     model = small()
     monkeypatch.setattr("shutil.which", lambda name: None)
     with pytest.raises(
-        UsageError, match="'small' cannot be compiled: there is no C\\+\\+ compiler here; leave --compile"
+        UsageError, match="'small' cannot be compiled: there is no C\\+\\+ compiler here; leave `compile`"
     ):
         compiled(model)
     model.device = torch.device("mps")
@@ -155,7 +156,7 @@ def test_what_cannot_be_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     model.family.denoiser.hf_quantizer = object()  # type: ignore[assignment]
     assert cannot_compile(model) == "its weights are quantised"
     model.family.denoiser._hf_hook = object()  # type: ignore[assignment]
-    assert "by --memory or hooks of its own" in str(cannot_compile(model))
+    assert "by `memory` or hooks of its own" in str(cannot_compile(model))
 
 
 def test_a_model_that_memory_is_too_short_for_is_not_compiled_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -166,7 +167,7 @@ def test_a_model_that_memory_is_too_short_for_is_not_compiled_and_says_so(monkey
     notes, _ = model.memory.told()
     assert notes[-1].startswith("not compiled, for lack of memory: its parts move on and off the device")
     model.memory.mode = "low"  # that is asked for, and so is compiling: one of them is to be left out
-    with pytest.raises(UsageError, match="--memory or hooks of its own; leave --compile out"):
+    with pytest.raises(UsageError, match="`memory` or hooks of its own; leave `compile` out"):
         compiled(model)
 
 
@@ -176,7 +177,7 @@ def test_a_compiler_that_fails_is_explained() -> None:
 
     model = small()
     model.compiled = Compiled(model.family.denoiser, backend=broken)
-    with pytest.raises(ModelError, match=r"Network cannot be compiled here: .*no such kernel; leave --compile out"):
+    with pytest.raises(ModelError, match=r"Network cannot be compiled here: .*no such kernel; leave `compile` out"):
         last(model)
 
 

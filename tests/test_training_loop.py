@@ -92,12 +92,12 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path: Path) -> None:
 
     trained(tmp_path / "whole", steps=9)
     before = signal.getsignal(signal.SIGINT)
-    with pytest.raises(Interrupted, match=r"saved at step 5; .* train --resume .*stopped"):
+    with pytest.raises(Interrupted, match=r"saved at step 5; .*`resume=.*stopped"):
         trained(tmp_path / "stopped", Stripes(seen=press), steps=9)
     assert signal.getsignal(signal.SIGINT) is before
     resume(tmp_path / "stopped", quiet=True, data=data())
     assert same(state(tmp_path / "whole"), state(tmp_path / "stopped"))
-    with pytest.raises(UsageError, match="complete, at step 9; for more, raise --steps"):
+    with pytest.raises(UsageError, match="complete, at step 9; for more, raise `steps`"):
         resume(tmp_path / "stopped", quiet=True, data=data())
 
 
@@ -112,7 +112,7 @@ class Broken(Stripes):
 
 
 def test_nan_stops_with_advice_and_keeps_the_last_good_checkpoint(tmp_path: Path) -> None:
-    with pytest.raises(NotANumber, match=r"step 6 is not a number.*step-00000004.pt, is kept.*lower --lr"):
+    with pytest.raises(NotANumber, match=r"step 6 is not a number.*step-00000004.pt, is kept.*lower `lr`"):
         trained(tmp_path / "out", Broken(), steps=20, checkpoint=2)
     assert [file.name for file in checkpoints.kept(tmp_path / "out")] == ["step-00000002.pt", "step-00000004.pt"]
     assert all(w.isfinite().all() for w in state(tmp_path / "out")["network"].values())
@@ -134,7 +134,7 @@ def test_a_full_disk_costs_no_older_checkpoint(tmp_path: Path, monkeypatch: pyte
         fill(temporary, content)
 
     monkeypatch.setattr(atomic, "_fill", full)
-    with pytest.raises(OutputFailed, match=r"disk is full.*last whole checkpoint is step-00000004.pt.*--resume"):
+    with pytest.raises(OutputFailed, match=r"disk is full.*last whole checkpoint is step-00000004.pt.*`resume="):
         trained(out, steps=7, checkpoint=2)
     assert sorted(file.name for file in (out / "checkpoints").iterdir()) == ["step-00000002.pt", "step-00000004.pt"]
     monkeypatch.undo()
@@ -177,7 +177,7 @@ def test_without_an_average_the_weights_themselves_are_saved(tmp_path: Path) -> 
 def test_a_directory_that_holds_something_is_left_alone(tmp_path: Path) -> None:
     trained(tmp_path / "out", steps=2)
     (tmp_path / "out" / "mine.txt").write_text("keep")
-    with pytest.raises(OutputError, match=r"not empty; go on with it with --resume .*--force"):
+    with pytest.raises(OutputError, match=r"not empty; go on with it with `resume=.*`force=True`"):
         trained(tmp_path / "out", steps=2)
     asked = TrainOptions(width=8, levels=2, batch=4, steps=1, sheet_count=0, out=str(tmp_path / "out"), device="cpu")
     train(asked, force=True, quiet=True, data=data())
@@ -209,7 +209,7 @@ def test_force_leaves_a_directory_that_holds_no_training_alone(tmp_path: Path) -
     mine.parent.mkdir()
     mine.write_bytes(b"weights")
     asked = TrainOptions(**{**TINY, "task": "class", "steps": 1, "out": str(tmp_path)})
-    with pytest.raises(OutputError, match="holds no training, so --force leaves it alone"):
+    with pytest.raises(OutputError, match="holds no training, so `force` leaves it alone"):
         train(asked, force=True, quiet=True, data=data())
     assert mine.read_bytes() == b"weights"
 

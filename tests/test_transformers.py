@@ -23,7 +23,8 @@ from diffusion_tricks.diffusion.schedulers import FLOW_SCHEDULERS, scheduler_for
 from diffusion_tricks.errors import ModelError, PluginError, UsageError
 from diffusion_tricks.families.base import parts_of
 from diffusion_tricks.families.defaults import Defaults
-from diffusion_tricks.families.lookup import described, family_of, opened
+from diffusion_tricks.families.lookup import described
+from diffusion_tricks.families.open import family_of, opened
 from diffusion_tricks.families.packing import packed, unpacked
 from diffusion_tricks.families.table import FAMILIES as ROWS
 from diffusion_tricks.generate.plan import plan
@@ -285,17 +286,16 @@ def test_rows_are_told_apart_by_configurations(
     kind: str, title: str, steps: int, guidance: float, distilled: float | None
 ) -> None:
     pipe = tiny(kind).pipe
-    found = described(type(pipe).__name__, parts_of(pipe))
-    assert found is not None
-    family, row = found
-    assert isinstance(tiny(kind).family, family)
-    assert row is not None
+    row = described(type(pipe).__name__, parts_of(pipe))
+    assert isinstance(tiny(kind).family, opened(row))
     assert row.title == title
     assert row.defaults == Defaults(steps=steps, guidance=guidance, distilled_guidance=distilled)
 
 
 def test_every_row_opens() -> None:
-    assert all(opened(row).__name__.endswith("Family") for row in ROWS)
+    for row in ROWS:
+        assert opened(row).__name__.endswith("Family")
+        assert opened(row).shape_of is row.serves.shape
 
 
 @pytest.mark.parametrize(("kind", "largest"), [("sd3", 128), ("zimage", 256)])

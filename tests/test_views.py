@@ -17,7 +17,7 @@ from diffusion_tricks.errors import UnknownName, UsageError
 from diffusion_tricks.registry.host import host
 from diffusion_tricks.registry.view import View, orthogonality_error, view_named
 from diffusion_tricks.testing import check_view
-from diffusion_tricks_plugins.views import SHUFFLING_BYTES, shuffling
+from diffusion_tricks_plugins.views.orthogonal import SHUFFLING_BYTES, shuffling
 
 PLAIN = [name for name in host().entries("view") if name != "rotate"]  # which needs an angle
 QUARTERS = ["rotate:270", "rotate:-90.0"]
@@ -337,8 +337,8 @@ def test_bad_parameters_say_what_is_wrong(text: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("rotate_cw", "^a quarter turn needs a square picture; set --size to a square$"),
-        ("rotate:-90", "^a quarter turn needs a square picture; set --size to a square$"),
+        ("rotate_cw", "^a quarter turn needs a square picture; set `size` to a square$"),
+        ("rotate:-90", "^a quarter turn needs a square picture; set `size` to a square$"),
         ("patches:3", "needs a height and width that 3 divides, got 8x16"),
         ("inner_circle:90", "multiples of 90 degrees, of 180 unless square, got 90"),
         ("inner_circle:45", "multiples of 90 degrees"),

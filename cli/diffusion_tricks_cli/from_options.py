@@ -128,7 +128,7 @@ def words(params: Iterable[click.Parameter], values: Mapping[str, Any], reserved
     arguments: list[str] = []
     for param in params:
         if param.name in values and isinstance(param, click.Option):
-            options += _option_words(param, values[param.name])
+            options += option_words(param, values[param.name])
         elif param.name in values:
             value = values[param.name]
             arguments += [str(part) for part in (value if isinstance(value, list) else [value])]
@@ -136,7 +136,8 @@ def words(params: Iterable[click.Parameter], values: Mapping[str, Any], reserved
     return [*options, *(["--"] if guard else []), *arguments]
 
 
-def _option_words(option: click.Option, value: Any) -> list[str]:
+def option_words(option: click.Option, value: Any) -> list[str]:
+    """The words that give an option a value."""
     flag = option.opts[0]
     if option.is_flag:
         return [flag] if value else option.secondary_opts[:1]

@@ -13,8 +13,9 @@ from diffusion_tricks.errors import DiffusionTricksError, PictureError, UsageErr
 from diffusion_tricks.io.pictures import read_picture
 from diffusion_tricks.recipes.recipe import recipe_from
 from diffusion_tricks.recipes.record import read_record
-from diffusion_tricks_cli.common import example
+from diffusion_tricks_cli.common import Once, example
 from diffusion_tricks_cli.failures import say_error
+from diffusion_tricks_cli.printable import echo
 
 if TYPE_CHECKING:
     from diffusion_tricks.generate.score import Score
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 Views = Sequence[tuple[str, str]]
 
 
-@click.command(epilog=example("score out.png", 'score out.png --view flip "a duck" --json'))
+@click.command(cls=Once, epilog=example("score out.png", 'score out.png --view flip "a duck" --json'))
 @click.argument("pictures", nargs=-1, required=True, type=click.Path(), metavar="PICTURE...")
 @click.option("-p", "--prompt", "prompts", multiple=True, help="What a picture should show as it is.")
 @click.option(
@@ -73,11 +74,11 @@ def _print(scores: dict[str, Score], as_json: bool) -> None:
     """One object a picture in the order given, or a table, the best first."""
     if as_json:
         for path, one in scores.items():
-            click.echo(json.dumps({"path": path, **one.data()}, ensure_ascii=False))
+            echo(json.dumps({"path": path, **one.data()}, ensure_ascii=False))
         return
     width = max(map(len, [*scores, "picture"]))
     if scores:
-        click.echo(f"{'picture':<{width}}  alignment  concealment  views: alignment, rank")
+        echo(f"{'picture':<{width}}  alignment  concealment  views: alignment, rank")
     for path, one in sorted(scores.items(), key=lambda row: row[1].order, reverse=True):
         views = "; ".join(f"{v.name} {v.prompt!r} {v.alignment:.2f}, {v.rank}" for v in one.views)
-        click.echo(f"{path:<{width}}  {one.alignment:9.3f}  {one.concealment:11.2f}  {views}")
+        echo(f"{path:<{width}}  {one.alignment:9.3f}  {one.concealment:11.2f}  {views}")

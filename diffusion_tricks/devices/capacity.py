@@ -8,10 +8,12 @@ Width and tokens are those of the finest level, of which a network holds some do
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
+
+from diffusion_tricks.devices.container import left_in_container
 
 SHARE = 0.9  # of the free memory
 ACTIVATIONS = 64  # of the finest level that are held at a time, for one row; too many rather than too few
@@ -42,7 +44,7 @@ def width_of(config: Mapping[str, Any]) -> int | None:
 
 
 def free_memory(device: torch.device) -> int | None:
-    """Bytes that can be had on a device, or in this computer for the CPU; None where that is not known."""
+    """Bytes that can be had on a device, or in this computer or container for the CPU; None where that is not known."""
     if device.type == "cuda":
         kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return int(torch.cuda.mem_get_info(device)[0]) + kept
@@ -51,11 +53,7 @@ def free_memory(device: torch.device) -> int | None:
     return None
 
 
-def _available(file: Path = Path("/proc/meminfo")) -> int | None:
-    """What Linux says it could give to a new process."""
-    try:
-        lines = file.read_text().splitlines()
-    except OSError:
-        return None
-    found = next((line for line in lines if line.startswith("MemAvailable:")), None)
-    return 1024 * int(found.split()[1]) if found else None
+def _available() -> int:
+    """What this computer could give to a new process, and its container to this one."""
+    available, left = int(psutil.virtual_memory().available), left_in_container()
+    return available if left is None else min(available, left)

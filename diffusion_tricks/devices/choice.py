@@ -26,7 +26,7 @@ def device_of(name: str) -> torch.device:
     except RuntimeError:
         raise UsageError(f"unknown device {name!r}; expected auto, cpu, cuda, cuda:N or mps") from None
     if device.type in accelerators and not accelerators[device.type]():
-        raise ModelError(f"device {name!r} was asked for, but torch finds none here; use --device cpu or auto")
+        raise ModelError(f'device {name!r} was asked for, but torch finds none here; use `device="cpu"` or auto')
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise ModelError(f"device {name!r} was asked for, but there are only {torch.cuda.device_count()}")
     return device

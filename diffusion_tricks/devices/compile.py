@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 COMPILERS = ("c++", "g++", "clang++", "cl")
 SHAPES = 64  # that one network may be compiled for; torch gives up compiling after 8
-INSTEAD = "leave --compile out"
+INSTEAD = "leave `compile` out"
 
 
 class Compiled:

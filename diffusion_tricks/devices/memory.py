@@ -22,11 +22,11 @@ from torch import Tensor
 
 from diffusion_tricks.devices.oom import memory_is_full
 from diffusion_tricks.errors import OutOfMemory, UnknownName
+from diffusion_tricks.types import MEMORY
 
 if TYPE_CHECKING:
     from diffusion_tricks.types import Size
 
-MODES = ("auto", "low", "lowest")
 T = TypeVar("T")
 
 
@@ -34,12 +34,13 @@ T = TypeVar("T")
 class Memory:
     """How one pipeline saves memory, and what it has given up.
 
-    mode: one of MODES. own: the pipeline was loaded here, so what of it is thrown away can be loaded again. lent: it
+    mode: one of MEMORY. own: the pipeline was loaded here, so what of it is thrown away can be loaded again. lent: it
     is an object of the caller's, which is left as it is unless `mode` says otherwise. quantize:
     its weights are kept in "int8" or "nf4". rows, pictures: at most so many in one call, by the size of the pictures;
     None is no limit. offloaded: "models" or "layers" are on the device only while they work. tiles: pictures are
-    decoded and encoded in tiles. thrown: text encoders are thrown away once they have worked; `elsewhere` is where
-    those lie that are. cut: the fewest rows that a lack of memory, and not the caller, cut a call down to. given_up:
+    decoded and encoded in tiles. beside: networks that are no part of the pipeline, and are offloaded with its own.
+    thrown: text encoders are thrown away once they have worked; `elsewhere` is where those lie that are. cut: the
+    fewest rows that a lack of memory, and not the caller, cut a call down to. given_up:
     the rungs taken, in words. notes: of those, what was not yet told.
     """
 
@@ -51,6 +52,7 @@ class Memory:
     pictures: dict[Size, int | None] = field(default_factory=dict)
     offloaded: str | None = None
     tiles: bool = False
+    beside: list[torch.nn.Module] = field(default_factory=list)
     thrown: bool = False
     elsewhere: dict[str, Path] = field(default_factory=dict)
     cut: int | None = None
@@ -59,8 +61,8 @@ class Memory:
 
     def __post_init__(self) -> None:
         """Raises UnknownName for a mode that is none."""
-        if self.mode not in MODES:
-            raise UnknownName("memory", self.mode, MODES)
+        if self.mode not in MEMORY:
+            raise UnknownName("memory", self.mode, MEMORY)
 
     def told(self) -> tuple[list[str], int | None]:
         """What was given up since this was last asked, in words, and `cut`; both are forgotten."""
@@ -132,7 +134,8 @@ def _step_down(holder: Holder, ladder: Sequence[Rung], work: Work, full: Excepti
 
 def advice(device: torch.device) -> str:
     """What to try where nothing is left to give up."""
-    return f"try a smaller --size, --count 1, or {'--dtype bfloat16' if device.type == 'cpu' else '--quantize nf4'}"
+    smaller = '`dtype="bfloat16"`' if device.type == "cpu" else '`quantize="nf4"`'
+    return f"try a smaller `size`, `count=1`, or {smaller}"
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from diffusion_tricks.devices.memory import Placing, Work, persisting
+from diffusion_tricks.devices.offload import offload_beside
 from diffusion_tricks.devices.quiet import quiet_libraries
 from diffusion_tricks.devices.text_encoders import hooked, quantised, throw_away
 
@@ -68,6 +69,7 @@ def models_offloaded(holder: Holder, work: Work) -> str | None:
     with quiet_libraries():
         pipe.enable_model_cpu_offload(device=holder.device)
     memory.offloaded = "models"
+    offload_beside(holder)
     return "models on the device only while they work"
 
 
@@ -81,6 +83,7 @@ def layers_offloaded(holder: Holder, work: Work) -> str | None:
     with quiet_libraries():
         pipe.enable_sequential_cpu_offload(device=holder.device)
     memory.offloaded = "layers"
+    offload_beside(holder)
     return "layers on the device only while they work, which is slow"
 
 

@@ -85,7 +85,7 @@ def _loaded_again(module: Any, folder: Path) -> Any:
     files = [file.name for file in folder.glob("*.safetensors")]
     if not files:
         raise ModelError(
-            f"{folder} is gone, and a text encoder in it is needed again; put it back, or use --memory auto"
+            f'{folder} is gone, and a text encoder in it is needed again; put it back, or use `memory="auto"`'
         )
     variants = {found[1] if (found := re.match(r"[^.]+\.(\w+)[.-]", name)) else None for name in files}
     variant = None if None in variants else variants.pop()

@@ -7,45 +7,19 @@ with other latents and timesteps, picking rows per prompt. No pipeline is copied
 
 from __future__ import annotations
 
-import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from diffusion_tricks.errors import PluginError, UsageError
+from diffusion_tricks.errors import PluginError
+from diffusion_tricks.families.shapes import Shape
 from diffusion_tricks.types import Parts, Pipeline, Row, Size
 
 if TYPE_CHECKING:
     from diffusion_tricks.diffusion.conditioning import Condition
-
-
-@dataclass(frozen=True)
-class Shape:
-    """What a model makes and takes, from its configuration alone.
-
-    channels: of the latents. size: the model was made for, in pixels. scale: pixels per latent, 1 for a model of
-    pixels. multiple: width and height are multiples of this, in pixels, and at the most largest, if that is not None.
-    precise: its pipeline keeps the latents in float32, whatever its weights are in. learned: it predicts a variance as
-    well. inpaints: it sees a mask and what is known of a picture. distilled: the guidance scale is an input of it,
-    learnt in training (arXiv:2210.03142), which is another thing than guidance by two answers. controllable: its
-    denoiser takes what a ControlNet adds. cacheable: it has attention, of which a step cache may save some.
-    """
-
-    channels: int
-    size: Size
-    scale: int = 1
-    multiple: int = 1
-    largest: int | None = None
-    precise: bool = False
-    learned: bool = False
-    inpaints: bool = False
-    distilled: bool = False
-    controllable: bool = False
-    cacheable: bool = True
 
 
 class Family(ABC):
@@ -139,23 +113,3 @@ def parts_of(pipe: Pipeline) -> Parts:
 
 def _plain(config: Any) -> Mapping[str, Any]:
     return config if isinstance(config, Mapping) else config.to_dict()
-
-
-def check_size(family: Family, size: Size) -> None:
-    """Raises UsageError for a size the model cannot make; it names the nearest that it can."""
-    if any(side < family.multiple or side % family.multiple for side in size):
-        expected = f"size must be a multiple of {family.multiple} in both directions, got {size[0]}x{size[1]}"
-        raise UsageError(f"{expected}; {_nearest(family.shape, size)}")
-    if family.shape.largest is not None and max(size) > family.shape.largest:
-        raise UsageError(f"this model makes no side longer than {family.shape.largest}, got {size[0]}x{size[1]}")
-
-
-def _nearest(shape: Shape, size: Size) -> str:
-    """The next smaller and the next larger size that a model of that shape makes, in words."""
-
-    def fitted(side: int, up: bool) -> int:
-        whole = -(-side // shape.multiple) if up else side // shape.multiple
-        return min(max(whole, 1) * shape.multiple, shape.largest or sys.maxsize)
-
-    names = list(dict.fromkeys(f"{fitted(size[0], up)}x{fitted(size[1], up)}" for up in (False, True)))
-    return f"the nearest are {' and '.join(names)}" if len(names) > 1 else f"the nearest is {names[0]}"

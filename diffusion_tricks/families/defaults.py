@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from diffusion_tricks.diffusion.schedulers import SCHEDULERS
 
+DEFAULTS_FILE = "diffusion_tricks.json"  # what a model says of itself, beside its model_index.json
+
 
 @dataclass(frozen=True)
 class Defaults:

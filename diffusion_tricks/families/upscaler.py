@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 import torch
 from torch import Tensor
 
-from diffusion_tricks.errors import PluginError, UsageError
-from diffusion_tricks.families.base import Family, Shape, parts_of
+from diffusion_tricks.errors import PluginError
+from diffusion_tricks.families.base import Family, parts_of
+from diffusion_tricks.families.enlarging import Enlarging, checked_level
 from diffusion_tricks.families.replay import Recorded, replayed
-from diffusion_tricks.types import Parts, Pipeline, Row, Size
+from diffusion_tricks.types import Pipeline, Row, Size
 
 if TYPE_CHECKING:
     from diffusion_tricks.diffusion.conditioning import Condition
@@ -41,32 +42,17 @@ class Base(Protocol):
 class UpscalingFamily(Family):
     """A family of upscalers, each behind the model before it.
 
-    borrowed: components that it takes from the model before it, and does not need itself. factor: times that it
-    enlarges. noise_level: timestep of the noise on the condition, 0 (next to none) up; what it hides is made anew.
+    enlarging: what its kind makes and takes. factor: times that it enlarges. noise_level: timestep of the noise on the
+    condition, 0 (next to none) up; what it hides is made anew.
     """
 
-    borrowed: ClassVar[tuple[str, ...]] = ()
+    enlarging: ClassVar[Enlarging]
 
     def __init__(self, pipe: Pipeline, base: Base, noise_level: int):
         super().__init__(pipe)
         self.base = base
-        self.noise_level = checked_level(noise_level, self.most_noise(parts_of(pipe)))
-        self.factor = self.factor_of(self.shape, base.family.size)
-
-    @staticmethod
-    @abstractmethod
-    def factor_of(shape: Shape, base: Size) -> int:
-        """How many times it enlarges what a model of size `base` makes. Raises ModelError where that is not larger."""
-
-    @staticmethod
-    @abstractmethod
-    def most_noise(parts: Parts) -> int:
-        """The highest noise level."""
-
-    @staticmethod
-    @abstractmethod
-    def guess(base: Size) -> Parts:
-        """The configurations of one that is not on this machine, behind a model of size `base`, as far as it goes."""
+        self.noise_level = checked_level(noise_level, self.enlarging.most_noise(parts_of(pipe)))
+        self.factor = self.enlarging.factor(self.shape, base.family.size)
 
     @abstractmethod
     def prepared(self, pixels: Tensor, size: Size, row: Row, generators: list[torch.Generator]) -> Recorded:
@@ -92,10 +78,3 @@ class UpscalingFamily(Family):
         if x.shape[1] != self.pipe.unet.config.in_channels:
             raise PluginError("a question to an upscaler came without its condition; make it from `ask`, by `ask.but`")
         return replayed(self.pipe.unet, x, t, rows, **more)
-
-
-def checked_level(noise_level: int, most: int) -> int:
-    """The noise level, if the upscaler has it. Raises UsageError."""
-    if not 0 <= noise_level <= most:
-        raise UsageError(f"noise level must be between 0 and {most} for this upscaler, got {noise_level}")
-    return noise_level

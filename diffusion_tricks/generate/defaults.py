@@ -69,7 +69,8 @@ def check_prompts(recipe: Recipe, tricks: list[Trick[Any]], said: Said | None = 
     said = said or _known_of(recipe.model)
     if said is None or said.prompts != "none":
         raise UsageError(
-            'a prompt is missing; say what to make, for example -p "a rabbit" (-p "" for a model that takes none)'
+            'a prompt is missing; say what to make, for example `prompt="a rabbit"`'
+            ' (`prompt=""` for a model that takes none)'
         )
 
 

@@ -16,13 +16,15 @@ from diffusion_tricks.loading.defaults_file import vocabulary_of
 from diffusion_tricks.loading.download import folder_here
 from diffusion_tricks.loading.files import INDEX_FILE, components_of, missing, variant_for
 from diffusion_tricks.loading.known import GIGABYTES, known_models
-from diffusion_tricks.loading.location import HubName, hub_name, location_of
+from diffusion_tricks.loading.location import HubName, hub_name, label_of, location_of, upscaler_of
 from diffusion_tricks.loading.outlines import said_of
+from diffusion_tricks.loading.stage_outlines import OutlinedStage
+from diffusion_tricks.model.cascade import Link, reaches
 from diffusion_tricks.registry.host import host
 
 if TYPE_CHECKING:
+    from diffusion_tricks.families.shapes import Shape
     from diffusion_tricks.loading.outlines import Said
-    from diffusion_tricks.model.model import Model
 
 
 @dataclass(frozen=True)
@@ -158,15 +160,13 @@ def _lacking(folder: Path) -> list[str]:
 
 def _abilities(name: str, said: Said) -> Abilities:
     """What the configurations of a model say. Raises ModelError for a model that no family serves."""
-    from diffusion_tricks.diffusion.schedulers import prediction_in
+    from diffusion_tricks.diffusion.levels import prediction_in
     from diffusion_tricks.families.lookup import described
-    from diffusion_tricks.generate.outline import stand_in
-    from diffusion_tricks.model.cascade import reaches
 
     parts = said.parts
-    _, row = described(said.pipeline, parts)
-    model, _ = stand_in(name)
-    chain, shape, defaults, scheduler = _chain(model), model.family.shape, model.defaults, parts.get("scheduler", {})
+    row = described(said.pipeline, parts)
+    shape, defaults, scheduler = row.serves.shape(parts), said.defaults, parts.get("scheduler", {})
+    chain = _chain(name, said, shape)
     return Abilities(
         family=row.title,
         sizes=tuple({"size": list(r.size), "most": r.most, "multiple": r.multiple} for r in reaches(chain)),
@@ -180,11 +180,16 @@ def _abilities(name: str, said: Said) -> Abilities:
     )  # fmt: skip
 
 
-def _chain(model: Model) -> list[Model]:
+def _chain(name: str, said: Said, shape: Shape) -> list[Link]:
     """The model and the stages that may stand behind it, one after another."""
-    chain = [model]
-    while chain[-1].second is not None:
-        chain.append(chain[-1].second.behind(chain[-1]))
+    location = location_of(name)
+    own = upscaler_of(name, said.folder or location, said.defaults)
+    stage = OutlinedStage(own) if own else None
+    chain = [Link(label_of(name, location), shape, followed=stage is not None)]
+    while stage is not None:
+        _, shape, factor = stage.behind(shape.size)
+        chain.append(Link(stage.name, shape, factor, followed=stage.second is not None))
+        stage = stage.second
     return chain
 
 

@@ -22,8 +22,8 @@ from diffusion_tricks.generate.defaults import (
     with_guidance,
 )
 from diffusion_tricks.generate.facts import computed
-from diffusion_tricks.generate.finish import check_finishers, finish
-from diffusion_tricks.generate.plan import check_before
+from diffusion_tricks.generate.finish import check_finishers, check_settings, finish, report
+from diffusion_tricks.generate.rehearsal import check_before
 from diffusion_tricks.generate.result import Result
 from diffusion_tricks.generate.score import Scorer
 from diffusion_tricks.generate.strip import strip, versions
@@ -34,7 +34,6 @@ from diffusion_tricks.loading.location import pinned, upscaler_label
 from diffusion_tricks.loading.outlines import Said
 from diffusion_tricks.model.model import Model, Second
 from diffusion_tricks.recipes.recipe import Recipe
-from diffusion_tricks.registry.calls import calls
 from diffusion_tricks.registry.trick import Trick
 from diffusion_tricks.sampling.begin import begin, check_model
 from diffusion_tricks.sampling.loop import denoise
@@ -111,7 +110,7 @@ def _making(
     max_rows: int | None,
     watch: Callable[[Step], None] | None,
 ) -> Iterator[Result]:
-    tricks = recipe.build()
+    check_settings(recipe, tricks := recipe.build())
     if recipe.picture is not None:
         yield from _finished(recipe, tricks)
         return
@@ -122,10 +121,12 @@ def _making(
     )
     recipe, tricks = with_guidance(recipe, tricks, model.defaults.guidance, second_guidance(recipe, model))
     check_prompts(recipe, tricks, Said(type(model.pipe).__name__, parts_of(model.pipe)))
+    sums = {name for trick in tricks for name in trick.sums}
     for first in range(0, recipe.count, BATCH):
         indices = range(first, min(first + BATCH, recipe.count))
         batches = [_batch(recipe, model, version, indices, max_rows, watch) for version in versions(tricks)]
-        yield from map(strip, zip(*batches, strict=True))
+        for versions_of_one in zip(*batches, strict=True):
+            yield strip(versions_of_one, sums)
 
 
 def _fitting(model: Model | None, recipe: Recipe) -> Model | None:
@@ -185,8 +186,7 @@ def _batch(
     settled["tricks"] = settled_tricks(recipe, tricks, run)
     for i, index in enumerate(indices):
         image = finish(last, tricks, images[i], i)
-        for call in calls(last.hook.report):
-            call(run=last, image=image, index=i)
+        report(last, image, i)
         single = recipe.single(index).model_copy(update=settled)
         kind: Literal["generated", "edited"] = "generated" if run.source is None else "edited"
         icc = run.source.picture.icc if run.source else None  # its pixels' values are in that space

@@ -13,28 +13,25 @@ from torch import Tensor
 
 from diffusion_tricks.diffusion.conditioning import Condition
 from diffusion_tricks.errors import DiffusionTricksError
-from diffusion_tricks.families.base import Family, Shape
+from diffusion_tricks.families.base import Family
 from diffusion_tricks.families.defaults import Defaults
-from diffusion_tricks.families.lookup import described, opened
-from diffusion_tricks.families.table import FamilyRow, upscaler_row
-from diffusion_tricks.families.upscaler import checked_level
-from diffusion_tricks.loading.configs import described_in
-from diffusion_tricks.loading.defaults_file import defaults_of
+from diffusion_tricks.families.lookup import described
+from diffusion_tricks.families.open import opened
+from diffusion_tricks.families.shapes import Shape
 from diffusion_tricks.loading.download import folder_here
 from diffusion_tricks.loading.location import (
     label_of,
     location_of,
-    place_of,
     upscaler_label,
     upscaler_named,
     upscaler_of,
 )
 from diffusion_tricks.loading.lora import checked, takes_none
 from diffusion_tricks.loading.outlines import Said, said_of
+from diffusion_tricks.loading.stage_outlines import OutlinedStage, upscaler_kind
 from diffusion_tricks.model.cascade import needs_upscaling
 from diffusion_tricks.model.cascade import stages as sizes_of_stages
 from diffusion_tricks.model.model import Model, Second
-from diffusion_tricks.model.upscaler import guessed_row, no_upscaler
 from diffusion_tricks.types import Parts, Row, Size
 
 UNKNOWN = Shape(3, (64, 64), controllable=True, distilled=True)  # a guess that refuses nothing
@@ -44,7 +41,7 @@ def known_stages(model: Model, size: Size | None) -> bool:
     """Whether the shapes of all stages behind a stand-in that a size takes are known, and not guessed."""
     stage = model.second if needs_upscaling(model, size) else None
     while isinstance(stage, OutlinedUpscaler):
-        if stage.folder is None:
+        if stage.outlined.folder is None:
             return False
         stage = stage.second
     return True
@@ -54,7 +51,7 @@ def check_upscalers(names: Sequence[str]) -> None:
     """Raises UnknownName and ModelError for names of upscalers that are none, as far as this machine can tell."""
     for name in names:
         place = upscaler_named(name)
-        _kind_of(upscaler_label(place), folder_here(Path(place)))
+        upscaler_kind(upscaler_label(place), folder_here(Path(place)))
 
 
 def check_loras(model: str, loras: Sequence[str]) -> None:
@@ -81,6 +78,14 @@ def stand_in(name: str, size: Size | None = None, upscaler: Sequence[str] = ()) 
     return _outlined(label, said.parts, said.defaults, _outline(said), _chained(behind)), True
 
 
+def stand_in_for(model: Model) -> Model:
+    """A model of the shape of one that is loaded, alone, which answers without computing."""
+    settings = Settings({})
+    settings.scheduler = model.pipe.scheduler
+    outline = Outline(model.family.shape, type(model.family))
+    return Model(settings, model.name, torch.device("cpu"), torch.float32, model.defaults, opened=outline)
+
+
 def _unknown(label: str, size: Size | None, upscaler: Sequence[str]) -> Model:
     """A model of which nothing is known, as one that refuses nothing."""
     behind, whole = [upscaler_named(each) for each in upscaler], size or UNKNOWN.size
@@ -92,7 +97,7 @@ def _unknown(label: str, size: Size | None, upscaler: Sequence[str]) -> Model:
 
 
 def _chained(behind: Sequence[str]) -> OutlinedUpscaler | None:
-    return OutlinedUpscaler(behind[0], behind[1:]) if behind else None
+    return OutlinedUpscaler(OutlinedStage(behind[0], behind[1:])) if behind else None
 
 
 def _makes(model: Model, size: Size) -> bool:
@@ -123,57 +128,21 @@ class Settings:
         return scheduler_class.from_config(config)
 
 
-def _kind_of(name: str, folder: Path | None) -> FamilyRow:
-    """The row of an upscaler. Raises ModelError for a model that is none."""
-    if folder is None:
-        return guessed_row(name)
-    pipeline = described_in(folder)[0]
-    found = upscaler_row(pipeline)
-    if found is None:
-        raise no_upscaler(name, pipeline)
-    return found
-
-
 class OutlinedUpscaler:
-    """A later stage that has a shape and no weights. Where that is not known, it enlarges four times.
+    """A later stage that has a shape and no weights; where that is not known, it enlarges four times."""
 
-    others: that stand behind it, instead of its own.
-    """
+    def __init__(self, outlined: OutlinedStage):
+        self.outlined, self.name, self.defaults = outlined, outlined.name, outlined.defaults
 
-    def __init__(self, source: str, others: Sequence[str] = ()):
-        self.source, self.name, self.others = source, label_of(source, Path(source)), others
-
-    @cached_property
-    def folder(self) -> Path | None:
-        """Where it lies, if it is on this machine."""
-        return folder_here(place_of(self.source))
-
-    @cached_property
-    def row(self) -> FamilyRow:
-        """Its kind, by its configuration or, where that is not on this machine, by its name."""
-        return _kind_of(self.name, self.folder)
-
-    @cached_property
-    def defaults(self) -> Defaults:
-        """As its own file says."""
-        return defaults_of(self.folder, self.row.defaults) if self.folder else self.row.defaults
-
-    @cached_property
+    @property
     def second(self) -> OutlinedUpscaler | None:
         """The stage that may stand behind it."""
-        if self.others:
-            return OutlinedUpscaler(self.others[0], self.others[1:])
-        further = upscaler_of(self.source, self.folder or Path(self.source), self.defaults)
-        return OutlinedUpscaler(further) if further else None
+        return OutlinedUpscaler(self.outlined.second) if self.outlined.second else None
 
     def behind(self, base: Model, noise_level: int | None = None) -> Model:
         """The stand-in that follows `base`. Raises UsageError for a noise level that the upscaler does not have."""
-        kind: Any = opened(self.row)
-        parts = described_in(self.folder)[1] if self.folder else kind.guess(base.family.size)
-        level = self.defaults.noise_level if noise_level is None else noise_level
-        checked_level(level, kind.most_noise(parts))
-        shape = kind.shape_of(parts)
-        outline = Outline(shape, kind, kind.factor_of(shape, base.family.size))
+        parts, shape, factor = self.outlined.behind(base.family.size, noise_level)
+        outline = Outline(shape, opened(self.outlined.row), factor)
         return _outlined(self.name, parts, self.defaults, outline, self.second)
 
 
@@ -228,5 +197,5 @@ class Outline(Family):
 
 def _outline(said: Said) -> Outline:
     """The shape of a model, from its configurations alone. Raises ModelError where no family serves it."""
-    family, _ = described(said.pipeline, said.parts)
-    return Outline(family.shape_of(said.parts), family)
+    row = described(said.pipeline, said.parts)
+    return Outline(row.serves.shape(said.parts), opened(row))

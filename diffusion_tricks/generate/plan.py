@@ -2,99 +2,12 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterator
-from contextlib import closing, suppress
-from dataclasses import dataclass
-from itertools import islice
-from typing import Any
+from pathlib import Path
 
-from PIL import Image
-
-from diffusion_tricks.errors import PluginError
-from diffusion_tricks.generate.defaults import check_prompts, schedule_of, second_guidance, settings, with_guidance
-from diffusion_tricks.generate.finish import check_finishers, finish
-from diffusion_tricks.generate.outline import check_loras, check_upscalers, known_stages, stand_in
-from diffusion_tricks.generate.strip import versions
-from diffusion_tricks.loading.download import settings_folder
-from diffusion_tricks.loading.location import upscaler_named
-from diffusion_tricks.model.cascade import needs_upscaling
-from diffusion_tricks.model.model import Model
+from diffusion_tricks.generate.cost import Plan
+from diffusion_tricks.generate.finish import check_finishers, check_settings, finish
+from diffusion_tricks.io.pictures import read_picture
 from diffusion_tricks.recipes.recipe import Recipe
-from diffusion_tricks.registry.trick import Trick
-from diffusion_tricks.sampling.begin import begin
-from diffusion_tricks.sampling.loop import denoise
-from diffusion_tricks.sampling.request import Sampling
-from diffusion_tricks.sampling.run import Run
-from diffusion_tricks.sampling.tricks import order
-from diffusion_tricks.types import Size
-
-FIRST_STEPS = 2  # of a run that is tried before its model is loaded
-UPSCALING = ("upscale_steps", "upscale_guidance", "upscale_scheduler", "noise_level")  # of a recipe
-
-
-@dataclass(frozen=True)
-class Stage:
-    """The cost of one stage of a picture.
-
-    rows: what its denoiser computes in each of its evaluations. spared: rows of all of them that it need not, as they
-    were asked more than once.
-    """
-
-    model: str
-    size: Size
-    scheduler: str
-    rows: list[int]
-    spared: int = 0
-
-    def data(self) -> dict[str, Any]:
-        """As plain data, with the keys of a picture's facts."""
-        cost = {"steps": len(self.rows), "rows_per_step": max(self.rows, default=0), "rows_total": sum(self.rows)}
-        cost["rows_spared"] = self.spared
-        return {"model": self.model, "size": list(self.size), "scheduler": self.scheduler, **cost}
-
-
-@dataclass(frozen=True)
-class Plan:
-    """The cost of one picture of a recipe.
-
-    model: None for a picture that is only finished. known: whether the model's shape could be read; if not, `size`,
-    `scheduler`, steps and the guidance that is on by default are a guess. order: tricks that shape the estimate,
-    outermost first. stages: one, or more for a larger size.
-    """
-
-    model: str | None
-    known: bool
-    size: Size | None
-    scheduler: str | None
-    count: int
-    order: list[str]
-    tricks: list[str]
-    stages: list[Stage]
-
-    @property
-    def rows(self) -> list[int]:
-        """Of each evaluation, in order."""
-        return [rows for stage in self.stages for rows in stage.rows]
-
-    @property
-    def spared(self) -> int:
-        """Rows that the denoiser need not compute, as they were asked more than once."""
-        return sum(stage.spared for stage in self.stages)
-
-    @property
-    def steps(self) -> int:
-        """Evaluations of the denoiser; a second-order scheduler makes more than were asked for."""
-        return len(self.rows)
-
-    def data(self) -> dict[str, Any]:
-        """As plain data, with the keys of a picture's facts."""
-        known = {"model": self.model, "model_known": self.known, "size": list(self.size) if self.size else None}
-        cost = {"steps": self.steps, "rows_per_step": max(self.rows, default=0), "rows_total": sum(self.rows)}
-        cost["rows_spared"] = self.spared
-        nesting = {"tricks": self.tricks, "order": self.order, "rows": self.rows}
-        stages = {"stages": [stage.data() for stage in self.stages]} if len(self.stages) > 1 else {}
-        return known | {"scheduler": self.scheduler, "count": self.count} | cost | nesting | stages
 
 
 def plan(recipe: Recipe) -> Plan:
@@ -103,71 +16,9 @@ def plan(recipe: Recipe) -> Plan:
     if recipe.picture is not None:
         tricks = recipe.build()
         check_finishers(tricks)
+        check_settings(recipe, tricks)
+        finish(None, tricks, read_picture(Path(recipe.picture)).image, 0)
         return Plan(None, True, None, None, recipe.count, [], [trick.label() for trick in tricks], [])
-    check_loras(recipe.model, recipe.lora)
-    check_upscalers(recipe.upscaler)
-    model, known = stand_in(recipe.model, recipe.size, recipe.upscaler)
-    if not known and not needs_upscaling(model, recipe.size):  # it may turn out to be, once the model is here
-        recipe = recipe.model_copy(update=dict.fromkeys(UPSCALING))
-    recipe, tricks = _settled(recipe, model)
-    costs: list[list[list[tuple[int, int]]]] = []
-    for run in _runs(recipe, model, tricks):
-        costs.append([[] for _ in run.stages])
-        for step in denoise(run):
-            costs[-1][step.stage - 1].append((step.rows, step.spared))
-        _finished(run, recipe.enlarge)
-    named = settings(recipe, run)
-    stages = [
-        Stage(
-            stage.model.name, stage.size,
-            named["scheduler" if stage.stage == 1 else "upscale_scheduler"] or type(stage.scheduler).__name__,
-            [rows for cost in costs for rows, _ in cost[stage.stage - 1]],
-            sum(spared for cost in costs for _, spared in cost[stage.stage - 1]),
-        )
-        for stage in run.stages
-    ]  # fmt: skip
-    names = [trick.label() for trick in tricks]
-    return Plan(
-        model.name, known, stages[-1].size, stages[0].scheduler, recipe.count, order(tricks), names, stages
-    )  # fmt: skip
+    from diffusion_tricks.generate.rehearsal import cost_of  # here, as it needs torch, and what is above does not
 
-
-def check_before(recipe: Recipe) -> None:
-    """Raises what making a recipe would, as far as it shows before its model is loaded, which may take minutes.
-
-    That is by the first steps on a stand-in, where the model's shape is known. Settings of upscalers that the recipe
-    names are downloaded: how they are run is not to be guessed. What a plugin cannot do with a stand-in does not count.
-    """
-    check_loras(recipe.model, recipe.lora)
-    for name in recipe.upscaler:
-        settings_folder(upscaler_named(name))
-    check_upscalers(recipe.upscaler)
-    model, known = stand_in(recipe.model, upscaler=recipe.upscaler)
-    if not known or not known_stages(model, recipe.size):
-        return
-    recipe, tricks = _settled(recipe, model)
-    for run in _runs(recipe, model, tricks):
-        with suppress(PluginError), closing(denoise(run)) as steps:
-            deque(islice(steps, FIRST_STEPS))
-            _finished(run, recipe.enlarge)
-
-
-def _settled(recipe: Recipe, model: Model) -> tuple[Recipe, list[Trick[Any]]]:
-    """The recipe with the guidance that is on by default, and its tricks. Raises UsageError where nothing is asked."""
-    recipe, tricks = with_guidance(recipe, recipe.build(), model.defaults.guidance, second_guidance(recipe, model))
-    check_prompts(recipe, tricks)
-    return recipe, tricks
-
-
-def _runs(recipe: Recipe, model: Model, tricks: list[Trick[Any]]) -> Iterator[Run]:
-    """The run of the first picture, one for each of its variants."""
-    prompt = recipe.prompt[0] if isinstance(recipe.prompt, list) else recipe.prompt
-    for version in versions(tricks):
-        yield begin(model, Sampling(prompt=prompt, seeds=recipe.seeds[:1], **schedule_of(recipe)), tricks=version)
-
-
-def _finished(run: Run, factor: int) -> None:
-    """Lets the tricks finish an empty picture of the size of a run's, for what they may refuse in it."""
-    last = run.stages[-1]
-    empty = Image.new("RGB", (last.size[0] * factor, last.size[1] * factor))
-    finish(last, list(last.tricks), empty, 0)
+    return cost_of(recipe)

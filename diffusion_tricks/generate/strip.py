@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
 from diffusion_tricks.errors import UsageError
+from diffusion_tricks.registry.calls import guarded
 from diffusion_tricks.registry.trick import Trick
 
 if TYPE_CHECKING:
     from diffusion_tricks.generate.result import Result
 
-SUMS = ("steps", "rows_total", "seconds", "changed_outside")
+SUMS = ("steps", "rows_total", "seconds")
 PEAKS = ("rows_per_step", "peak_memory_mb")
 
 
@@ -23,7 +24,11 @@ def versions(tricks: Sequence[Trick[Any]]) -> list[list[Trick[Any]]]:
 
     Raises UsageError where two tricks ask for variants, naming both.
     """
-    asking = [(i, variants) for i, trick in enumerate(tricks) if (variants := trick.variants()) is not None]
+    asking = [
+        (i, variants)
+        for i, trick in enumerate(tricks)
+        if (variants := guarded(trick.label(), "variants", trick.variants)) is not None
+    ]
     if not asking:
         return [list(tricks)]
     if len(asking) > 1:
@@ -33,12 +38,15 @@ def versions(tricks: Sequence[Trick[Any]]) -> list[list[Trick[Any]]]:
     return [[*tricks[:i], tricks[i].but(**changes), *tricks[i + 1 :]] for changes in variants]
 
 
-def strip(results: Sequence[Result]) -> Result:
-    """One result whose picture shows those of `results` from left to right, tops aligned; costs are added up."""
+def strip(results: Sequence[Result], sums: Collection[str] = ()) -> Result:
+    """One result whose picture shows those of `results` from left to right, tops aligned; costs are added up.
+
+    sums: names of other facts that are.
+    """
     if len(results) == 1:
         return results[0]
     page = side_by_side([result.image for result in results])
-    return replace(results[0], image=page, facts=_facts([result.facts for result in results], page))
+    return replace(results[0], image=page, facts=_facts([result.facts for result in results], page, (*SUMS, *sums)))
 
 
 def side_by_side(images: Sequence[Image.Image]) -> Image.Image:
@@ -51,10 +59,10 @@ def side_by_side(images: Sequence[Image.Image]) -> Image.Image:
     return page
 
 
-def _facts(each: list[dict[str, Any]], page: Image.Image) -> dict[str, Any]:
+def _facts(each: list[dict[str, Any]], page: Image.Image, sums: Collection[str]) -> dict[str, Any]:
     """The first run's facts, with sums and peaks over all, and every note once."""
     facts = each[0] | {"width": page.width, "height": page.height, "variants": len(each)}
-    facts |= {name: round(sum(one[name] for one in each), 3) for name in SUMS if name in facts}
+    facts |= {name: round(sum(one[name] for one in each), 3) for name in sums if name in facts}
     facts |= {name: max(one[name] for one in each) for name in PEAKS if name in facts}
     notes = list(dict.fromkeys(note for one in each for note in one.get("notes", ())))
     return facts | ({"notes": notes} if notes else {})

@@ -62,7 +62,7 @@ def check_place(path: str | Path, *, force: bool, inputs: Iterable[str | Path] =
     if path.is_dir():
         raise OutputError(f"{path} is a folder, expected the name of a file; write to {path / 'name.png'}, say")
     if os.path.lexists(path) and not force:
-        raise OutputError(f"{path} exists; pass --force to overwrite it, or choose another name")
+        raise OutputError(f"{path} exists; pass `force=True` to overwrite it, or choose another name")
 
 
 def _check_folder(path: Path) -> None:
@@ -120,7 +120,7 @@ def _publish(temporary: Path, path: Path, force: bool) -> None:
     try:
         os.link(temporary, path)  # unlike a rename, fails where a file has appeared meanwhile
     except FileExistsError:
-        raise OutputError(f"{path} exists by now; pass --force to overwrite it, or choose another name") from None
+        raise OutputError(f"{path} exists by now; pass `force=True` to overwrite it, or choose another name") from None
     except OSError as error:
         if error.errno not in NO_HARD_LINKS:
             raise
@@ -131,7 +131,7 @@ def _publish_without_links(temporary: Path, path: Path) -> None:
     try:
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL))  # an empty file holds the place
     except FileExistsError:
-        raise OutputError(f"{path} exists by now; pass --force to overwrite it, or choose another name") from None
+        raise OutputError(f"{path} exists by now; pass `force=True` to overwrite it, or choose another name") from None
     try:
         os.replace(temporary, path)
     except BaseException:

@@ -33,7 +33,7 @@ def to_images(x: torch.Tensor) -> list[Image.Image]:
     unit = (x.detach() / 2 + 0.5).clamp(0, 1)  # in the tensor's own dtype, as diffusers' pipelines do
     pixels = unit.cpu().permute(0, 2, 3, 1).float().numpy()  # (b h w 3)
     if (pixels != pixels).any():
-        raise ModelError("the model gave values that are no numbers (NaN), expected a picture; try --dtype float32")
+        raise ModelError('the model gave values that are no numbers (NaN), expected a picture; try `dtype="float32"`')
     return [Image.fromarray(page) for page in (pixels * 255).round().astype("uint8")]
 
 

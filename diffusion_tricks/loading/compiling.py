@@ -32,7 +32,7 @@ def compiled(model: Model) -> Model:
 def cannot_compile(model: Model) -> str | None:
     """Why the model's denoiser cannot be compiled, or None."""
     if hooked(model.pipe):
-        return "its parts move on and off the device while it works, by --memory or hooks of its own"
+        return "its parts move on and off the device while it works, by `memory` or hooks of its own"
     if quantised(model.pipe):
         return "its weights are quantised"
     return no_compiler(model.device.type)

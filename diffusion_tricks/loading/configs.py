@@ -73,7 +73,7 @@ def check_served(folder: Path) -> None:
     from diffusion_tricks.families.lookup import described
 
     pipeline, parts = described_in(folder)
-    described(pipeline, parts)[0].shape_of(parts)
+    described(pipeline, parts).serves.shape(parts)
 
 
 def dtype_in(folder: Path) -> str:

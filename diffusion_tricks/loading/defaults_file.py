@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from diffusion_tricks.errors import ModelError
-from diffusion_tricks.loading.files import DEFAULTS_FILE
+from diffusion_tricks.families.defaults import DEFAULTS_FILE
 from diffusion_tricks.model.vocabulary import Vocabulary
 
 if TYPE_CHECKING:

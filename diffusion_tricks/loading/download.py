@@ -26,7 +26,6 @@ def download(name: str, dtype: str = "auto") -> Path:
     name: of a model or an upscaler. dtype: as for `load_model`, of which auto is that of this machine's device. Raises
     UsageError for a model that is not from the hub, and ModelError.
     """
-    from diffusion_tricks.families.lookup import opened
     from diffusion_tricks.families.table import upscaler_row
 
     name = upscaler_named(name) if name.partition("@")[0] in UPSCALER_NAMES else name
@@ -34,7 +33,7 @@ def download(name: str, dtype: str = "auto") -> Path:
     if _at_the_hub(location) is None:
         raise UsageError(f"{name!r} is on this machine; expected a model of the hub")
     row = upscaler_row(str(read_index(settings_folder(name))["_class_name"]))
-    borrowed = opened(row).borrowed if row else ()  # type: ignore[attr-defined]
+    borrowed = row.enlarges.borrowed if row and row.enlarges else ()
     precision = dtype_of(dtype) or family_dtype(name, device_of("auto"))
     return brought(location, precision, without=borrowed, check=None if row else check_served)[0]
 

@@ -15,8 +15,9 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
+from diffusion_tricks.families.defaults import DEFAULTS_FILE
+
 INDEX_FILE = "model_index.json"
-DEFAULTS_FILE = "diffusion_tricks.json"
 SETTINGS = {".json", ".txt", ".model", ".jinja"}  # `.model` is sentencepiece's vocabulary
 PICKLES = {".bin", ".ckpt", ".pt", ".pth", ".pkl", ".pickle"}
 NOT_READ = {"adapter_config.json"}  # it would bring in weights of yet another model

@@ -18,10 +18,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from diffusion_tricks.errors import ModelError, OutputError, OutputFailed
+from diffusion_tricks.families.defaults import DEFAULTS_FILE
 from diffusion_tricks.io.atomic import atomic_write
 from diffusion_tricks.loading.checks import check_directory, read_index
 from diffusion_tricks.loading.files import (
-    DEFAULTS_FILE,
     INDEX_FILE,
     components_of,
     missing,

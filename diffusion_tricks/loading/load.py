@@ -125,8 +125,8 @@ def upscaler_from(source: Any, device: torch.device, dtype: torch.dtype) -> Upsc
     Raises UnknownName for a name that is nothing, ModelError for what is no pipeline.
     """
     no_code()
-    from diffusion_tricks.families.table import upscaler_row
-    from diffusion_tricks.model.upscaler import Upscaler, guessed_row
+    from diffusion_tricks.families.table import guessed_row, upscaler_row
+    from diffusion_tricks.model.upscaler import Upscaler
 
     if isinstance(source, list | tuple):
         stage = upscaler_from(source[0], device, dtype) if source else None
@@ -148,15 +148,14 @@ def upscaler_from(source: Any, device: torch.device, dtype: torch.dtype) -> Upsc
 
 def _upscaler_named(name: str, device: torch.device, dtype: torch.dtype) -> Upscaler:
     """Without the components that it takes from the model before it."""
-    from diffusion_tricks.families.lookup import opened
-    from diffusion_tricks.families.table import upscaler_row
-    from diffusion_tricks.model.upscaler import Upscaler, guessed_row
+    from diffusion_tricks.families.table import guessed_row, upscaler_row
+    from diffusion_tricks.model.upscaler import Upscaler
 
     def load(saved: Memory) -> Any:
         place = place_of(name)
         settings = folder_here(place, checked=False) or settings_folder(name)
         row = upscaler_row(str(read_index(settings)["_class_name"]))
-        parts = dict.fromkeys(opened(row).borrowed if row else ())  # type: ignore[attr-defined]
+        parts = dict.fromkeys(row.enlarges.borrowed if row and row.enlarges else ())
         location, stage.revision = brought(place, dtype, without=parts)
         return _laid_out(_loaded(name, location, dtype, **parts), device, saved)
 

@@ -128,7 +128,7 @@ class Said:
         from diffusion_tricks.families.table import PLAIN, row_for
 
         row = row_for(self.pipeline, self.parts)
-        if row is None or row.opens != PLAIN:
+        if row is None or row.serves != PLAIN:
             return "text"
         return "classes" if self.parts["unet"].get("num_class_embeds") else "none"
 

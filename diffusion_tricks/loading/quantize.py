@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from diffusion_tricks.errors import ModelError, UnknownName, UsageError
+from diffusion_tricks.types import QUANTIZE
 
 if TYPE_CHECKING:
     import torch
 
-KINDS = ("int8", "nf4")
 DENOISERS = ("unet", "transformer")
 PACKAGE = "bitsandbytes"
 
@@ -24,19 +24,19 @@ PACKAGE = "bitsandbytes"
 def check_quantize(kind: str | None, device: torch.device, source: Any) -> str | None:
     """The kind, if the weights of a model can be quantised so on that device.
 
-    kind: one of KINDS, or None. source: what is to be loaded. Raises UnknownName, UsageError and ModelError.
+    kind: one of QUANTIZE, or None. source: what is to be loaded. Raises UnknownName, UsageError and ModelError.
     """
     if kind is None:
         return None
-    if kind not in KINDS:
-        raise UnknownName("quantize", kind, KINDS)
+    if kind not in QUANTIZE:
+        raise UnknownName("quantize", kind, QUANTIZE)
     if not isinstance(source, str | os.PathLike) or Path(source).is_file():
         what = "a checkpoint in one file" if isinstance(source, str | os.PathLike) else f"a {type(source).__name__}"
-        raise UsageError(f"--quantize takes a model's name or directory, got {what}; leave it out")
+        raise UsageError(f"`quantize` takes a model's name or directory, got {what}; leave it out")
     if device.type != "cuda":
-        raise UsageError(f"--quantize works on CUDA alone, got device {device}; leave it out, or try --memory low")
+        raise UsageError(f'`quantize` works on CUDA alone, got device {device}; leave it out, or try `memory="low"`')
     if find_spec(PACKAGE) is None:
-        raise ModelError(f"--quantize needs {PACKAGE}, which is not here: pip install 'diffusion-tricks[quantize]'")
+        raise ModelError(f"`quantize` needs {PACKAGE}, which is not here: pip install 'diffusion-tricks[quantize]'")
     return kind
 
 

@@ -13,7 +13,7 @@ from math import lcm
 from typing import TYPE_CHECKING, cast
 
 from diffusion_tricks.errors import UsageError
-from diffusion_tricks.families.base import check_size
+from diffusion_tricks.families.shapes import Shape, check_size
 from diffusion_tricks.types import Size
 
 if TYPE_CHECKING:
@@ -23,11 +23,45 @@ if TYPE_CHECKING:
 REACH = 2  # times a model's own size: beyond, a network repeats what it knows instead of drawing it larger
 
 
+@dataclass(frozen=True)
+class Link:
+    """What of a stage decides about sizes.
+
+    factor: how many times it enlarges the stage before it. followed: whether an upscaler may stand behind it.
+    """
+
+    name: str
+    shape: Shape
+    factor: int = 1
+    followed: bool = False
+
+    def needs_upscaling(self, size: Size) -> bool:
+        """Whether a size is larger than it makes by itself; one of latents is held to that only by an upscaler."""
+        if self.shape.scale > 1 and not self.followed:
+            return False
+        return any(side > REACH * own for side, own in zip(size, self.shape.size, strict=True))
+
+    def makes(self, size: Size) -> bool:
+        """Whether it makes pictures of that size by itself."""
+        return min(size) > 0 and not any(side % self.shape.multiple for side in size) and not self.needs_upscaling(size)
+
+    @property
+    def most(self) -> int | None:
+        """The longest side that it makes by itself, in pixels."""
+        held = self.shape.scale == 1 or self.followed  # see `needs_upscaling`
+        limits = (REACH * max(self.shape.size) if held else None, self.shape.largest)
+        return min((limit for limit in limits if limit is not None), default=None)
+
+
+def link(model: Model) -> Link:
+    """What of a model decides about sizes."""
+    factor = getattr(model.family, "factor", 1)
+    return Link(model.name, model.family.shape, factor, model.second is not None)
+
+
 def needs_upscaling(model: Model, size: Size | None) -> bool:
-    """Whether a size is larger than a model makes by itself; one of latents is held to that only by an upscaler."""
-    if size is None or (model.family.scale > 1 and model.second is None):
-        return False
-    return any(side > REACH * own for side, own in zip(size, model.family.size, strict=True))
+    """Whether a size is larger than a model makes by itself."""
+    return size is not None and link(model).needs_upscaling(size)
 
 
 def stages(model: Model, size: Size, noise_level: int | None = None) -> list[tuple[Model, Size]]:
@@ -39,35 +73,30 @@ def stages(model: Model, size: Size, noise_level: int | None = None) -> list[tup
     chain = [model]
     while needs_upscaling(chain[-1], size) and chain[-1].second is not None:
         chain.append(chain[-1].second.behind(chain[-1], noise_level))
+    links = list(map(link, chain))
     if len(chain) == 1 and not needs_upscaling(model, size):
-        check_size(model.family, size)
-    made = list(zip(chain, _sizes(chain, size), strict=True))
-    if not all(_makes(one, its) for one, its in made):
-        raise UsageError(_cannot(chain, size))
-    return made
+        check_size(model.family.shape, size)
+    sizes = _sizes(links, size)
+    if not all(one.makes(its) for one, its in zip(links, sizes, strict=True)):
+        raise UsageError(_cannot(links, size))
+    return list(zip(chain, sizes, strict=True))
 
 
-def _sizes(chain: Sequence[Model], size: Size) -> list[Size]:
+def _sizes(chain: Sequence[Link], size: Size) -> list[Size]:
     """What each of the stages makes; (0, 0) for one that would have to make a fraction."""
     sizes = [size]
     for later in chain[:0:-1]:
-        factor = upscaling(later).factor
-        whole = not any(side % factor for side in sizes[0])
-        sizes.insert(0, (sizes[0][0] // factor, sizes[0][1] // factor) if whole else (0, 0))
+        whole = not any(side % later.factor for side in sizes[0])
+        sizes.insert(0, (sizes[0][0] // later.factor, sizes[0][1] // later.factor) if whole else (0, 0))
     return sizes
 
 
-def _makes(model: Model, size: Size) -> bool:
-    multiple = model.family.multiple
-    return min(size) > 0 and not any(side % multiple for side in size) and not needs_upscaling(model, size)
-
-
-def _cannot(chain: Sequence[Model], size: Size) -> str:
+def _cannot(chain: Sequence[Link], size: Size) -> str:
     """What the stages can make, where `size` is not of it."""
     alone, *_, most = 2 * reaches(chain)
     text = f"{chain[0].name!r} makes {alone}"
     if len(chain) == 1:
-        return f"{text}, got {_text(size)}; --enlarge makes them larger"
+        return f"{text}, got {_text(size)}; `enlarge` makes them larger"
     by = "its upscaler" if len(chain) == 2 else "its upscalers"
     return f"{text}, and with {by} {most}, in multiples of {most.multiple}; got {_text(size)}"
 
@@ -87,23 +116,16 @@ class Reach:
         return f"{_text(self.size)} pixels" + ("" if self.most is None else f", or sides up to {self.most}")
 
 
-def reaches(chain: Sequence[Model]) -> list[Reach]:
+def reaches(chain: Sequence[Link]) -> list[Reach]:
     """What the first of `chain` makes alone, and then with each of the stages behind it."""
-    family = chain[0].family
-    found = [Reach(family.size, _most(chain[0]), family.multiple)]
-    for model in chain[1:]:
-        before, factor, most = found[-1], upscaling(model).factor, _most(model)
-        limits = [limit for limit in (before.most and before.most * factor, most) if limit is not None]
+    first = chain[0]
+    found = [Reach(first.shape.size, first.most, first.shape.multiple)]
+    for later in chain[1:]:
+        before, factor = found[-1], later.factor
+        limits = [limit for limit in (before.most and before.most * factor, later.most) if limit is not None]
         size = before.size[0] * factor, before.size[1] * factor
-        found.append(Reach(size, min(limits, default=None), lcm(factor * before.multiple, model.family.multiple)))
+        found.append(Reach(size, min(limits, default=None), lcm(factor * before.multiple, later.shape.multiple)))
     return found
-
-
-def _most(model: Model) -> int | None:
-    """The longest side that a model makes by itself, in pixels."""
-    held = model.family.scale == 1 or model.second is not None  # see `needs_upscaling`
-    limits = (REACH * max(model.family.size) if held else None, model.family.shape.largest)
-    return min((limit for limit in limits if limit is not None), default=None)
 
 
 def _text(size: Size) -> str:
@@ -112,7 +134,7 @@ def _text(size: Size) -> str:
 
 def nothing_upscaled(size: Size) -> UsageError:
     """The error to raise where something says how to upscale, and the size takes no second stage."""
-    return UsageError(f"nothing is upscaled at size {_text(size)}; ask for a larger --size, or do not say how")
+    return UsageError(f"nothing is upscaled at size {_text(size)}; ask for a larger `size`, or do not say how")
 
 
 def upscaling(model: Model) -> UpscalingFamily:

@@ -18,7 +18,7 @@ from diffusion_tricks.devices.text_encoders import arrive, leave
 from diffusion_tricks.devices.turns import alone_with
 from diffusion_tricks.families.base import Family
 from diffusion_tricks.families.defaults import Defaults
-from diffusion_tricks.families.lookup import family_of
+from diffusion_tricks.families.open import family_of
 from diffusion_tricks.families.rows import Rows
 from diffusion_tricks.model.lora import Lora
 from diffusion_tricks.model.prompt_rows import PromptRows

@@ -8,24 +8,12 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from diffusion_tricks.devices.memory import Memory
-from diffusion_tricks.errors import ModelError
-from diffusion_tricks.families.table import UPSCALERS, FamilyRow, upscaler_row
+from diffusion_tricks.families.table import no_upscaler, upscaler_row
 from diffusion_tricks.types import Pipeline
 
 if TYPE_CHECKING:
     from diffusion_tricks.families.defaults import Defaults
     from diffusion_tricks.model.model import Model, Second
-
-
-def guessed_row(name: str) -> FamilyRow:
-    """The row of an upscaler of which nothing is known but its name, and that it is one."""
-    return UPSCALERS[1 if "x4" in name.lower() else 0]
-
-
-def no_upscaler(name: str, pipeline: str) -> ModelError:
-    """The error to raise for a model of a class of pipelines that enlarges nothing."""
-    known = " or ".join(pipeline for row in UPSCALERS for pipeline in row.pipelines)
-    return ModelError(f"{name!r} is of {pipeline} and no upscaler: expected {known}")
 
 
 @dataclass
@@ -52,7 +40,7 @@ class Upscaler:
 
     def behind(self, base: Model, noise_level: int | None = None) -> Model:
         """The upscaler as the model that follows `base`. Raises ModelError for a pipeline that is no upscaler."""
-        from diffusion_tricks.families.lookup import opened
+        from diffusion_tricks.families.open import opened
         from diffusion_tricks.model.model import Model
 
         if self._pipe is None or self._memory is None:

@@ -23,6 +23,7 @@ from pydantic import (
 from diffusion_tricks.errors import RecipeError
 from diffusion_tricks.loading.known import UPSCALER_NAMES
 from diffusion_tricks.model.lora import lora_from
+from diffusion_tricks.registry.calls import guarded
 from diffusion_tricks.registry.checked import Checked, explain
 from diffusion_tricks.registry.host import host
 from diffusion_tricks.registry.options import hint
@@ -30,6 +31,7 @@ from diffusion_tricks.registry.trick import Trick
 
 VERSION = 1
 KINDS = ("argument", "option")
+Mark = bool | str | Collection[str] | Callable[[str], bool]
 MAX_SIDE = 65536  # pixels
 SEEDS = 2**63  # of a recipe, from 0 up
 Side = Annotated[int, Field(ge=1, le=MAX_SIDE)]
@@ -54,8 +56,11 @@ class TrickEntry(Checked):
         return dict(self.model_extra or {})
 
     def build(self) -> Trick[Any]:
-        """The trick itself. Raises UnknownName for an unknown trick, UsageError for options it does not take."""
-        return host().trick(self.trick)(**self.options)
+        """The trick itself.
+
+        Raises UnknownName for an unknown trick, UsageError for options it does not take, PluginError where it fails.
+        """
+        return guarded(self.trick, "being made", host().trick(self.trick), **self.options)
 
 
 class Recipe(Checked):
@@ -128,6 +133,12 @@ class Recipe(Checked):
         if not prompts or not isinstance(prompts, list | tuple) or "count" in data:
             return data
         return data | {"count": len(prompts)}
+
+    @model_validator(mode="after")
+    def _one_length(self) -> Recipe:
+        if self.steps is not None and self.stride is not None:
+            raise ValueError(f"`steps={self.steps}` and `stride={self.stride}` both say which steps are made; give one")
+        return self
 
     @model_validator(mode="after")
     def _seeds_suffice(self) -> Recipe:
@@ -218,9 +229,9 @@ def read_recipe(file: Path) -> Recipe:
 
 def anchored(recipe: Recipe, folder: Path, where: str) -> Recipe:
     """The recipe with its paths, and those of its models, made to start at `folder`, which they may not leave."""
-    placed = mapped(recipe, lambda path: str(_inside(folder, path, where)), beside=folder)
+    moved = mapped(recipe, lambda path: str(_inside(folder, path, where)), beside=folder)
     return with_models(
-        placed, lambda name: str(_inside(folder, name, where)) if _is_directory(name, folder) else name
+        moved, lambda name: str(_inside(folder, name, where)) if is_directory(name, folder) else name
     )  # fmt: skip
 
 
@@ -273,22 +284,24 @@ def _changed(
     return {name: _each(value, change, marks.get(name, False), beside) for name, value in entry.options.items()}
 
 
-def _each(value: Any, change: Callable[[str], str], mark: bool | str | Collection[str], beside: Path) -> Any:
+def _each(value: Any, change: Callable[[str], str], mark: Mark, beside: Path) -> Any:
     if isinstance(value, list | tuple):
         return [_each(one, change, mark, beside) for one in value] if mark else value
     return change(value) if isinstance(value, str) and _is_path(value, mark, beside) else value
 
 
-def _is_path(value: str, mark: bool | str | Collection[str], beside: Path) -> bool:
-    """A mask may be a file or a form such as `box:0,0,10,10` or `alpha`, a font a file or a family: see `option`."""
+def _is_path(value: str, mark: Mark, beside: Path) -> bool:
+    """Whether the value of an option is a path, by what the option's mark says: see `option`."""
+    if callable(mark):
+        return mark(value)
     if mark == "model":
-        return _is_directory(value, beside)
+        return is_directory(value, beside)
     if isinstance(mark, bool):
-        return mark and not value.startswith(("box:", "ellipse:")) and value != "alpha"
+        return mark
     return PureWindowsPath(value).suffix.lower() in mark or "/" in value or os.sep in value
 
 
-def _is_directory(model: str, folder: Path) -> bool:
+def is_directory(model: str, folder: Path) -> bool:
     """Whether a recipe's model is a directory, and not a known name or one of the hub (`owner/name`)."""
     if model in host().entries("model"):
         return False
@@ -297,11 +310,25 @@ def _is_directory(model: str, folder: Path) -> bool:
     return spelt or (folder / model).exists()
 
 
+def leads_out(folder: Path, path: str) -> bool:
+    """Whether a path, its ~ expanded, ends outside a folder, be it through a symbolic link, or cannot be followed."""
+    try:
+        path = os.path.expanduser(path)
+        return os.path.isabs(path) or not (folder / path).resolve().is_relative_to(folder.resolve())
+    except (OSError, RuntimeError, ValueError):  # a name too long, links in a circle, a NUL
+        return True
+
+
+def placed(folder: Path, path: str) -> Path:
+    """The path as one that starts at a folder; a ~ that begins it is a name there, and nobody's home."""
+    whole = folder / path
+    return whole.absolute() if str(whole).startswith("~") else whole
+
+
 def _inside(folder: Path, path: str, where: str) -> Path:
-    whole = (folder / path).resolve()
-    if Path(path).is_absolute() or not whole.is_relative_to(folder.resolve()):
+    if leads_out(folder, path):
         raise RecipeError(
             f"{where}: the path {path!r} leads out of the recipe's folder; put the picture or model beside the recipe "
             "and name it relative to it"
         )
-    return folder / path
+    return placed(folder, path)

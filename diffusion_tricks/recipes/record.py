@@ -11,23 +11,27 @@ import json
 import os
 import platform
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
 from typing import Any, Literal
 
 from PIL import Image
 from pydantic import BaseModel, Field, ValidationError
 
-from diffusion_tricks.errors import PictureError, RecipeError
+from diffusion_tricks.errors import DiffusionTricksError, PictureError, RecipeError
 from diffusion_tricks.io.atomic import Data, atomic_write_all, check_place
 from diffusion_tricks.io.pictures import check_output, encode_picture, open_picture, write_picture
 from diffusion_tricks.io.provenance import Provenance, provenance_xmp
-from diffusion_tricks.recipes.recipe import mapped, recipe_from, with_models
+from diffusion_tricks.recipes.recipe import TrickEntry, mapped, recipe_from, with_models
+from diffusion_tricks.registry.calls import guarded
 from diffusion_tricks.registry.checked import explain
 
 PNG_KEY = "diffusion-tricks"
 PARAMETERS_KEY = "parameters"
 SCHEMA = 1
 MAX_SIDECAR_BYTES = 16 * 2**20
+ORDER = ("Steps", "Sampler", "CFG scale", "Seed", "Size", "Model", "Denoising strength", "Tricks")  # Version is last
+OBJECTS = ("run", "plugins", "versions")
 SCORES = ("score", "candidates")
 LIBRARIES = ("diffusion-tricks", "diffusers", "torch", "transformers", "pillow", "pluggy", "pydantic", "numpy")
 
@@ -114,23 +118,29 @@ def parameters_text(recipe: Mapping[str, Any], facts: Mapping[str, Any]) -> str:
     """The picture's settings as text in the form of the AUTOMATIC1111 web UI, which other programs read.
 
     Each setting is looked up in `facts`, then in `recipe`: `prompt`, `negative`, `steps`, `scheduler`, `guidance`,
-    `seed`, `width` and `height` (or `size`) in pixels, `model`, `tricks`; guidance may also be one of the tricks, with
-    `scale` and `negative`. What is not known is left out.
+    `seed`, `width` and `height` (or `size`) in pixels, `model`, `tricks`; then among what the tricks say of themselves
+    (`Trick.parameters`). What is not known is left out.
     """
-    sources = (_from_guidance(recipe), recipe, facts)
-    known = {key: each for source in sources for key, each in source.items() if each is not None}
-    lines = [_one_text(known.get("prompt"))]
-    if negative := _one_text(known.get("negative")):
-        lines.append(f"Negative prompt: {negative}")
-    lines.append(", ".join(f"{key}: {_quoted(value)}" for key, value in _settings(known).items() if value is not None))
+    own = {key: each for source in (recipe, facts) for key, each in source.items() if each is not None}
+    said = _of_tricks(recipe)
+    prompt, negative = (said.pop(key, None) for key in ("Prompt", "Negative prompt"))
+    settings = said | {key: value for key, value in _settings(own).items() if value is not None}
+    lines = [_one_text(own.get("prompt") or prompt)]
+    if text := _one_text(own.get("negative") or negative):
+        lines.append(f"Negative prompt: {text}")
+    order = sorted(settings, key=lambda key: ORDER.index(key) if key in ORDER else len(ORDER) + (key == "Version"))
+    lines.append(", ".join(f"{key}: {_quoted(settings[key])}" for key in order))
     return "\n".join(lines)
 
 
-def _from_guidance(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    for trick in recipe.get("tricks") or ():
-        if _trick_name(trick) == "guidance" and isinstance(trick, Mapping):
-            return {"guidance": trick.get("scale"), "negative": trick.get("negative")}
-    return {}
+def _of_tricks(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """What the tricks of a recipe say of themselves; one that cannot be built here says nothing."""
+    said: dict[str, Any] = {}
+    for data in recipe.get("tricks") or ():
+        with suppress(DiffusionTricksError, ValidationError):
+            trick = TrickEntry.model_validate(data).build()
+            said |= guarded(trick.label(), "parameters", trick.parameters)
+    return {key: value for key, value in said.items() if value is not None}
 
 
 def _settings(known: Mapping[str, Any]) -> dict[str, object]:
@@ -265,6 +275,8 @@ def _parsed(text: str, path: Path) -> dict[str, Any]:
     schema = record.get("record") if isinstance(record, dict) else None
     if type(schema) is not int or schema < 1 or not isinstance(record.get("recipe"), dict):
         raise RecipeError(f"{path}: the diffusion-tricks record is damaged, expected an object with a recipe")
+    if odd := next((key for key in OBJECTS if not isinstance(record.get(key) or {}, dict)), None):
+        raise RecipeError(f"{path}: the diffusion-tricks record is damaged, expected an object as its {odd!r}")
     if schema > SCHEMA:
         raise RecipeError(
             f"{path}: the record has version {schema}, expected {SCHEMA}; it was written by a newer diffusion-tricks:"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dis
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -12,21 +13,32 @@ from diffusion_tricks.devices.oom import memory_is_full
 from diffusion_tricks.errors import DiffusionTricksError, PluginError
 
 T = TypeVar("T")
+RAISE = dis.opmap["RAISE_VARARGS"]
 
 
 def guarded(name: str, place: str, function: Callable[..., T], *arguments: Any, **named: Any) -> T:
     """What `function` gives; a failure of its own becomes a PluginError that names the trick and the place.
 
-    The project's own errors pass, and so does a full memory, which is the model's to explain.
+    The project's own errors pass, and so do Ctrl-C and a full memory, which is the model's to explain.
     """
     try:
         return function(*arguments, **named)
-    except DiffusionTricksError:
+    except (DiffusionTricksError, GeneratorExit):
         raise
-    except Exception as error:
-        if memory_is_full(error):
+    except BaseException as error:
+        if is_interrupt(error) or (isinstance(error, Exception) and memory_is_full(error)):
             raise
         raise PluginError(f"trick {name!r} failed in {place}: {type(error).__name__}: {error}") from error
+
+
+def is_interrupt(error: BaseException) -> bool:
+    """Whether an error is Ctrl-C, which comes in at any instruction, and no KeyboardInterrupt that a plugin raises."""
+    if not isinstance(error, KeyboardInterrupt) or error.__traceback__ is None:
+        return False
+    last = error.__traceback__
+    while last.tb_next is not None:
+        last = last.tb_next
+    return last.tb_frame.f_code.co_code[last.tb_lasti] != RAISE
 
 
 @dataclass(frozen=True)

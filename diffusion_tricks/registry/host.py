@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import difflib
 import importlib
 import importlib.util
 import inspect
@@ -17,17 +19,20 @@ from typing import TYPE_CHECKING, Any
 
 import pluggy
 
-from diffusion_tricks.errors import PluginError, UnknownName, UsageError
+from diffusion_tricks.errors import PluginError, UnknownName
+from diffusion_tricks.registry.calls import is_interrupt
 from diffusion_tricks.registry.host_hooks import PROJECT, HostHooks
+from diffusion_tricks.registry.plugin_file import check_file, from_file
 
 if TYPE_CHECKING:
-    from types import ModuleType
+    from pydantic.fields import FieldInfo
 
     from diffusion_tricks.registry.trick import Trick
 
 BUILT_IN = "diffusion_tricks_plugins"
 KNOWN_MODELS = "diffusion_tricks.loading.known"  # registers as plugins do
-LEFT_OUT = "left out by --no-plugin"
+RESERVED = frozenset({"trick", "help"})  # in a recipe the name of a trick, on the command line its help
+LEFT_OUT = "left out by `without`"
 ALLOWED = "DIFFUSION_TRICKS_PLUGINS"  # allow list of plugin names, comma-separated; empty is none
 
 
@@ -43,17 +48,23 @@ class Entry:
     notes: dict[str, Any] = field(default_factory=dict)
 
     def load(self) -> Any:
-        """The registered object itself; for a model, the target as it is. Raises PluginError if it cannot be had."""
+        """The registered object itself; for a model, the target as it is.
+
+        Raises PluginError if it cannot be had, or is no trick where it should be.
+        """
         if self.kind == "model":
             return self.target
         module, _, attribute = self.target.partition(":")
         try:
-            return getattr(importlib.import_module(module), attribute)
-        except Exception as error:
+            loaded = getattr(importlib.import_module(module), attribute)
+        except BaseException as error:
+            if is_interrupt(error):
+                raise
             raise PluginError(
                 f"{self.kind} {self.name!r} of plugin {self.plugin!r} cannot be loaded from {self.target!r}: "
                 f"{type(error).__name__}: {error}"
             ) from error
+        return checked_trick(self, loaded) if self.kind == "trick" else loaded
 
 
 @dataclass(frozen=True)
@@ -68,7 +79,7 @@ class PluginStatus:
 
 
 class Clash(PluginError):
-    """Two plugins of one name, or two that register the same name."""
+    """A plugin registers a name that another has registered."""
 
 
 class Host:
@@ -86,36 +97,50 @@ class Host:
         return {name: entry for (k, name), entry in self._entries.items() if k == kind}
 
     def find(self, kind: str, name: str) -> Entry:
-        """The entry of that name. Raises UnknownName, with the nearest one that is registered."""
+        """The entry of that name. Raises what `unknown` gives."""
         entries = self.entries(kind)
         if name not in entries:
-            raise UnknownName(kind, name, entries)
+            raise self.unknown(kind, name)
         return entries[name]
 
+    def unknown(self, kind: str, name: str) -> UnknownName | PluginError:
+        """The error to raise for a name that is not registered: the nearest that is, or the plugins that are broken."""
+        broken = [f"{status.name!r} ({status.error})" for status in self.statuses if status.error]
+        if not broken or difflib.get_close_matches(name, self.entries(kind), n=1, cutoff=0.5):
+            return UnknownName(kind, name, self.entries(kind))
+        return PluginError(f"unknown {kind} {name!r}; it may be of a plugin that is broken: {', '.join(broken)}")
+
     def trick(self, name: str) -> type[Trick[Any]]:
-        """The trick class of that name."""
-        loaded: type[Trick[Any]] = self.find("trick", name).load()
+        """The trick class of that name. Raises UnknownName, and PluginError for one that is none."""
+        entry = self.find("trick", name)
+        loaded: type[Trick[Any]] = entry.load()
         return loaded
 
     def add(self, name: str, origin: str, load: Callable[[], Any], version: str | None = None) -> None:
-        """Loads one plugin and lets it register; whatever it raises becomes its status, and is not raised.
+        """Loads one plugin and lets it register; whatever goes wrong in that becomes its status, and is not raised.
 
-        A clash of names is the exception: it is raised as PluginError naming both plugins and where they are from.
+        Of two plugins of one name, or that register one name, the later is broken. What it prints goes to stderr.
         """
         if name in self._origins:
-            raise Clash(
-                f"{self._origins[name]} and {origin} both bring a plugin called {name!r}; uninstall one of them"
+            self._broken(
+                name, origin, version, f"there is already a plugin called {name!r}, from {self._origins[name]}"
             )
+            return
         self._origins[name] = origin
         try:
-            self._register(name, load())
-        except Clash:
-            raise
-        except (Exception, SystemExit) as error:
+            with contextlib.redirect_stdout(sys.stderr):
+                self._register(name, load())
+        except BaseException as error:
+            if is_interrupt(error):
+                raise
             self._forget(name)
-            self.statuses.append(PluginStatus(name, origin, version, error=f"{type(error).__name__}: {error}"))
+            said = str(error) if isinstance(error, Clash) else f"{type(error).__name__}: {error}"
+            self._broken(name, origin, version, said)
             return
         self.statuses.append(PluginStatus(name, origin, version))
+
+    def _broken(self, name: str, origin: str, version: str | None, error: str) -> None:
+        self.statuses.append(PluginStatus(name, origin, version, error=error))
 
     def _register(self, name: str, plugin: Any) -> None:
         self.manager.register(plugin, name=name)
@@ -132,11 +157,12 @@ class Host:
         self._register(PROJECT, importlib.import_module(KNOWN_MODELS))
 
     def _enter(self, plugin: str, kind: str, name: str, target: str, *, summary: str = "", **notes: Any) -> None:
+        if not (isinstance(name, str) and isinstance(target, str)):
+            raise TypeError(f"expected the name of a {kind} and where it is, as texts, got {name!r} and {target!r}")
         other = self._entries.get((kind, name))
         if other is not None:
-            both = " and ".join(f"{p!r} ({self._origins[p]})" for p in (other.plugin, plugin))
             raise Clash(
-                f"plugins {both} both register a {kind} called {name!r}; leave one out with --no-plugin {plugin}"
+                f"there is already a {kind} called {name!r}, from {other.plugin!r} ({self._origins[other.plugin]})"
             )
         self._entries[kind, name] = Entry(kind, name, target, summary, plugin, notes)
 
@@ -150,8 +176,30 @@ class Host:
         self.statuses.append(PluginStatus(name, origin, skipped=why))
 
 
+def checked_trick(entry: Entry, loaded: Any) -> type[Trick[Any]]:
+    """The class that an entry stands for. Raises PluginError for what is no trick, or has options that cannot be."""
+    from diffusion_tricks.registry.options import TrickOptions
+    from diffusion_tricks.registry.trick import Trick
+
+    name = f"trick {entry.name!r} of plugin {entry.plugin!r}"
+    if not isinstance(loaded, type) or not issubclass(loaded, Trick):
+        raise PluginError(f"{name}: expected a class that inherits from Trick at {entry.target!r}, got {loaded!r}")
+    options: Any = loaded.Options
+    if not isinstance(options, type) or not issubclass(options, TrickOptions):
+        raise PluginError(f"{name}: expected Options that inherit from TrickOptions, got {options!r}")
+    if taken := sorted(RESERVED & {flag for field in options.model_fields.items() for flag in _flags(*field)}):
+        raise PluginError(f"{name} has an option called {taken[0]!r}, which stands for something else; rename it")
+    return loaded
+
+
+def _flags(name: str, field: FieldInfo) -> tuple[str, str]:
+    """The name of an option, and what the command line calls it."""
+    from diffusion_tricks.registry.options import hint
+
+    return name, hint(field, "flag") or name
+
+
 _host: Host | None = None
-_from_files: set[str] = set()  # modules that were loaded from single files
 
 
 def host(files: Iterable[Path] = (), without: Iterable[str] = ()) -> Host:
@@ -160,8 +208,8 @@ def host(files: Iterable[Path] = (), without: Iterable[str] = ()) -> Host:
     files: single Python files to load as plugins. without: names of plugins to leave out; they and the allow list
     in the environment variable `DIFFUSION_TRICKS_PLUGINS` are read before anything is loaded. The built-in tricks
     are always there. Later calls with arguments make a new host, which takes the place of the old one.
-    Raises UnknownName for a name in `without` that no plugin has, UsageError for a file that cannot be one, and
-    PluginError for a clash of names.
+    A file outranks an installed plugin of its name. Raises UnknownName for a name in `without` that no plugin has, and
+    UsageError for a file that cannot be one.
     """
     global _host
     files, without = list(files), set(without)
@@ -176,13 +224,17 @@ def _made(files: list[Path], without: set[str]) -> Host:
     if unknown := without - names:
         raise UnknownName("plugin", min(unknown), names)
     for file in files:
-        _check_file(file)
+        check_file(file)
     made = Host()
     made.add_core()
     made.add(BUILT_IN, "built in", partial(importlib.import_module, BUILT_IN), _version("diffusion-tricks"))
+    outranked = {file.stem: file.name for file in files}
     for point in found:
         origin = point.dist.name if point.dist else point.value
-        if why := _left_out(point.name, without):
+        why = _left_out(point.name, without)
+        if why is None and point.name in outranked:
+            why = f"{outranked[point.name]} takes its place"
+        if why:
             made.skip(point.name, origin, why)
         else:
             made.add(point.name, origin, point.load, point.dist.version if point.dist else None)
@@ -190,7 +242,7 @@ def _made(files: list[Path], without: set[str]) -> Host:
         if file.stem in without:
             made.skip(file.stem, file.name, LEFT_OUT)
         else:
-            made.add(file.stem, file.name, partial(_from_file, file))
+            made.add(file.stem, file.name, partial(from_file, file))
     return made
 
 
@@ -210,40 +262,6 @@ def _version(distribution: str) -> str | None:
         return version(distribution)
     except PackageNotFoundError:
         return None
-
-
-def _check_file(file: Path) -> None:
-    """Raises UsageError for a file that cannot be a plugin, before anything of it is run."""
-    if not file.is_file():
-        raise UsageError(f"--plugin {file}: no such file; expected a Python file with @hookimpl functions")
-    if file.suffix != ".py" or "." in file.stem:
-        raise UsageError(f"--plugin {file}: expected a Python file, its name ending in .py and with no other dot")
-    if file.stem not in _from_files and _is_module(file):
-        raise UsageError(f"--plugin {file}: there is another module called {file.stem!r}; rename the file")
-
-
-def _is_module(file: Path) -> bool:
-    """Whether the file's name stands for a module that is not the file itself."""
-    try:
-        spec = importlib.util.find_spec(file.stem)
-    except ValueError:  # a module without a specification, such as __main__
-        return True
-    return spec is not None and (spec.origin is None or Path(spec.origin).resolve() != file.resolve())
-
-
-def _from_file(file: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(file.stem, file.resolve())
-    if spec is None or spec.loader is None:
-        raise UsageError(f"--plugin {file}: cannot be loaded as a Python file")
-    module = importlib.util.module_from_spec(spec)
-    _from_files.add(file.stem)
-    sys.modules[file.stem] = module  # a trick registered as "file:Class" is found there
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[file.stem]
-        raise
-    return module
 
 
 def _warn_of_misspelt(manager: pluggy.PluginManager, name: str) -> None:

@@ -6,14 +6,16 @@ No torch here: the command line reads options to draw its help.
 from __future__ import annotations
 
 import os
-from typing import Any, Literal
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 from pydantic.fields import FieldInfo
 
 from diffusion_tricks.registry.checked import Checked
 
-Marked = bool | tuple[str, ...] | Literal["model"]
+Share = Annotated[float, Field(ge=0, le=1)]  # of a whole
+Marked = bool | tuple[str, ...] | Literal["model"] | Callable[[str], bool]  # see `option`
 
 
 class TrickOptions(Checked):
@@ -38,8 +40,9 @@ def option(default: Any = ..., help: str = "", *, flag: str = "", path: Marked =
 
     A `bool` field becomes a flag, a `list` field may be given many times, a `tuple` takes as many values as it
     has parts, a `Literal` becomes a choice. `path` marks a file that is read: recipes keep it relative to
-    themselves. It is True, or the suffixes of such files where a value may be something else, as the name of a font:
-    a path is then only what has one of them, or a separator. "model" marks a directory of weights or a hub name.
+    themselves. It is True; or, where a value may be something else, a function that says of a value whether it is a
+    path, or the suffixes of such files, as of fonts: a path is then only what has one of them, or a separator.
+    "model" marks a directory of weights or a hub name.
     `limits` go to `pydantic.Field` (`ge`, `le`, ...).
     """
     return _field("option", default, help, flag, path, limits)

@@ -34,7 +34,9 @@ class Trick(Generic[O]):
     belongs in `run.state(self, Notes)`. What an option stood for, such as the commit of a name at the hub, it tells the
     record with `run.settle(self, option=value)`. Raises UsageError for options that do not fit.
 
+    `sums` names the facts that add up where several pictures make one sheet.
     `brings_prompts` says that it asks prompts of its own, so that a run needs none.
+    `keeps_size` says that the finished picture has the size of one that it reads, so that a recipe cannot enlarge it.
     `place` names an exclusive place in a run ("start", "guidance"): two tricks with the same place are an error.
     """
 
@@ -42,6 +44,8 @@ class Trick(Generic[O]):
     name: ClassVar[str] = ""
     place: ClassVar[str | None] = None
     brings_prompts: ClassVar[bool] = False
+    sums: ClassVar[tuple[str, ...]] = ()
+    keeps_size: ClassVar[bool] = False
     options: O
 
     def __init_subclass__(cls, **more: Any) -> None:
@@ -68,6 +72,13 @@ class Trick(Generic[O]):
         `diffusion-tricks score` and `--best-of` judge a picture by them, from the recipe alone: no run, no model.
         """
         return []
+
+    def parameters(self) -> dict[str, Any]:
+        """Settings by the names that AUTOMATIC1111's web UI has for them, such as {"CFG scale": 7}; none by default.
+
+        "Prompt" and "Negative prompt" stand for those of the recipe, where it has none; None is left out.
+        """
+        return {}
 
     def but(self, **changes: Any) -> Self:
         """The same trick with other options."""

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from diffusion_tricks.devices.turns import alone_with
+from diffusion_tricks.diffusion.levels import Scheduler
 from diffusion_tricks.diffusion.noise import Noise
 from diffusion_tricks.diffusion.scheduler_quirks import send_what_it_draws
-from diffusion_tricks.diffusion.schedulers import Scheduler, input_scaling, scheduler_for, set_steps, strided
+from diffusion_tricks.diffusion.schedulers import scheduler_for
+from diffusion_tricks.diffusion.steps import input_scaling, set_steps, strided
 from diffusion_tricks.errors import UsageError
 from diffusion_tricks.model.batching import Terms
 from diffusion_tricks.model.cascade import nothing_upscaled, stages
@@ -23,10 +25,13 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def begin(model: Model, sampling: Sampling | None = None, tricks: Sequence[Trick[Any]] = ()) -> Run:
+def begin(
+    model: Model, sampling: Sampling | None = None, tricks: Sequence[Trick[Any]] = (), *, rehearsal: bool = False
+) -> Run:  # fmt: skip
     """A run that is ready to go: scheduler set, size checked, prompts not yet encoded.
 
-    tricks: outermost first. For a size that takes several stages, the run of the next one is its `following`.
+    tricks: outermost first. rehearsal: see `Run`. For a size that takes several stages, the run of the next one is its
+    `following`.
     Raises UsageError for what is no model or no trick, for what the model cannot do, and for two tricks in one place;
     UnknownName for a scheduler that there is not; ModelError for an upscaler that cannot be loaded; and PluginError for
     a trick with a hook that there is not.
@@ -42,7 +47,15 @@ def begin(model: Model, sampling: Sampling | None = None, tricks: Sequence[Trick
     terms = Terms(size, input_scaling(scheduler), sampling.max_rows, sampling.distilled_guidance)
     tricks = tuple(tricks)
     run = last = Run(
-        model, sampling.prompts, Noise(sampling.every_seed), terms, scheduler, times, tricks, run_manager(tricks)
+        model,
+        sampling.prompts,
+        Noise(sampling.every_seed),
+        terms,
+        scheduler,
+        times,
+        tricks,
+        run_manager(tricks),
+        rehearsal=rehearsal,
     )
     for upscaler, larger in later:
         scheduler, times = _schedule(
@@ -50,7 +63,16 @@ def begin(model: Model, sampling: Sampling | None = None, tricks: Sequence[Trick
         )
         terms = Terms(larger, input_scaling(scheduler), sampling.max_rows)
         last.following = Run(
-            upscaler, run.prompt, run.noise, terms, scheduler, times, tricks, run_manager(tricks), previous=last
+            upscaler,
+            run.prompt,
+            run.noise,
+            terms,
+            scheduler,
+            times,
+            tricks,
+            run_manager(tricks),
+            rehearsal=rehearsal,
+            previous=last,
         )
         last = last.following
     return run
@@ -99,7 +121,7 @@ def _scheduled(model: Model, size: Size, sampling: Sampling) -> tuple[Scheduler,
     scheduler = scheduler_for(model.pipe.scheduler, sampling.scheduler or model.defaults.scheduler)
     if model.device.type == "cuda":
         send_what_it_draws(scheduler)
-    timesteps = strided(scheduler, sampling.stride) if sampling.stride else _listed(sampling.timesteps)
+    timesteps = _listed(sampling.timesteps) if sampling.stride is None else strided(scheduler, sampling.stride)
     steps = model.defaults.steps if sampling.steps is None else sampling.steps
     family = model.family
     if family.schedule_reads:

@@ -13,7 +13,8 @@ from diffusion_tricks.errors import UsageError
 from diffusion_tricks.types import Prompt, Size
 
 SEEDS = range(-(2**63), 2**64)  # that torch's generators take
-LEAST = {"steps": 1, "stride": 1, "upscale_steps": 1, "max_rows": 1, "count": 1, "noise_level": 0}  # of whole numbers
+WHOLE = ("steps", "stride", "upscale_steps", "noise_level")  # numbers; the model says which of them may be
+COUNTS = ("max_rows", "count")
 NAMES = ("scheduler", "upscale_scheduler")
 LENGTHS = ("steps", "timesteps", "stride")
 
@@ -50,8 +51,8 @@ class Sampling:
 
     def __post_init__(self) -> None:
         _check_prompt(self.prompt)
-        for name, least in LEAST.items():
-            self._set(name, _at_least(least, name, getattr(self, name)))
+        for name in (*WHOLE, *COUNTS):
+            self._set(name, _whole_number(name, getattr(self, name)))
         for name in NAMES:
             _check_name(name, getattr(self, name))
         self._set("size", _size(self.size))
@@ -100,14 +101,14 @@ def _whole(value: Any) -> int | None:
         return None
 
 
-def _at_least(least: int, name: str, value: Any) -> int | None:
+def _whole_number(name: str, value: Any) -> int | None:
     if value is None:
         return None
     whole = _whole(value)
     if whole is None:
         raise UsageError(f"{name} must be a whole number, got {value!r}")
-    if whole < least:
-        raise UsageError(f"{name} must be at least {least}, got {whole}")
+    if whole < 1 and name in COUNTS:
+        raise UsageError(f"{name} must be at least 1, got {whole}")
     return whole
 
 
@@ -132,7 +133,7 @@ def _size(size: Any) -> Size | None:
         return None
     sides = [_whole(side) for side in size] if isinstance(size, Iterable) else []
     width, height = sides if len(sides) == 2 else (None, None)
-    if width is None or height is None or width < 1 or height < 1:
+    if width is None or height is None:
         raise UsageError(f"size must be (width, height) in pixels, as in (64, 64), got {size!r}")
     return width, height
 

@@ -11,6 +11,7 @@ from diffusion_tricks.errors import PluginError
 from diffusion_tricks.registry.calls import guarded
 
 PLACE = "estimate_noise"  # the hook that asks
+ROUNDS = 1000  # in which one generator asks, in one step, at the most
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,11 @@ def _through(
     running = [guarded(layer.name, PLACE, _started, layer, ask) for ask in asks]
     done: dict[int, Estimate] = {}
     sent: dict[int, list[Estimate] | None] = dict.fromkeys(range(len(asks)))
+    rounds = 0
     while sent:
+        rounds += 1
+        if rounds > ROUNDS:
+            raise _unfit(layer, f"return an estimate in the end; it yielded questions {ROUNDS} times")
         questions: dict[int, list[Ask]] = {}
         for i, answers in sent.items():
             turn = guarded(layer.name, PLACE, _turn, layer, running[i], answers, asks[i])

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from diffusion_tricks.diffusion.estimate import Estimate
+from diffusion_tricks.diffusion.levels import levels_of
 from diffusion_tricks.diffusion.noise_level import Level
-from diffusion_tricks.diffusion.schedulers import noise_levels, prediction_of
 from diffusion_tricks.errors import PluginError, UsageError
 from diffusion_tricks.io.pictures import read_picture
 from diffusion_tricks.io.source import Source
@@ -19,10 +19,11 @@ from diffusion_tricks.types import Fit, Prompt
 if TYPE_CHECKING:
     from pluggy import PluginManager
     from torch import Tensor
+    from torch.nn import Module
 
     from diffusion_tricks.diffusion.conditioning import Condition
+    from diffusion_tricks.diffusion.levels import Scheduler
     from diffusion_tricks.diffusion.noise import Noise
-    from diffusion_tricks.diffusion.schedulers import Scheduler
     from diffusion_tricks.model.batching import Terms
     from diffusion_tricks.model.model import Model
     from diffusion_tricks.registry.trick import Trick
@@ -41,7 +42,8 @@ class Run:
 
     A picture larger than the model makes is made in stages, each of them a run: `following` enlarges what this one
     makes, `previous` made what this one enlarges. condition: what the model sees beside `x`, of that or
-    of a picture to inpaint. terms: how the model is asked.
+    of a picture to inpaint. terms: how the model is asked. rehearsal: it is played on a stand-in without
+    weights, to find what would fail before they are read; what a trick does then is done again in the run itself.
     """
 
     model: Model
@@ -58,12 +60,13 @@ class Run:
     latents: Tensor | None = None
     facts: list[dict[str, Any]] = field(default_factory=list)
     condition: Condition | None = None
+    rehearsal: bool = False
     previous: Run | None = field(default=None, repr=False, compare=False)
     following: Run | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         self.hook = self.manager.hook
-        self.levels = [Level(a, s, prediction_of(self.scheduler)) for a, s in noise_levels(self.scheduler)]
+        self.levels = levels_of(self.scheduler)
         self.facts = [{} for _ in self.noise.seeds]
         self._states: dict[int, Any] = {}
         self.begun: set[str] = set()  # names of the tricks whose `prepare` began, and that are not closed
@@ -73,6 +76,11 @@ class Run:
     def count(self) -> int:
         """How many pictures the run makes."""
         return len(self.noise.seeds)
+
+    @property
+    def network(self) -> Module | None:
+        """The denoiser; None in a rehearsal."""
+        return getattr(self.model.pipe, self.model.family.part, None)
 
     @property
     def size(self) -> Size:

@@ -13,11 +13,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from diffusion_tricks.diffusion.levels import Scheduler
 from diffusion_tricks.diffusion.noise_level import Level
-from diffusion_tricks.diffusion.schedulers import Scheduler
 from diffusion_tricks.errors import UsageError
-from diffusion_tricks.families.base import Family, Shape
+from diffusion_tricks.families.base import Family
 from diffusion_tricks.families.defaults import Defaults
+from diffusion_tricks.families.shapes import Shape
 from diffusion_tricks.model.model import Model
 from diffusion_tricks.types import Parts, Row, Size
 

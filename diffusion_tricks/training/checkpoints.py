@@ -32,7 +32,8 @@ def write(folder: Path, step: int, state: dict[str, Any], keep: int) -> Path:
         atomic_write(file, buffer.getvalue(), force=True)
     except (OSError, OutputFailed) as error:
         last = kept(folder)[-1:]
-        whole = f"the last whole checkpoint is {last[0].name}; go on from it with --resume {folder}" if last else ""
+        resume = f"go on from it with `resume={str(folder)!r}`"
+        whole = f"the last whole checkpoint is {last[0].name}; {resume}" if last else ""
         raise OutputFailed(f"{error}; {whole}".rstrip("; ")) from error
     for old in kept(folder)[:-keep]:
         old.unlink(missing_ok=True)

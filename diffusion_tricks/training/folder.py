@@ -27,7 +27,7 @@ MODEL = (
     "model_index.json", "diffusion_tricks.json", "unet", "scheduler", "text_encoder", "tokenizer",
     "image_noising_scheduler",
 )  # fmt: skip
-OWN = (OPTIONS, METRICS, LOSS, SAMPLES, ROOM, "denoiser.png", *MODEL)  # what --force removes
+OWN = (OPTIONS, METRICS, LOSS, SAMPLES, ROOM, "denoiser.png", *MODEL)  # what `force` removes
 REPLACED = ".replaced"  # where an earlier training waits meanwhile
 
 
@@ -43,20 +43,22 @@ def begun(folder: Path, options: TrainOptions, force: bool) -> None:
     """
     for source in (options.start_from, options.data):
         if source is not None and folder.exists() and Path(source).exists() and folder.samefile(source):
-            raise OutputError(f"{folder} is what the training reads, and that is never overwritten; choose another -o")
+            raise OutputError(
+                f"{folder} is what the training reads, and that is never overwritten; choose another `out`"
+            )
     if folder.exists() and not folder.is_dir():
         raise OutputError(f"{folder} is a file, expected a directory to write the training to; choose another name")
     if folder.is_dir() and any(folder.iterdir()):
         if not force:
-            advice = f"go on with it with --resume {folder}, or " if (folder / OPTIONS).is_file() else ""
-            raise OutputError(f"{folder} is there and not empty; {advice}choose another -o, or pass --force")
+            advice = f"go on with it with `resume={str(folder)!r}`, or " if (folder / OPTIONS).is_file() else ""
+            raise OutputError(f"{folder} is there and not empty; {advice}choose another `out`, or pass `force=True`")
         if not (folder / OPTIONS).is_file():
-            raise OutputError(f"{folder} holds no training, so --force leaves it alone; choose another -o")
+            raise OutputError(f"{folder} holds no training, so `force` leaves it alone; choose another `out`")
         _set_aside(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"the directory {folder} cannot be made: {error.strerror}; choose another -o") from None
+        raise OutputError(f"the directory {folder} cannot be made: {error.strerror}; choose another `out`") from None
     note_options(folder, options)
 
 

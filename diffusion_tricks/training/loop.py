@@ -86,7 +86,7 @@ class Training:
         if self.options.task != "denoiser" and bars is not None and bars[-1] > LEFT:
             self.progress.say(
                 f"Note: at the last step {float(bars[-1]):.0%} of a picture's variance is left, and samples will be "
-                "dull; raise --beta-end or --timesteps, or use --schedule cosine"
+                "dull; raise beta_end or timesteps, or take the cosine schedule"
             )
 
     @property
@@ -110,7 +110,7 @@ class Training:
         self.loss, self.held_out = float(state["loss"]), state["held_out"]
         if self.done >= 1:
             raise UsageError(
-                f"this training is complete, at step {self.step}; for more, raise --steps, --epochs or --minutes"
+                f"this training is complete, at step {self.step}; for more, raise `steps`, `epochs` or `minutes`"
             )
         if self.watch:
             folder.cut_metrics(self.home, self.step)
@@ -125,9 +125,7 @@ class Training:
             self._learn(began, interrupts)
             self._save()
             if self.done < 1:
-                raise Interrupted(
-                    f"stopped and saved at step {self.step}; go on with: diffusion-tricks train --resume {self.home}"
-                )
+                raise Interrupted(f"stopped and saved at step {self.step}; go on with `resume={str(self.home)!r}`")
             if self.watch and self.options.task == "denoiser":
                 self.watch.denoiser_figure()
         self.accelerator.wait_for_everyone()
@@ -182,8 +180,8 @@ class Training:
         files = checkpoints.kept(self.home)
         whole = f"the last good checkpoint, {files[-1].name}, is kept" if files else "there is no checkpoint yet"
         raise NotANumber(
-            f"the loss at step {self.step} is not a number: the training has come apart; {whole}. Try a lower --lr "
-            f"(it was {self.options.lr:g}), a longer --warm-up, --clip 1, or --precision float32"
+            f"the loss at step {self.step} is not a number: the training has come apart; {whole}. Try a lower `lr` "
+            f'(it was {self.options.lr:g}), a longer `warm_up`, `clip=1`, or `precision="float32"`'
         )
 
     def _pause(self, ended: bool) -> bool:

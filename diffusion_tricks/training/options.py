@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import ValidationError, model_validator
 
 from diffusion_tricks.errors import UsageError
 from diffusion_tricks.registry.checked import explain
-from diffusion_tricks.registry.options import TrickOptions, option
+from diffusion_tricks.registry.options import Share, TrickOptions, option
 from diffusion_tricks.training.presets import preset
 
 Task = Literal["denoiser", "unconditional", "class", "text", "upscale"]
 Objective = Literal["epsilon", "v", "sample", "flow"]
-Share = Annotated[float, Field(ge=0, le=1)]
 LENGTHS = ("epochs", "steps", "minutes")
 EPOCHS = 10  # where nothing says how long
 
@@ -94,7 +93,7 @@ class TrainOptions(TrickOptions):
 
     @model_validator(mode="after")
     def _one_length(self) -> TrainOptions:
-        said = [f"--{name}" for name in LENGTHS if getattr(self, name) is not None]
+        said = [f"`{name}`" for name in LENGTHS if getattr(self, name) is not None]
         if len(said) > 1:
             raise ValueError(f"how long to train is given {len(said)} times, by {' and '.join(said)}; give one")
         return self

@@ -43,7 +43,7 @@ class PlainTask:
     def __init__(self, options: TrainOptions, source: Source, start: Any = None, folder: Path | None = None):
         self.classes = source.classes if options.task == "class" else ()
         if options.task == "class" and not source.classes:
-            raise UsageError(f"data {options.data!r} has no classes; use --task unconditional, or class sub-folders")
+            raise UsageError(f'data {options.data!r} has no classes; use `task="unconditional"`, or class sub-folders')
         self.guidance = (GUIDANCE if options.guidance is None else options.guidance) if self.classes else 1.0
         embeddings = len(self.classes) + 1 if self.classes else None
         if start is not None:

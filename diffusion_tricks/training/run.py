@@ -112,7 +112,7 @@ def _spawns(options: TrainOptions, data: Data | None) -> bool:
     if options.processes == 1 or launched():
         return False
     if data is not None:
-        raise UsageError("data of your own stays in this process; use --processes 1, or torchrun")
+        raise UsageError("data of your own stays in this process; use `processes=1`, or torchrun")
     return True
 
 
@@ -120,7 +120,7 @@ def _opened(options: TrainOptions) -> Data:
     asked: dict[str, Any] = {"size": options.size, "channels": options.channels, "seed": options.seed}
     if options.drawings is not None:
         if not Path(options.drawings).is_dir():
-            raise UsageError(f"--drawings {options.drawings}: expected a folder of drawings, and there is none")
+            raise UsageError(f"`drawings` {options.drawings}: expected a folder of drawings, and there is none")
         asked["drawings"] = Path(options.drawings)
     if not options.held_out:
         return open_source(options.data, **asked), None

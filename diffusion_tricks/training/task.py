@@ -74,7 +74,7 @@ def level_widths(options: TrainOptions, size: int) -> tuple[int, ...]:
     if size % 2 ** (len(widths) - 1):
         raise UsageError(
             f"{len(widths)} levels halve the side {len(widths) - 1} times, which {size} pixels do not allow; "
-            f"use --levels {halvings(size) + 1} or another --size"
+            f"use `levels={halvings(size) + 1}` or another `size`"
         )
     return widths
 

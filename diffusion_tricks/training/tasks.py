@@ -25,7 +25,7 @@ def task_for(options: TrainOptions, source: Source, folder: Path) -> Task:
     from diffusion_tricks.training.upscale import UpscaleTask, opened_upscaler
 
     if options.start_from is not None and not Path(options.start_from).is_dir():
-        raise UsageError(f"--from {options.start_from}: expected the directory of a model, and there is none")
+        raise UsageError(f"`start_from` {options.start_from}: expected the directory of a model, and there is none")
     if options.task == "upscale":
         return UpscaleTask(options, source, opened_upscaler(options.start_from) if options.start_from else None)
     start = opened_pipeline(options.start_from) if options.start_from is not None else None

@@ -115,5 +115,5 @@ def opened_upscaler(folder: str) -> Any:
     """The upscaler in a directory, in float32. Raises ModelError."""
     found = upscaler_from(folder, torch.device("cpu"), torch.float32)
     if found is None:
-        raise ModelError(f"--from {folder}: expected the directory of an upscaler")
+        raise ModelError(f"`start_from` {folder}: expected the directory of an upscaler")
     return found.load(Memory())

@@ -11,19 +11,17 @@ What that costs is measured: in a few steps the true answers are computed as wel
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
-from diffusion_tricks.plugin import Asking, Trick, TrickOptions, UsageError, hookimpl, option
+from diffusion_tricks.plugin import Asking, Share, Trick, TrickOptions, UsageError, hookimpl, option
 
 if TYPE_CHECKING:
     import torch
 
     from diffusion_tricks.plugin import Ask, Estimate, Run, Step
-    from diffusion_tricks_plugins.caches import Caches, Method
-
-Share = Annotated[float, Field(ge=0, le=1)]
+    from diffusion_tricks_plugins.cache_state import Caches, Method
 
 
 class CacheOptions(TrickOptions):
@@ -67,7 +65,7 @@ class Cache(Trick[CacheOptions]):
 
     def method(self, run: Run) -> Method:
         """The method that is asked for, or that fits the model of a run; beside a stand-in, the first that may."""
-        from diffusion_tricks_plugins.caches import can_cache  # here: it needs torch
+        from diffusion_tricks_plugins.cache_state import can_cache  # here: it needs torch
 
         if self.options.method != "auto":
             return self.options.method
@@ -81,7 +79,7 @@ class Cache(Trick[CacheOptions]):
             return
         if not run.model.family.shape.cacheable:
             raise UsageError(f"{run.model.name!r} has no attention, so no cache has anything to save; leave it out")
-        from diffusion_tricks_plugins.caches import KINDS, Caches, can_cache  # here: they need torch
+        from diffusion_tricks_plugins.cache_state import KINDS, Caches, can_cache  # here: they need torch
 
         method, options = self.method(run), self.options
         kind = KINDS[method]
@@ -130,7 +128,7 @@ class Cache(Trick[CacheOptions]):
 
 def note(told: dict[str, Any], errors: list[float]) -> str:
     """What a cache saved, and how far off it was, in a sentence."""
-    from diffusion_tricks_plugins.caches import KINDS
+    from diffusion_tricks_plugins.cache_state import KINDS
 
     saved, total = told["saved"], told["evaluations"]
     if not saved:

@@ -11,16 +11,25 @@ after it, and every view is shown the picture upright, each in its own orientati
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
-from diffusion_tricks.plugin import Asking, Fit, Trick, TrickOptions, argument, fit, hookimpl, option, read_picture
+from diffusion_tricks.plugin import (
+    Asking,
+    Fit,
+    Share,
+    Trick,
+    TrickOptions,
+    argument,
+    fit,
+    hookimpl,
+    option,
+    read_picture,
+)
 
 if TYPE_CHECKING:
     from diffusion_tricks.plugin import Ask, Control, Estimate, Run, Step
-
-Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class ControlNetOptions(TrickOptions):

@@ -4,7 +4,7 @@
 
 The components f_i are low and high frequencies (Hybrid Images, Oliva et al. 2006), gray and colour, or a motion blur
 and what it leaves. As they add up to the identity, they act on the prediction in the model's own parametrisation. In
-pixel space they act on the decoded clean pictures, which have colours where latents have none: see `pixelspace`.
+pixel space they act on the decoded clean pictures, which have colours where latents have none: see `pixel_space`.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from __future__ import annotations
 import operator
 from collections.abc import Sequence
 from functools import partial, reduce
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import model_validator
 
 from diffusion_tricks.plugin import Asking, Shown, Trick, TrickOptions, UsageError, hookimpl, option
-from diffusion_tricks_plugins.pixelspace import Space, recombined
+from diffusion_tricks_plugins.pixel_space import Space, recombined
 
 if TYPE_CHECKING:
     import torch
@@ -59,6 +59,10 @@ class Hybrid(Trick[HybridOptions]):
     name = "hybrid"
     brings_prompts = True
 
+    def parameters(self) -> dict[str, Any]:
+        """What is seen from afar, and nearer."""
+        return {"Prompt": [one for one in (self.options.far, self.options.mid, self.options.near) if one is not None]}
+
     @hookimpl
     def prepare(self, run: Run) -> None:
         """Makes the components' filters for the size of this run, and measures that they add up to the identity."""
@@ -78,7 +82,7 @@ class Hybrid(Trick[HybridOptions]):
         """Where the filters of a run act. Raises UsageError for colours that are to be those of latents."""
         colourless = self.options.split == "color" and run.model.family.scale != 1
         if self.options.space == "latent" and colourless:
-            raise UsageError(f"split 'color': the latents of {run.model.name!r} hold no colours; use --space pixel")
+            raise UsageError(f"split 'color': the latents of {run.model.name!r} hold no colours; use `space=\"pixel\"`")
         if self.options.space != "auto":
             return self.options.space
         return "pixel" if colourless else "latent"

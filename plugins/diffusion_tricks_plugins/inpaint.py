@@ -32,7 +32,7 @@ from diffusion_tricks.plugin import (
     option,
     to_tensor,
 )
-from diffusion_tricks_plugins.masks import Mask, Weights, feathered, padding_px, read_mask, region_around
+from diffusion_tricks_plugins.masks import Mask, Weights, feathered, names_a_file, padding_px, read_mask, region_around
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -54,7 +54,7 @@ class InpaintOptions(TrickOptions):
     image: str | None = argument(None, "the picture to change; may be left to a trick that brings one", path=True)
     mask: str = option(
         ..., "what to make new: a file (white = new), alpha (transparent = new), box:x0,y0,x1,y1 or ellipse:x0,y0,x1,y1"
-        " in pixels or percent", path=True,
+        " in pixels or percent", path=names_a_file,
     )  # fmt: skip
     mask_fit: bool = option(False, "resize a mask file of another size to the picture's")
     invert: bool = option(False, "make new what the mask keeps, and keep the rest")
@@ -82,7 +82,9 @@ class Inpaint(Trick[InpaintOptions]):
 
     Options = InpaintOptions
     name = "inpaint"
+    sums = ("changed_outside",)
     place = "inpaint"
+    keeps_size = True
 
     @hookimpl(trylast=True)  # another trick may bring the picture
     def prepare(self, run: Run) -> None:

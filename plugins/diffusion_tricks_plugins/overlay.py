@@ -17,11 +17,11 @@ from PIL import Image
 from pydantic import field_validator, model_validator
 
 from diffusion_tricks.plugin import Trick, TrickOptions, hookimpl, option
-from diffusion_tricks_plugins import inking
-from diffusion_tricks_plugins.fonts import FONT_FILES, check_glyphs, find_typeface
-from diffusion_tricks_plugins.inking import Color, Ink
-from diffusion_tricks_plugins.layout import Page, Row, Side, Wanted, fit_all, place
-from diffusion_tricks_plugins.typesetting import clean
+from diffusion_tricks_plugins.text import inking
+from diffusion_tricks_plugins.text.fonts import FONT_FILES, check_glyphs, find_typeface
+from diffusion_tricks_plugins.text.inking import Color, Ink
+from diffusion_tricks_plugins.text.layout import Page, Row, Side, Wanted, fit_all, place
+from diffusion_tricks_plugins.text.typesetting import clean
 
 Position = Literal[
     "auto", "below", "top-left", "top", "top-right", "left", "center", "right", "bottom-left", "bottom", "bottom-right"

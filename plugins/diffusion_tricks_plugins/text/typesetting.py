@@ -1,7 +1,7 @@
 """Typesetting: text into lines that fit a box, at the largest size that does.
 
-Lines are broken greedily and then evened out (the narrowest setting with as many lines). Craft, not science:
-there is no paper behind this. No torch here.
+Lines are broken greedily and then evened out (the narrowest setting with as many lines), never within what a reader
+takes for one sign. Craft, not science: there is no paper behind this. No torch here.
 """
 
 from __future__ import annotations
@@ -13,13 +13,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
+import regex
 from PIL import ImageFont
 
-from diffusion_tricks_plugins.fonts import Typeface, is_invisible
+from diffusion_tricks_plugins.text.fonts import Typeface, is_invisible
 
 SMALLEST = 5  # px; below it no letter can be told from another
 EVENED = 8  # lines; longer paragraphs read as prose and are left as they fall
 NO_BREAK = "\u00a0"
+# a grapheme cluster; the marks and invisible signs that stand behind one, and what a joiner ties to it, stay with it
+CLUSTER = regex.compile(r"\X(?:[\p{M}\p{Cf}\s]|(?<=\u200d)\X)*")
 
 Measure = Callable[[str], float]
 
@@ -31,15 +34,8 @@ def clean(text: str) -> str:
 
 
 def clusters(word: str) -> list[str]:
-    """The characters of `word` as a reader counts them: marks and joined signs stay with their letter."""
-    found: list[str] = []
-    for char in word:
-        tied = unicodedata.category(char).startswith("M") or is_invisible(char) or (found and found[-1][-1] == "\u200d")
-        if found and tied:
-            found[-1] += char
-        else:
-            found.append(char)
-    return found
+    """The characters of `word` as a reader counts them: grapheme clusters (Unicode, UAX 29), with what is not seen."""
+    return CLUSTER.findall(word)
 
 
 def is_wide(char: str) -> bool:

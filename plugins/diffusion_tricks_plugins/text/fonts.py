@@ -5,13 +5,16 @@ Craft, not science: there is no paper behind this. No torch here.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import logging
 import os
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any, TypeVar
 
 from PIL import ImageFont, features
 
@@ -20,8 +23,12 @@ from diffusion_tricks.plugin import UsageError, font_folders
 SUFFIXES = {".ttf", ".otf", ".ttc", ".otc"}
 FONT_FILES = (*sorted(SUFFIXES), ".woff", ".woff2", ".pfa", ".pfb", ".pcf", ".bdf", ".dfont")
 PLAIN_STYLES = ("regular", "book", "roman", "normal", "medium")
-SEARCHED = 500  # fonts looked at for one that has the glyphs wanted
-NOT_A_CHARACTER = "\U0010ffff"  # no font may map it, so it draws the font's sign for a missing glyph
+SEARCHED = 200  # families looked at for one that has the glyphs wanted
+NOT_A_CHARACTER = "\U0010ffff"  # no font may map it, so it is drawn as a missing glyph
+
+T = TypeVar("T")
+
+logging.getLogger("fontTools").addHandler(logging.NullHandler())  # what it finds odd in a font is not said
 
 
 @dataclass(frozen=True)
@@ -55,7 +62,7 @@ def find_typeface(font: str | None) -> Typeface:
     """
     if font is None:
         return Typeface("Pillow's built-in font")
-    path = Path(font).expanduser()
+    path = Path(os.path.expanduser(font))  # unlike Path's own, no error for an unknown user
     if path.is_file():
         return checked(Typeface(str(font), path))
     if path.suffix.lower() in FONT_FILES or len(path.parts) > 1:
@@ -109,12 +116,46 @@ def installed_fonts(folders: tuple[Path, ...]) -> tuple[tuple[str, str, Path, in
 def faces(file: Path) -> Iterator[tuple[str, str, Path, int]]:
     """The faces in one font file: one, or several in a collection."""
     for index in range(64 if file.suffix.lower() in {".ttc", ".otc"} else 1):
-        try:
-            family, style = ImageFont.truetype(str(file), 16, index).getname()
-        except OSError:
+        names = names_of(Typeface(file.name, file, index))
+        if names is None:
             return
+        family, style = names
         if family:
             yield family, style or "", file, index
+
+
+def names_of(face: Typeface) -> tuple[str | None, str | None] | None:
+    """Family and style of a font file, None if it is no font. FreeType reads most, and faster; the table has them all.
+
+    What FreeType leaves are fonts of fixed sizes, and names that are not in Latin letters.
+    """
+    with contextlib.suppress(OSError):
+        family, style = ImageFont.truetype(str(face.path), 16, face.index).getname()
+        if family and "?" not in family:
+            return family, style
+    return from_tables(face, lambda font: (font["name"].getBestFamilyName(), font["name"].getBestSubFamilyName()))
+
+
+def from_tables(face: Typeface, read: Callable[[Any], T]) -> T | None:
+    """What `read` makes of a font's tables (fontTools' TTFont); None for those that cannot be read, as of Type 1."""
+    from fontTools.ttLib import TTFont  # here, as help needs no font
+
+    try:
+        with TTFont(face.path or face.at(16).path, fontNumber=face.index, lazy=True) as font:
+            return read(font)
+    except Exception:  # on a broken table it runs into whatever it does, where FreeType may not
+        return None
+
+
+@lru_cache(maxsize=64)
+def characters(face: Typeface) -> frozenset[str] | None:
+    """The characters that a font has glyphs for, as its table `cmap` says; None where it says nothing of Unicode."""
+
+    def read(font: Any) -> frozenset[str] | None:
+        table = font.getBestCmap()
+        return table and frozenset(chr(code) for code, glyph in table.items() if font.getGlyphID(glyph) != 0)
+
+    return from_tables(face, read)
 
 
 def is_invisible(char: str) -> bool:
@@ -123,7 +164,13 @@ def is_invisible(char: str) -> bool:
 
 
 def missing_glyphs(text: str, face: Typeface) -> list[str]:
-    """The characters of `text` that `face` has no glyph for, in order: those it draws as it draws a non-character."""
+    """The characters of `text` that `face` has no glyph for, in order."""
+    wanted, found = [char for char in dict.fromkeys(text) if not is_invisible(char)], characters(face)
+    return drawn_as_missing(wanted, face) if found is None else [char for char in wanted if char not in found]
+
+
+def drawn_as_missing(chars: Iterable[str], face: Typeface) -> list[str]:
+    """Those of `chars` that `face` draws as it draws a non-character: for fonts without a table of characters."""
     font = face.at(48, basic=True)
 
     def drawn(char: str) -> tuple[tuple[int, int], bytes, float]:
@@ -131,7 +178,7 @@ def missing_glyphs(text: str, face: Typeface) -> list[str]:
         return mask.size, bytes(mask), font.getlength(char)
 
     absent = drawn(NOT_A_CHARACTER)
-    return [char for char in dict.fromkeys(text) if not is_invisible(char) and drawn(char) == absent]
+    return [char for char in chars if drawn(char) == absent]
 
 
 def check_glyphs(text: str, face: Typeface) -> None:
@@ -140,16 +187,18 @@ def check_glyphs(text: str, face: Typeface) -> None:
     if missing:
         listed = ", ".join(f"{char} (U+{ord(char):04X})" for char in missing)
         able = font_for(text)
-        advice = f"an installed font has: --font {able!r}" if able else "choose another font or other words"
+        advice = f"an installed font has: `font={able!r}`" if able else "choose another font or other words"
         raise UsageError(f"{face.name} has no glyph for {listed}; {advice}")
 
 
 def font_for(text: str) -> str | None:
     """An installed family whose regular style has every glyph of `text`, or None."""
-    by_name = sorted(installed_fonts(font_folders()), key=lambda row: len(row[0]))  # short names are the plain fonts
-    for family, style, path, index in by_name[:SEARCHED]:
+    plain = [row for row in installed_fonts(font_folders()) if row[1].casefold() in PLAIN_STYLES]
+    for family, _, path, index in sorted(plain, key=lambda row: len(row[0]))[
+        :SEARCHED
+    ]:  # short names first: plain fonts
         face = Typeface(family, path, index)
-        if style.casefold() in PLAIN_STYLES and can_be_read(face) and not missing_glyphs(text, face):
+        if can_be_read(face) and not missing_glyphs(text, face):
             return family
     return None
 

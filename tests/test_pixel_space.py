@@ -25,7 +25,7 @@ from diffusion_tricks.testing import check_trick, exact_model, tiny_pipeline
 from diffusion_tricks.types import Prompt
 from diffusion_tricks_plugins import Anagram, Guidance, Hybrid
 from diffusion_tricks_plugins.filters import blur
-from diffusion_tricks_plugins.pixelspace import limited, noise_through
+from diffusion_tricks_plugins.pixel_space import limited, noise_through
 
 ROUNDING = 1e-5  # of a few steps in float32, relative to the largest value
 VIEWS = [("identity", "a rabbit"), ("rotate_cw", "a duck"), ("patches:4", "a skull"), ("flip", "a fish")]
@@ -417,7 +417,7 @@ def test_taking_turns_stays_on_latents() -> None:
     [
         (
             {"space": "latent"},
-            r"'rotate:45' is not orthogonal: .* N\(0, A A\^T\), .* expects N\(0, I\); use --space pixel",
+            r"'rotate:45' is not orthogonal: .* N\(0, A A\^T\), .* expects N\(0, I\); use `space=.pixel.`",
         ),
         ({"reduction": "alternate"}, "'rotate:45' is not orthogonal: .*; use reduction mean"),
         ({"space": "pixel", "reduction": "alternate"}, "views take turns on latents only"),
@@ -490,7 +490,7 @@ def test_a_hybrid_of_equal_prompts_is_plain_sampling_in_pixel_space(options: dic
 
 
 def test_latents_have_no_colours() -> None:
-    with pytest.raises(UsageError, match=r"split 'color': the latents of .* hold no colours; use --space pixel"):
+    with pytest.raises(UsageError, match=r"split 'color': the latents of .* hold no colours; use `space=.pixel.`"):
         ends_in(tiny("sd"), Hybrid(far="a", near="b", split="color", space="latent"))
     steps = steps_of(tiny("sd"), Hybrid(far="a", near="b"), steps=1)
     assert steps[-1].run.facts == [{"space": "latent"}]

@@ -3,6 +3,8 @@
 They were made for loops that ask the same rows in every step. Here rows change: guidance has an interval, views take
 turns, memory cuts a call in parts. So every set of rows has a state of its own, and starts anew where it was not asked
 in the step before. A fresh state computes all: so the true answer is always to be had, and other runs are left alone.
+
+First-block arXiv:2411.19108; faster arXiv:2410.19355; pyramid arXiv:2408.12588.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ import torch
 from torch import Tensor
 
 from diffusion_tricks.plugin import Step
-from diffusion_tricks_plugins.hung import Hung
+from diffusion_tricks_plugins.cache_hooks import CacheHooks
 
 Method = Literal["first-block", "faster", "pyramid"]
 METHODS: tuple[Method, ...] = get_args(Method)
@@ -82,7 +84,7 @@ class Caches:
     finished: bool = False
 
     def __post_init__(self) -> None:
-        self._hung: Hung | None = None
+        self._hooks: CacheHooks | None = None
         self._handles: list[Any] = []
         self._known: dict[Any, Kept] = {}
         self._asked: dict[Any, int] = {}
@@ -93,7 +95,7 @@ class Caches:
     @contextlib.contextmanager
     def __call__(self, step: Step) -> Iterator[None]:
         """In here the network's answers may come from the cache."""
-        self._hung = self._hung or self._put_on()
+        self._hooks = self._hooks or self._put_on()
         if (now := (step.index, step.repeated, step.tries)) != self._at:
             self._begun(step, now)
         self._active = True
@@ -119,13 +121,13 @@ class Caches:
             self.errors.append((squares / truths).sqrt())
             self._measured, self.targets = [], self.targets[1:]
 
-    def _put_on(self) -> Hung:
-        hung = Hung(self.network, self.apply)
+    def _put_on(self) -> CacheHooks:
+        hooks = CacheHooks(self.network, self.apply)
         self._handles = [
             self.network.register_forward_pre_hook(self._before_call, with_kwargs=True),
             self.network.register_forward_hook(self._after_call, with_kwargs=True, always_call=True),
         ]
-        return hung
+        return hooks
 
     def apply(self, network: torch.nn.Module) -> None:
         """Hangs the cache of diffusers on a network."""
@@ -152,25 +154,25 @@ class Caches:
         _claimed.discard(self.network)
         for handle in self._handles:
             handle.remove()
-        if self._hung:
-            self._hung.take_off()
-        self._hung, self._handles, self._known = None, [], {}
+        if self._hooks:
+            self._hooks.take_off()
+        self._hooks, self._handles, self._known = None, [], {}
 
     def _before_call(self, network: torch.nn.Module, args: tuple[Any, ...], named: dict[str, Any]) -> None:
-        assert self._hung is not None
+        assert self._hooks is not None
         kept = self._kept_for(args, named) if self._active and self._within else None
-        self._may_skip, self._hung.computed = kept is not None and kept.turn > 0, 0
-        self._hung.use(kept.states if kept else self._hung.fresh())
+        self._may_skip, self._hooks.computed = kept is not None and kept.turn > 0, 0
+        self._hooks.use(kept.states if kept else self._hooks.fresh())
         if kept:
             kept.turn = self._turn
 
     def _after_call(self, network: torch.nn.Module, args: tuple[Any, ...], named: dict[str, Any], output: Any) -> None:
-        assert self._hung is not None
+        assert self._hooks is not None
         if output is None:  # it failed, and left its states as they happen to be
             self._known.clear()
         elif self._active:
-            skipped = self._hung.parts - self._hung.computed
-            self.evaluations += self._hung.parts
+            skipped = self._hooks.parts - self._hooks.computed
+            self.evaluations += self._hooks.parts
             self.saved += skipped
             if skipped and self._probing:
                 answer, truth = (_joined(one[0]).float() for one in (output, self._true_output(args, named)))
@@ -178,22 +180,22 @@ class Caches:
 
     def _true_output(self, args: tuple[Any, ...], named: dict[str, Any]) -> Any:
         """What the network gives with all computed; it touches no state but its own."""
-        assert self._hung is not None
+        assert self._hooks is not None
         self._may_skip = False
-        self._hung.use(self._hung.fresh())
+        self._hooks.use(self._hooks.fresh())
         with torch.no_grad():
             return self.network.forward(*args, **named)
 
     def _kept_for(self, args: tuple[Any, ...], named: dict[str, Any]) -> Kept:
         """What is kept for the rows that are asked; where nothing fits, fresh states."""
-        assert self._hung is not None
+        assert self._hooks is not None
         x, told = _joined(named.get("hidden_states", args[0] if args else None)), _tensors([named.get(k) for k in TOLD])
         rows = (*map(id, told), x.shape)  # what is kept keeps them alive, so that no other tensor gets their id
         self._asked[rows] = self._asked.get(rows, 0) + 1
         key = (rows, self._asked[rows])  # the same rows may be asked several times in a step
         kept = self._known.get(key)
         if kept is None or self._moved(kept.x, x):
-            kept = self._known[key] = Kept(self._hung.fresh(), x, told)
+            kept = self._known[key] = Kept(self._hooks.fresh(), x, told)
         kept.x = x
         return kept
 
@@ -214,7 +216,7 @@ def can_cache(network: torch.nn.Module, method: Method) -> str | None:
     why = _unfit(network, method)
     if why is None:
         return None
-    others = [f"--method {other}" for other in METHODS if other != method and _unfit(network, other) is None]
+    others = [f'`method="{other}"`' for other in METHODS if other != method and _unfit(network, other) is None]
     return f"{why}; " + (f"it takes {' or '.join(others)}" if others else "no other method fits it, so leave it out")
 
 
@@ -223,11 +225,11 @@ def _unfit(network: torch.nn.Module, method: Method) -> str | None:
     if method != "pyramid" and not hasattr(network, "enable_cache"):
         return "diffusers has that cache for transformers such as those of FLUX and Qwen-Image"
     try:
-        hung = Hung(network, Caches(network, method, threshold=0, every=2, interval=(0, 1), targets=[]).apply)
+        hooks = CacheHooks(network, Caches(network, method, threshold=0, every=2, interval=(0, 1), targets=[]).apply)
     except IndexError:  # of its blocks, first-block takes the first away and then the last
         return "it needs two blocks at least, and the network has one"
-    hung.take_off()
-    return None if hung.parts else f"it finds nothing in a {type(network).__name__} that it could save"
+    hooks.take_off()
+    return None if hooks.parts else f"it finds nothing in a {type(network).__name__} that it could save"
 
 
 def _tensors(value: Any) -> list[Tensor]:

@@ -64,7 +64,7 @@ def turned(x: Tensor, quarters: int) -> Tensor:
     What is turned may be latents, so the message names no size: it would not be the picture's.
     """
     if quarters % 2 and x.shape[-1] != x.shape[-2]:
-        raise UsageError("a quarter turn needs a square picture; set --size to a square")
+        raise UsageError("a quarter turn needs a square picture; set `size` to a square")
     return x.rot90(quarters, (-2, -1)) if quarters % 4 else x
 
 

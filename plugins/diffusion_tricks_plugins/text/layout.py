@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from diffusion_tricks.plugin import UsageError
-from diffusion_tricks_plugins.fonts import Typeface, direction_of
-from diffusion_tricks_plugins.typesetting import SMALLEST, Block, Face, largest, set_block
+from diffusion_tricks_plugins.text.fonts import Typeface, direction_of
+from diffusion_tricks_plugins.text.typesetting import SMALLEST, Block, Face, largest, set_block
 
 Row = Literal["top", "middle", "bottom"]
 Side = Literal["left", "center", "right"]

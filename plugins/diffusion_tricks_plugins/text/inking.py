@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageChops, ImageColor, ImageDraw, ImageFilter
 
-from diffusion_tricks_plugins.typesetting import Block, Face
+from diffusion_tricks_plugins.text.typesetting import Block, Face
 
 Color = tuple[int, int, int, int]
 Corner = tuple[int, int]

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from diffusion_tricks.plugin import View
-from diffusion_tricks_plugins.views import turned
+from diffusion_tricks_plugins.views.orthogonal import turned
 
 SOFT = 1 / 16  # share of the side over which a frame that was turned fades out, so that its edge leaves no seam
 

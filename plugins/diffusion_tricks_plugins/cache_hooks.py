@@ -1,4 +1,7 @@
-"""A step cache of diffusers hung on a network, and taken off again; what it keeps can be exchanged at any time."""
+"""The hooks of a step cache of diffusers: put on a network and taken off again; what they keep can be exchanged.
+
+No paper: this is plumbing around `diffusers.hooks`; what the caches compute is in `cache`.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +55,7 @@ class Unit:
             own.update({"forward": self.before} if self.before else {})
 
 
-class Hung:
+class CacheHooks:
     """A cache on a network; `apply` hangs it there, one of the functions of `diffusers.hooks`.
 
     parts: blocks or attentions that may be skipped. computed: how many of them were not, since it was last set to 0.
@@ -107,4 +110,4 @@ def _registry(module: torch.nn.Module) -> Any:
     return getattr(module, "_diffusers_hook", None)
 
 
-__all__ = ["Hung"]
+__all__ = ["CacheHooks"]
