@@ -53,7 +53,6 @@ class Cache(Trick[CacheOptions]):
     attention. first-block computes rows one by one, so that a picture does not depend on what is made beside it.
     """
 
-    Options = CacheOptions
     name = "cache"
     place = "cache"
 

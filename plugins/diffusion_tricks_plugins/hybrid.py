@@ -55,7 +55,6 @@ class HybridOptions(TrickOptions):
 class Hybrid(Trick[HybridOptions]):
     """eps = lowpass(eps_far) + highpass(eps_near)"""
 
-    Options = HybridOptions
     name = "hybrid"
     brings_prompts = True
 

@@ -80,7 +80,6 @@ class Known:
 class Inpaint(Trick[InpaintOptions]):
     """x_t = m x_t + (1 - m) (alpha_t x0 + sigma_t eps)"""
 
-    Options = InpaintOptions
     name = "inpaint"
     sums = ("changed_outside",)
     place = "inpaint"

@@ -118,7 +118,6 @@ class OverlayOptions(TrickOptions):
 class Overlay(Trick[OverlayOptions]):
     """Writes title, author and text on the finished picture; works alone, without a model."""
 
-    Options = OverlayOptions
     name = "overlay"
 
     @hookimpl

@@ -45,7 +45,6 @@ class SDEditOptions(TrickOptions):
 class SDEdit(Trick[SDEditOptions]):
     """x_t0 = alpha_t0 x0 + sigma_t0 eps"""
 
-    Options = SDEditOptions
     name = "sdedit"
     place = "start"
 
