@@ -558,6 +558,7 @@ def test_the_installed_program_runs(tiny: Path) -> None:
 def test_interrupted_it_leaves_no_partial_file_and_exits_130(tiny: Path, folder: Path) -> None:
     before = sorted(folder.iterdir())
     arguments = ["generate", "a rocket", "-m", str(tiny), "--steps", "1000", "--count", "8", "-o", "out.png"]
+    arguments += ["--steps-out", "film.gif"]
     # in the background of a shell script SIGINT would be ignored, and so it would be in the command
     process = subprocess.Popen(
         [*PROGRAM, *arguments, "--scheduler", "ddpm"], stderr=subprocess.PIPE, text=True,
