@@ -24,7 +24,7 @@ from diffusion_tricks.io.pictures import check_output, encode_picture, open_pict
 from diffusion_tricks.io.provenance import Provenance, provenance_xmp
 from diffusion_tricks.recipes.recipe import TrickEntry, mapped, recipe_from, with_models
 from diffusion_tricks.registry.calls import guarded
-from diffusion_tricks.registry.trick import explain
+from diffusion_tricks.registry.checked import explain
 
 PNG_KEY = "diffusion-tricks"
 PARAMETERS_KEY = "parameters"
