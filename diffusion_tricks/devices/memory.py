@@ -34,8 +34,8 @@ T = TypeVar("T")
 class Memory:
     """How one pipeline saves memory, and what it has given up.
 
-    mode: one of MEMORY. own: the pipeline was loaded here, so what of it is thrown away can be loaded again. lent: it is
-    an object of the caller's, which is left as it is unless `mode` says otherwise. quantize: its weights are kept in
+    mode: one of MEMORY. own: the pipeline was loaded here, so what of it is thrown away can be loaded again. lent: it
+    is an object of the caller's, which is left as it is unless `mode` says otherwise. quantize: its weights are kept in
     "int8" or "nf4". rows, pictures: at most so many in one call, by the size of the pictures; None is no limit.
     offloaded: "models" or "layers" are on the device only while they work. tiles: pictures are decoded and encoded in
     tiles. beside: networks that are no part of the pipeline, and are offloaded with its own. thrown: text encoders are
