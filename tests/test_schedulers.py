@@ -30,7 +30,8 @@ from diffusion_tricks.diffusion.scheduler_quirks import send_what_it_draws, step
 from diffusion_tricks.diffusion.schedulers import FLOW_SCHEDULERS, SCHEDULERS, scheduler_for
 from diffusion_tricks.diffusion.steps import begin_at, set_steps
 from diffusion_tricks.errors import UnknownName, UsageError
-from diffusion_tricks.sampling.begin import Sampling, begin
+from diffusion_tricks.sampling.begin import begin
+from diffusion_tricks.sampling.request import Sampling
 from diffusion_tricks.testing import exact_model
 
 SD: dict[str, Any] = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "steps_offset": 1}

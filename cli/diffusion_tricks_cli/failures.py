@@ -6,9 +6,8 @@ import json
 from collections.abc import Mapping, Sequence
 from itertools import takewhile
 
-import click
-
 from diffusion_tricks.errors import DiffusionTricksError
+from diffusion_tricks_cli.printable import echo
 from diffusion_tricks_cli.wording import in_flags
 
 
@@ -20,11 +19,11 @@ def wants(flag: str, words: Sequence[str]) -> bool:
 def say_error(error: DiffusionTricksError, as_json: bool) -> None:
     """One of the project's errors, with the path and the seed of the picture where they are known."""
     message = in_flags(str(error))
-    click.echo(f"Error: {message}", err=True)
+    echo(f"Error: {message}", err=True)
     if as_json:
         say_failure(message, error.about)
 
 
 def say_failure(message: str, about: Mapping[str, object] | None = None) -> None:
     """A failure as JSON on stdout."""
-    click.echo(json.dumps({"error": message, **(about or {})}, ensure_ascii=False))
+    echo(json.dumps({"error": message, **(about or {})}, ensure_ascii=False))

@@ -14,6 +14,7 @@ from diffusion_tricks.errors import PluginError
 from diffusion_tricks.model.vocabulary import Vocabulary
 from diffusion_tricks.registry.host import Entry, PluginStatus, host
 from diffusion_tricks_cli.common import DTYPES, Once, example
+from diffusion_tricks_cli.printable import echo
 from diffusion_tricks_cli.values import Name
 from diffusion_tricks_cli.wording import in_flags
 
@@ -28,15 +29,15 @@ def plugins(as_json: bool, check: bool) -> None:
     """List the plugins that were found, what each registers, and what is wrong with the broken ones."""
     rows = [_plugin(status, check) for status in host().statuses]
     if as_json:
-        click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+        echo(json.dumps(rows, indent=2, ensure_ascii=False))
         return
     for row in rows:
-        click.echo(f"{row['name']} {row['version'] or ''}".rstrip() + f"  ({row['origin']})  {row['status']}")
+        echo(f"{row['name']} {row['version'] or ''}".rstrip() + f"  ({row['origin']})  {row['status']}")
         for kind in KINDS:
             if names := row[f"{kind}s"]:
-                click.echo(f"  {kind}s: {', '.join(names)}")
+                echo(f"  {kind}s: {', '.join(names)}")
         for error in row["errors"]:
-            click.echo(f"  error: {error}")
+            echo(f"  error: {error}")
 
 
 def _plugin(status: PluginStatus, check: bool) -> dict[str, Any]:
@@ -112,9 +113,9 @@ def show(ctx: click.Context, name: str, as_json: bool) -> None:
 
     known = sheet(name)
     if _as_json(ctx, as_json):
-        click.echo(json.dumps(known.data(), indent=2, ensure_ascii=False))
+        echo(json.dumps(known.data(), indent=2, ensure_ascii=False))
         return
-    click.echo("\n".join(lines_of(known)))
+    echo("\n".join(lines_of(known)))
 
 
 @models.command(cls=Once, epilog=example("models get sdxl x4 --dtype float16"))
@@ -144,12 +145,12 @@ def taught(ctx: click.Context, name: str, as_json: bool) -> None:
     vocabulary = vocabulary_of(location_of(name)) or Vocabulary({})
     if _as_json(ctx, as_json):
         rows = {"name": name, "captions": vocabulary.captions, "words": vocabulary.words}
-        click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+        echo(json.dumps(rows, indent=2, ensure_ascii=False))
         return
     if not vocabulary.captions:
-        click.echo(f"the model {name!r} does not say what it was taught")
+        echo(f"the model {name!r} does not say what it was taught")
     for line in taught_lines(vocabulary.captions, vocabulary.words):
-        click.echo(line)
+        echo(line)
 
 
 def _as_json(ctx: click.Context, here: bool) -> bool:
@@ -167,8 +168,8 @@ def views(as_json: bool) -> None:
 
 def _print(rows: Sequence[dict[str, Any]], as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+        echo(json.dumps(rows, indent=2, ensure_ascii=False))
         return
     width = max((len(row["name"]) for row in rows), default=0)
     for row in rows:
-        click.echo(f"{row['name']:<{width}}  {row['summary']}")
+        echo(f"{row['name']:<{width}}  {row['summary']}")

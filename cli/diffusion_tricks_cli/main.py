@@ -23,6 +23,7 @@ from diffusion_tricks.registry.host import host
 from diffusion_tricks_cli.common import Once, program_options
 from diffusion_tricks_cli.failures import say_error, say_failure, wants
 from diffusion_tricks_cli.interrupts import INTERRUPTED, SAID, listen
+from diffusion_tricks_cli.printable import echo
 from diffusion_tricks_cli.streams import lasting_streams
 from diffusion_tricks_cli.wording import in_flags
 
@@ -225,4 +226,4 @@ def _quieten() -> None:
 
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
-    click.echo(f"Warning: {in_flags(str(message))}", err=True)
+    echo(f"Warning: {in_flags(str(message))}", err=True)

@@ -18,6 +18,7 @@ from diffusion_tricks.recipes.recipe import Recipe, mapped, paths, with_models
 from diffusion_tricks.recipes.record import build_record, check_save, parameters_text, save
 from diffusion_tricks.registry.host import plugin_versions
 from diffusion_tricks_cli.common import Settings
+from diffusion_tricks_cli.printable import echo, printable
 from diffusion_tricks_cli.wording import in_flags
 
 if TYPE_CHECKING:
@@ -145,10 +146,10 @@ def say(facts: dict[str, Any], as_json: bool) -> None:
     """One line on stdout: the path, or all facts as JSON."""
     if "notes" in facts:
         facts = facts | {"notes": [in_flags(note) for note in facts["notes"]]}
-    click.echo(json.dumps(facts, ensure_ascii=False, default=str) if as_json else facts["path"])
+    click.echo(printable(json.dumps(facts, ensure_ascii=False, default=str)) if as_json else facts["path"])
 
 
 def remark(text: str, settings: Settings) -> None:
     """A line on stderr, unless silence was asked for."""
     if not settings.quiet:
-        click.echo(in_flags(text), err=True)
+        echo(in_flags(text), err=True)

@@ -15,6 +15,7 @@ from diffusion_tricks.recipes.recipe import recipe_from
 from diffusion_tricks.recipes.record import read_record
 from diffusion_tricks_cli.common import Once, example
 from diffusion_tricks_cli.failures import say_error
+from diffusion_tricks_cli.printable import echo
 
 if TYPE_CHECKING:
     from diffusion_tricks.generate.score import Score
@@ -73,11 +74,11 @@ def _print(scores: dict[str, Score], as_json: bool) -> None:
     """One object a picture in the order given, or a table, the best first."""
     if as_json:
         for path, one in scores.items():
-            click.echo(json.dumps({"path": path, **one.data()}, ensure_ascii=False))
+            echo(json.dumps({"path": path, **one.data()}, ensure_ascii=False))
         return
     width = max(map(len, [*scores, "picture"]))
     if scores:
-        click.echo(f"{'picture':<{width}}  alignment  concealment  views: alignment, rank")
+        echo(f"{'picture':<{width}}  alignment  concealment  views: alignment, rank")
     for path, one in sorted(scores.items(), key=lambda row: row[1].order, reverse=True):
         views = "; ".join(f"{v.name} {v.prompt!r} {v.alignment:.2f}, {v.rank}" for v in one.views)
-        click.echo(f"{path:<{width}}  {one.alignment:9.3f}  {one.concealment:11.2f}  {views}")
+        echo(f"{path:<{width}}  {one.alignment:9.3f}  {one.concealment:11.2f}  {views}")

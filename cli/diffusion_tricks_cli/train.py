@@ -15,6 +15,7 @@ from diffusion_tricks_cli.common import Sectioned, example
 from diffusion_tricks_cli.failures import say_failure
 from diffusion_tricks_cli.from_options import given
 from diffusion_tricks_cli.interrupts import INTERRUPTED
+from diffusion_tricks_cli.printable import echo
 from diffusion_tricks_cli.train_options import RUNNING, train_options
 from diffusion_tricks_cli.wording import in_flags
 
@@ -50,7 +51,7 @@ def _train(preset: str | None, resume: str | None, force: bool, quiet: bool, as_
         )
     except Interrupted as stopped:
         message = in_flags(str(stopped))
-        click.echo(message, err=True)
+        echo(message, err=True)
         if as_json:
             say_failure(message)
         ctx.exit(INTERRUPTED)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from diffusion_tricks.loading.files import INDEX_FILE, NOT_READ, PICKLES, compon
 LIBRARIES = {"diffusers", "transformers"}
 BRINGS_CODE = {"auto_map", "custom_pipeline", "custom_pipelines", "trust_remote_code"}  # keys of settings
 OWN_ATTENTION = {"eager", "sdpa", "flex_attention"}  # any other may be fetched, as compiled code
+SEVERAL = re.compile("Multi.*(ControlNet|Adapter)")  # classes that read folders beside their own, too
 MAX_HEADER_BYTES = 100_000_000  # the limit that safetensors itself sets
 SAVED = "expected a directory written by `save_pretrained` of a diffusers pipeline"
 CONVERT = "convert it with save_pretrained"
@@ -29,6 +31,7 @@ def check_directory(folder: Path, weights: bool = True, without: Collection[str]
     """
     index = read_index(folder)
     _check_code(folder, index)
+    _check_reach(folder, index)
     for part, (_, class_name) in components_of(index, without).items():
         if weights:
             _check_weights(folder, part, class_name)
@@ -91,6 +94,20 @@ def _check_code(folder: Path, index: dict[str, Any]) -> None:
         foreign += [f"{key} in {file.relative_to(folder).as_posix()}" for key in dict.fromkeys(_code_in(_json(file)))]
     if foreign:
         raise ModelError(f"{folder} wants to run code of its own ({', '.join(foreign)}); such models are refused")
+
+
+def _check_reach(folder: Path, index: Mapping[str, Any]) -> None:
+    """Raises ModelError for what would read directories that are not those of its components: nothing looks there."""
+    if "Combined" in (made := index["_class_name"]):
+        raise ModelError(f"{folder} is a {made}, which loads other models that it names; such models are refused")
+    for part, (_, class_name) in components_of(index).items():
+        if "Pipeline" in class_name or (folder / part / INDEX_FILE).exists():
+            what = f"is itself a pipeline ({class_name})"
+        elif SEVERAL.search(class_name):
+            what = f"is several networks in one ({class_name})"
+        else:
+            continue
+        raise ModelError(f"{folder}: its {part} {what}, and such models are refused; expected networks as components")
 
 
 def _is_code(folder: Path, key: str, value: Any) -> bool:

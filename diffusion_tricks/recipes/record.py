@@ -23,13 +23,15 @@ from diffusion_tricks.io.atomic import Data, atomic_write_all, check_place
 from diffusion_tricks.io.pictures import check_output, encode_picture, open_picture, write_picture
 from diffusion_tricks.io.provenance import Provenance, provenance_xmp
 from diffusion_tricks.recipes.recipe import TrickEntry, mapped, recipe_from, with_models
-from diffusion_tricks.registry.trick import explain
+from diffusion_tricks.registry.calls import guarded
+from diffusion_tricks.registry.checked import explain
 
 PNG_KEY = "diffusion-tricks"
 PARAMETERS_KEY = "parameters"
 SCHEMA = 1
 MAX_SIDECAR_BYTES = 16 * 2**20
 ORDER = ("Steps", "Sampler", "CFG scale", "Seed", "Size", "Model", "Denoising strength", "Tricks")  # Version is last
+OBJECTS = ("run", "plugins", "versions")
 SCORES = ("score", "candidates")
 LIBRARIES = ("diffusion-tricks", "diffusers", "torch", "transformers", "pillow", "pluggy", "pydantic", "numpy")
 
@@ -136,7 +138,8 @@ def _of_tricks(recipe: Mapping[str, Any]) -> dict[str, Any]:
     said: dict[str, Any] = {}
     for data in recipe.get("tricks") or ():
         with suppress(DiffusionTricksError, ValidationError):
-            said |= {key: value for key, value in TrickEntry.model_validate(data).build().parameters().items()}
+            trick = TrickEntry.model_validate(data).build()
+            said |= guarded(trick.label(), "parameters", trick.parameters)
     return {key: value for key, value in said.items() if value is not None}
 
 
@@ -272,6 +275,8 @@ def _parsed(text: str, path: Path) -> dict[str, Any]:
     schema = record.get("record") if isinstance(record, dict) else None
     if type(schema) is not int or schema < 1 or not isinstance(record.get("recipe"), dict):
         raise RecipeError(f"{path}: the diffusion-tricks record is damaged, expected an object with a recipe")
+    if odd := next((key for key in OBJECTS if not isinstance(record.get(key) or {}, dict)), None):
+        raise RecipeError(f"{path}: the diffusion-tricks record is damaged, expected an object as its {odd!r}")
     if schema > SCHEMA:
         raise RecipeError(
             f"{path}: the record has version {schema}, expected {SCHEMA}; it was written by a newer diffusion-tricks:"

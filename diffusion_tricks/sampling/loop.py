@@ -12,11 +12,13 @@ from diffusion_tricks.devices.transfer import sent
 from diffusion_tricks.diffusion.ask import Ask
 from diffusion_tricks.diffusion.estimate import Estimate
 from diffusion_tricks.diffusion.scheduler_quirks import output_for, restore, snapshot, step_arguments, stepped
+from diffusion_tricks.errors import UsageError
 from diffusion_tricks.model.batching import answer
 from diffusion_tricks.model.model import Model
 from diffusion_tricks.registry.calls import Call, calls
 from diffusion_tricks.registry.trick import Trick
-from diffusion_tricks.sampling.begin import Sampling, begin
+from diffusion_tricks.sampling.begin import begin
+from diffusion_tricks.sampling.request import Sampling
 from diffusion_tricks.sampling.resolve import Layer, resolve
 from diffusion_tricks.sampling.retry import persisted
 from diffusion_tricks.sampling.run import Run, Step
@@ -111,7 +113,7 @@ def sample(
     count: int | None = None,
     seeds: Sequence[int] | None = None,
     steps: int | None = None,
-    timesteps: list[int] | None = None,
+    timesteps: Sequence[int] | None = None,
     stride: int | None = None,
     scheduler: str | None = None,
     size: Size | None = None,
@@ -129,13 +131,23 @@ def sample(
 
     model: from `load_model`. tricks: outermost first. latents: standard normal starting noise (b c h w) instead of the
     seeds'; its length is the count, unless that is said. All else is as in `Sampling`.
-    Raises UsageError, PictureError, ModelError, PluginError and OutOfMemory.
+    Raises UsageError for what cannot be as it is asked for, at once or where a step shows it; PictureError for a
+    picture that a trick cannot use; ModelError, PluginError and OutOfMemory where model, trick or memory fail.
     """
-    if latents is not None and count is None and seeds is None:
-        count = len(latents)
+    if latents is not None:
+        rows = _rows_of(latents)
+        count = rows if count is None and seeds is None else count
     sampling = Sampling(
         prompt=prompt, seed=seed, count=count, seeds=seeds, steps=steps, timesteps=timesteps, stride=stride,
         scheduler=scheduler, size=size, upscale_steps=upscale_steps, upscale_scheduler=upscale_scheduler,
         noise_level=noise_level, distilled_guidance=distilled_guidance, max_rows=max_rows,
     )  # fmt: skip
     return denoise(begin(model, sampling, tricks), latents)
+
+
+def _rows_of(latents: Any) -> int:
+    """How many pictures latents are for. Raises UsageError for what is no batch of them."""
+    if not isinstance(latents, Tensor) or latents.ndim != 4:
+        came = f"one of shape {tuple(latents.shape)}" if isinstance(latents, Tensor) else f"a {type(latents).__name__}"
+        raise UsageError(f"latents must be a tensor (b c h w) of standard normal noise, got {came}")
+    return len(latents)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from diffusion_tricks.diffusion.estimate import Estimate
 from diffusion_tricks.diffusion.levels import levels_of
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from diffusion_tricks.model.model import Model
     from diffusion_tricks.registry.trick import Trick
     from diffusion_tricks.types import Size
+
+Notes = TypeVar("Notes")  # what a trick keeps of a run
 
 
 @dataclass
@@ -69,7 +71,7 @@ class Run:
         self.levels = levels_of(self.scheduler)
         self.trace = Trace()
         self.facts = [{} for _ in self.noise.seeds]
-        self._states: dict[int, dict[str, Any]] = {}
+        self._states: dict[int, Any] = {}
         self.begun: set[str] = set()  # names of the tricks whose `prepare` began, and that are not closed
         self._settled: dict[int, dict[str, Any]] = {}
 
@@ -119,9 +121,25 @@ class Run:
         """Evaluations the scheduler makes in one full step: 2 for Heun, else 1."""
         return int(getattr(self.scheduler, "order", 1))
 
-    def state(self, trick: Trick[Any]) -> dict[str, Any]:
-        """A trick's notes of this run; a trick instance itself may serve many runs."""
-        return self._states.setdefault(id(trick), {})
+    @overload
+    def state(self, trick: Trick[Any]) -> dict[str, Any]: ...
+
+    @overload
+    def state(self, trick: Trick[Any], kind: type[Notes]) -> Notes: ...
+
+    def state(self, trick: Trick[Any], kind: type[Any] = dict) -> Any:
+        """A trick's notes of this run, made by `kind()` when they are first asked for; the trick may serve many runs.
+
+        kind: a class that is made without arguments, such as a dataclass with defaults. A step that is taken again sets
+        back what stands in its attributes. Raises PluginError where the notes are of another kind already.
+        """
+        if id(trick) not in self._states:
+            self._states[id(trick)] = kind()
+        notes = self._states[id(trick)]
+        if not isinstance(notes, kind):
+            came, expected = type(notes).__name__, kind.__name__
+            raise PluginError(f"trick {trick.label()!r} keeps its notes as a {came}, not a {expected}; use one")
+        return notes
 
     def settle(self, trick: Trick[Any], **options: Any) -> None:
         """Says what options of a trick stood for, for the record, such as a commit for a name at the hub.

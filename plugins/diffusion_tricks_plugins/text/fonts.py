@@ -62,7 +62,7 @@ def find_typeface(font: str | None) -> Typeface:
     """
     if font is None:
         return Typeface("Pillow's built-in font")
-    path = Path(font).expanduser()
+    path = Path(os.path.expanduser(font))  # unlike Path's own, no error for an unknown user
     if path.is_file():
         return checked(Typeface(str(font), path))
     if path.suffix.lower() in FONT_FILES or len(path.parts) > 1:
