@@ -18,7 +18,8 @@ from diffusion_tricks.errors import PluginError
 from diffusion_tricks.generate.describe import sheet
 from diffusion_tricks.generate.plan import plan
 from diffusion_tricks.model.batching import Terms, answer
-from diffusion_tricks.sampling.begin import Sampling, begin
+from diffusion_tricks.sampling.begin import begin
+from diffusion_tricks.sampling.request import Sampling
 from diffusion_tricks.testing import check_trick, tiny_pipeline, tiny_upscaler
 from diffusion_tricks.testing.pipelines import tiny_arguments
 from diffusion_tricks_plugins import Anagram, Cache, Guidance

@@ -55,7 +55,8 @@ def pixels(path: str | Path) -> np.ndarray[Any, Any]:
 
 def made(tiny: Path, command: str, *more: object) -> Outcome:
     name, *words = shlex.split(command)
-    outcome = run(name, "-m", tiny, "--steps", 2, *words, *more)
+    quick = () if "--steps" in words else ("--steps", 2)
+    outcome = run(name, "-m", tiny, *quick, *words, *more)
     assert outcome.code == 0, outcome.err
     return outcome
 
@@ -572,8 +573,12 @@ def test_every_command_ends_its_help_with_an_example_that_works(tiny: Path, comm
     assert program == "diffusion-tricks"
     if words[0] in {"run", "rerun", "show", "score"}:
         made(tiny, "generate x -o out.png --save-recipe recipe.toml")
-    quick = ["--steps", "2"] if words[0] not in {"show", "score", "plugins", "models", "views"} else []
-    small = ["-m", str(tiny)] if quick and words[0] != "train" else []
+    makes = words[0] not in {"show", "score", "plugins", "models", "views", "cover"}
+    quick = ["--steps", "2"] if makes and "--steps" not in words else []
+    small = ["-m", str(tiny)] if makes and words[0] != "train" else []
+    if "-m" in words:
+        at = words.index("-m")
+        del words[at : at + 2]
     enough = ["--size", "32", "--enlarge", "2"] if "overlay" in words and "--enlarge" not in words else []
     outcome = run(*words, *small, *quick, *enough)
     assert outcome.code == 0, outcome.err
@@ -592,7 +597,7 @@ def test_help_and_lists_never_import_torch() -> None:
         "import sys, contextlib, io\nfrom diffusion_tricks_cli.main import main\n"
         f"for line in {lines!r}:\n"
         "    with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):\n        main(line)\n"
-        "    assert not {'torch', 'diffusers', 'transformers'} & set(sys.modules), line\n"
+        "    assert not {'torch', 'diffusers', 'transformers', 'scipy', 'fontTools', 'tqdm'} & set(sys.modules), line\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 
@@ -618,6 +623,7 @@ def test_the_installed_program_runs(tiny: Path) -> None:
 def test_interrupted_it_leaves_no_partial_file_and_exits_130(tiny: Path, folder: Path) -> None:
     before = sorted(folder.iterdir())
     arguments = ["generate", "a rocket", "-m", str(tiny), "--steps", "1000", "--count", "8", "-o", "out.png"]
+    arguments += ["--steps-out", "film.gif"]
     # in the background of a shell script SIGINT would be ignored, and so it would be in the command
     process = subprocess.Popen(
         [*PROGRAM, *arguments, "--scheduler", "ddpm"], stderr=subprocess.PIPE, text=True,

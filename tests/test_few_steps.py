@@ -15,8 +15,10 @@ from torch import Tensor
 
 from diffusion_tricks import Model, Step, Trick, load_model, sample
 from diffusion_tricks.diffusion.estimate import Estimate
+from diffusion_tricks.diffusion.levels import noise_levels
 from diffusion_tricks.diffusion.noise_level import Level
-from diffusion_tricks.diffusion.schedulers import SCHEDULERS, noise_levels, scheduler_for, set_steps
+from diffusion_tricks.diffusion.schedulers import SCHEDULERS, scheduler_for
+from diffusion_tricks.diffusion.steps import set_steps
 from diffusion_tricks.errors import UsageError
 from diffusion_tricks.families.base import parts_of
 from diffusion_tricks.families.lookup import defaults_for

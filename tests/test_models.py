@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from diffusion_tricks.families.defaults import DEFAULTS_FILE
 from diffusion_tricks.loading.known import known_models
 from diffusion_tricks.model import batching
 from diffusion_tricks.model.batching import Terms
+from diffusion_tricks.model.prompt_rows import LEAST, PromptRows, bytes_of
 from diffusion_tricks.registry.host import Host, host
 from diffusion_tricks.testing.pipelines import tiny_pipeline
 from registering import Registering
@@ -281,11 +283,29 @@ def test_prompts_are_encoded_once(model: Model, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_many_prompts_do_not_fill_the_memory(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("diffusion_tricks.model.model.REMEMBERED_PROMPTS", 2)
+    one = bytes_of(model.encode_prompts([None], (16, 16))[None])  # twice that of a prompt: recorded with guidance
+    monkeypatch.setattr("diffusion_tricks.model.prompt_rows.PROMPT_BYTES", 2 * one)
+    model = replace(model, _prompts=PromptRows())
     for prompt in "abcde":
-        model.encode_prompts([prompt], (16, 16))
-    assert len(model._rows) == 2
-    assert set(model.encode_prompts(list("abcde"), (16, 16))) == set("abcde")
+        model.encode_prompts([None, prompt], (16, 16))
+    assert {prompt for prompt, _ in model._prompts.rows} == {None, "d", "e"}  # the unconditional, and those used last
+    assert list(model.encode_prompts([*"abcde", None], (16, 16))) == [*"abcde", None]
+    assert None in {prompt for prompt, _ in model._prompts.rows}
+
+
+def test_bytes_are_those_of_the_whole_that_a_slice_keeps_alive() -> None:
+    both = torch.zeros(2, 1024)
+    assert bytes_of({"a": both[:1], "b": [{"c": both[1:]}], "d": "text"}) == both.nbytes
+    assert bytes_of({"a": both[:1], "b": torch.zeros(512)}) == both.nbytes + 512 * 4
+    assert bytes_of({}) == LEAST
+
+
+def test_rows_larger_than_all_that_may_be_kept_are_given_and_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("diffusion_tricks.model.prompt_rows.PROMPT_BYTES", 2 * LEAST)
+    kept = PromptRows()
+    row = {"text": torch.zeros(1, 1024)}
+    assert kept.found(["a", None, "a"], 0, lambda prompts: [row for _ in prompts]) == {"a": row, None: row}
+    assert not kept.rows
 
 
 def full(*arguments: Any, **named: Any) -> Any:

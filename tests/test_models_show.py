@@ -19,7 +19,7 @@ from huggingface_hub import constants
 from command_line import run
 from diffusion_tricks import Model, Recipe, load_model, make
 from diffusion_tricks.devices.choice import default_dtype
-from diffusion_tricks.diffusion.schedulers import prediction_of
+from diffusion_tricks.diffusion.levels import prediction_of
 from diffusion_tricks.errors import ModelError, UnknownName, UsageError
 from diffusion_tricks.families.lookup import described
 from diffusion_tricks.families.table import FAMILIES, row_for

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import copy
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,9 @@ from diffusion_tricks.diffusion.schedulers import SCHEDULERS
 from diffusion_tricks.errors import PluginError, UsageError
 from diffusion_tricks.generate.finish import finish
 from diffusion_tricks.hookspecs import Asking
-from diffusion_tricks.sampling.begin import Sampling, begin
+from diffusion_tricks.sampling.begin import begin
 from diffusion_tricks.sampling.loop import denoise
+from diffusion_tricks.sampling.request import Sampling
 from diffusion_tricks.testing import exact_model
 from diffusion_tricks.testing.pipelines import tiny_pipeline
 
@@ -190,6 +192,22 @@ def test_a_run_keeps_notes_for_each_trick_and_a_trick_serves_many_runs(exact: Mo
     runs = [last_of(sample(exact, prompt="a", steps=n, tricks=[trick, other])).run for n in (2, 3)]
     assert [run.state(trick) for run in runs] == [{"steps": 2}, {"steps": 3}]
     assert runs[0].state(other) == {}
+
+
+@dataclass
+class Seen:
+    steps: int = 0
+
+
+def test_a_trick_names_the_type_of_its_notes(exact: Model) -> None:
+    def count(step: Step) -> None:
+        step.run.state(trick, Seen).steps += 1
+
+    trick = Hooks(after_step=count)
+    run = last_of(sample(exact, prompt="a", steps=3, tricks=[trick])).run
+    assert run.state(trick, Seen) == Seen(3)
+    with pytest.raises(PluginError, match=r"^trick 'hooks' keeps its notes as a Seen, not a dict; use one$"):
+        run.state(trick)
 
 
 @pytest.mark.parametrize("scheduler", [*SCHEDULERS])

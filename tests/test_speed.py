@@ -25,6 +25,7 @@ from diffusion_tricks.families.replay import replayed
 from diffusion_tricks.families.rows import Rows, stacked
 from diffusion_tricks.families.shapes import Shape
 from diffusion_tricks.loading.compiling import cannot_compile, compiled
+from diffusion_tricks.model.prompt_rows import COPIES, LEAST
 from diffusion_tricks.testing import tiny_pipeline
 from diffusion_tricks.types import Row, Size
 from diffusion_tricks_plugins import Anagram, Guidance
@@ -219,11 +220,12 @@ def test_prompts_are_put_together_once_a_run(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_batches_that_are_remembered_do_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("diffusion_tricks.model.model.REMEMBERED_BATCHES", 2)
+    monkeypatch.setattr("diffusion_tricks.model.prompt_rows.BATCH_BYTES", 7 * COPIES * LEAST)
+    monkeypatch.setattr("diffusion_tricks.model.prompt_rows.bytes_of", lambda row: LEAST)
     model = small()
     for count in range(1, 5):
         last(model, count=count, steps=1)
-    assert len(model._batches) == 2
+    assert [len(batch) for batch in model._prompts.batches.values()] == [3, 4]
 
 
 def test_rows_are_stacked_as_ever_and_nothing_that_is_taken_from_them_is_lost() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -150,6 +151,10 @@ def test_a_lock_goes_with_its_pipeline_and_is_no_part_of_it() -> None:
     assert alone_with(pipe) is alone_with(pipe)
     assert alone_with(pipe) is not alone_with(tiny_pipeline("sd"))
     assert not any("lock" in name for name in (*vars(pipe), *vars(pipe.unet), *pipe.config))
+
+
+def test_what_cannot_be_a_key_has_a_lock_too() -> None:
+    assert alone_with(SimpleNamespace(unet=None)) is alone_with(SimpleNamespace())
 
 
 def elsewhere(work: Callable[[], Any]) -> Any:

@@ -157,7 +157,11 @@ def with_common(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
         told["prompt"] = prompts[0] if len(prompts) == 1 else prompts
         if len(prompts) > 1:  # the recipe's count was that of its own prompts
             told.setdefault("count", len(prompts))
-    return recipe_from(recipe.data() | told, "command line")
+    kept = recipe.data()
+    for one, other in (("steps", "stride"), ("stride", "steps")):  # of a recipe, whichever of them it had
+        if one in told:
+            kept.pop(other, None)
+    return recipe_from(kept | told, "command line")
 
 
 def one_prompt(words: Iterable[str | None], values: dict[str, Any]) -> dict[str, Any]:

@@ -84,7 +84,8 @@ def _rerun(made: str, trust_paths: bool, **_: Any) -> None:
     if recipe.picture is None:
         _check_models(recipe, values, path, trust_paths)
     recipe = mapped(recipe, lambda name: str(_found(name, path, trust_paths)), beside=path.parent)
-    settings = settings_of(_as_before(run_of(record), values, path) | values)
+    ran = _as_before(run_of(record), values, path) if recipe.picture is None else {}
+    settings = settings_of(ran | values)
     carry_out(with_common(recipe, values), settings, f"{path.stem}-again", inputs=[path])
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import IO, Any
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, redirect_stdout
+from typing import IO, Any, TypeVar
+
+T = TypeVar("T")
 
 
 class Lasting:
@@ -45,12 +47,24 @@ class Lasting:
         return getattr(self.stream, name)
 
 
+def apart(results: Iterable[T]) -> Iterator[T]:
+    """The results one by one; what is printed while one is made goes to stderr, as stdout holds results alone."""
+    rest = iter(results)
+    while True:
+        with redirect_stdout(sys.stderr):
+            try:
+                result = next(rest)
+            except StopIteration:
+                return
+        yield result
+
+
 @contextmanager
 def lasting_streams() -> Iterator[None]:
     """stdout and stderr that outlive their readers; what stdout lost is told on stderr."""
     before = sys.stdout, sys.stderr
     out, err = Lasting(sys.stdout), Lasting(sys.stderr)
-    sys.stdout, sys.stderr = out, err  # type: ignore[assignment]
+    sys.stdout, sys.stderr = out, err
     try:
         yield
     finally:

@@ -6,10 +6,11 @@ A rung says what it did, in words behind "went on with", or gives None where it 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from diffusion_tricks.devices.memory import Placing, Work, persisting
+from diffusion_tricks.devices.offload import offload_beside
 from diffusion_tricks.devices.quiet import quiet_libraries
 from diffusion_tricks.devices.text_encoders import hooked, quantised, throw_away
 
@@ -18,7 +19,14 @@ if TYPE_CHECKING:
 
     from diffusion_tricks.devices.memory import Holder, Memory, Rung
 
+WORTH_FORGETTING = 2**24  # bytes of prompts
 TILED = "pictures in tiles, which may show in them as faint differences of brightness"
+
+
+def old_prompts(holder: Holder, work: Work) -> str | None:
+    """Encoded prompts that are not being asked forgotten, where they are many enough to matter."""
+    forget: Callable[[int], int] | None = getattr(holder, "forget_prompts", None)
+    return "prompts that are encoded anew where they are asked again" if forget and forget(WORTH_FORGETTING) else None
 
 
 def fewer_rows(holder: Holder, work: Work) -> str | None:
@@ -61,6 +69,7 @@ def models_offloaded(holder: Holder, work: Work) -> str | None:
     with quiet_libraries():
         pipe.enable_model_cpu_offload(device=holder.device)
     memory.offloaded = "models"
+    offload_beside(holder)
     return "models on the device only while they work"
 
 
@@ -74,6 +83,7 @@ def layers_offloaded(holder: Holder, work: Work) -> str | None:
     with quiet_libraries():
         pipe.enable_sequential_cpu_offload(device=holder.device)
     memory.offloaded = "layers"
+    offload_beside(holder)
     return "layers on the device only while they work, which is slow"
 
 
@@ -86,9 +96,9 @@ def in_tiles(holder: Holder, work: Work) -> str | None:
 
 
 STEP: tuple[Rung, ...] = (no_text_encoders, no_first_stage, models_offloaded, layers_offloaded)
-ROWS: tuple[Rung, ...] = (fewer_rows, *STEP)
-PROMPTS: tuple[Rung, ...] = (models_offloaded, layers_offloaded)
-PICTURES: tuple[Rung, ...] = (fewer_pictures, no_text_encoders, no_first_stage, models_offloaded, in_tiles)
+ROWS: tuple[Rung, ...] = (old_prompts, fewer_rows, *STEP)
+PROMPTS: tuple[Rung, ...] = (old_prompts, models_offloaded, layers_offloaded)
+PICTURES: tuple[Rung, ...] = (old_prompts, fewer_pictures, no_text_encoders, no_first_stage, models_offloaded, in_tiles)
 LOADING: tuple[Rung, ...] = (models_offloaded, layers_offloaded)
 
 

@@ -13,6 +13,7 @@ from weakref import WeakKeyDictionary
 
 DENOISERS = ("unet", "transformer")
 _locks: WeakKeyDictionary[Any, AbstractContextManager[Any]] = WeakKeyDictionary()
+_others = threading.RLock()  # of what cannot be referred to weakly, as stand-ins for pipelines
 _choosing = threading.Lock()
 
 
@@ -24,4 +25,7 @@ def alone_with(pipe: Any) -> AbstractContextManager[Any]:
     parts = (getattr(pipe, name, None) for name in DENOISERS)
     key = next((part for part in parts if part is not None), pipe)
     with _choosing:
-        return _locks.setdefault(key, threading.RLock())
+        try:
+            return _locks.setdefault(key, threading.RLock())
+        except TypeError:
+            return _others

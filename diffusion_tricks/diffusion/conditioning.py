@@ -6,11 +6,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
+from cachetools import LRUCache
+
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
     from diffusion_tricks.types import Moves
+
+SEEN = 64  # views of one condition that are remembered
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,7 +26,8 @@ class Condition:
 
     picture: Tensor
     new: Tensor | None = None
-    _known: dict[Any, Any] = field(default_factory=dict, repr=False)
+    _known: dict[str, Any] = field(default_factory=dict, repr=False)
+    _seen: LRUCache[Any, tuple[Moves, Condition]] = field(default_factory=lambda: LRUCache(SEEN), repr=False)
 
     def moved(self, apply: Callable[[Tensor], Tensor], spatial: Callable[[Tensor], Tensor] | None = None) -> Condition:
         """As a view shows it: the picture by `apply`, the mask by `spatial`, which moves and never negates."""
@@ -33,14 +38,26 @@ class Condition:
 
     def through(self, view: Moves) -> Condition:
         """As `view` shows it; made once, so that what is remembered of it lasts for all steps."""
-        seen: Condition = self.remembered(view, lambda: self.moved(view.apply, view.apply_mask))
-        return seen
+        key = _key(view)
+        known = self._seen.get(key)
+        if known is None:  # the view stands beside it, so that no other is given its identity
+            known = self._seen[key] = view, self.moved(view.apply, view.apply_mask)
+        return known[1]
 
-    def remembered(self, key: Any, make: Callable[[], Any]) -> Any:
+    def remembered(self, key: str, make: Callable[[], Any]) -> Any:
         """What was made of this condition under `key`, or what `make` makes of it now; such as its latents."""
         if key not in self._known:
             self._known[key] = make()
         return self._known[key]
+
+
+def _key(view: Moves) -> Any:
+    """Equal views are one; one that cannot be a key, as it holds a list, stands for itself alone."""
+    try:
+        hash(view)
+    except TypeError:
+        return id(view)
+    return view
 
 
 def all_new(size: tuple[int, int], device: torch.device, dtype: torch.dtype) -> Condition:

@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor
 
+EDM = ("edm", "edm_v")
+
 
 @dataclass(frozen=True)
 class Level:
     """A noise level, x = alpha x0 + sigma eps, and what the model predicts there.
 
     alpha, sigma: >= 0. (sqrt(alpha_bar), sqrt(1 - alpha_bar)) for DDPM's schedulers, (1, sigma) for Euler's.
-    prediction: "epsilon", "v_prediction", "sample" or "flow_prediction".
+    prediction: "epsilon", "v_prediction", "sample", "flow_prediction", or of EDM's kind: "edm", and "edm_v", which has
+    the other sign. sigma_data: > 0, the spread of the training pictures, of which only EDM's scaling is.
 
     Where alpha is 0, as at the first level of a flow and of schedules that end in pure noise (arXiv:2305.08891), no
     noise says anything of x0: 0 then stands for it.
@@ -24,6 +27,7 @@ class Level:
     alpha: float
     sigma: float
     prediction: str = "epsilon"
+    sigma_data: float = 0.5
 
     def clean(self, value: Tensor, x: Tensor) -> Tensor:
         """x0 from the prediction `value` at `x`."""
@@ -34,6 +38,9 @@ class Level:
         if self.prediction == "v_prediction":  # v is defined where alpha^2 + sigma^2 = 1 (arXiv:2202.00512)
             power = self.alpha**2 + self.sigma**2
             return self.alpha / power * x - self.sigma / math.sqrt(power) * value
+        if self.prediction in EDM:
+            c_skip, c_out, _ = self.preconditioning
+            return c_skip * x + c_out * value
         return self._denoised(value, x)
 
     def noise(self, value: Tensor, x: Tensor) -> Tensor:
@@ -45,7 +52,7 @@ class Level:
         if self.prediction == "v_prediction":
             power = self.alpha**2 + self.sigma**2
             return self.sigma / power * x + self.alpha / math.sqrt(power) * value
-        return (x - self.alpha * value) / self.sigma
+        return (x - self.alpha * self.clean(value, x)) / self.sigma
 
     def from_noise(self, eps: Tensor, x: Tensor) -> Tensor:
         """The prediction that stands for noise `eps` at `x`."""
@@ -65,7 +72,17 @@ class Level:
         if self.prediction == "v_prediction":
             power = self.alpha**2 + self.sigma**2
             return (self.alpha / power * x - x0) * math.sqrt(power) / self.sigma
+        if self.prediction in EDM:
+            c_skip, c_out, _ = self.preconditioning
+            return (x0 - c_skip * x) / c_out
         return (x - self.alpha * x0) / self.sigma
+
+    @property
+    def preconditioning(self) -> tuple[float, float, float]:
+        """(c_skip, c_out, c_in) of a network F,  x0 = c_skip x + c_out F(c_in x)      EDM, arXiv:2206.00364, table 1"""
+        power = self.sigma**2 + self.sigma_data**2
+        sign = -1 if self.prediction == "edm_v" else 1
+        return self.sigma_data**2 / power, sign * self.sigma * self.sigma_data / math.sqrt(power), 1 / math.sqrt(power)
 
     def noised_again(self, x: Tensor, before: Level, noise: Tensor) -> Tensor:
         """Latents x (b c h w) of this level at the noisier level `before`, with fresh `noise`, standard normal.

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Mapping, Sequence
 from functools import cache
 from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any
 
-from diffusion_tricks.diffusion.schedulers import uses_learned_variance
+from diffusion_tricks.diffusion.levels import uses_learned_variance
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
     from diffusion_tricks.diffusion.estimate import Estimate
-    from diffusion_tricks.diffusion.schedulers import Scheduler
+    from diffusion_tricks.diffusion.levels import Scheduler
 
 
 def step_arguments(scheduler: Scheduler, generators: list[torch.Generator], taken: int) -> dict[str, Any]:
@@ -69,6 +70,39 @@ def send_what_it_draws(scheduler: Scheduler) -> None:
     again = FunctionType(step.__code__, step.__globals__ | {"randn_tensor": drawn}, closure=step.__closure__)
     again.__defaults__, again.__kwdefaults__ = step.__defaults__, step.__kwdefaults__
     scheduler.step = MethodType(again, scheduler)
+
+
+def mend_tables(scheduler: Scheduler) -> None:
+    """Sets right what rounding makes of a scheduler's noise levels; without need, none of them changes by a bit.
+
+    Euler's ancestral steps take the root of  sigma_down^2 = sigma_to^2 - sigma_up^2 = sigma_to^4 / sigma_from^2,
+    which in float32 may be rounded below 0 where sigma falls far in one step. In float64 it is not.
+    """
+    if type(scheduler).__name__ != "EulerAncestralDiscreteScheduler":
+        return
+    before, after = scheduler.sigmas[:-1], scheduler.sigmas[1:]
+    up = (after**2 * (before**2 - after**2) / before**2) ** 0.5
+    if bool((after**2 - up**2 < 0).any()):  # on the CPU
+        scheduler.sigmas = scheduler.sigmas.double()
+
+
+def remember_coefficients(scheduler: Scheduler) -> None:
+    """Lets LMS integrate each of its coefficients once, for a run and its rehearsal: it takes as long as a step."""
+    if hasattr(scheduler, "get_lms_coefficient"):
+        scheduler.get_lms_coefficient = cache(MethodType(type(scheduler).get_lms_coefficient, scheduler))
+
+
+def runs_kutta(scheduler: Scheduler) -> bool:
+    """Whether PNDM begins with the four steps of Runge and Kutta, each of which asks the model four times."""
+    return scheduler.config.get("skip_prk_steps") is False
+
+
+def for_recording(scheduler: Scheduler) -> Scheduler:
+    """A copy of a pipeline's scheduler, for a call of few steps of which only what comes before the first counts."""
+    copied = copy.deepcopy(scheduler)
+    if runs_kutta(copied):
+        copied.register_to_config(skip_prk_steps=True)
+    return copied
 
 
 def stepped(scheduler: Scheduler, index: int) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import inspect
 import threading
 from collections.abc import Iterator, Sequence
@@ -13,7 +12,8 @@ import torch
 from torch import Tensor
 
 from diffusion_tricks.devices.turns import alone_with
-from diffusion_tricks.diffusion.schedulers import first_spread
+from diffusion_tricks.diffusion.scheduler_quirks import for_recording
+from diffusion_tricks.diffusion.steps import first_spread
 from diffusion_tricks.errors import ModelError
 from diffusion_tricks.families.rows import stacked
 from diffusion_tricks.types import Pipeline, Row
@@ -78,7 +78,7 @@ def _patched(pipe: Pipeline, part: str) -> Iterator[None]:
         raise Recorded(sample, float(pipe.scheduler.init_noise_sigma), _kept(arguments))
 
     network.forward = recording
-    pipe.scheduler = copy.deepcopy(scheduler)
+    pipe.scheduler = for_recording(scheduler)
     pipe.scheduler.scale_model_input = lambda sample, *_, **__: sample
     if not hasattr(pipe.scheduler, "init_noise_sigma"):  # a flow's does not say it
         pipe.scheduler.init_noise_sigma = first_spread(pipe.scheduler)

@@ -160,7 +160,7 @@ def _lacking(folder: Path) -> list[str]:
 
 def _abilities(name: str, said: Said) -> Abilities:
     """What the configurations of a model say. Raises ModelError for a model that no family serves."""
-    from diffusion_tricks.diffusion.schedulers import prediction_in
+    from diffusion_tricks.diffusion.levels import prediction_in
     from diffusion_tricks.families.lookup import described
 
     parts = said.parts

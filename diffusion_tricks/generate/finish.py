@@ -12,9 +12,11 @@ from diffusion_tricks.sampling.tricks import run_manager
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from diffusion_tricks.recipes.recipe import Recipe
     from diffusion_tricks.registry.trick import Trick
     from diffusion_tricks.sampling.run import Run
 
+HEEDED = {"version", "picture", "tricks", "seed"}  # of a recipe that only finishes a picture; the seed names the file
 ESTIMATING = {"prepare", "prompts", "start", "before_step", "estimate_noise", "after_step"}
 
 
@@ -45,9 +47,23 @@ def report(run: Run, image: Image, index: int) -> None:
     for call in calls(run.hook.report):
         call(run=run, image=image, index=index)
         try:
-            json.dumps(run.facts[index])
+            json.dumps(dict(run.facts[index]))
         except (TypeError, ValueError, IndexError, KeyError) as error:
             raise call.broken(f"it left facts that are no plain data: {error}") from error
+
+
+def check_settings(recipe: Recipe, tricks: list[Trick[Any]]) -> None:
+    """Raises UsageError for settings of a recipe that nothing in it would heed."""
+    idle = sorted(recipe.data().keys() - HEEDED) if recipe.picture is not None else []
+    if idle:
+        named = " and ".join(f"`{name}`" for name in idle)
+        raise UsageError(f"a picture that is only finished has no use for {named}, as no model makes it; leave it out")
+    sized = [trick.label() for trick in tricks if trick.keeps_size]
+    if recipe.enlarge > 1 and sized:
+        raise UsageError(
+            f"{sized[0]} gives its picture back at the size it came in, so `enlarge={recipe.enlarge}` would do nothing;"
+            " leave it out, or enlarge the picture first"
+        )
 
 
 def check_finishers(tricks: list[Trick[Any]]) -> None:

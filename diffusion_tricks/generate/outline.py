@@ -78,6 +78,14 @@ def stand_in(name: str, size: Size | None = None, upscaler: Sequence[str] = ()) 
     return _outlined(label, said.parts, said.defaults, _outline(said), _chained(behind)), True
 
 
+def stand_in_for(model: Model) -> Model:
+    """A model of the shape of one that is loaded, alone, which answers without computing."""
+    settings = Settings({})
+    settings.scheduler = model.pipe.scheduler
+    outline = Outline(model.family.shape, type(model.family))
+    return Model(settings, model.name, torch.device("cpu"), torch.float32, model.defaults, opened=outline)
+
+
 def _unknown(label: str, size: Size | None, upscaler: Sequence[str]) -> Model:
     """A model of which nothing is known, as one that refuses nothing."""
     behind, whole = [upscaler_named(each) for each in upscaler], size or UNKNOWN.size

@@ -13,7 +13,7 @@ from PIL import Image
 from diffusion_tricks.errors import PluginError
 from diffusion_tricks.generate.cost import Plan, Stage
 from diffusion_tricks.generate.defaults import check_prompts, schedule_of, second_guidance, settings, with_guidance
-from diffusion_tricks.generate.finish import finish
+from diffusion_tricks.generate.finish import check_settings, finish
 from diffusion_tricks.generate.outline import check_loras, check_upscalers, known_stages, stand_in
 from diffusion_tricks.generate.strip import versions
 from diffusion_tricks.io.pixels import enlarged_size
@@ -23,8 +23,9 @@ from diffusion_tricks.model.cascade import needs_upscaling
 from diffusion_tricks.model.model import Model
 from diffusion_tricks.recipes.recipe import Recipe
 from diffusion_tricks.registry.trick import Trick
-from diffusion_tricks.sampling.begin import Sampling, begin
+from diffusion_tricks.sampling.begin import begin
 from diffusion_tricks.sampling.loop import denoise
+from diffusion_tricks.sampling.request import Sampling
 from diffusion_tricks.sampling.run import Run
 from diffusion_tricks.sampling.tricks import order
 
@@ -85,7 +86,8 @@ def check_before(recipe: Recipe) -> None:
 
 def _settled(recipe: Recipe, model: Model) -> tuple[Recipe, list[Trick[Any]]]:
     """The recipe with the guidance that is on by default, and its tricks. Raises UsageError where nothing is asked."""
-    recipe, tricks = with_guidance(recipe, recipe.build(), model.defaults.guidance, second_guidance(recipe, model))
+    check_settings(recipe, tricks := recipe.build())
+    recipe, tricks = with_guidance(recipe, tricks, model.defaults.guidance, second_guidance(recipe, model))
     check_prompts(recipe, tricks)
     return recipe, tricks
 

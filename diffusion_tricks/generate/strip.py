@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from diffusion_tricks.errors import UsageError
+from diffusion_tricks.registry.calls import guarded
 from diffusion_tricks.registry.trick import Trick
 
 if TYPE_CHECKING:
@@ -23,7 +24,11 @@ def versions(tricks: Sequence[Trick[Any]]) -> list[list[Trick[Any]]]:
 
     Raises UsageError where two tricks ask for variants, naming both.
     """
-    asking = [(i, variants) for i, trick in enumerate(tricks) if (variants := trick.variants()) is not None]
+    asking = [
+        (i, variants)
+        for i, trick in enumerate(tricks)
+        if (variants := guarded(trick.label(), "variants", trick.variants)) is not None
+    ]
     if not asking:
         return [list(tricks)]
     if len(asking) > 1:

@@ -6,6 +6,7 @@ No code that comes with a ControlNet is run.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -13,8 +14,10 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
-from diffusion_tricks.devices.memory import memory_explained
+from diffusion_tricks.devices.memory import Work, memory_explained, persisting
+from diffusion_tricks.devices.offload import HOME, settle_beside
 from diffusion_tricks.devices.quiet import quiet_libraries
+from diffusion_tricks.devices.rungs import LOADING
 from diffusion_tricks.devices.turns import alone_with
 from diffusion_tricks.errors import ModelError, UsageError
 from diffusion_tricks.io.reading import Unreadable, read_json
@@ -51,7 +54,7 @@ def place_of(source: str) -> Path | HubName:
 
 
 def load_controlnet(source: str, model: Model, unet: Mapping[str, Any]) -> tuple[torch.nn.Module, str]:
-    """The `ControlNetModel` that `source` names, where its model is, and the name by which the same is loaded again.
+    """The `ControlNetModel` that `source` names, not yet on a device, and the name by which the same is loaded again.
 
     That is `source`, or the hub's name with the commit. unet: the configuration of the model's UNet.
     Raises ModelError for a source that is none, was made for another family, or cannot be loaded.
@@ -76,7 +79,7 @@ def load_controlnet(source: str, model: Model, unet: Mapping[str, Any]) -> tuple
             f"ControlNet {source!r} cannot be loaded: {why}; its weights do not fit its {CONFIG}"
         ) from error
     with quiet_libraries():  # it speaks of modules to keep in float32, of which there are none
-        return net.to(model.device, model.dtype).eval(), str(remote.name) if remote else source
+        return net.to(model.dtype).eval(), str(remote.name) if remote else source
 
 
 def check_source(source: str, unet: Mapping[str, Any], model: str) -> None:
@@ -178,6 +181,11 @@ def _explained(error: BaseException, name: HubName) -> str:
 _loaded: WeakKeyDictionary[Any, dict[str, tuple[torch.nn.Module, str]]] = WeakKeyDictionary()
 
 
+def _settle(model: Model, net: torch.nn.Module, work: Work) -> None:
+    work.doing = "while it loaded the ControlNet"
+    settle_beside(model, net)
+
+
 def controlnet_for(model: Model, source: str, scale: float = 1.0) -> ControlNet | Absent:
     """The ControlNet that `source` names, a directory or a hub name, beside a model; its weights are loaded once.
 
@@ -195,7 +203,8 @@ def controlnet_for(model: Model, source: str, scale: float = 1.0) -> ControlNet 
     with alone_with(model.pipe):
         known = _loaded.setdefault(model.pipe, {})
         if source not in known:
-            with memory_explained(model.device, "while it loaded the ControlNet"):
+            with memory_explained(HOME, "while it loaded the ControlNet"):
                 known[source] = load_controlnet(source, model, unet.config)
         net, exact = known[source]
+        persisting(model, LOADING, partial(_settle, model, net))
     return ControlNet(net, scale, exact)

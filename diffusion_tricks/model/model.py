@@ -16,16 +16,15 @@ from diffusion_tricks.devices.memory import Job, Memory, Work, in_parts, persist
 from diffusion_tricks.devices.rungs import PICTURES, PROMPTS, tiled
 from diffusion_tricks.devices.text_encoders import arrive, leave
 from diffusion_tricks.devices.turns import alone_with
+from diffusion_tricks.errors import UsageError
 from diffusion_tricks.families.base import Family
 from diffusion_tricks.families.defaults import Defaults
 from diffusion_tricks.families.open import family_of
 from diffusion_tricks.families.rows import Rows
 from diffusion_tricks.model.lora import Lora
+from diffusion_tricks.model.prompt_rows import PromptRows
 from diffusion_tricks.model.vocabulary import Vocabulary
 from diffusion_tricks.types import Pipeline, Row, Size
-
-REMEMBERED_PROMPTS = 512
-REMEMBERED_BATCHES = 16
 
 
 class Second(Protocol):
@@ -68,8 +67,7 @@ class Model:
     loras: Sequence[Lora] = ()
     memory: Memory = field(default_factory=Memory)
     compiled: Compiled | None = None
-    _rows: dict[tuple[str | None, Size, float | None], Row] = field(default_factory=dict, repr=False)
-    _batches: dict[tuple[int, ...], Rows] = field(default_factory=dict, repr=False)
+    _prompts: PromptRows = field(default_factory=PromptRows, repr=False)
     opened: InitVar[Family | None] = None
 
     def __post_init__(self, opened: Family | None) -> None:
@@ -86,22 +84,20 @@ class Model:
         """The denoiser's arguments for each prompt; each is computed once and remembered.
 
         distilled: the guidance scale that a distilled model is given; None is its default.
+        Raises UsageError for a prompt that is no text.
         """
+        for prompt in prompts:
+            check_text(prompt)
+        scale = self.defaults.distilled_guidance if distilled is None else distilled
         with alone_with(self.pipe):
-            return self._encoded(prompts, size, self.defaults.distilled_guidance if distilled is None else distilled)
+            return self._prompts.found(prompts, (size, scale), partial(self._recorded, size, scale))
 
-    def _encoded(self, prompts: Sequence[str | None], size: Size, scale: float | None) -> dict[str | None, Row]:
-        missing = [p for p in dict.fromkeys(prompts) if (p, size, scale) not in self._rows]
-        if missing:
-            recorded = persisting(self, PROMPTS, partial(self._recorded, missing, size, scale))
-            self._rows.update({(p, size, scale): row for p, row in zip(missing, recorded, strict=True)})
-            leave(self)
-        rows = {p: self._rows[p, size, scale] for p in prompts}
-        for old in list(self._rows)[:-REMEMBERED_PROMPTS]:
-            del self._rows[old]
+    def _recorded(self, size: Size, scale: float | None, prompts: list[str | None]) -> list[Row]:
+        rows = persisting(self, PROMPTS, partial(self._attempted, prompts, size, scale))
+        leave(self)
         return rows
 
-    def _recorded(self, prompts: list[str | None], size: Size, scale: float | None, work: Work) -> list[Row]:
+    def _attempted(self, prompts: list[str | None], size: Size, scale: float | None, work: Work) -> list[Row]:
         work.doing = "while it encoded the prompts"
         arrive(self)
         return self.family.record(prompts, size, scale)
@@ -109,15 +105,15 @@ class Model:
     def rows(self, prompts: Sequence[str | None], size: Size, distilled: float | None = None) -> Rows:
         """The denoiser's arguments for a batch of prompts, a row each; put together once for all steps."""
         with alone_with(self.pipe):
-            return self._together(prompts, self.encode_prompts(prompts, size, distilled))
+            known = self.encode_prompts(prompts, size, distilled)
+            return self._prompts.together([known[prompt] for prompt in prompts])
 
-    def _together(self, prompts: Sequence[str | None], known: dict[str | None, Row]) -> Rows:
-        key = tuple(id(known[prompt]) for prompt in prompts)  # the batch keeps them alive, so none is another's
-        if key not in self._batches:
-            self._batches[key] = Rows(known[prompt] for prompt in prompts)
-            for old in list(self._batches)[:-REMEMBERED_BATCHES]:
-                del self._batches[old]
-        return self._batches[key]
+    def forget_prompts(self, least: int = 0) -> int:
+        """Lets go of encoded prompts but those asked last, and gives how many bytes that were; none if less than least.
+
+        Where they are asked again they are encoded anew.
+        """
+        return self._prompts.forget(least)
 
     def rows_at_once(self, size: Size, asked: int | None) -> int | None:
         """How many rows of a size go into one call: no more than are asked for, and than memory holds; None is all."""
@@ -168,3 +164,11 @@ class Model:
 
 def _size(x: Tensor, scale: int = 1) -> Size:
     return x.shape[-1] * scale, x.shape[-2] * scale
+
+
+def check_text(prompt: str | None) -> None:
+    """Raises UsageError for a prompt with characters that no text has: Python's own, for bytes that are not UTF-8."""
+    try:
+        (prompt or "").encode("utf-8")
+    except UnicodeEncodeError:
+        raise UsageError(f"the prompt {prompt!r} is no text: it came as bytes that are not UTF-8") from None

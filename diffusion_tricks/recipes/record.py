@@ -24,7 +24,8 @@ from diffusion_tricks.io.pictures import check_output, encode_picture, open_pict
 from diffusion_tricks.io.provenance import Provenance, provenance_xmp
 from diffusion_tricks.io.reading import Unreadable, read_text
 from diffusion_tricks.recipes.recipe import TrickEntry, mapped, recipe_from, with_models
-from diffusion_tricks.registry.trick import explain
+from diffusion_tricks.registry.calls import guarded
+from diffusion_tricks.registry.checked import explain
 
 PNG_KEY = "diffusion-tricks"
 PARAMETERS_KEY = "parameters"
@@ -137,7 +138,8 @@ def _of_tricks(recipe: Mapping[str, Any]) -> dict[str, Any]:
     said: dict[str, Any] = {}
     for data in recipe.get("tricks") or ():
         with suppress(DiffusionTricksError, ValidationError):
-            said |= {key: value for key, value in TrickEntry.model_validate(data).build().parameters().items()}
+            trick = TrickEntry.model_validate(data).build()
+            said |= guarded(trick.label(), "parameters", trick.parameters)
     return {key: value for key, value in said.items() if value is not None}
 
 

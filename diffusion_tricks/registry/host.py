@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import importlib
 import importlib.util
 import inspect
@@ -18,13 +19,12 @@ from typing import TYPE_CHECKING, Any
 
 import pluggy
 
-from diffusion_tricks.errors import PluginError, UnknownName, UsageError
+from diffusion_tricks.errors import PluginError, UnknownName
 from diffusion_tricks.registry.calls import is_interrupt
 from diffusion_tricks.registry.host_hooks import PROJECT, HostHooks
+from diffusion_tricks.registry.plugin_file import check_file, from_file
 
 if TYPE_CHECKING:
-    from types import ModuleType
-
     from pydantic.fields import FieldInfo
 
     from diffusion_tricks.registry.trick import Trick
@@ -48,12 +48,15 @@ class Entry:
     notes: dict[str, Any] = field(default_factory=dict)
 
     def load(self) -> Any:
-        """The registered object itself; for a model, the target as it is. Raises PluginError if it cannot be had."""
+        """The registered object itself; for a model, the target as it is.
+
+        Raises PluginError if it cannot be had, or is no trick where it should be.
+        """
         if self.kind == "model":
             return self.target
         module, _, attribute = self.target.partition(":")
         try:
-            return getattr(importlib.import_module(module), attribute)
+            loaded = getattr(importlib.import_module(module), attribute)
         except BaseException as error:
             if is_interrupt(error):
                 raise
@@ -61,6 +64,7 @@ class Entry:
                 f"{self.kind} {self.name!r} of plugin {self.plugin!r} cannot be loaded from {self.target!r}: "
                 f"{type(error).__name__}: {error}"
             ) from error
+        return checked_trick(self, loaded) if self.kind == "trick" else loaded
 
 
 @dataclass(frozen=True)
@@ -93,16 +97,24 @@ class Host:
         return {name: entry for (k, name), entry in self._entries.items() if k == kind}
 
     def find(self, kind: str, name: str) -> Entry:
-        """The entry of that name. Raises UnknownName, with the nearest one that is registered."""
+        """The entry of that name. Raises what `unknown` gives."""
         entries = self.entries(kind)
         if name not in entries:
-            raise UnknownName(kind, name, entries)
+            raise self.unknown(kind, name)
         return entries[name]
+
+    def unknown(self, kind: str, name: str) -> UnknownName | PluginError:
+        """The error to raise for a name that is not registered: the nearest that is, or the plugins that are broken."""
+        broken = [f"{status.name!r} ({status.error})" for status in self.statuses if status.error]
+        if not broken or difflib.get_close_matches(name, self.entries(kind), n=1, cutoff=0.5):
+            return UnknownName(kind, name, self.entries(kind))
+        return PluginError(f"unknown {kind} {name!r}; it may be of a plugin that is broken: {', '.join(broken)}")
 
     def trick(self, name: str) -> type[Trick[Any]]:
         """The trick class of that name. Raises UnknownName, and PluginError for one that is none."""
         entry = self.find("trick", name)
-        return checked_trick(entry, entry.load())
+        loaded: type[Trick[Any]] = entry.load()
+        return loaded
 
     def add(self, name: str, origin: str, load: Callable[[], Any], version: str | None = None) -> None:
         """Loads one plugin and lets it register; whatever goes wrong in that becomes its status, and is not raised.
@@ -145,6 +157,8 @@ class Host:
         self._register(PROJECT, importlib.import_module(KNOWN_MODELS))
 
     def _enter(self, plugin: str, kind: str, name: str, target: str, *, summary: str = "", **notes: Any) -> None:
+        if not (isinstance(name, str) and isinstance(target, str)):
+            raise TypeError(f"expected the name of a {kind} and where it is, as texts, got {name!r} and {target!r}")
         other = self._entries.get((kind, name))
         if other is not None:
             raise Clash(
@@ -186,7 +200,6 @@ def _flags(name: str, field: FieldInfo) -> tuple[str, str]:
 
 
 _host: Host | None = None
-_from_files: set[str] = set()  # modules that were loaded from single files
 
 
 def host(files: Iterable[Path] = (), without: Iterable[str] = ()) -> Host:
@@ -211,7 +224,7 @@ def _made(files: list[Path], without: set[str]) -> Host:
     if unknown := without - names:
         raise UnknownName("plugin", min(unknown), names)
     for file in files:
-        _check_file(file)
+        check_file(file)
     made = Host()
     made.add_core()
     made.add(BUILT_IN, "built in", partial(importlib.import_module, BUILT_IN), _version("diffusion-tricks"))
@@ -229,7 +242,7 @@ def _made(files: list[Path], without: set[str]) -> Host:
         if file.stem in without:
             made.skip(file.stem, file.name, LEFT_OUT)
         else:
-            made.add(file.stem, file.name, partial(_from_file, file))
+            made.add(file.stem, file.name, partial(from_file, file))
     return made
 
 
@@ -249,40 +262,6 @@ def _version(distribution: str) -> str | None:
         return version(distribution)
     except PackageNotFoundError:
         return None
-
-
-def _check_file(file: Path) -> None:
-    """Raises UsageError for a file that cannot be a plugin, before anything of it is run."""
-    if not file.is_file():
-        raise UsageError(f"plugin {file}: no such file; expected a Python file with @hookimpl functions")
-    if file.suffix != ".py" or "." in file.stem:
-        raise UsageError(f"plugin {file}: expected a Python file, its name ending in .py and with no other dot")
-    if file.stem not in _from_files and _is_module(file):
-        raise UsageError(f"plugin {file}: there is another module called {file.stem!r}; rename the file")
-
-
-def _is_module(file: Path) -> bool:
-    """Whether the file's name stands for a module that is not the file itself."""
-    try:
-        spec = importlib.util.find_spec(file.stem)
-    except ValueError:  # a module without a specification, such as __main__
-        return True
-    return spec is not None and (spec.origin is None or Path(spec.origin).resolve() != file.resolve())
-
-
-def _from_file(file: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(file.stem, file.resolve())
-    if spec is None or spec.loader is None:
-        raise UsageError(f"plugin {file}: cannot be loaded as a Python file")
-    module = importlib.util.module_from_spec(spec)
-    _from_files.add(file.stem)
-    sys.modules[file.stem] = module  # a trick registered as "file:Class" is found there
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[file.stem]
-        raise
-    return module
 
 
 def _warn_of_misspelt(manager: pluggy.PluginManager, name: str) -> None:

@@ -9,16 +9,21 @@ import os
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 from pydantic.fields import FieldInfo
+
+from diffusion_tricks.registry.checked import Checked
 
 Share = Annotated[float, Field(ge=0, le=1)]  # of a whole
 MAX_TEXT = 10_000  # characters; encoders of text take a tenth of it, pages of print some thousands
 Marked = bool | tuple[str, ...] | Literal["model"] | Callable[[str], bool]  # see `option`
 
 
-class TrickOptions(BaseModel):
-    """The options of a trick. Unknown options are errors; values cannot be changed once set."""
+class TrickOptions(Checked):
+    """The options of a trick. Unknown options are errors; values cannot be changed once set.
+
+    Raises UsageError for options that do not fit.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from diffusion_tricks.devices.transfer import sent
 from diffusion_tricks.devices.turns import alone_with
 from diffusion_tricks.diffusion.conditioning import Condition, all_new
-from diffusion_tricks.diffusion.schedulers import begin_at, first_spread
+from diffusion_tricks.diffusion.steps import begin_at, first_spread
 from diffusion_tricks.errors import UsageError
 from diffusion_tricks.model.cascade import upscaling
 from diffusion_tricks.registry.calls import Call, calls

@@ -7,8 +7,8 @@ from typing import Any, Literal
 from pydantic import ValidationError, model_validator
 
 from diffusion_tricks.errors import UsageError
+from diffusion_tricks.registry.checked import explain
 from diffusion_tricks.registry.options import Share, TrickOptions, option
-from diffusion_tricks.registry.trick import explain
 from diffusion_tricks.training.presets import preset
 
 Task = Literal["denoiser", "unconditional", "class", "text", "upscale"]

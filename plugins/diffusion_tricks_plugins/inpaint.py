@@ -84,6 +84,7 @@ class Inpaint(Trick[InpaintOptions]):
     name = "inpaint"
     sums = ("changed_outside",)
     place = "inpaint"
+    keeps_size = True
 
     @hookimpl(trylast=True)  # another trick may bring the picture
     def prepare(self, run: Run) -> None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
-from functools import cache
+from threading import Lock
 from typing import Annotated, ClassVar
 
 import torch
+from cachetools import LRUCache, cached
 from pydantic import Field
 from torch import Tensor
 
 from diffusion_tricks.plugin import UsageError, View
+
+SHUFFLING_BYTES = 64 * 2**20  # of permutations that are kept; one of 256 x 256 patches takes one of them
 
 
 class Identity(View):
@@ -182,9 +185,16 @@ class Patches(View):
         return self._joined(self._cut(x)[:, :, shuffling(self.grid**2, self.seed, x.device)[1]], x)
 
 
-@cache
+def _bytes_of(orders: tuple[Tensor, Tensor]) -> int:
+    return orders[0].nbytes + orders[1].nbytes
+
+
+@cached(LRUCache(SHUFFLING_BYTES, _bytes_of), lock=Lock())
 def shuffling(count: int, seed: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """A permutation of `count` places and its inverse; kept, as a GPU would wait for it in every step."""
+    """A permutation of `count` places and its inverse; kept, as a GPU would wait for it in every step.
+
+    Those used least lately go first.
+    """
     order = torch.randperm(count, generator=torch.Generator().manual_seed(seed))
     return order.to(device), order.argsort().to(device)
 
