@@ -15,6 +15,7 @@ from pydantic.fields import FieldInfo
 from diffusion_tricks.registry.checked import Checked
 
 Share = Annotated[float, Field(ge=0, le=1)]  # of a whole
+MAX_TEXT = 10_000  # characters; encoders of text take a tenth of it, pages of print some thousands
 Marked = bool | tuple[str, ...] | Literal["model"] | Callable[[str], bool]  # see `option`
 
 
@@ -32,6 +33,7 @@ class TrickOptions(Checked):
         """Recipes hold paths as text; scripts may give `pathlib.Path`."""
         if not isinstance(data, dict):
             return data
+        check_texts(data)
         return {key: os.fspath(value) if isinstance(value, os.PathLike) else value for key, value in data.items()}
 
     @model_validator(mode="after")
@@ -45,6 +47,20 @@ class TrickOptions(Checked):
                 others = " or ".join(f"`{other}`" for other in needs)
                 raise ValueError(f"`{name}` is of no use without {others}; give that as well, or leave it out")
         return self
+
+
+def check_texts(data: Any) -> None:
+    """Raises ValueError for plain data with a text in it that no one can mean, of more than `MAX_TEXT` characters."""
+    left = [data]
+    while left:
+        value = left.pop()
+        if isinstance(value, str) and len(value) > MAX_TEXT:
+            raise ValueError(
+                f"expected texts of at most {MAX_TEXT:,} characters, got one of {len(value):,} that begins "
+                f"{value[:20]!r}; shorten it"
+            )
+        if isinstance(value, dict | list | tuple):
+            left.extend(value.values() if isinstance(value, dict) else value)
 
 
 def option(
