@@ -145,7 +145,7 @@ def _batch(
         if watch is not None:
             watch(step)
     last = run.stages[-1]
-    images = [enlarge(image, recipe.enlarge) for image in to_images(last.pixels())]
+    images = to_images(last.pixels())
     facts: dict[str, Any] = {
         "model": model.name,
         **({"revision": model.revision} if model.revision else {}),
@@ -166,7 +166,7 @@ def _batch(
     settled = {"model": pinned(recipe.model, model.name, model.revision), "size": last.size, **settings(recipe, run)}
     settled["tricks"] = settled_tricks(recipe, tricks, run)
     for i, index in enumerate(indices):
-        image = finish(last, tricks, images[i], i)
+        image = finish(last, tricks, enlarge(images[i], recipe.enlarge), i)
         report(last, image, i)
         single = recipe.single(index).model_copy(update=settled)
         kind: Literal["generated", "edited"] = "generated" if run.source is None else "edited"

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.fields import FieldInfo
 
 Share = Annotated[float, Field(ge=0, le=1)]  # of a whole
+MAX_TEXT = 10_000  # characters; encoders of text take a tenth of it, pages of print some thousands
 Marked = bool | tuple[str, ...] | Literal["model"] | Callable[[str], bool]  # see `option`
 
 
@@ -27,7 +28,22 @@ class TrickOptions(BaseModel):
         """Recipes hold paths as text; scripts may give `pathlib.Path`."""
         if not isinstance(data, dict):
             return data
+        check_texts(data)
         return {key: os.fspath(value) if isinstance(value, os.PathLike) else value for key, value in data.items()}
+
+
+def check_texts(data: Any) -> None:
+    """Raises ValueError for plain data with a text in it that no one can mean, of more than `MAX_TEXT` characters."""
+    left = [data]
+    while left:
+        value = left.pop()
+        if isinstance(value, str) and len(value) > MAX_TEXT:
+            raise ValueError(
+                f"expected texts of at most {MAX_TEXT:,} characters, got one of {len(value):,} that begins "
+                f"{value[:20]!r}; shorten it"
+            )
+        if isinstance(value, dict | list | tuple):
+            left.extend(value.values() if isinstance(value, dict) else value)
 
 
 def option(default: Any = ..., help: str = "", *, flag: str = "", path: Marked = False, **limits: Any) -> Any:

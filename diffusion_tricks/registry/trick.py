@@ -89,6 +89,10 @@ def explain(error: ValidationError) -> str:
     for row in error.errors(include_url=False):
         where = ".".join(str(part) for part in row["loc"])
         message = row["msg"].removeprefix("Value error, ")
-        came = "" if row["type"] in {"missing", "value_error"} else f", got {row['input']!r}"
+        came = "" if row["type"] in {"missing", "value_error"} else f", got {_shortened(repr(row['input']))}"
         rows.append(f"{where}: {message}{came}" if where else message)
     return "; ".join(rows)
+
+
+def _shortened(text: str, most: int = 200) -> str:
+    return text if len(text) <= most else f"{text[:most]}..."

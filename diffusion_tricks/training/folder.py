@@ -19,6 +19,7 @@ from typing import Any
 
 from diffusion_tricks.errors import OutputError, OutputFailed, UsageError
 from diffusion_tricks.io.atomic import atomic_write, atomic_write_all
+from diffusion_tricks.io.reading import read_json
 from diffusion_tricks.training.checkpoints import ROOM
 from diffusion_tricks.training.options import TrainOptions, options_from
 
@@ -109,7 +110,7 @@ def noted_options(folder: Path) -> TrainOptions:
     if not file.is_file():
         raise UsageError(f"{folder} holds no training to go on with: it has no {OPTIONS}")
     try:
-        return options_from(json.loads(file.read_text(encoding="utf-8")))
+        return options_from(read_json(file))
     except (ValueError, TypeError) as error:
         raise UsageError(f"{file} is not valid: {error}") from None
 
