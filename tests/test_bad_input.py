@@ -240,7 +240,7 @@ def test_a_recipe_that_is_not_valid(kind: str) -> None:
 
 @pytest.mark.usefixtures("no_model")
 def test_recipes_that_are_not_there_or_not_to_be_written(folder: Path) -> None:
-    check_refused(USAGE, "no.toml: cannot be read as a recipe", "run", "no.toml")
+    check_refused(USAGE, "the recipe no.toml cannot be read: No such file", "run", "no.toml")
     check_refused(USAGE, "expected a name that ends in .toml or .json", "generate", "x", "--save-recipe", "recipe.yaml")
     (folder / "recipes").mkdir()
     edit = ["edit", "photo.png", "x", "--save-recipe", "recipes/r.toml"]
@@ -334,7 +334,7 @@ JSON_FAILURES = [
     (USAGE, ["generate", "x", "--steps", "many"], "'many' is not a valid integer"),
     (USAGE, ["generate"], "a prompt is missing"),
     (USAGE, ["show", "photo.png"], "carries no diffusion-tricks record"),
-    (USAGE, ["run", "no.toml"], "no.toml: cannot be read as a recipe"),
+    (USAGE, ["run", "no.toml"], "the recipe no.toml cannot be read: No such file"),
     (USAGE, ["--no-plugin", "nobody", "generate", "x"], "unknown plugin 'nobody'"),
     (MODEL_OR_PLUGIN, ["generate", "x", "-m", "."], "is not a diffusers pipeline"),
 ]

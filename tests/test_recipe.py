@@ -98,8 +98,8 @@ def test_an_unknown_trick_or_option_is_named() -> None:
         ("r.JSON", b"{", r"r\.JSON: is not valid JSON: "),
         ("r.toml", b"prompt = ", r"r\.toml: is not valid TOML: "),
         ("r.toml", b"prompt = 'a'\nprompt = 'b'", r"r\.toml: is not valid TOML: "),
-        ("r.toml", b"\xff\xfe", r"r\.toml: cannot be read as a recipe: .*expected a \.toml or \.json file"),
-        ("missing.toml", None, r"missing\.toml: cannot be read as a recipe: .*No such file"),
+        ("r.toml", b"\xff\xfe", r"r\.toml cannot be read as text in UTF-8: .*expected a \.toml or \.json file"),
+        ("missing.toml", None, r"missing\.toml cannot be read: No such file"),
         ("r.toml", b"promt = 'a'", r"r\.toml: promt: Extra inputs are not permitted"),
     ],
 )

@@ -6,7 +6,6 @@ the model was trained with one: there is one embedding more than there are names
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from diffusion_tricks.families import shapes
 from diffusion_tricks.families.base import Family
 from diffusion_tricks.families.defaults import DEFAULTS_FILE
 from diffusion_tricks.families.replay import replayed
+from diffusion_tricks.io.reading import read_json
 from diffusion_tricks.types import Pipeline, Row, Size
 
 ARTICLES = ("a ", "an ", "the ")
@@ -80,7 +80,7 @@ def class_names(pipe: Pipeline, embeddings: int) -> tuple[str, ...]:
     """
     file = Path(str(getattr(pipe, "name_or_path", None) or "")) / DEFAULTS_FILE
     try:
-        names = json.loads(file.read_text(encoding="utf-8")).get("classes", []) if file.is_file() else []
+        names = read_json(file).get("classes", []) if file.is_file() else []
     except (ValueError, AttributeError) as error:
         raise ModelError(f"{file}: expected classes, a list of names: {error}") from None
     if not names:

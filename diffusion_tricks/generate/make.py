@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 
 from diffusion_tricks.devices.peak import forget_peak, peak_memory_mb
-from diffusion_tricks.errors import UsageError
+from diffusion_tricks.errors import ModelError, UsageError
 from diffusion_tricks.families.base import parts_of
 from diffusion_tricks.generate.best import check_candidates, scored
 from diffusion_tricks.generate.defaults import (
@@ -36,12 +36,13 @@ from diffusion_tricks.model.model import Model, Second
 from diffusion_tricks.recipes.recipe import Recipe
 from diffusion_tricks.registry.trick import Trick
 from diffusion_tricks.sampling.begin import begin, check_model
+from diffusion_tricks.sampling.blame import blamed
 from diffusion_tricks.sampling.loop import denoise
 from diffusion_tricks.sampling.request import Sampling
 from diffusion_tricks.sampling.run import Run, Step
 
 if TYPE_CHECKING:
-    pass
+    from PIL.Image import Image
 
 BATCH = 8  # pictures that go through the loop together; the rest wait, so memory does not grow with `count`
 
@@ -164,7 +165,7 @@ def _batch(
         if watch is not None:
             watch(step)
     last = run.stages[-1]
-    images = [enlarge(image, recipe.enlarge) for image in to_images(last.pixels())]
+    images = _decoded(run)
     facts: dict[str, Any] = {
         "model": model.name,
         **({"revision": model.revision} if model.revision else {}),
@@ -185,13 +186,22 @@ def _batch(
     settled = {"model": pinned(recipe.model, model.name, model.revision), "size": last.size, **settings(recipe, run)}
     settled["tricks"] = settled_tricks(recipe, tricks, run)
     for i, index in enumerate(indices):
-        image = finish(last, tricks, images[i], i)
+        image = finish(last, tricks, enlarge(images[i], recipe.enlarge), i)
         report(last, image, i)
         single = recipe.single(index).model_copy(update=settled)
         kind: Literal["generated", "edited"] = "generated" if run.source is None else "edited"
         icc = run.source.picture.icc if run.source else None  # its pixels' values are in that space
         size = {"width": image.width, "height": image.height}
         yield Result(image, recipe.seeds[index], index, single, kind, size | facts | noted(run, i), icc)
+
+
+def _decoded(run: Run) -> list[Image]:
+    """The pictures that a run and its stages made. Raises what tells whose values are no numbers, where some are."""
+    pixels = run.stages[-1].pixels()
+    try:
+        return to_images(pixels)
+    except ModelError as error:
+        raise blamed(run) from error
 
 
 def noted(run: Run, index: int) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from diffusion_tricks.generate.defaults import check_prompts, schedule_of, secon
 from diffusion_tricks.generate.finish import check_settings, finish
 from diffusion_tricks.generate.outline import check_loras, check_upscalers, known_stages, stand_in
 from diffusion_tricks.generate.strip import versions
+from diffusion_tricks.io.pixels import enlarged_size
 from diffusion_tricks.loading.download import settings_folder
 from diffusion_tricks.loading.location import upscaler_named
 from diffusion_tricks.model.cascade import needs_upscaling
@@ -103,5 +104,6 @@ def _runs(recipe: Recipe, model: Model, tricks: list[Trick[Any]]) -> Iterator[Ru
 def _finished(run: Run, factor: int) -> None:
     """Lets the tricks finish an empty picture of the size of a run's, for what they may refuse in it."""
     last = run.stages[-1]
-    empty = Image.new("RGB", (last.size[0] * factor, last.size[1] * factor))
-    finish(last, list(last.tricks), empty, 0)
+    size = enlarged_size(last.size, factor)
+    if last.hook.finish_image.get_hookimpls():
+        finish(last, list(last.tricks), Image.new("RGB", size), 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Literal
 
 from PIL import Image, ImageOps
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     import torch
 
 Colour = str | int | tuple[int, ...]
+MOST_PIXELS = 400_000_000  # of an enlarged picture: 1.2 GB
 LANCZOS = Image.Resampling.LANCZOS
 
 
@@ -67,13 +69,25 @@ def _pad(image: Image.Image, size: tuple[int, int], background: Colour) -> Image
 def enlarge(image: Image.Image, factor: int, how: Literal["lanczos", "nearest"] = "lanczos") -> Image.Image:
     """The picture `factor` times as wide and as high: smooth with `lanczos`, in crisp squares with `nearest`.
 
-    A factor of 1 returns the picture as it is.
+    A factor of 1 returns the picture as it is. Raises UsageError as `enlarged_size` does.
     """
-    if factor < 1:
-        raise UsageError(f"expected an enlargement of 1 or more, got {factor}")
     if factor == 1:
         return image
-    return image.resize((image.width * factor, image.height * factor), Image.Resampling[how.upper()])
+    return image.resize(enlarged_size(image.size, factor), Image.Resampling[how.upper()])
+
+
+def enlarged_size(size: tuple[int, int], factor: int) -> tuple[int, int]:
+    """The size of a picture `factor` times as wide and as high. Raises UsageError for what is too much."""
+    if factor < 1:
+        raise UsageError(f"expected an enlargement of 1 or more, got {factor}")
+    width, height = size[0] * factor, size[1] * factor
+    if width * height > MOST_PIXELS:
+        fits = math.isqrt(MOST_PIXELS // (size[0] * size[1]))
+        raise UsageError(
+            f"{size[0]} x {size[1]} pixels enlarged {factor} times are {width} x {height}, more than the "
+            f"{MOST_PIXELS:,} that are made; `enlarge` may be up to {fits} at this size"
+        )
+    return width, height
 
 
 def flatten(image: Image.Image, background: tuple[int, int, int] = (255, 255, 255)) -> Image.Image:

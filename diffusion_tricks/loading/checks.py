@@ -6,19 +6,20 @@ Every check looks at the files as diffusers and transformers would read them, be
 from __future__ import annotations
 
 import importlib.util
-import json
 import re
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from diffusion_tricks.errors import ModelError
-from diffusion_tricks.loading.files import INDEX_FILE, NOT_READ, PICKLES, components_of, has_weights
+from diffusion_tricks.io.reading import Unreadable, read_json
+from diffusion_tricks.loading.files import INDEX_FILE, NOT_READ, PICKLES, SETTINGS, components_of, has_weights
 
 LIBRARIES = {"diffusers", "transformers"}
 BRINGS_CODE = {"auto_map", "custom_pipeline", "custom_pipelines", "trust_remote_code"}  # keys of settings
 OWN_ATTENTION = {"eager", "sdpa", "flex_attention"}  # any other may be fetched, as compiled code
 SEVERAL = re.compile("Multi.*(ControlNet|Adapter)")  # classes that read folders beside their own, too
+MAX_SETTINGS_BYTES = 2**28  # of vocabularies, too
 MAX_HEADER_BYTES = 100_000_000  # the limit that safetensors itself sets
 SAVED = "expected a directory written by `save_pretrained` of a diffusers pipeline"
 CONVERT = "convert it with save_pretrained"
@@ -30,6 +31,8 @@ def check_directory(folder: Path, weights: bool = True, without: Collection[str]
     weights: False for one of which only the settings are read. without: components whose weights are not read.
     """
     index = read_index(folder)
+    for part in components_of(index):
+        _check_regular(folder / part)
     _check_code(folder, index)
     _check_reach(folder, index)
     for part, (_, class_name) in components_of(index, without).items():
@@ -50,6 +53,17 @@ def lacking_in(folder: Path) -> list[str]:
 
 def _files(folder: Path) -> list[Path]:
     return [file for file in folder.glob("*") if file.is_file()]
+
+
+def _check_regular(folder: Path) -> None:
+    """Raises ModelError for what is in a component's folder and would never end, or fill the memory, when read."""
+    for file in folder.glob("*"):
+        if not file.exists():
+            raise ModelError(f"{file} is a link to what is not there; fetch it again")
+        if not (file.is_file() or file.is_dir()):
+            raise ModelError(f"{file} is no regular file; expected settings and weights")
+        if file.suffix in SETTINGS and file.stat().st_size > MAX_SETTINGS_BYTES:
+            raise ModelError(f"{file} is larger than {MAX_SETTINGS_BYTES:,} bytes, and no settings are")
 
 
 def read_index(folder: Path) -> dict[str, Any]:
@@ -83,9 +97,9 @@ def check_safetensors(file: Path) -> None:
 
 def _json(file: Path) -> Any:
     try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:  # of JSON, or of UTF-8
-        raise ModelError(f"{file} is not valid JSON: {error}") from None
+        return read_json(file)
+    except Unreadable as error:
+        raise ModelError(f"{file} {error}") from None
 
 
 def _check_code(folder: Path, index: dict[str, Any]) -> None:

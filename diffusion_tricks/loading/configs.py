@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import inspect
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from diffusion_tricks.errors import ModelError
+from diffusion_tricks.io.reading import Unreadable, read_json
 from diffusion_tricks.loading.files import INDEX_FILE
 
 if TYPE_CHECKING:
@@ -62,10 +62,12 @@ def config_in(file: Path) -> dict[str, Any] | None:
     if not file.is_file():
         return None
     try:
-        config: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        return config
-    except json.JSONDecodeError as error:
-        raise ModelError(f"{file} is not valid JSON: {error}") from None
+        config: Any = read_json(file)
+    except Unreadable as error:
+        raise ModelError(f"{file} {error}") from None
+    if not isinstance(config, dict):
+        raise ModelError(f"{file}: expected settings, each with its name, got a {type(config).__name__}")
+    return config
 
 
 def check_served(folder: Path) -> None:

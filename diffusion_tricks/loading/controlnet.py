@@ -5,7 +5,6 @@ No code that comes with a ControlNet is run.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -21,6 +20,7 @@ from diffusion_tricks.devices.quiet import quiet_libraries
 from diffusion_tricks.devices.rungs import LOADING
 from diffusion_tricks.devices.turns import alone_with
 from diffusion_tricks.errors import ModelError, UsageError
+from diffusion_tricks.io.reading import Unreadable, read_json
 from diffusion_tricks.loading.checks import BRINGS_CODE, check_safetensors
 from diffusion_tricks.loading.files import variant_for, variants
 from diffusion_tricks.loading.hub import Remote
@@ -100,9 +100,9 @@ def _config(folder: Path, source: str) -> dict[str, Any]:
     if not file.is_file():
         raise ModelError(f"{source!r} holds no ControlNet: it has no {CONFIG}; expected {EXPECTED}")
     try:
-        config: Any = json.loads(file.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise ModelError(f"{file} is not valid JSON: {error}") from None
+        config: Any = read_json(file)
+    except Unreadable as error:
+        raise ModelError(f"{file} {error}") from None
     kind = config.get("_class_name") if isinstance(config, dict) else None
     if kind != "ControlNetModel":
         raise ModelError(f"{source!r} holds a {kind or 'thing without a name'}; expected {EXPECTED}")

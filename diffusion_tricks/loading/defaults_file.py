@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from diffusion_tricks.errors import ModelError
 from diffusion_tricks.families.defaults import DEFAULTS_FILE
+from diffusion_tricks.io.reading import read_json
 from diffusion_tricks.model.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def defaults_of(location: Path, general: Defaults | None = None) -> Defaults:
     if not file.is_file():
         return general
     try:
-        said = json.loads(file.read_text(encoding="utf-8"))
+        said = read_json(file)
         return replace(general, **{key: value for key, value in said.items() if key not in NOT_DEFAULTS})
     except (ValueError, TypeError, AttributeError) as error:
         raise ModelError(f"{file}: expected steps, guidance and scheduler: {error}") from None
@@ -35,6 +35,6 @@ def vocabulary_of(location: Path) -> Vocabulary | None:
     """What the model's own file of defaults says it was taught. Raises ModelError for a file that is wrong."""
     file = location / DEFAULTS_FILE
     try:
-        return Vocabulary.said(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else None
+        return Vocabulary.said(read_json(file)) if file.is_file() else None
     except (ValueError, TypeError) as error:
         raise ModelError(f"{file}: expected what the model was taught: {error}") from None

@@ -7,7 +7,6 @@ Every failure is a sentence that says what to do (`hub_errors`).
 from __future__ import annotations
 
 import glob
-import json
 import logging
 import os
 import sys
@@ -20,6 +19,7 @@ from typing import Any
 from diffusion_tricks.errors import ModelError, OutputError, OutputFailed
 from diffusion_tricks.families.defaults import DEFAULTS_FILE
 from diffusion_tricks.io.atomic import atomic_write
+from diffusion_tricks.io.reading import read_json
 from diffusion_tricks.loading.checks import check_directory, read_index
 from diffusion_tricks.loading.files import (
     INDEX_FILE,
@@ -179,7 +179,7 @@ def _second(folder: Path) -> str | None:
     """The upscaler that lies within a model, where its own file of defaults names one."""
     file = folder / DEFAULTS_FILE
     try:
-        named: Any = json.loads(file.read_text(encoding="utf-8"))["upscaler"] if file.is_file() else None
+        named: Any = read_json(file)["upscaler"] if file.is_file() else None
     except (ValueError, KeyError, TypeError):
         return None  # a file that is wrong is refused when it is read
     return named if isinstance(named, str) and ".." not in PurePosixPath(named).parts else None

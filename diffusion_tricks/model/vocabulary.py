@@ -11,6 +11,7 @@ import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
+from itertools import islice
 from typing import Any
 
 WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
@@ -29,6 +30,7 @@ IRREGULAR = {
 ENDINGS = (("ies", "y"), ("ves", "f"), ("ves", "fe"), ("es", ""), ("s", ""))
 CLOSE = 0.75  # of difflib's ratio: two words of four letters that share three, or nearer
 NEAREST = 3
+TOLD = 50  # words; of a prompt that holds more, one need not be told each
 
 Words = tuple[str, ...]
 
@@ -77,17 +79,17 @@ class Vocabulary:
         return max(map(len, [*self._known, *self._related]), default=1)
 
     def unknown(self, prompts: Iterable[str | None]) -> dict[str, list[str]]:
-        """The words of the prompts that the model was not taught, each with the nearest that it was, nearest first.
+        """The first words of the prompts that the model was not taught, with the nearest that it was, nearest first.
 
         What is longest is looked for first, in singular and plural: `a hot dog` is known, though `hot` may not be.
         """
         found = (words for prompt in prompts if prompt for words in self._unknown(split(prompt)))
-        return {" ".join(words): self._nearest(words) for words in dict.fromkeys(found)}
+        return {" ".join(words): self._nearest(words) for words in islice(dict.fromkeys(found), TOLD)}
 
     def _unknown(self, prompt: Words) -> Iterator[Words]:
         at = 0
         while at < len(prompt):
-            long, taught = self._longest_at(prompt[at:])
+            long, taught = self._longest_at(prompt[at : at + self._longest])
             words = prompt[at : at + long]
             if not taught and (long > 1 or words[0] not in SILENT):
                 yield words
@@ -95,7 +97,7 @@ class Vocabulary:
 
     def _longest_at(self, rest: Words) -> tuple[int, bool]:
         """How many of the words belong together, at least one, and whether they were taught."""
-        for long in range(min(self._longest, len(rest)), 0, -1):
+        for long in range(len(rest), 0, -1):
             if any(form in self._known for form in forms(rest[:long])):
                 return long, True
             if any(form in self._related for form in forms(rest[:long])):

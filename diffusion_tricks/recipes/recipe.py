@@ -21,12 +21,13 @@ from pydantic import (
 )
 
 from diffusion_tricks.errors import RecipeError, UsageError
+from diffusion_tricks.io.reading import Unreadable, read_text
 from diffusion_tricks.loading.known import UPSCALER_NAMES
 from diffusion_tricks.model.lora import lora_from
 from diffusion_tricks.registry.calls import guarded
 from diffusion_tricks.registry.checked import Checked, explain
 from diffusion_tricks.registry.host import host
-from diffusion_tricks.registry.options import hint
+from diffusion_tricks.registry.options import check_texts, hint
 from diffusion_tricks.registry.trick import Trick
 
 VERSION = 1
@@ -121,6 +122,7 @@ class Recipe(Checked):
             raise ValueError(
                 f"the recipe has version {version}, this program reads up to {VERSION}; update the program"
             )
+        check_texts(data)
         return data
 
     @model_validator(mode="before")
@@ -208,13 +210,13 @@ def read_recipe(file: Path) -> Recipe:
     Raises RecipeError for a file that is not one, and for a path that leads out of the recipe's folder.
     """
     try:
-        text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{file}: cannot be read as a recipe: {error}; expected a .toml or .json file") from None
+        text = read_text(file)
+    except Unreadable as error:
+        raise RecipeError(f"the recipe {file} {error}; expected a .toml or .json file") from None
     form, read = ("JSON", json.loads) if file.suffix.lower() == ".json" else ("TOML", tomllib.loads)
     try:
         data = read(text)
-    except (json.JSONDecodeError, tomllib.TOMLDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise RecipeError(f"{file}: is not valid {form}: {error}") from None
     return anchored(recipe_from(data, str(file)), file.parent, str(file))
 

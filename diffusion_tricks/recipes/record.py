@@ -22,6 +22,7 @@ from diffusion_tricks.errors import DiffusionTricksError, PictureError, RecipeEr
 from diffusion_tricks.io.atomic import Data, atomic_write_all, check_place
 from diffusion_tricks.io.pictures import check_output, encode_picture, open_picture, write_picture
 from diffusion_tricks.io.provenance import Provenance, provenance_xmp
+from diffusion_tricks.io.reading import Unreadable, read_text
 from diffusion_tricks.recipes.recipe import TrickEntry, mapped, recipe_from, with_models
 from diffusion_tricks.registry.calls import guarded
 from diffusion_tricks.registry.checked import explain
@@ -29,7 +30,6 @@ from diffusion_tricks.registry.checked import explain
 PNG_KEY = "diffusion-tricks"
 PARAMETERS_KEY = "parameters"
 SCHEMA = 1
-MAX_SIDECAR_BYTES = 16 * 2**20
 ORDER = ("Steps", "Sampler", "CFG scale", "Seed", "Size", "Model", "Denoising strength", "Tricks")  # Version is last
 OBJECTS = ("run", "plugins", "versions")
 SCORES = ("score", "candidates")
@@ -255,15 +255,9 @@ def read_record(path: str | Path) -> dict[str, Any]:
 
 def _read_sidecar(sidecar: Path) -> str:
     try:
-        with sidecar.open("rb") as file:
-            data = file.read(MAX_SIDECAR_BYTES + 1)
-        if len(data) > MAX_SIDECAR_BYTES:
-            raise RecipeError(f"{sidecar}: expected a record of at most {MAX_SIDECAR_BYTES:,} bytes, got a larger file")
-        return data.decode("utf-8")
-    except UnicodeDecodeError:
-        raise RecipeError(f"{sidecar}: expected a record as UTF-8 text, got other bytes") from None
-    except OSError as error:
-        raise RecipeError(f"{sidecar} cannot be read: {error.strerror}") from None
+        return read_text(sidecar)
+    except Unreadable as error:
+        raise RecipeError(f"the record {sidecar} {error}") from None
 
 
 def _parsed(text: str, path: Path) -> dict[str, Any]:

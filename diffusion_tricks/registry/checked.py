@@ -40,10 +40,14 @@ def explain(error: ValidationError, known: Collection[str] = ()) -> str:
     for row in error.errors(include_url=False):
         where = ".".join(str(part) for part in row["loc"])
         message = row["msg"].removeprefix("Value error, ")
-        came = "" if row["type"] in {"missing", "value_error"} else f", got {row['input']!r}"
+        came = "" if row["type"] in {"missing", "value_error"} else f", got {_shortened(repr(row['input']))}"
         advice = _instead(where, known) if row["type"] == "extra_forbidden" and len(row["loc"]) == 1 else ""
         rows.append(f"{where}: {message}{came}{advice}" if where else f"{message}{advice}")
     return "; ".join(rows)
+
+
+def _shortened(text: str, most: int = 200) -> str:
+    return text if len(text) <= most else f"{text[:most]}..."
 
 
 def _instead(key: str, known: Collection[str]) -> str:

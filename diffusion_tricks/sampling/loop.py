@@ -23,6 +23,7 @@ from diffusion_tricks.sampling.resolve import Layer, resolve
 from diffusion_tricks.sampling.retry import persisted
 from diffusion_tricks.sampling.run import Run, Step
 from diffusion_tricks.sampling.stages import closed, prepared, started
+from diffusion_tricks.sampling.trace import MODEL, SCHEDULER, START
 from diffusion_tricks.types import Size
 
 
@@ -40,6 +41,7 @@ def denoise(run: Run, latents: Tensor | None = None) -> Generator[Step]:
 def _steps(run: Run, x: Tensor) -> Iterator[Step]:
     """Every step of one stage, from latents x (b c h w) on; a step that a trick asks for again is made again."""
     times = sent(run.timesteps, run.model.device)
+    run.trace.note(START, run.first, x)
     for index in range(run.first, len(run.timesteps)):
         before = snapshot(run.scheduler) if calls(run.hook.after_step) else {}
         repeated, again = 0, True
@@ -59,17 +61,33 @@ def _take(step: Step) -> None:
     """Asks through all tricks, and takes the one step."""
     run = step.run
     for call in calls(run.hook.before_step):
-        call(step=step)
-    layers = [Layer(call.name, partial(_asked, call, step)) for call in calls(run.hook.estimate_noise)]
+        _changed(call, step)
+    layers = [
+        Layer(call.name, partial(_asked, call, step), partial(_gave, step, call.name))
+        for call in calls(run.hook.estimate_noise)
+    ]
     (estimate,) = resolve([Ask(step.x, run.prompt, run.condition)], layers, partial(_answer, step), step.spare)
     step.answered(estimate)
     output = output_for(run.scheduler, step.estimate).to(run.model.latent_dtype)
     arguments = step_arguments(run.scheduler, run.noise.generators, taken=step.index - run.first)
     t = run.timesteps[step.index]  # on the CPU
     step.x = run.scheduler.step(output, t, step.x, **arguments, return_dict=False)[0]
+    run.trace.note(SCHEDULER, step.index, step.x)
     stepped(run.scheduler, step.index)
     for call in calls(run.hook.after_step):
-        call(step=step)
+        _changed(call, step)
+
+
+def _changed(call: Call, step: Step) -> None:
+    """Lets a trick change the latents of a step."""
+    before = step.x
+    call(step=step)
+    if step.x is not before:
+        step.run.trace.note(call.name, step.index, step.x)
+
+
+def _gave(step: Step, who: object, estimate: Estimate) -> None:
+    step.run.trace.note(who, step.index, estimate.value)
 
 
 def _asked(call: Call, step: Step, ask: Ask) -> Any:
@@ -81,6 +99,8 @@ def _answer(step: Step, asks: list[Ask]) -> list[Estimate]:
     answers, rows = answer(step.run.model, asks, step.t, step.level, step.run.terms)
     step.rows += rows
     step.run.rows += rows
+    for estimate in answers:
+        _gave(step, MODEL, estimate)
     return answers
 
 

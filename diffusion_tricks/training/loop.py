@@ -103,12 +103,12 @@ class Training:
         return pictures / len(self.stream.source)
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Goes on from a checkpoint. Raises UsageError where nothing is left to do."""
+        """Goes on from a checkpoint, if only to save its model. Raises UsageError where nothing is left to do."""
         self.learner.restore(state)
         self.step = self.stream.position = self.measured = int(state["step"])
         self.seconds = self.saved = float(state["seconds"])
         self.loss, self.held_out = float(state["loss"]), state["held_out"]
-        if self.done >= 1:
+        if self.done >= 1 and checkpoints.model_step(self.home) == self.step:
             raise UsageError(
                 f"this training is complete, at step {self.step}; for more, raise `steps`, `epochs` or `minutes`"
             )
@@ -236,6 +236,7 @@ class Training:
             self.progress(f"saving step {self.step} ...")
             checkpoints.write(self.home, self.step, state, self.options.keep)
             self.watch.save_model()
+            checkpoints.note_model(self.home, self.step)
             self.watch.draw_losses()
         self.saved = self.seconds
         self.accelerator.wait_for_everyone()

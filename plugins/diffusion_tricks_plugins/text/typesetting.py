@@ -169,10 +169,19 @@ class Block:
 def set_block(text: str, face: Face, box: tuple[int, int], *, even: bool = True, whole: bool = False) -> Block | None:
     """`text` set in `face` within `box` (width, height in px), or None if it does not fit; `whole` breaks no word."""
     width, height = box
+    if hopeless(text, face, box):
+        return None
     if whole and any(face.width(word.strip(" ")) > width for line in text.split("\n") for word in pieces(line)):
         return None
     block = Block(tuple(wrap(text, width, face.width, even=even)), face)
     return block if block.size[0] <= width and block.size[1] <= height else None
+
+
+def hopeless(text: str, face: Face, box: tuple[int, int]) -> bool:
+    """Whether `text` cannot fit in `box` however it is broken, seen without breaking it; sparing, as signs may join."""
+    inks = (face.width(re.sub(r"\s", "", line)) for line in text.split("\n"))
+    lines = sum(max(math.ceil(0.9 * ink / max(box[0], 1)), 1) for ink in inks)
+    return (lines - 2) * face.pitch > box[1]
 
 
 def largest(low: int, high: int, attempt: Callable[[int], Block | None]) -> Block | None:
