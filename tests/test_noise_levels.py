@@ -175,7 +175,7 @@ def test_runge_kutta_needs_four_steps_and_starts_at_the_first() -> None:
             readied(KUTTA, steps)
     with pytest.raises(
         UsageError,
-        match="later ones remember; it cannot begin at index 3; use scheduler 'pndm'",
+        match="others remember; it cannot begin at index 3; use scheduler 'pndm'",
     ):
         begin_at(readied(KUTTA, 8), 3)
     assert begin_at(readied(KUTTA, 8), 0) == 0
