@@ -146,7 +146,10 @@ def begin_at(scheduler: Scheduler, index: int) -> int:
     """
     if index < len(scheduler.timesteps) and _in_the_middle(scheduler, index):
         levels = noise_levels(scheduler)
-        if runs_kutta(scheduler) or levels[index] != levels[index + 1]:  # all later steps remember Kutta's first
+        if runs_kutta(scheduler):
+            raise UsageError(f"{called(scheduler)} begins with steps that others remember; it cannot begin at index "
+                             f"{index}; use scheduler 'pndm', which leaves them out")  # fmt: skip
+        if levels[index] != levels[index + 1]:
             raise UsageError(f"{called(scheduler)} cannot begin at index {index}, in the middle of a step; "
                              "begin at another, or use another scheduler")  # fmt: skip
         index += 1
