@@ -200,7 +200,8 @@ def save(
     """Write a picture with its record, in one piece or not at all, marked as made by a model if `provenance` says how.
 
     A PNG carries the record and the `parameters` text itself; other formats get a side-car, which takes its place
-    before the picture does. `record=None` writes neither. Raises as `write_picture` does.
+    before the picture does, and JPEG and WebP the `parameters` as EXIF UserComment too, where common programs look for
+    them. `record=None` writes none of it. Raises as `write_picture` does.
     """
     path, inputs = Path(path), list(inputs)
     xmp = provenance_xmp(provenance) if provenance else None
@@ -216,7 +217,7 @@ def save(
     sidecar = _dump({**record, **({PARAMETERS_KEY: parameters} if parameters else {})}, indent=2) + "\n"
     files: dict[Path, Data] = {
         sidecar_path(path): sidecar.encode("utf-8", "replace"),
-        path: encode_picture(image, path, icc=icc, xmp=xmp),
+        path: encode_picture(image, path, icc=icc, xmp=xmp, comment=parameters),
     }
     atomic_write_all(files, force=force, inputs=inputs)
 
