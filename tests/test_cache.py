@@ -445,3 +445,9 @@ def test_every_trick_is_closed_once_a_stage_whatever_happens() -> None:
     next(run)
     run.close()
     assert log == ["one 1.0", "one closed 1"]
+
+
+def test_an_option_that_the_method_has_no_use_for_is_said() -> None:
+    model = load_model(tiny_pipeline("sd"), device="cpu")
+    recipe = Recipe(prompt="a", seed=1, steps=3, tricks=[TrickEntry(trick="cache", method="pyramid", threshold=0.2)])
+    assert "cache: `threshold` is of no use to method pyramid" in make(recipe, model)[0].facts["notes"]

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from diffusers import StableDiffusionImg2ImgPipeline
 from diffusers import schedulers as library
 from torch import Tensor
 
@@ -62,6 +63,28 @@ def test_any_scheduler_gives_what_the_pipeline_gives(kind: str) -> None:
         got, expected = ours(model, scale).x, theirs(model, scale, **more)
         assert torch.isfinite(got).all()
         torch.testing.assert_close(got, expected, rtol=0, atol=1e-5 * float(expected.abs().max()))
+
+
+EDITING = {  # the others are not right in image to image of diffusers, or are refused there
+    **{kind: {} for kind in BY_DEFAULT if kind not in ("PNDMScheduler", "LMSDiscreteScheduler")},
+    "DEISMultistepScheduler": {"use_karras_sigmas": True},
+}
+
+
+@pytest.mark.parametrize("strength", [0.1, 0.5])
+@pytest.mark.parametrize("kind", EDITING)
+def test_any_scheduler_edits_as_image_to_image_does(kind: str, strength: float, photo: Path) -> None:
+    model = with_scheduler("sd", kind, **EDITING[kind])
+    partner = StableDiffusionImg2ImgPipeline(**model.pipe.components, requires_safety_checker=False)
+    partner.set_progress_bar_config(disable=True)
+    last = ours(model, 1.0, SDEdit(image=str(photo), strength=strength), steps=10)
+    assert last.run.source is not None
+    expected = partner(
+        prompt="a rabbit", image=last.run.latents_of(last.run.source.tensor(last.run.size)), strength=strength,
+        num_inference_steps=10, guidance_scale=1.0, output_type="latent", eta=0.3 if kind == "TCDScheduler" else 0.0,
+        generator=[torch.Generator().manual_seed(SEED)],
+    ).images  # fmt: skip
+    torch.testing.assert_close(last.x, expected, rtol=0, atol=1e-5 * float(expected.abs().max()))
 
 
 @pytest.mark.parametrize("kind", FLOWS)

@@ -399,9 +399,10 @@ def test_pixels_are_there_once_the_run_has_started(exact: Model) -> None:
 def test_nothing_in_the_loop_makes_a_gpu_wait() -> None:
     """Reading a value of a tensor waits for the GPU; the files that a step runs through never do."""
     waiting = {"item", "cpu", "tolist", "numpy", "nonzero", "synchronize"}
-    allowed = {"begin_at"}  # once a run, of a tensor that is on the CPU
+    allowed = {"_with_training_of"}  # once a run, of a tensor that is on the CPU
+    apart = ("schedulers.py", "blame.py")  # the one is looked at below, the other is for pictures that have failed
     rooms = ("diffusion", "model", "sampling")
-    files = [file for room in rooms for file in (CORE / room).glob("*.py") if file.name != "schedulers.py"]
+    files = [file for room in rooms for file in (CORE / room).glob("*.py") if file.name not in apart]
     for name in (*files, CORE / "registry" / "calls.py"):
         tree = ast.parse(name.read_text())
         assert not waiting & {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}, name

@@ -7,7 +7,7 @@ import os
 import tomllib
 from collections.abc import Callable, Collection
 from pathlib import Path, PureWindowsPath
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import tomli_w
 from pydantic import (
@@ -20,7 +20,7 @@ from pydantic import (
     model_validator,
 )
 
-from diffusion_tricks.errors import RecipeError
+from diffusion_tricks.errors import RecipeError, UsageError
 from diffusion_tricks.io.reading import Unreadable, read_text
 from diffusion_tricks.loading.known import UPSCALER_NAMES
 from diffusion_tricks.model.lora import lora_from
@@ -41,15 +41,11 @@ Side = Annotated[int, Field(ge=1, le=MAX_SIDE)]
 class TrickEntry(Checked):
     """One trick of a recipe: its name, and its options beside it. Raises RecipeError for one without a name."""
 
-    Refusal = RecipeError
+    _refusal: ClassVar[type[UsageError]] = RecipeError
+    _called: ClassVar[str] = "trick entry"
     model_config = ConfigDict(extra="allow", frozen=True)
 
     trick: str
-
-    @classmethod
-    def called(cls) -> str:
-        """In words."""
-        return "trick entry"
 
     @property
     def options(self) -> dict[str, Any]:
@@ -81,7 +77,8 @@ class Recipe(Checked):
     enlarge: integer factor by which small pictures are enlarged. tricks: outermost first.
     """
 
-    Refusal = RecipeError
+    _refusal: ClassVar[type[UsageError]] = RecipeError
+    _called: ClassVar[str] = "recipe"
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     version: int = Field(VERSION, ge=1, le=VERSION)
@@ -147,11 +144,6 @@ class Recipe(Checked):
         if why := self.beyond_seeds():
             raise ValueError(why)
         return self
-
-    @classmethod
-    def called(cls) -> str:
-        """In words."""
-        return "recipe"
 
     def beyond_seeds(self) -> str | None:
         """Why its pictures and candidates would need seeds that there are not, or None."""

@@ -12,26 +12,23 @@ from diffusion_tricks.errors import UsageError
 
 
 class Checked(BaseModel):
-    """A pydantic model that is made from keywords, and raises `Refusal` for those that do not fit.
+    """A pydantic model that is made from keywords, and raises `_refusal` for those that do not fit.
 
     Where pydantic makes it itself, by `model_validate` or within another model, pydantic's own ValidationError tells
-    where in the whole it failed.
+    where in the whole it failed. _called: what it is, for messages; {} stands for its class.
     """
 
-    Refusal: ClassVar[type[UsageError]] = UsageError
+    _refusal: ClassVar[type[UsageError]] = UsageError
+    _called: ClassVar[str] = "{}"
 
     def __init__(self, **values: Any):
         try:
             super().__init__(**values)
         except ValidationError as error:
-            raise self.Refusal(f"{self.called()}: {explain(error, type(self).model_fields)}") from None
+            kind = type(self)
+            raise kind._refusal(f"{kind._called.format(kind.__name__)}: {explain(error, kind.model_fields)}") from None
 
     __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]  # pydantic then validates past it, see above
-
-    @classmethod
-    def called(cls) -> str:
-        """What it is, for messages."""
-        return cls.__name__
 
 
 def explain(error: ValidationError, known: Collection[str] = ()) -> str:

@@ -35,12 +35,8 @@ class View(Checked):
 
     orthogonal: ClassVar[bool] = True
     latent: ClassVar[bool] = False
+    _called: ClassVar[str] = "view {}"
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-    @classmethod
-    def called(cls) -> str:
-        """Its class, as a view may have no name."""
-        return f"view {cls.__name__}"
 
     @abstractmethod
     def apply(self, x: Tensor) -> Tensor:

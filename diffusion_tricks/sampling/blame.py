@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
+import torch
+
 from diffusion_tricks.diffusion.rehearsal import INSTEAD, called
 from diffusion_tricks.errors import DiffusionTricksError, ModelError, PluginError, UsageError
 from diffusion_tricks.sampling.run import Run
-from diffusion_tricks.sampling.trace import MODEL, SCHEDULER, START, Who
+from diffusion_tricks.sampling.trace import MODEL, SCHEDULER, START, Trace, Who
 
 NAN = "values that are no numbers (NaN)"
 
@@ -13,9 +17,16 @@ NAN = "values that are no numbers (NaN)"
 def blamed(run: Run) -> DiffusionTricksError:
     """The error for a picture of a run, and of the stages that follow, that holds values that are no numbers."""
     for stage in run.stages:
-        if first := stage.trace.first():
+        if first := _first(stage.trace):
             return _error(stage, *first)
     return ModelError(f"the model decoded its latents to {NAN}, expected a picture; try dtype float32")
+
+
+def _first(trace: Trace) -> tuple[Who, int] | None:
+    """Who gave the first value that is no number, and in which step. Waits for the device."""
+    sums = torch.stack([each for _, _, each in trace.sums]).tolist() if trace.sums else []
+    found = (noted for noted, value in zip(trace.sums, sums, strict=True) if not math.isfinite(value))
+    return next(((who, index) for who, index, _ in found), None)
 
 
 def _error(run: Run, who: Who, index: int) -> DiffusionTricksError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -23,11 +22,3 @@ class Trace:
         import torch  # here, as runs are described without it
 
         self.sums.append((who, index, x.detach().sum(dtype=torch.float32)))
-
-    def first(self) -> tuple[Who, int] | None:
-        """Who gave the first value that is no number, and in which step. Waits for the device."""
-        import torch
-
-        sums = torch.stack([each for _, _, each in self.sums]).tolist() if self.sums else []
-        found = (noted for noted, value in zip(self.sums, sums, strict=True) if not math.isfinite(value))
-        return next(((who, index) for who, index, _ in found), None)
