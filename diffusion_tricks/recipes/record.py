@@ -181,8 +181,9 @@ def check_save(
     path: str | Path, *, force: bool, inputs: Iterable[str | Path] = (), metadata: bool = True
 ) -> None:  # fmt: skip
     """Raise `OutputError` unless `save` may write the picture at `path`, and write or remove the side-car beside it."""
-    inputs, sidecar = list(inputs), sidecar_path(path)
+    inputs = list(inputs)
     check_output(path, force=force, inputs=inputs)
+    sidecar = sidecar_path(path)
     if metadata and not _carries_text(Path(path)):
         check_place(sidecar, force=force, inputs=inputs)
     elif not force and _is_stale(sidecar, inputs):
