@@ -19,12 +19,14 @@ from typing import Any
 
 from diffusion_tricks.errors import OutputError, OutputFailed, UsageError
 from diffusion_tricks.io.atomic import atomic_write, atomic_write_all
+from diffusion_tricks.io.leftovers import held, sweep
 from diffusion_tricks.io.reading import read_json
 from diffusion_tricks.training import replaced
 from diffusion_tricks.training.checkpoints import ROOM
 from diffusion_tricks.training.options import TrainOptions, options_from
 from diffusion_tricks.training.replaced import OPTIONS
 
+MODEL_IN_THE_MAKING = ".model-"
 METRICS, LOSS, SAMPLES = "metrics.jsonl", "loss.png", "samples"
 MODEL = (
     "model_index.json", "diffusion_tricks.json", "unet", "scheduler", "text_encoder", "tokenizer",
@@ -130,7 +132,8 @@ def save_pipeline(folder: Path, pipe: Any, about: Mapping[str, object]) -> None:
     Raises OutputFailed where the disk refuses it; the model that was there then stays.
     """
     try:
-        with tempfile.TemporaryDirectory(prefix=".model-", dir=folder) as place:
+        sweep(folder, f"{MODEL_IN_THE_MAKING}*")
+        with tempfile.TemporaryDirectory(prefix=MODEL_IN_THE_MAKING, dir=folder) as place, held(Path(place)):
             made = Path(place)
             pipe.save_pretrained(made)
             (made / "diffusion_tricks.json").write_text(json.dumps(dict(about), ensure_ascii=False), encoding="utf-8")

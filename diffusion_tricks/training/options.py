@@ -25,7 +25,9 @@ class TrainOptions(TrickOptions):
         "digits",
         "emoji (those the model inside knows), all-emoji, shapes, digits, a folder, one of MNIST's files, a data set",
     )
-    out: str | None = option(None, "the directory to write.  [default: TASK-DATA]", flag="output", path=True)
+    out: str | None = option(
+        None, "the directory to write.  [default: TASK-DATA]", flag="output", path=True, min_length=1
+    )
     size: int | None = option(None, "side of the pictures in pixels; unless given, the data's own", ge=4, le=1024)
     channels: Literal[1, 3] | None = option(None, "1 is gray, 3 is colour; unless given, the data's own")
     drawings: str | None = option(None, "larger drawings of emoji, which data.drawings renders", path=True)
