@@ -41,7 +41,11 @@ WHOLE = {
     "long": b'{"guidance": ' + b"9" * 4000 + b"}",
 }  # fmt: skip
 RECIPES = Harness(
-    "recipes", "a recipe of a stranger is planned or refused with a sentence, exit 2", 45, 300, lambda rng: _recipes(rng)
+    "recipes",
+    "a recipe of a stranger is planned or refused with a sentence, exit 2",
+    45,
+    300,
+    lambda rng: _recipes(rng),
 )
 RECORDS = Harness(
     "records", "a record of a stranger is shown and made again, or refused with a sentence, exit 2", 40, 300,

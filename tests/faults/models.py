@@ -82,5 +82,3 @@ def _with(folder: Path, file: str, made: Callable[[Path], object]) -> str | None
     line = ["generate", "a", "-m", "./model", "--seed", 1, "--steps", 2, "-o", "out.png"]
     codes = (OK, USAGE, MODEL)
     return spoken("models", "show", "./model", codes=codes) or spoken(*line, codes=codes)
-
-

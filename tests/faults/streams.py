@@ -21,7 +21,17 @@ ROOT = Path(__file__).resolve().parents[2]
 MAKES = "cover in.png --title x -o out.png"
 COMMANDS = [MAKES, f"{MAKES} --json", "plugins --json", "--help", "models", "views", "show made.png", "generate a --dry-run",
             "cover none.png --title x -o out.png"]  # fmt: skip
-REDIRECTED = ["2>&-", ">&-", ">&- 2>&-", "<&-", ">/dev/full", "2>/dev/full", ">/dev/full 2>&1", "| head -1", "2>&1 | true"]
+REDIRECTED = [
+    "2>&-",
+    ">&-",
+    ">&- 2>&-",
+    "<&-",
+    ">/dev/full",
+    "2>/dev/full",
+    ">/dev/full 2>&1",
+    "| head -1",
+    "2>&1 | true",
+]
 
 
 def _cases(rng: random.Random) -> Iterator[Case]:
@@ -35,7 +45,9 @@ def _ended(command: str, to: str) -> str | None:
     Image.new("RGB", (16, 16)).save("in.png")
     paths = ":".join(str(ROOT / part) for part in ("", "plugins", "cli"))
     line = f"({PROGRAM} {command}; echo $? > code) {to}".replace("; echo", f" {to.partition('|')[0]}; echo")
-    ended = subprocess.run(["bash", "-c", line], env={**os.environ, "PYTHONPATH": paths}, capture_output=True, text=True)
+    ended = subprocess.run(
+        ["bash", "-c", line], env={**os.environ, "PYTHONPATH": paths}, capture_output=True, text=True
+    )
     said, code = ended.stdout + ended.stderr, int(Path("code").read_text())
     if "Traceback" in said or "Exception ignored" in said:
         return f"a traceback: {said[-300:]}"

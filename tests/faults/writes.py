@@ -153,5 +153,3 @@ def _in_little_room(folder: Path, command: str, room: int, tell: int) -> int:
     wrong = judged(run(*COMMANDS[command]), [FAILED])
     os.write(tell, (wrong or "").encode())
     return 0
-
-
