@@ -120,7 +120,7 @@ def without(line: tuple[Any, ...], words: list[Any]) -> list[Any]:
     """A line without the options that other words give; each of them takes a value."""
     kept = list(line)
     for word in words:
-        if word in kept:
+        if str(word).startswith("--") and word in kept:
             del kept[kept.index(word) : kept.index(word) + 2]
     return kept
 
