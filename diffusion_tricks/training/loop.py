@@ -97,10 +97,14 @@ class Training:
         return self.step / (self.total or 1)
 
     @property
+    def seen(self) -> int:
+        """Pictures that lie behind, in all processes."""
+        return self.step * self.options.batch * self.world
+
+    @property
     def epoch(self) -> float:
         """Epochs that lie behind."""
-        pictures: int = self.step * self.options.batch * self.world
-        return pictures / len(self.stream.source)
+        return self.seen / len(self.stream.source)
 
     def restore(self, state: dict[str, Any]) -> None:
         """Goes on from a checkpoint. Raises UsageError where nothing is left to do."""
@@ -144,7 +148,8 @@ class Training:
         mark, marked = time.monotonic(), self.step
         while self.done < 1 and not self.stopping:
             epoch = int(self.epoch)
-            self.losses.append(self.learner.step(next(feed), learning_rate(self.options, self.step, self.done)))
+            rate = learning_rate(self.options, self.step, self.done)
+            self.losses.append(self.learner.step(next(feed), rate, self.seen))
             self.step += 1
             ended = int(self.epoch) > epoch or self.step == self.total
             if not (ended or self.step % self.every == 0 or self.step % self.options.report == 0 or self._due()):
@@ -209,6 +214,8 @@ class Training:
             if measuring:
                 self.held_out = self.watch.held_out_loss()
                 row["held_out"] = self.held_out
+            if self.options.profiles:
+                row |= {"seen": self.seen, "levels": self.learner.levels.rounded()}
             row["lr"] = learning_rate(self.options, self.step - 1, self.done)
             self.watch.note(row | {"images_per_second": round(self.rate, 1), "seconds": round(self.seconds, 2)})
             if measuring:
