@@ -4,13 +4,15 @@
 
 The error is that of the velocity, alpha eps - sigma x0, whatever a network predicts, so that all compare: mean squares
 over pictures that none has seen, at ten noise levels of the cosine schedule, the least noisy first. Each candidate runs
-in a process of its own, with its last weights; compiling is not counted, and said apart.
+in a process of its own, with its last weights. The clock is that of the cores the process was given, so that other work
+on the machine does not decide; compiling is not counted, and said apart, by the wall's clock.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import time
@@ -43,6 +45,7 @@ CANDIDATES: dict[str, dict[str, Any]] = {
     "flow": {"objective": "flow"},
     "min-SNR 5": {"min_snr": 5.0},
     "shift 1": {"shift": 1.0},
+    "wide in the middle": {"widths": "32,64,128,192,224"},
     "rate 2e-3": {"lr": 2e-3},
     "warm start": {"start_from": "diffusion_tricks/models/emoji", "widths": None},
 }
@@ -60,13 +63,13 @@ def trained(options: TrainOptions, home: Path) -> tuple[Learner, dict[str, float
     stream = Stream(source, options.batch, options.seed)
     began = time.monotonic()
     learner.step(stream.next(), 0.0)  # compiles, and learns nothing
-    first, began, steps, done = time.monotonic() - began, time.monotonic(), 0, 0.0
+    first, began, steps, done = time.monotonic() - began, time.process_time(), 0, 0.0
     while done < 1:
         learner.step(stream.next(), learning_rate(options, steps, done), steps * options.batch)
         steps += 1
-        done = (time.monotonic() - began) / 60 / float(options.minutes or 1)
+        done = (time.process_time() - began) / torch.get_num_threads() / 60 / float(options.minutes or 1)
     pictures = steps * options.batch
-    speed = pictures / (time.monotonic() - began)
+    speed = pictures / done / 60 / float(options.minutes or 1)
     weights = sum(p.numel() for p in learner.parameters) / 1e6
     return learner, {"millions": weights, "first": first, "pictures": pictures, "speed": speed}
 
@@ -138,9 +141,10 @@ def main() -> None:
         given.json.write_text(json.dumps(known, indent=1) + "\n")
         print(row(names[0], known[names[0]]), flush=True)
         return
+    idle = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE"}  # what waits for the other core does not count
     for name in names:
-        asked = ["--minutes", str(given.minutes), "--things", str(given.things), "--json", str(given.json)]
-        subprocess.run([sys.executable, __file__, str(given.drawings), *asked, "--only", name, "--one"], check=True)
+        asked = ["--minutes", str(given.minutes), "--things", str(given.things), "--json", str(given.json), "--only", name, "--one"]
+        subprocess.run([sys.executable, __file__, str(given.drawings), *asked], check=True, env=idle)
 
 
 if __name__ == "__main__":

@@ -66,7 +66,7 @@ class Training:
         scheduler = training_schedule(options)
         self.learner = Learner(task, objective(options, scheduler), options, accelerator)
         torch.manual_seed(options.seed + 1 + rank)  # and noise of its own in each
-        self.stream = Stream(learned, options.batch, options.seed, rank, self.world)
+        self.stream = Stream(learned, options.batch, options.seed, rank, self.world, before=options.seen_before)
         self.total = total_steps(options, len(learned), self.world)
         self.every = 1 if self.world == 1 and self.learner.device.type == "cpu" else AGREE
         self.watch = Watch(self.learner, scheduler, learned, held, home, progress) if self.main else None
@@ -149,7 +149,7 @@ class Training:
         while self.done < 1 and not self.stopping:
             epoch = int(self.epoch)
             rate = learning_rate(self.options, self.step, self.done)
-            self.losses.append(self.learner.step(next(feed), rate, self.seen))
+            self.losses.append(self.learner.step(next(feed), rate, self.options.seen_before + self.seen))
             self.step += 1
             ended = int(self.epoch) > epoch or self.step == self.total
             if not (ended or self.step % self.every == 0 or self.step % self.options.report == 0 or self._due()):
@@ -245,6 +245,7 @@ class Training:
             self.progress(f"saving step {self.step} ...")
             checkpoints.write(self.home, self.step, state, self.options.keep)
             self.watch.save_model()
+            self.watch.keep_averages(self.seen)
             self.watch.draw_losses()
         self.saved = self.seconds
         self.accelerator.wait_for_everyone()

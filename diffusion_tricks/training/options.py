@@ -55,6 +55,7 @@ class TrainOptions(TrickOptions):
     widths: str | None = option(None, "channels of every level instead, as in 16,32,64")
     levels: int | None = option(None, "unless given, as many as the side can be halved for", ge=1, le=8)
     layers: int = option(1, "residual blocks of a level", ge=1, le=8)
+    seen_before: int = option(0, "pictures that the weights to start from have seen; shift and things go on", ge=0)
     start_from: str | None = option(None, "a model directory whose weights to start from", flag="from", path=True)
 
     epochs: int | None = option(None, f"how long; --steps or --minutes say it otherwise.  [default: {EPOCHS}]", ge=1)
@@ -93,6 +94,9 @@ class TrainOptions(TrickOptions):
     sampling_steps: int = option(50, "what the saved model samples with, unless told otherwise", ge=1)
     report: int = option(50, "steps between two lines of metrics.jsonl", ge=1)
     checkpoint: int = option(1000, "steps between two checkpoints; there is one at every end", ge=1)
+    averages: int | None = option(
+        None, "pictures between two copies of the --profiles that are kept, to choose from afterwards", ge=1
+    )
     keep: int = option(3, "checkpoints that are kept, the last ones", ge=1)
 
     @model_validator(mode="before")

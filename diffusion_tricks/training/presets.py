@@ -53,6 +53,19 @@ PRESETS: dict[str, tuple[str, dict[str, Any]]] = {
             "minutes": 300.0,
         },
     ),
+    # Days of two cores at the lowest priority. Two processes of one thread each wait for each other once a step, two
+    # threads of one process at every operation, which stands still beside other work. No end need be known: the
+    # rate falls with the inverse root of the steps until a cool-down is asked for, and the average is chosen afterwards.
+    "emoji-relay": (
+        "the model inside, for days beside other work: see python -m diffusion_tricks.training.relay",
+        EMOJI
+        | {
+            "data": "drawings.npz", "widths": "32,64,96,128,256", "batch": 16, "processes": 2, "channels_last": True,
+            "compile": True, "lr": 1e-3, "lr_schedule": "inverse-sqrt", "lr_hold": 6000, "warm_up": 200, "shift": 4.0, "shift_end": 1.0,
+            "shift_over": 600_000, "profiles": [0.05, 0.1], "averages": 50_000, "steps": 47_000, "sheet_count": 30,
+            "device": "cpu",
+        },
+    ),
     # A GPU has time for all 1,593 emoji, and for width where pictures are large, which costs time and few weights: 13.0
     # million in the UNet and 1.7 in the text encoder, with the upscaler's 2.5 some 34 MB in float16. In large batches
     # the levels of noise are spread evenly, so that less of the shift that helps small ones towards noise is needed.

@@ -28,7 +28,7 @@ FREE = {
     *LENGTHS, "lr", "lr_schedule", "lr_final", "clip", "weight_decay", "report", "checkpoint", "keep", "sheets",
     "sheet_count", "sheet_steps", "guidance", "sampling_steps", "precision", "device", "channels_last", "compile",
     "workers", "min_snr", "shift", "draw", "logit_mean", "logit_std", "dropout",
-    "shift_end", "shift_over", "lr_hold", "cool_down", "things",
+    "shift_end", "shift_over", "lr_hold", "cool_down", "things", "averages",
 }  # fmt: skip
 
 

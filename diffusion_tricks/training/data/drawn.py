@@ -28,6 +28,14 @@ KINDS = {
 }
 SHARES = {"noto": 0.32, "twemoji": 0.17, "flat": 0.17, "3d": 0.18, "ink": 0.16}  # of the sets, where a thing has all
 SAID = {"noto": 0.1, "twemoji": 0.25, "flat": 0.35, "3d": 0.4, "ink": 0.95}  # how often the look is said
+# What a sheet of samples shows.
+PROMPTS = (
+    "a rabbit", "a duck", "a dog", "a cat", "an apple", "a house", "a car", "a rose", "a castle", "an old man",
+    "an ink drawing of a rabbit", "an ink drawing of a duck", "a 3d render of a dog", "a flat drawing of a cat",
+    "an oil painting of an apple", "a house on a blue background", "a car on a photo background",
+    "a rose on a green gradient background", "a silhouette of a castle", "a woman",
+    "a guitar", "a snake", "a bird", "an elephant", "a teapot", "a snail", "a violin", "a bicycle", "a book", "a chair",
+)  # fmt: skip
 # What reads one way only.
 DIRECTED = {"musical note", "chequered flag", "speech balloon", "desktop computer", "yin yang"}
 
@@ -64,6 +72,7 @@ class DrawnSource:
     """
 
     channels = 3
+    prompts = PROMPTS
 
     def __init__(
         self, drawings: Drawings, size: int = 64, things: int | None = None, looks: int = 50,

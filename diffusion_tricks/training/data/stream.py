@@ -62,6 +62,7 @@ class Stream:
     rank: int = 0
     world: int = 1
     position: int = 0
+    before: int = 0  # pictures that were seen before the first batch
 
     def __iter__(self) -> Iterator[Batch]:
         """The batches from `position` on."""
@@ -74,7 +75,7 @@ class Stream:
         indices = [self._index(first + i) for i in range(self.batch)]
         random = np.random.default_rng([self.seed, 1, self.rank, self.position])
         self.position += 1
-        source = self.source.after(first) if isinstance(self.source, Paced) else self.source
+        source = self.source.after(self.before + first) if isinstance(self.source, Paced) else self.source
         return source.draw(indices, random)
 
     @property
