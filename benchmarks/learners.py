@@ -143,7 +143,17 @@ def main() -> None:
         return
     idle = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE"}  # what waits for the other core does not count
     for name in names:
-        asked = ["--minutes", str(given.minutes), "--things", str(given.things), "--json", str(given.json), "--only", name, "--one"]
+        asked = [
+            "--minutes",
+            str(given.minutes),
+            "--things",
+            str(given.things),
+            "--json",
+            str(given.json),
+            "--only",
+            name,
+            "--one",
+        ]
         subprocess.run([sys.executable, __file__, str(given.drawings), *asked], check=True, env=idle)
 
 

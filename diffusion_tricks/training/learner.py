@@ -22,7 +22,6 @@ from diffusion_tricks.training.objectives import Objective
 from diffusion_tricks.training.options import TrainOptions
 from diffusion_tricks.training.tasks import Task
 
-
 EVERY = 4  # steps between two updates of averages as long as a share of the run
 
 

@@ -85,9 +85,7 @@ class Objective:
         """The mean weighted squared error for pictures (b c h w), one timestep each, as before any were seen."""
         return self.errors(network, x0, self.times(len(x0), x0.device), condition, autocast).mean()
 
-    def errors(
-        self, network: Predict, x0: Tensor, t: Tensor, condition: Mapping[str, Tensor], autocast: Any
-    ) -> Tensor:
+    def errors(self, network: Predict, x0: Tensor, t: Tensor, condition: Mapping[str, Tensor], autocast: Any) -> Tensor:
         """The weighted mean squared error (b) of each of the pictures (b c h w), noised to timesteps (b).
 
         autocast: the context in which the network computes.

@@ -72,24 +72,24 @@ class Relay:
         except UsageError:
             return True
 
-    def start(self, options: Mapping[str, Any]) -> int:
-        """Starts the process that trains, with these options, and gives its number. Raises UsageError if one runs."""
+    def start(self, options: Mapping[str, Any], nice: int) -> int:
+        """Starts the process that trains, at this niceness, and gives its number. Raises UsageError if one runs."""
         with self.lock("start.lock"):
             with self.lock():
                 code = copied_code(self.home / "code")
-            started = self._started(code, options)
+            started = self._started(code, options, nice)
             while not self.running:
                 if started.poll() is not None:
                     raise UsageError(f"the training ended at once; {self.log} says why")
                 time.sleep(0.1)
         return started.pid
 
-    def _started(self, code: Path, options: Mapping[str, Any]) -> subprocess.Popen[bytes]:
+    def _started(self, code: Path, options: Mapping[str, Any], nice: int) -> subprocess.Popen[bytes]:
         """The process that trains, of the code in a folder."""
         compiled = str(self.home / "compiled")
         environment = os.environ | {"PYTHONPATH": str(code), "TORCHINDUCTOR_CACHE_DIR": compiled}
         environment.pop("OMP_NUM_THREADS", None)
-        work = ["--home", str(self.home), "--work", json.dumps(dict(options))]
+        work = ["--home", str(self.home), "--nice", str(nice), "--work", json.dumps(dict(options))]
         command = [sys.executable, "-m", "diffusion_tricks.training.relay", *work]
         with self.log.open("ab") as log:
             started = subprocess.Popen(
@@ -111,12 +111,12 @@ class Relay:
             time.sleep(0.2)
         return True
 
-    def work(self, options: Mapping[str, Any]) -> None:
+    def work(self, options: Mapping[str, Any], nice: int) -> None:
         """Trains, in this process, from the last whole checkpoint or from the start."""
         from diffusion_tricks.training.run import resume, train
 
         with self.lock():
-            os.nice(19)
+            os.nice(nice - os.nice(0))
             for damaged in checkpoints.set_aside_damaged(self.training):
                 print(f"{damaged} is damaged, and is left out", flush=True)
             if self.begun:
@@ -156,6 +156,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--pictures", type=int, help="how many it is to see in all; may grow later")
     parser.add_argument("--things", type=int, help="how many things it learns; may grow later")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="any other option of train")
+    parser.add_argument("--nice", type=int, default=19, help="19 gives way to all other work, 0 to none")
     parser.add_argument("--cool-down", type=float, metavar="HOURS", help="end within so many hours, the rate falling")
     parser.add_argument("--status", action="store_true", help="how far it is")
     parser.add_argument("--stop", action="store_true", help="save, and end")
@@ -164,7 +165,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def changes(given: argparse.Namespace, relay: Relay) -> dict[str, Any]:
-    """The options that the command line gives, for a training that begins or goes on."""
+    """The options that the command line gives, for a training that begins or goes on. Raises UsageError."""
     asked: dict[str, Any] = {"things": given.things, "seen_before": given.seen}
     asked |= {"data": given.drawings and str(given.drawings.resolve())}
     asked |= {"start_from": given.start_from and str(given.start_from.resolve())}
@@ -174,7 +175,9 @@ def changes(given: argparse.Namespace, relay: Relay) -> dict[str, Any]:
     if given.cool_down is not None:
         asked |= cooling(known, folder.metrics(relay.training), given.cool_down)
     asked |= dict(pair.split("=", 1) for pair in given.set)
-    return {name: value for name, value in asked.items() if value is not None}
+    asked = {name: value for name, value in asked.items() if value is not None}
+    read = options_from(asked, PRESET)  # what is wrong is said here, not in a log
+    return {name: getattr(read, name) for name in asked}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -183,15 +186,13 @@ def main(argv: list[str] | None = None) -> int:
     relay = Relay(given.home.expanduser().resolve())
     try:
         if given.work is not None:
-            relay.work(given.work)
+            relay.work(given.work, given.nice)
         elif given.status:
             print(status(relay.home, relay.running))
         elif given.stop:
             print("stopped and saved" if relay.stop() else "it was not running")
         else:
-            options = changes(given, relay)
-            options_from(options, PRESET)  # what is wrong is said here, not in a log
-            print(f"process {relay.start(options)} trains in {relay.home}; see --status")
+            print(f"process {relay.start(changes(given, relay), given.nice)} trains in {relay.home}; see --status")
     except Interrupted as stopped:
         print(stopped)
     except DiffusionTricksError as error:

@@ -20,10 +20,17 @@ def status(home: Path, running: bool) -> str:
         return f"nothing was begun in {home}"
     options = json.loads((training / folder.OPTIONS).read_text(encoding="utf-8"))
     rows = [row for row in folder.metrics(training) if "seen" in row]
-    state = "running" if running else "not running"
+    state = "running" if running else f"not running{_last_words(home / 'relay.log')}"
     if not rows:
         return f"{state}, in {home}; nothing is measured yet"
     return "\n".join([f"{state}, in {home}", *_progress(options, rows), *levels(rows[-1]["levels"])])
+
+
+def _last_words(log: Path) -> str:
+    """Why it ended, if it says so."""
+    lines = log.read_text(encoding="utf-8", errors="replace").split("\n") if log.is_file() else []
+    said = [line for line in lines if line.strip()][-1:]
+    return f" ({said[0]})" if said and said[0].startswith(("Error", "stopped", "Traceback")) else ""
 
 
 def _progress(options: dict[str, Any], rows: Sequence[dict[str, Any]]) -> list[str]:

@@ -90,7 +90,12 @@ def sets(packages: Path) -> dict[str, Draw]:
     for place in needed.values():
         if place is not None and not place.exists():
             raise UsageError(f"{place} is not there; install its package with npm, as `{__name__}` says")
-    kinds: dict[str, Callable[..., Image.Image | None]] = {"ink": mono, "flat": iconify, "3d": files, "twemoji": iconify}
+    kinds: dict[str, Callable[..., Image.Image | None]] = {
+        "ink": mono,
+        "flat": iconify,
+        "3d": files,
+        "twemoji": iconify,
+    }
     return {name: noto if place is None else partial(kinds[name], place) for name, place in needed.items()}
 
 
