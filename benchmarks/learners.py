@@ -1,4 +1,4 @@
-"""Which learner learns most by the clock: each candidate trains for the same time, then its one-step errors are measured.
+"""Which learner learns most by the clock: candidates train for the same time, then their one-step errors are measured.
 
     python benchmarks/learners.py drawings.npz --minutes 10 --json learners.json
 
@@ -88,7 +88,8 @@ def _error(learner: Learner, batch: Batch, bar: Tensor) -> float:
     eps = torch.randn(x0.shape, generator=torch.Generator().manual_seed(0))
     flow = learner.objective.kind == "flow"
     s = sigma / (alpha + sigma)
-    level = s * learner.objective.total if flow else (bar - learner.objective.alpha_bars).abs().argmin()
+    bars = learner.objective.alpha_bars
+    level = s * learner.objective.total if bars is None else (bar - bars).abs().argmin()
     x = (1 - s) * x0 + s * eps if flow else alpha * x0 + sigma * eps
     with learner.autocast():
         told = learner.task.condition(batch, 0.0)

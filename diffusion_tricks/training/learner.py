@@ -73,7 +73,7 @@ class Learner:
         return self.objective.errors(network, x0, t, told, self.autocast())
 
     def measured(self, batches: Sequence[Batch]) -> float:
-        """The mean loss over batches that are not learned from, with the same noise each time, as much as at the end."""
+        """The mean loss over batches that are not learned from, with the same noise each time, drawn as at the end."""
         network, total, count = self.accelerator.unwrap_model(self.network), 0.0, 0
         with torch.random.fork_rng(), torch.no_grad():
             torch.manual_seed(0)

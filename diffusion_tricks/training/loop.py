@@ -99,7 +99,8 @@ class Training:
     @property
     def seen(self) -> int:
         """Pictures that lie behind, in all processes."""
-        return self.step * self.options.batch * self.world
+        pictures: int = self.step * self.options.batch * self.world
+        return pictures
 
     @property
     def epoch(self) -> float:

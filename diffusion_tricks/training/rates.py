@@ -24,7 +24,8 @@ def shift_after(options: TrainOptions, seen: float) -> float:
     """The shift of noise levels after so many pictures: from `shift` to `shift_end`, in even ratios."""
     if options.shift_end is None:
         return options.shift
-    return options.shift * (options.shift_end / options.shift) ** min(1.0, seen / options.shift_over)
+    shift: float = options.shift * (options.shift_end / options.shift) ** min(1.0, seen / options.shift_over)
+    return shift
 
 
 def total_steps(options: TrainOptions, pictures: int, world: int) -> int | None:

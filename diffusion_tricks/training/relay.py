@@ -131,7 +131,8 @@ def copied_code(place: Path) -> Path:
     shutil.rmtree(place, ignore_errors=True)
     for name in PACKAGES:
         found = importlib.util.find_spec(name)
-        assert found is not None and found.origin is not None
+        assert found is not None
+        assert found.origin is not None
         leave = shutil.ignore_patterns("__pycache__", "*.safetensors")
         shutil.copytree(Path(found.origin).parent, place / name, ignore=leave)
     return place

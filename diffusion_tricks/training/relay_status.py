@@ -39,8 +39,9 @@ def _progress(options: dict[str, Any], rows: Sequence[dict[str, Any]]) -> list[s
     speed = _mean([row["images_per_second"] for row in rows[-RECENT:]])
     held = [f"held out {row['held_out']:.4f}" for row in rows if row.get("held_out") is not None][-1:]
     cooling = ", cooling down at the end" if options["cool_down"] else ""
+    hours = last["seconds"] / 3600
     return [
-        f"{last['seen']:,} of {total:,.0f} pictures seen ({last['seen'] / total:.1%}), in {last['seconds'] / 3600:.1f} h",
+        f"{last['seen']:,} of {total:,.0f} pictures seen ({last['seen'] / total:.1%}), in {hours:.1f} h",
         f"{speed:.1f} pictures/s, {(total - last['seen']) / speed / 3600:.1f} h left{cooling}",
         ", ".join([f"loss {last['loss']:.4f}", *held, f"rate {last['lr']:.2e}"]),
     ]

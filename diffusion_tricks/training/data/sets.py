@@ -1,6 +1,7 @@
-"""Five openly licensed drawings of each thing, rendered once into one file of arrays, which a training then needs alone.
+"""Five openly licensed drawings of each thing, rendered once into one file, which is then all that a training needs.
 
-    npm install @iconify-json/fluent-emoji-flat @iconify-json/twemoji @lobehub/fluent-emoji-3d @expo-google-fonts/noto-emoji
+    npm install @iconify-json/fluent-emoji-flat @iconify-json/twemoji
+    npm install @lobehub/fluent-emoji-3d @expo-google-fonts/noto-emoji
     python -m diffusion_tricks.training.data.sets node_modules drawings.npz
 
 Noto Color Emoji and Noto Emoji (SIL Open Font License 1.1), Fluent Emoji (MIT), Twemoji (CC-BY 4.0); photographs that
@@ -30,6 +31,7 @@ from diffusion_tricks.training.data.emoji import Emoji, all_emoji, code_points, 
 SIDE = 128  # pixels: twice what is learnt from, so that turned and moved drawings stay sharp
 FILLED = 0.92  # of the side: the longer side of every drawing, whatever its set's margins
 THINGS = Path(__file__).parent.parent / "things.txt"
+NOWHERE = "\U0010ffff"  # no font has it, and shows what it shows for all that it lacks
 INK = (20, 20, 20, 255)
 # Those that differ most and have no writing on them; the others of scikit-image are textures, text or medicine.
 PHOTOGRAPHS = (
@@ -48,7 +50,7 @@ def noto(emoji: Emoji, glyph: Image.Image, side: int) -> Image.Image | None:
 def mono(font: Path, emoji: Emoji, glyph: Image.Image, side: int) -> Image.Image | None:
     """Lines of ink, from the font without colours; none for what it has as several glyphs or not at all."""
     characters = emoji.characters.replace("\ufe0f", "")
-    if len(characters) > 1 or ord(characters) not in _covered(font):
+    if len(characters) > 1 or _mask(font, side, characters) == _mask(font, side, NOWHERE):
         return None
     canvas = Image.new("RGBA", (2 * side, 2 * side), (0, 0, 0, 0))
     ImageDraw.Draw(canvas).text((side // 4, side // 4), characters, font=_opened(font, side), fill=INK)
@@ -149,11 +151,12 @@ class Drawings:
         except (OSError, ValueError, KeyError) as error:
             raise UsageError(f"{file} holds no drawings ({error}); make it as `{__name__}` says") from None
         names = tuple(tuple(row) for row in said["names"])
-        return cls(*arrays[:3], names, tuple(said["kinds"]), arrays[3])
+        pixels, things, sets, photographs = arrays
+        return cls(pixels, things, sets, names, tuple(said["kinds"]), photographs)
 
 
 def rendered(named: Mapping[str, tuple[str, ...]], draws: Mapping[str, Draw], side: int) -> Drawings:
-    """Every drawing that the sets have of the things, in their order. Raises UsageError for a name that is no emoji's."""
+    """Every drawing that the sets have of the things, in order. Raises UsageError for a name that is no emoji's."""
     known = {emoji.name: (emoji, glyph) for emoji, glyph in all_emoji()}
     if missing := sorted(set(named) - set(known)):
         raise UsageError(f"these are no names of emoji: {', '.join(missing)}")
@@ -170,7 +173,7 @@ def rendered(named: Mapping[str, tuple[str, ...]], draws: Mapping[str, Draw], si
 
 
 def photographs(side: int) -> Tensor:
-    """Square middles of photographs that scikit-image ships, twice `side` where they are as large: (k 3 2side 2side)."""
+    """Square middles of photographs that scikit-image ships, at twice the side: (k 3 2side 2side)."""
     import skimage.data
 
     folder = Path(skimage.data.__file__).parent
@@ -186,13 +189,8 @@ def _middle(file: Path, side: int) -> Tensor:
     return torch.from_numpy(np.array(cut)).permute(2, 0, 1).contiguous()
 
 
-@cache
-def _covered(font: Path) -> frozenset[int]:
-    """The code points that a font has."""
-    from fontTools.ttLib import TTFont
-
-    with TTFont(font) as opened:
-        return frozenset(opened.getBestCmap())
+def _mask(font: Path, side: int, characters: str) -> bytes:
+    return bytes(_opened(font, side).getmask(characters))
 
 
 @cache
