@@ -36,9 +36,9 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int = 3000) -> T5Tokenizer
     )
     tokenizer.train_from_iterator(texts, trainer)
     pieces = {piece: float(score) for piece, score in json.loads(tokenizer.to_str())["model"]["vocab"]}
-    words = {f"▁{word}" for text in texts for word in WORD.findall(text)}
-    whole = dict.fromkeys(sorted(words - pieces.keys()), min(0.0, *pieces.values()) / 2)
-    return T5Tokenizer(vocab=list((pieces | whole).items()), extra_ids=0)
+    words = sorted({f"▁{word}" for text in texts for word in WORD.findall(text)})
+    surer = dict.fromkeys(words, 0.0)  # than any two pieces, whose logarithms are below 0
+    return T5Tokenizer(vocab=list((pieces | surer).items()), extra_ids=0)
 
 
 def text_encoder(vocabulary: int, width: int = 192, layers: int = 3) -> T5EncoderModel:
