@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 FLAT = 0.06  # range of brightness within 5 x 5 pixels, of the picture without its speckle
-LEAST = 1 / 510  # half a step of 8 bits: less cannot be told from rounding
+LEAST = 1e-4  # of 0..1, far below a step of 8 bits: what divides
 APART = 0.12  # from the ground, of 1, where a silhouette begins
 BORDER = 2  # pixels on each side of a mask's edge
 
@@ -27,8 +27,8 @@ def flat(x: Tensor) -> Tensor:
 
 
 def speckle(x: Tensor) -> float:
-    """The mean absolute difference to the 3 x 3 median in flat areas; no less than half a step of 8 bits."""
-    where = flat(x).expand_as(x)
+    """The mean absolute difference to the 3 x 3 median in flat areas of the things, not of the grounds, or `LEAST`."""
+    where = (flat(x) & silhouette(x)[:, None]).expand_as(x)
     return max(LEAST, float((x - median(x)).abs()[where].mean())) if where.any() else LEAST
 
 

@@ -38,9 +38,12 @@ def test_the_median_is_torch_s_own_of_every_neighbourhood(qualities):
 def test_an_edge_is_no_speckle_and_single_pixels_are(qualities):
     clean = halves()
     assert qualities.speckle(clean) == qualities.LEAST
-    dotted = clean.clone()
-    dotted[:, :, 1::4, 1::4] += 0.16  # one pixel of 16
-    assert qualities.speckle(dotted) == pytest.approx(0.01, rel=0.1)
+    thing = torch.full((1, 3, SIDE, SIDE), 0.9)
+    thing[..., 4:-4, 4:-4] = 0.3
+    dotted = thing.clone()
+    dotted[:, :, 1::4, 1::4] += 0.1  # one pixel of 16, on the thing as well as on its ground
+    assert qualities.speckle(thing) == qualities.LEAST
+    assert qualities.speckle(dotted) == pytest.approx(0.1 / 16, rel=0.15)
     assert not qualities.flat(clean)[..., SIDE // 2].any()
     assert qualities.flat(clean)[..., 2].all()
 
