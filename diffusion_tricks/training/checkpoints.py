@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import zipfile
@@ -33,6 +34,7 @@ def write(folder: Path, step: int, state: dict[str, Any], keep: int) -> Path:
     torch.save(state, buffer)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
+        atomic_write(_sum_of(file), hashlib.sha256(buffer.getbuffer()).hexdigest().encode(), force=True)
         atomic_write(file, buffer.getvalue(), force=True)
     except (OSError, OutputFailed) as error:
         last = kept(folder)[-1:]
@@ -41,7 +43,23 @@ def write(folder: Path, step: int, state: dict[str, Any], keep: int) -> Path:
         raise OutputFailed(f"{error}; {whole}".rstrip("; ")) from error
     for old in kept(folder)[:-keep]:
         old.unlink(missing_ok=True)
+        _sum_of(old).unlink(missing_ok=True)
     return file
+
+
+def set_aside_damaged(folder: Path) -> list[Path]:
+    """Renames the last checkpoints as long as they are not what was written, and gives them; the last is then whole."""
+    damaged = []
+    for file in reversed(kept(folder)):
+        noted = _sum_of(file)
+        if noted.is_file() and hashlib.sha256(file.read_bytes()).hexdigest() == noted.read_text():
+            break
+        damaged.append(file.rename(file.with_suffix(".damaged")))
+    return damaged
+
+
+def _sum_of(file: Path) -> Path:
+    return file.with_suffix(".sha256")
 
 
 def last(folder: Path) -> dict[str, Any]:
