@@ -83,7 +83,7 @@ def average(home: Path, length: float, seen: int | None = None) -> list[Tensor]:
 
 def write_model(home: Path, model: Path, weights: Sequence[Tensor]) -> None:
     """The training's model with other weights, into a new directory. Raises OutputFailed, UsageError."""
-    from diffusion_tricks.training.tasks import opened_pipeline
+    from diffusion_tricks.training.task import opened_pipeline
     from diffusion_tricks.training.text import Reader
 
     pipe: Any = opened_pipeline(str(home))
