@@ -21,6 +21,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from diffusion_tricks.errors import DiffusionTricksError, UsageError
+from diffusion_tricks.quiet import quiet_libraries
 from diffusion_tricks.training import folder
 from diffusion_tricks.training.averages import PowerAverages, mixed, mixture, put
 
@@ -104,7 +105,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--seen", type=int, help="as after so many pictures; unless given, the last kept")
     given = parser.parse_args(argv)
     try:
-        write_model(given.training, given.model, average(given.training, given.length, given.seen))
+        with quiet_libraries():
+            write_model(given.training, given.model, average(given.training, given.length, given.seen))
     except DiffusionTricksError as error:
         print(f"Error: {error}", file=sys.stderr)
         return error.exit_code
