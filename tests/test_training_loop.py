@@ -136,7 +136,8 @@ def test_a_full_disk_costs_no_older_checkpoint(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(atomic, "_fill", full)
     with pytest.raises(OutputFailed, match=r"disk is full.*last whole checkpoint is step-00000004.pt.*--resume"):
         trained(out, steps=7, checkpoint=2)
-    assert sorted(file.name for file in (out / "checkpoints").iterdir()) == ["step-00000002.pt", "step-00000004.pt"]
+    kept = [f"step-0000000{step}.{suffix}" for step in (2, 4) for suffix in ("pt", "sha256")]
+    assert sorted(file.name for file in (out / "checkpoints").iterdir()) == kept
     monkeypatch.undo()
     assert resume(out, quiet=True, data=data()).steps == 7
 
