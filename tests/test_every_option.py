@@ -159,6 +159,7 @@ OTHERS: list[tuple[tuple[str, ...], str, str, str]] = [
     (("models", "taught"), "as_json", "models emoji", "models emoji --json"),
     (("views",), "as_json", "views", "views --json"),
     ((), "plugin", "plugins", "--plugin hollow.py plugins"),
+    ((), "debug", "make -p a nothing", "--debug make -p a nothing"),
     ((), "no_plugin", "--plugin hollow.py plugins", "--plugin hollow.py --no-plugin hollow plugins"),
 ]
 HOLLOW = """from diffusion_tricks import hookimpl

@@ -20,6 +20,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from diffusion_tricks.devices.quiet import quiet_libraries
 from diffusion_tricks.errors import DiffusionTricksError, UsageError
 from diffusion_tricks.training import folder
 from diffusion_tricks.training.averages import PowerAverages, mixed, mixture, put
@@ -75,7 +76,7 @@ def average(home: Path, length: float, seen: int | None = None) -> list[Tensor]:
     """
     files = [file for file in averages_kept(home) if seen is None or int(file.stem.split("-")[1]) <= seen]
     if not files:
-        raise UsageError(f"{home} keeps no averages up to there; a training needs --profiles and --averages for it")
+        raise UsageError(f"{home} keeps no averages up to there; a training needs `profiles` and `averages` for it")
     kept = [one for file in files for one in read(file)]
     weights = mixture([k.updates for k in kept], [k.length for k in kept], kept[-1].updates, length)
     return mixed([k.tensors for k in kept], weights.tolist())
@@ -104,7 +105,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--seen", type=int, help="as after so many pictures; unless given, the last kept")
     given = parser.parse_args(argv)
     try:
-        write_model(given.training, given.model, average(given.training, given.length, given.seen))
+        with quiet_libraries():
+            write_model(given.training, given.model, average(given.training, given.length, given.seen))
     except DiffusionTricksError as error:
         print(f"Error: {error}", file=sys.stderr)
         return error.exit_code

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import zipfile
@@ -34,7 +33,6 @@ def write(folder: Path, step: int, state: dict[str, Any], keep: int) -> Path:
     torch.save(state, buffer)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        atomic_write(_sum_of(file), hashlib.sha256(buffer.getbuffer()).hexdigest().encode(), force=True)
         atomic_write(file, buffer.getvalue(), force=True)
     except (OSError, OutputFailed) as error:
         last = kept(folder)[-1:]
@@ -43,7 +41,6 @@ def write(folder: Path, step: int, state: dict[str, Any], keep: int) -> Path:
         raise OutputFailed(f"{error}; {whole}".rstrip("; ")) from error
     for old in kept(folder)[:-keep]:
         old.unlink(missing_ok=True)
-        _sum_of(old).unlink(missing_ok=True)
     return file
 
 
@@ -51,15 +48,10 @@ def set_aside_damaged(folder: Path) -> list[Path]:
     """Renames the last checkpoints as long as they are not what was written, and gives them; the last is then whole."""
     damaged = []
     for file in reversed(kept(folder)):
-        noted = _sum_of(file)
-        if noted.is_file() and hashlib.sha256(file.read_bytes()).hexdigest() == noted.read_text():
+        if _is_whole(file):
             break
         damaged.append(file.rename(file.with_suffix(".damaged")))
     return damaged
-
-
-def _sum_of(file: Path) -> Path:
-    return file.with_suffix(".sha256")
 
 
 def last(folder: Path) -> dict[str, Any]:
@@ -73,6 +65,14 @@ def last(folder: Path) -> dict[str, Any]:
     except Exception as error:  # whatever a damaged file makes zipfile and torch say
         raise UsageError(f"{files[-1]} is damaged; remove it to go on from the one before it") from error
     return state
+
+
+def _is_whole(file: Path) -> bool:
+    try:
+        _check_sums(file)
+    except (ValueError, OSError, zipfile.BadZipFile):
+        return False
+    return True
 
 
 def _check_sums(file: Path) -> None:

@@ -29,6 +29,13 @@ class Predict(Protocol):
         """The predictions."""
 
 
+class Draw(Protocol):
+    """Shares of the schedule (b) in 0..1 from even ones."""
+
+    def __call__(self, u: Tensor, seen: float = 0.0) -> Tensor:
+        """The shares, once so many pictures were seen."""
+
+
 @dataclass(frozen=True)
 class Objective:
     """What is predicted, at which noise levels, and how errors weigh.
@@ -41,7 +48,7 @@ class Objective:
     kind: str
     total: int
     alpha_bars: Tensor | None
-    draw: Callable[[Tensor, float], Tensor]
+    draw: Draw
     min_snr: float | None = None
 
     def times(self, count: int, device: torch.device, seen: float = 0.0) -> Tensor:
@@ -107,10 +114,10 @@ def objective(options: TrainOptions, scheduler: Any) -> Objective:
     return Objective(options.objective, options.timesteps, bars, draw, options.min_snr)
 
 
-def shares(options: TrainOptions) -> Callable[[Tensor, float], Tensor]:
+def shares(options: TrainOptions) -> Draw:
     """From even shares of 0..1 to those of the options: logit-normal, then shifted (arXiv:2403.03206, 3.1, 5.3.2)."""
 
-    def draw(u: Tensor, seen: float) -> Tensor:
+    def draw(u: Tensor, seen: float = 0.0) -> Tensor:
         if options.draw == "logit-normal":
             normal = torch.special.ndtri(u.clamp(1e-6, 1 - 1e-6))
             u = torch.sigmoid(options.logit_mean + options.logit_std * normal)

@@ -64,7 +64,7 @@ PRESETS: dict[str, tuple[str, dict[str, Any]]] = {
     # threads of one process at every operation, which stands still beside other work. No end need be known: the rate
     # falls with the inverse root of the steps until a cool-down is asked for, and the average is chosen afterwards.
     "emoji-relay": (
-        "the model inside, for days beside other work: see python -m diffusion_tricks.training.relay",
+        "the model inside, for days beside other work: see diffusion_tricks.training.relay",
         LONG
         | {
             "widths": "32,64,96,128,256", "batch": 16, "processes": 2, "lr": 1e-3, "lr_hold": 6000, "warm_up": 200,
@@ -74,7 +74,7 @@ PRESETS: dict[str, tuple[str, dict[str, Any]]] = {
     # A GPU has time for more things, and for width where pictures are small: 15.1 million in the UNet and 1.5 in the
     # text encoder, with the upscaler's 2.5 some 38 MB in float16. Large batches spread the noise levels evenly.
     "emoji-gpu": (
-        "the model inside, on a GPU; with --data as `diffusion_tricks.training.data.sets --all` wrote it",
+        "the model inside, on a GPU; with `data` as diffusion_tricks.training.data.sets wrote it",
         LONG
         | {
             "widths": "32,64,96,192,224", "batch": 256, "workers": 12, "lr": 1.5e-3, "lr_schedule": "constant",

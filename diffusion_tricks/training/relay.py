@@ -60,7 +60,7 @@ class Relay:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
-                raise UsageError(f"the relay in {self.home} is running; see --status, or --stop it first") from None
+                raise UsageError(f"the relay in {self.home} is running; see its status, or stop it first") from None
             yield
 
     @property
@@ -193,7 +193,7 @@ def main(argv: list[str] | None = None) -> int:
         elif given.stop:
             print("stopped and saved" if relay.stop() else "it was not running")
         else:
-            print(f"process {relay.start(changes(given, relay), given.nice)} trains in {relay.home}; see --status")
+            print(f"process {relay.start(changes(given, relay), given.nice)} trains in {relay.home}")
     except Interrupted as stopped:
         print(stopped)
     except DiffusionTricksError as error:

@@ -141,7 +141,7 @@ class Kind:
 KINDS = (
     Kind("emoji", "emoji", lambda w: w.data == "emoji", _emoji),
     Kind("all-emoji", "all-emoji", lambda w: w.data == "all-emoji", _emoji),
-    Kind("drawings", "a file of drawings, .npz", lambda w: w.folder.suffix == ".npz", _drawn),
+    Kind("drawings", "an .npz file of drawings", lambda w: w.folder.suffix == ".npz", _drawn),
     Kind("shapes", "shapes", lambda w: w.data == "shapes", _shapes),
     Kind("digits", "digits", lambda w: w.data == "digits", _digits),
     Kind(
