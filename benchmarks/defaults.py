@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from diffusion_tricks import Model, Recipe, load_model, making
-from diffusion_tricks.scoring import Scorer, shown
+from diffusion_tricks.generate.score import Scorer, shown
 from verdicts import every_caption
 
 OWN = "own"  # the model's own scheduler

@@ -26,9 +26,10 @@ import peers
 import plots
 import speed
 from diffusion_tricks import Model, load_model
-from diffusion_tricks.defaults import Defaults
-from diffusion_tricks.machine import forget_peak, peak_memory_mb
-from diffusion_tricks.speed import Compiled, channels_last, compiled
+from diffusion_tricks.devices.compile import Compiled, channels_last
+from diffusion_tricks.devices.peak import forget_peak, peak_memory_mb
+from diffusion_tricks.families.defaults import Defaults
+from diffusion_tricks.loading.compiling import compiled
 from diffusion_tricks.testing import tiny_pipeline
 from diffusion_tricks_plugins import Anagram, Guidance, Hybrid
 from true_sizes import of_true_size

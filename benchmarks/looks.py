@@ -12,7 +12,7 @@ from torch import Tensor
 
 import judge as judging
 import qualities
-from diffusion_tricks.pixels import to_tensor
+from diffusion_tricks.io.pixels import to_tensor
 from diffusion_tricks.training.data.sets import Drawings
 from measures import Bench, Row
 from verdicts import Asked, every_caption

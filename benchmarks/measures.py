@@ -19,9 +19,9 @@ from typing import Any
 
 import judge as judging
 from diffusion_tricks import Model, Recipe, making
-from diffusion_tricks.making import Result
-from diffusion_tricks.recipe import TrickEntry
-from diffusion_tricks.scoring import Scorer, shown
+from diffusion_tricks.generate.result import Result
+from diffusion_tricks.generate.score import Scorer, shown
+from diffusion_tricks.recipes.recipe import TrickEntry
 from verdicts import Asked, every_caption, pairs, places, share
 
 BEST_OF = 8

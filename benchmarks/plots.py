@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-from diffusion_tricks.images import write_picture
+from diffusion_tricks.io.pictures import write_picture
 from diffusion_tricks.training.curves import multiples
 from diffusion_tricks.training.lettering import FAINT, INK, LIGHT, font, upwards
 

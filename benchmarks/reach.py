@@ -27,7 +27,7 @@ import measures
 import reworked
 import sheets
 from diffusion_tricks import Recipe, load_model
-from diffusion_tricks.scoring import Scorer
+from diffusion_tricks.generate.score import Scorer
 
 PARTS = ("captions", "looks", "anagrams", "hybrids", "inpainting", "edits", "speed", "sheets")
 CHOSEN = {"anagrams", "hybrids"}  # where the best of several is kept

@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 
 import qualities
-from diffusion_tricks.pixels import to_tensor
-from diffusion_tricks.recipe import TrickEntry
+from diffusion_tricks.io.pixels import to_tensor
+from diffusion_tricks.recipes.recipe import TrickEntry
 from drawings import DRAWINGS, drawn
 from measures import FIRST, Bench, Row
 from verdicts import asked

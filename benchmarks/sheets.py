@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from diffusion_tricks.pixels import fit
-from diffusion_tricks.recipe import TrickEntry
+from diffusion_tricks.io.pixels import fit
+from diffusion_tricks.recipes.recipe import TrickEntry
 from diffusion_tricks.training.data.captions import caption
 from diffusion_tricks.training.data.emoji import COLOURS, concepts
 from diffusion_tricks.training.data.styles import RENDER

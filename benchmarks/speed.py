@@ -25,7 +25,7 @@ from torch import Tensor
 
 import peers
 from diffusion_tricks import Model, Trick, load_model, sample
-from diffusion_tricks.defaults import Defaults
+from diffusion_tricks.families.defaults import Defaults
 from diffusion_tricks.testing import tiny_pipeline
 from diffusion_tricks_plugins import Anagram, Guidance, Hybrid
 

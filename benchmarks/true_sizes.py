@@ -28,8 +28,8 @@ from diffusers import (
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from diffusion_tricks import Model, load_model, sample
-from diffusion_tricks.machine import peak_memory_mb
-from diffusion_tricks.quiet import quiet_libraries
+from diffusion_tricks.devices.peak import peak_memory_mb
+from diffusion_tricks.devices.quiet import quiet_libraries
 from diffusion_tricks.testing.tiny.texts import clip_tokenizer, t5_encoder, t5_tokenizer
 from diffusion_tricks_plugins import Anagram, Guidance
 

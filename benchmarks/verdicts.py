@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 import judge as judging
-from diffusion_tricks.pixels import to_tensor
+from diffusion_tricks.io.pixels import to_tensor
 from diffusion_tricks.training.data.captions import with_article
 from diffusion_tricks.training.data.emoji import concepts
 from diffusion_tricks.training.words import common_name

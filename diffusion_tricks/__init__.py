@@ -5,63 +5,58 @@ Public names are imported when first used, so that `import diffusion_tricks` cos
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from diffusion_tricks.lazy import opening
 
 if TYPE_CHECKING:
-    from diffusion_tricks.ask import Ask as Ask
-    from diffusion_tricks.ask import Estimate as Estimate
-    from diffusion_tricks.ask import mean as mean
+    from diffusion_tricks.diffusion.ask import Ask as Ask
+    from diffusion_tricks.diffusion.estimate import Estimate as Estimate
+    from diffusion_tricks.diffusion.estimate import mean as mean
     from diffusion_tricks.errors import DiffusionTricksError as DiffusionTricksError
+    from diffusion_tricks.errors import ModelError as ModelError
+    from diffusion_tricks.errors import OutOfMemory as OutOfMemory
+    from diffusion_tricks.errors import PluginError as PluginError
     from diffusion_tricks.errors import UsageError as UsageError
-    from diffusion_tricks.hookspecs import hookimpl as hookimpl
-    from diffusion_tricks.making import Result as Result
-    from diffusion_tricks.making import make as make
-    from diffusion_tricks.making import making as making
-    from diffusion_tricks.model import Model as Model
-    from diffusion_tricks.models import load_model as load_model
-    from diffusion_tricks.options import TrickOptions as TrickOptions
-    from diffusion_tricks.options import argument as argument
-    from diffusion_tricks.options import option as option
-    from diffusion_tricks.recipe import Recipe as Recipe
-    from diffusion_tricks.recipe import TrickEntry as TrickEntry
-    from diffusion_tricks.sampler import Run as Run
-    from diffusion_tricks.sampler import Start as Start
-    from diffusion_tricks.sampler import Step as Step
-    from diffusion_tricks.sampler import sample as sample
-    from diffusion_tricks.scoring import Score as Score
-    from diffusion_tricks.scoring import Scorer as Scorer
-    from diffusion_tricks.trick import Shown as Shown
-    from diffusion_tricks.trick import Trick as Trick
-    from diffusion_tricks.views import View as View
+    from diffusion_tricks.generate.make import make as make
+    from diffusion_tricks.generate.make import making as making
+    from diffusion_tricks.generate.result import Result as Result
+    from diffusion_tricks.generate.score import Score as Score
+    from diffusion_tricks.generate.score import Scorer as Scorer
+    from diffusion_tricks.loading.load import load_model as load_model
+    from diffusion_tricks.model.model import Model as Model
+    from diffusion_tricks.recipes.recipe import Recipe as Recipe
+    from diffusion_tricks.recipes.recipe import TrickEntry as TrickEntry
+    from diffusion_tricks.registry.host_hooks import hookimpl as hookimpl
+    from diffusion_tricks.registry.options import TrickOptions as TrickOptions
+    from diffusion_tricks.registry.options import argument as argument
+    from diffusion_tricks.registry.options import option as option
+    from diffusion_tricks.registry.trick import Shown as Shown
+    from diffusion_tricks.registry.trick import Trick as Trick
+    from diffusion_tricks.registry.view import View as View
+    from diffusion_tricks.sampling.loop import sample as sample
+    from diffusion_tricks.sampling.run import Run as Run
+    from diffusion_tricks.sampling.run import Start as Start
+    from diffusion_tricks.sampling.run import Step as Step
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "ask": ("Ask", "Estimate", "mean"),
-    "errors": ("DiffusionTricksError", "UsageError"),
-    "hookspecs": ("hookimpl",),
-    "making": ("Result", "make", "making"),
-    "model": ("Model",),
-    "models": ("load_model",),
-    "options": ("TrickOptions", "argument", "option"),
-    "recipe": ("Recipe", "TrickEntry"),
-    "sampler": ("Run", "Start", "Step", "sample"),
-    "scoring": ("Score", "Scorer"),
-    "trick": ("Shown", "Trick"),
-    "views": ("View",),
+    "diffusion.ask": ("Ask",),
+    "diffusion.estimate": ("Estimate", "mean"),
+    "errors": ("DiffusionTricksError", "ModelError", "OutOfMemory", "PluginError", "UsageError"),
+    "generate.make": ("make", "making"),
+    "generate.result": ("Result",),
+    "generate.score": ("Score", "Scorer"),
+    "registry.host_hooks": ("hookimpl",),
+    "loading.load": ("load_model",),
+    "model.model": ("Model",),
+    "recipes.recipe": ("Recipe", "TrickEntry"),
+    "registry.options": ("TrickOptions", "argument", "option"),
+    "registry.trick": ("Shown", "Trick"),
+    "registry.view": ("View",),
+    "sampling.loop": ("sample",),
+    "sampling.run": ("Run", "Start", "Step"),
 }
-_HOME = {name: module for module, names in _HOMES.items() for name in names}
-__all__ = ["__version__", *sorted(_HOME)]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module 'diffusion_tricks' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"diffusion_tricks.{_HOME[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__, __all__ = opening(__name__, _HOMES)
+__all__ += ["__version__"]

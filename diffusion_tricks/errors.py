@@ -19,6 +19,9 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
+
+E = TypeVar("E", bound=Exception)
 
 
 class DiffusionTricksError(Exception):
@@ -29,6 +32,16 @@ class DiffusionTricksError(Exception):
 
     exit_code = 1
     about: Mapping[str, object] = {}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Past `__init__`, whose arguments are not the message everywhere: so errors cross from process to process."""
+        return _made_again, (type(self), self.args, vars(self).copy())
+
+
+def _made_again(kind: type[E], arguments: tuple[object, ...], known: dict[str, object]) -> E:
+    error = kind.__new__(kind, *arguments)
+    vars(error).update(known)
+    return error
 
 
 class OutOfMemory(DiffusionTricksError):
@@ -52,12 +65,12 @@ class UsageError(DiffusionTricksError):
 class UnknownName(UsageError):
     """A name that is not registered; the message offers the nearest one that is."""
 
-    def __init__(self, kind: str, name: str, known: Iterable[str]):
+    def __init__(self, kind: str, name: object, known: Iterable[str]):
         known = sorted(known)
-        near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+        near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
         advice = f"did you mean {near[0]!r}?" if near else f"known are: {', '.join(known) or 'none'}"
         if kind == "trick" and not near:
-            advice += "; one from a file needs --plugin FILE"
+            advice += "; one from a file is known once that is loaded, by `files`"
         if kind == "upscaler":
             advice += " (or a directory, or owner/name at the hub)"
         super().__init__(f"unknown {kind} {name!r}; {advice}")

@@ -12,7 +12,7 @@ from pathlib import Path
 from PIL import Image
 
 from diffusion_tricks import Model, load_model, sample
-from diffusion_tricks.pixels import to_images
+from diffusion_tricks.io.pixels import to_images
 from diffusion_tricks_plugins import Guidance
 
 

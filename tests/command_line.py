@@ -12,7 +12,7 @@ from unittest import mock
 
 import pytest
 
-from diffusion_tricks import manager
+from diffusion_tricks.registry import host as manager
 from diffusion_tricks_cli.main import main
 
 

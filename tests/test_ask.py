@@ -11,10 +11,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from diffusion_tricks.ask import Ask, Estimate, Layer, mean, resolve
+from diffusion_tricks.diffusion.ask import Ask
+from diffusion_tricks.diffusion.estimate import Estimate, mean
+from diffusion_tricks.diffusion.noise_level import Level
 from diffusion_tricks.errors import PluginError
 from diffusion_tricks.hookspecs import Asking
-from diffusion_tricks.level import Level
+from diffusion_tricks.sampling.resolve import Layer, resolve
 
 LEVEL = Level(0.8, 0.6)
 Answer = Callable[[list[Ask]], list[Estimate]]
@@ -294,7 +296,7 @@ def test_clean_is_what_the_schedulers_of_diffusers_take_it_for(prediction: str) 
 
 
 def test_half_precision_is_combined_in_float32() -> None:
-    from diffusion_tricks.answering import estimate_from
+    from diffusion_tricks.model.batching import estimate_from
 
     output = torch.randn(1, 6, 4, 4).half()
     made = estimate_from(output, torch.zeros(1, 3, 4, 4).half(), LEVEL)

@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 
 from diffusion_tricks import Recipe
-from diffusion_tricks.defaults import Defaults
+from diffusion_tricks.families.defaults import Defaults
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 NAMES = (

@@ -13,16 +13,17 @@ from diffusers import FasterCacheConfig, FirstBlockCacheConfig, PyramidAttention
 from torch import Tensor
 
 from diffusion_tricks import Model, Recipe, Step, Trick, TrickEntry, UsageError, hookimpl, load_model, make, sample
-from diffusion_tricks.answering import Terms
-from diffusion_tricks.ask import Ask
+from diffusion_tricks.diffusion.ask import Ask
 from diffusion_tricks.errors import PluginError
-from diffusion_tricks.planning import plan
-from diffusion_tricks.sampler import begin
-from diffusion_tricks.sheet import sheet
+from diffusion_tricks.generate.describe import sheet
+from diffusion_tricks.generate.plan import plan
+from diffusion_tricks.model.batching import Terms, answer
+from diffusion_tricks.sampling.begin import begin
+from diffusion_tricks.sampling.request import Sampling
 from diffusion_tricks.testing import check_trick, tiny_pipeline, tiny_upscaler
 from diffusion_tricks.testing.pipelines import tiny_arguments
 from diffusion_tricks_plugins import Anagram, Cache, Guidance
-from diffusion_tricks_plugins.caches import can_cache
+from diffusion_tricks_plugins.cache_state import can_cache
 from unadapted import unadapted
 
 STEPS = 8
@@ -100,7 +101,7 @@ def test_it_makes_the_latents_of_a_pipeline_with_that_cache(kind: str, method: s
 def truth(model: Model, step: Step, prompt: str = "a rabbit") -> Tensor:
     """What the model answers without a cache."""
     terms: Terms = step.run.terms
-    return model.answer([Ask(step.estimate.x, prompt)], step.t, step.level, terms)[0][0].value
+    return answer(model, [Ask(step.estimate.x, prompt)], step.t, step.level, terms)[0][0].value
 
 
 def relative(a: Tensor, b: Tensor) -> float:
@@ -138,7 +139,7 @@ def computed_in_full(
     ):
         true = truth(twin, step)
         if guidance is not None and guidance.active(step):
-            uncond = model.answer([Ask(step.estimate.x, None)], step.t, step.level, step.run.terms)[0][0].value
+            uncond = answer(model, [Ask(step.estimate.x, None)], step.t, step.level, step.run.terms)[0][0].value
             true = uncond + guidance.options.scale * (true - uncond)
         found.append(relative(step.estimate.value, true) < 1e-5)
     return found
@@ -246,7 +247,7 @@ def test_pyramid_serves_unets_and_the_others_are_refused_there() -> None:
     assert 0 < told["cache"]["saved"] < told["cache"]["evaluations"]
     assert marks(model) == before
     for method in ("first-block", "faster"):
-        refused = f"cache '{method}' cannot be used with 'Stable.*': diffusers has .*; it takes --method pyramid$"
+        refused = f"cache '{method}' cannot be used with 'Stable.*': diffusers has .*; it takes `method=\"pyramid\"`$"
         with pytest.raises(UsageError, match=refused):
             made(model, Cache(**METHODS[method]), size=None)
     assert marks(model) == before
@@ -256,10 +257,11 @@ def test_a_network_of_one_block_has_no_first_one_and_others() -> None:
     model = load_model(unadapted("cogview4"), device="cpu")
     model.encode_prompts(["a rabbit"], model.family.size)  # its pipeline leaves marks of its own on the network
     before = marks(model)
-    with pytest.raises(UsageError, match=r"needs two blocks .* has one; it takes --method faster or --method pyramid$"):
+    others = '`method="faster"` or `method="pyramid"`'
+    with pytest.raises(UsageError, match=rf"needs two blocks .* has one; it takes {others}$"):
         made(model, Cache(method="first-block"), size=None)
     assert marks(model) == before
-    run = begin(model, prompt="a rabbit", steps=2)
+    run = begin(model, Sampling(prompt="a rabbit", steps=2))
     Cache(method="faster").prepare(run)
 
 
@@ -324,20 +326,24 @@ def test_networks_that_are_compiled_or_cached_already_are_refused(flux: Model) -
 
 
 def begin_and_prepare(model: Model, trick: Cache) -> None:
-    trick.prepare(begin(model, prompt="a rabbit", tricks=[trick], steps=2, size=(16, 16)))
+    trick.prepare(begin(model, Sampling(prompt="a rabbit", steps=2, size=(16, 16)), tricks=[trick]))
 
 
 def test_options_that_fit_nothing_are_refused() -> None:
     with pytest.raises(UsageError, match=r"the cache must start before it stops, got start 0.5 and stop 0.5"):
         Cache(start=0.5, stop=0.5)
     with pytest.raises(UsageError, match="both fill the place 'cache' of a run"):
-        begin(load_model(tiny_pipeline("flux"), device="cpu"), tricks=[Cache(), Cache(method="pyramid")], size=(16, 16))
+        begin(
+            load_model(tiny_pipeline("flux"), device="cpu"),
+            Sampling(size=(16, 16)),
+            tricks=[Cache(), Cache(method="pyramid")],
+        )
 
 
 def test_a_later_stage_goes_without() -> None:
     model = load_model(tiny_pipeline("if"), device="cpu", upscaler=tiny_upscaler())
     cache = Cache(**METHODS["pyramid"])
-    run = begin(model, prompt="a", tricks=[cache], size=(64, 64), steps=2, upscale_steps=2)
+    run = begin(model, Sampling(prompt="a", size=(64, 64), steps=2, upscale_steps=2), tricks=[cache])
     assert run.following is not None
     for stage in run.stages:
         cache.prepare(stage)
@@ -439,3 +445,9 @@ def test_every_trick_is_closed_once_a_stage_whatever_happens() -> None:
     next(run)
     run.close()
     assert log == ["one 1.0", "one closed 1"]
+
+
+def test_an_option_that_the_method_has_no_use_for_is_said() -> None:
+    model = load_model(tiny_pipeline("sd"), device="cpu")
+    recipe = Recipe(prompt="a", seed=1, steps=3, tricks=[TrickEntry(trick="cache", method="pyramid", threshold=0.2)])
+    assert "cache: `threshold` is of no use to method pyramid" in make(recipe, model)[0].facts["notes"]

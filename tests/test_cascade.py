@@ -17,15 +17,15 @@ from torch import Tensor
 
 from command_line import run
 from diffusion_tricks import Model, Recipe, Step, Trick, TrickEntry, hookimpl, load_model, make, sample
-from diffusion_tricks.ask import Ask
-from diffusion_tricks.cascade import stages
-from diffusion_tricks.condition import Condition
+from diffusion_tricks.diffusion.ask import Ask
+from diffusion_tricks.diffusion.conditioning import Condition
+from diffusion_tricks.diffusion.schedulers import scheduler_for
 from diffusion_tricks.errors import ModelError, PluginError, UsageError
+from diffusion_tricks.generate.plan import plan
 from diffusion_tricks.hookspecs import Asking
-from diffusion_tricks.planning import plan
-from diffusion_tricks.schedulers import scheduler_for
+from diffusion_tricks.model.cascade import stages
+from diffusion_tricks.registry.view import view_named
 from diffusion_tricks.testing import check_trick, tiny_pipeline, tiny_upscaler
-from diffusion_tricks.views import view_named
 from diffusion_tricks_plugins import Anagram, Guidance, Hybrid, Inpaint, SDEdit
 from diffusion_tricks_plugins.filters import blur
 
@@ -392,7 +392,7 @@ def test_a_size_that_no_stage_makes_is_refused_with_those_that_can_be_made(model
 
 
 def test_without_an_upscaler_a_large_size_is_refused(base: Any) -> None:
-    with pytest.raises(UsageError, match="makes 16x16 pixels, or sides up to 32, got 64x64; --enlarge makes them"):
+    with pytest.raises(UsageError, match="makes 16x16 pixels, or sides up to 32, got 64x64; `enlarge` makes them"):
         last(load_model(base, device="cpu"), upscale_steps=None)
 
 
@@ -403,7 +403,7 @@ def test_a_model_of_latents_is_not_held_to_its_own_size() -> None:
 
 @pytest.mark.parametrize("told", [{"upscale_steps": 3}, {"upscale_scheduler": "ddim"}, {"noise_level": 3}])
 def test_how_to_upscale_is_refused_where_nothing_is(model: Model, told: dict[str, Any]) -> None:
-    with pytest.raises(UsageError, match="nothing is upscaled at size 16x16; ask for a larger --size"):
+    with pytest.raises(UsageError, match="nothing is upscaled at size 16x16; ask for a larger `size`"):
         list(sample(model, prompt="a", **told))
 
 

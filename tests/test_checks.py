@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from diffusers import EulerDiscreteScheduler
 
+from command_line import run
 from diffusion_tricks import Ask, Estimate, Trick, TrickOptions, UsageError, hookimpl, option, sample
+from diffusion_tricks.diffusion.schedulers import SCHEDULERS
 from diffusion_tricks.hookspecs import Asking
-from diffusion_tricks.sampler import Run, Step
-from diffusion_tricks.schedulers import SCHEDULERS
+from diffusion_tricks.sampling.run import Run, Step
 from diffusion_tricks.testing import check_trick, exact_model
 
 IMAGE = torch.rand(1, 3, 8, 8, generator=torch.Generator().manual_seed(0)) * 2 - 1
@@ -54,6 +56,24 @@ def test_an_exact_model_says_what_it_does_not_know() -> None:
         list(sample(model, prompt="rabbit", steps=2))
     with pytest.raises(UsageError, match=r"knows pictures of size \(8, 8\), got \(16, 8\)"):
         list(sample(model, prompt="duck", steps=2, size=(16, 8)))
+
+
+class NeedsANetwork(Trick[Any]):
+    """Refuses what it cannot know before the weights are read."""
+
+    @hookimpl
+    def prepare(self, run: Run) -> None:
+        if run.network is None:
+            raise UsageError("needs a UNet")
+
+
+class AsksInTheRun(NeedsANetwork):
+    """The same, at the right time."""
+
+    @hookimpl
+    def prepare(self, run: Run) -> None:
+        if not run.rehearsal:
+            super().prepare(run)
 
 
 class ScribblesOnAnswers(Trick[Any]):
@@ -152,6 +172,58 @@ class LosesOptions(Trick[SetOptions]):
 def test_a_faulty_trick_is_found_out(trick: Trick[Any], message: str) -> None:
     with pytest.raises(AssertionError, match=message):
         check_trick(trick)
+
+
+def test_a_trick_that_refuses_its_rehearsal_is_found_out() -> None:
+    with pytest.raises(AssertionError, match=r"its rehearsal fails, where `run.network` is None: needs a UNet"):
+        check_trick(NeedsANetwork())
+    check_trick(AsksInTheRun())
+
+
+LISTENS = """
+from pathlib import Path
+from diffusion_tricks.plugin import Trick, hookimpl
+
+def heard(word):
+    with Path("heard").open("a") as file:
+        file.write(word + "\\n")
+
+class Listens(Trick):
+    name = "listens"
+
+    @hookimpl
+    def prepare(self, run):
+        heard(f"prepare {run.rehearsal} {run.network is None}")
+
+    @hookimpl
+    def after_step(self, step):
+        heard("step")
+
+    @hookimpl
+    def close(self, run):
+        heard("close")
+
+    @hookimpl
+    def finish_image(self, run, image, index):
+        heard("finish")
+
+@hookimpl
+def register_tricks(register):
+    register("listens", "listens:Listens")
+"""
+
+
+def test_a_rehearsal_is_played_in_the_order_of_the_run(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("listens.py").write_text(LISTENS)
+    line = ["make", "-m", tiny, "-p", "a", "--steps", 3, "--guidance", 1, "-o", "out.png", "listens"]
+    assert run("--plugin", "listens.py", *line).code == 0
+    once = ["step", "step", "close", "finish"]
+    assert Path("heard").read_text().splitlines() == [
+        "prepare True True", *once, "prepare False False", "step", *once
+    ]  # fmt: skip
 
 
 def test_a_trick_that_does_nothing_passes() -> None:

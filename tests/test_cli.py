@@ -22,16 +22,18 @@ from skimage import data
 
 from command_line import Outcome, run
 from diffusion_tricks import load_model, sample
-from diffusion_tricks.images import read_picture, to_images
-from diffusion_tricks.making import Result
-from diffusion_tricks.model import Model
-from diffusion_tricks.recipe import Recipe, read_recipe
-from diffusion_tricks.record import read_record
-from diffusion_tricks.variants import strip
+from diffusion_tricks.generate.result import Result
+from diffusion_tricks.generate.strip import strip
+from diffusion_tricks.io.pictures import read_picture
+from diffusion_tricks.io.pixels import to_images
+from diffusion_tricks.io.terminal import Line, meter
+from diffusion_tricks.model.model import Model
+from diffusion_tricks.recipes.recipe import Recipe, read_recipe
+from diffusion_tricks.recipes.record import read_record, save
 from diffusion_tricks_cli.film import chosen
 from diffusion_tricks_cli.main import COMMANDS, plugin_options
 from diffusion_tricks_cli.output import named
-from diffusion_tricks_cli.progress import Progress, line
+from diffusion_tricks_cli.progress import Progress
 from diffusion_tricks_plugins import Guidance
 
 PROGRAM = [sys.executable, "-m", "diffusion_tricks_cli"]
@@ -53,7 +55,8 @@ def pixels(path: str | Path) -> np.ndarray[Any, Any]:
 
 def made(tiny: Path, command: str, *more: object) -> Outcome:
     name, *words = shlex.split(command)
-    outcome = run(name, "-m", tiny, "--steps", 2, *words, *more)
+    quick = () if "--steps" in words else ("--steps", 2)
+    outcome = run(name, "-m", tiny, *quick, *words, *more)
     assert outcome.code == 0, outcome.err
     return outcome
 
@@ -83,7 +86,7 @@ def test_promised_forms_write_the_picture_and_print_its_path_alone(
 
 
 def test_a_cover_needs_no_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("diffusion_tricks.making.load_model", lambda *_, **__: pytest.fail("a model was loaded"))
+    monkeypatch.setattr("diffusion_tricks.generate.make.load_model", lambda *_, **__: pytest.fail("a model was loaded"))
     outcome = run("cover", "picture.png", "--title", "The Whispering Woods", "--author", "A. Writer", "-o", "out.png")
     assert (outcome.code, outcome.out) == (0, "out.png\n")
     changed = (pixels("out.png") != pixels("picture.png")).any(axis=2)
@@ -251,6 +254,42 @@ def test_rerun_asks_for_the_directory_of_a_model_it_cannot_know(tiny: Path) -> N
     assert (outcome.code, outcome.err) == (2, f"Error: {said}; give it with -m\n")
 
 
+@pytest.mark.parametrize("command", ["-m", "--upscaler"])
+@pytest.mark.parametrize("spelt", ["absolute", "climbing", "link"])
+def test_rerun_of_a_strangers_picture_reaches_no_model_elsewhere(
+    tiny: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, command: str, spelt: str
+) -> None:
+    made(tiny, "generate x --seed 1 -o out.png")
+    (folder / "link").symlink_to(tiny)
+    name = {"absolute": str(tiny), "climbing": os.path.relpath(tiny), "link": "link"}[spelt]
+    record = read_record("out.png")
+    record["recipe"] |= {"model": name} if command == "-m" else {"model": "emoji", "upscaler": [name]}
+    save(Image.open("out.png"), "out.png", record, force=True)
+    monkeypatch.setattr("diffusion_tricks.loading.load._loaded", lambda *_, **__: pytest.fail("a model was loaded"))
+    refused = run("rerun", "out.png", "-o", "again.png")
+    what = "model" if command == "-m" else "upscaler"
+    said = f"out.png was made with the {what} {name!r}, which lies outside the current folder; give it with {command}"
+    trust = "or pass --trust-paths if you trust who made the picture"
+    assert (refused.code, refused.err) == (2, f"Error: {said}, {trust}\n")
+
+
+def test_rerun_reaches_elsewhere_where_it_is_trusted(tiny: Path, folder: Path) -> None:
+    made(tiny, 'edit photo.png "a hat" -o out.png')
+    (folder / "sub").mkdir()
+    Path("photo.png").rename("sub/photo.png")
+    Path("photo.png").symlink_to("/etc/hostname")
+    record = read_record("out.png")
+    record["recipe"]["model"] = str(tiny)
+    save(Image.open("out.png"), "out.png", record, force=True)
+    refused = run("rerun", "out.png", "-m", tiny, "-o", "again.png")
+    assert (refused.code, "'photo.png', which is a link to what lies elsewhere; put" in refused.err) == (2, True)
+    record["recipe"]["tricks"][0]["image"] = str(folder / "sub/photo.png")
+    save(Image.open("out.png"), "out.png", record, force=True)
+    outcome = run("rerun", "out.png", "--trust-paths", "-o", "again.png")
+    assert outcome.code == 0, outcome.err
+    assert (pixels("again.png") == pixels("out.png")).all()
+
+
 def test_show_prints_the_record(tiny: Path) -> None:
     made(tiny, 'generate "a rocket" --seed 3 -o out.png')
     shown = run("show", "out.png")
@@ -259,6 +298,30 @@ def test_show_prints_the_record(tiny: Path) -> None:
     assert 'prompt = "a rocket"' in shown.out
     assert run("show", "out.png", "--json").json == read_record("out.png")
     assert str(tiny.parent) not in shown.out
+
+
+ESCAPES = "\x1b]0;x\x07\x1b[31m\x9b2J\u202e\u2028\r\x7f"
+
+
+@pytest.mark.parametrize("command", ["show out.png", "show out.png --json", "rerun out.png", "score out.png"])
+def test_nothing_of_a_strangers_record_reaches_the_terminal_raw(folder: Path, command: str) -> None:
+    recipe = {"model": f"./m{ESCAPES}", "prompt": f"a {ESCAPES}\n", "tricks": [{"trick": f"t{ESCAPES}"}]}
+    recipe = recipe if command.startswith("rerun") else recipe | {"tricks": []}
+    record = {"record": 1, "recipe": recipe, "model": ESCAPES, "seed": ESCAPES}
+    record |= {kind: {f"k{ESCAPES}": f"v{ESCAPES}"} for kind in ("versions", "plugins")}
+    save(Image.new("RGB", (8, 8)), "out.png", record)
+    said = run(*command.split())
+    assert set("\x1b\x07\x9b\u202e\u2028\r\x7f").isdisjoint(said.out + said.err)
+    if command.endswith("--json"):
+        assert said.json == record
+
+
+@pytest.mark.parametrize("key", ["run", "plugins", "versions"])
+def test_a_record_of_the_wrong_shape_is_damaged(folder: Path, key: str) -> None:
+    save(Image.new("RGB", (8, 8)), "out.png", {"record": 1, "recipe": {}, key: [1]})
+    for command in ("show", "rerun"):
+        outcome = run(command, "out.png")
+        assert (outcome.code, f"record is damaged, expected an object as its '{key}'" in outcome.err) == (2, True)
 
 
 def test_no_metadata_and_no_provenance_leave_the_file_bare(tiny: Path) -> None:
@@ -363,7 +426,7 @@ def test_few_frames_of_many_hold_the_first_and_the_last() -> None:
 def test_plan_tells_order_and_rows_without_loading_a_model(
     tiny: Path, monkeypatch: pytest.MonkeyPatch, chain: str, order: list[str], rows: list[int]
 ) -> None:
-    monkeypatch.setattr("diffusion_tricks.models._loaded", lambda *_: pytest.fail("a model was loaded"))
+    monkeypatch.setattr("diffusion_tricks.loading.load._loaded", lambda *_: pytest.fail("a model was loaded"))
     planned = run("plan", "-m", tiny, "--steps", 2, *shlex.split(chain), "--json")
     assert planned.code == 0, planned.err
     assert (planned.json["order"], planned.json["rows"]) == (order, rows)
@@ -459,24 +522,39 @@ def test_plugin_options_are_read_wherever_they_stand() -> None:
     assert plugin_options(arguments) == (["a.py"], ["b"], ["make", "x", "--", "--plugin", "c"])
 
 
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
 def test_progress_is_shown_on_a_terminal_only(tiny: Path) -> None:
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
-
-    terminal, pipe = Terminal(), io.StringIO()
+    terminal, unwanted, pipe = Terminal(), Terminal(), io.StringIO()
     model = load_model(str(tiny), device="cpu")
-    shown, hidden = Progress(1, True, terminal), Progress(1, True, pipe)
+    all_of_them = [Progress(1, True, terminal), Progress(1, False, unwanted), Progress(1, True, pipe)]
+    for progress in all_of_them:
+        progress.say("loading ...")
     for step in sample(model, prompt="x", steps=2):
-        shown(step)
-        hidden(step)
-    assert re.findall(r"step (\d)/2  rows (\d)", terminal.getvalue()) == [("1", "1"), ("2", "1")]
-    assert pipe.getvalue() == ""
+        for progress in all_of_them:
+            progress(step)
+    for progress in all_of_them:
+        progress.clear()
+    said = terminal.getvalue().split("\r")
+    assert [row.strip() for row in said[:2]] == ["", "loading ..."]
+    assert re.findall(r"step (\d)/2  rows (\d)", said[2] + said[3]) == [("1", "1"), ("2", "1")]
+    assert said[-2:] == [" " * len(said[-3].rstrip("\r")), ""]  # the line is empty, and what follows begins in it
+    assert "\n" not in terminal.getvalue()
+    assert (unwanted.getvalue(), pipe.getvalue()) == ("", "")
 
 
-def test_the_progress_line() -> None:
-    assert line(5, 20, 4, 0.25, 2.0) == "[######                  ] step 5/20  rows 4  0:06 left"
-    assert line(20, 20, 4, 1.0, 100.0).endswith("0:00 left")
+def test_the_progress_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "step 5/20  rows 4"
+    assert meter(0.25, 2.0, text) == "[######                  ] step 5/20  rows 4  00:06 left"
+    assert meter(1.0, 100.0, text).endswith("00:00 left")
+    assert meter(0.5, 7300.0, text).endswith("2:01:40 left")
+    monkeypatch.setenv("COLUMNS", "20")
+    narrow = Terminal()
+    Line(narrow).show(meter(0.25, 2.0, text))
+    assert narrow.getvalue() == "\r[######            "  # a longer one would leave its first part on the screen
 
 
 def examples() -> list[str]:
@@ -495,8 +573,12 @@ def test_every_command_ends_its_help_with_an_example_that_works(tiny: Path, comm
     assert program == "diffusion-tricks"
     if words[0] in {"run", "rerun", "show", "score"}:
         made(tiny, "generate x -o out.png --save-recipe recipe.toml")
-    quick = ["--steps", "2"] if words[0] not in {"show", "score", "plugins", "models", "views"} else []
-    small = ["-m", str(tiny)] if quick and words[0] != "train" else []
+    makes = words[0] not in {"show", "score", "plugins", "models", "views", "cover"}
+    quick = ["--steps", "2"] if makes and "--steps" not in words else []
+    small = ["-m", str(tiny)] if makes and words[0] != "train" else []
+    if "-m" in words:
+        at = words.index("-m")
+        del words[at : at + 2]
     enough = ["--size", "32", "--enlarge", "2"] if "overlay" in words and "--enlarge" not in words else []
     outcome = run(*words, *small, *quick, *enough)
     assert outcome.code == 0, outcome.err
@@ -515,7 +597,7 @@ def test_help_and_lists_never_import_torch() -> None:
         "import sys, contextlib, io\nfrom diffusion_tricks_cli.main import main\n"
         f"for line in {lines!r}:\n"
         "    with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):\n        main(line)\n"
-        "    assert not {'torch', 'diffusers', 'transformers'} & set(sys.modules), line\n"
+        "    assert not {'torch', 'diffusers', 'transformers', 'scipy', 'fontTools', 'tqdm'} & set(sys.modules), line\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 
@@ -541,6 +623,7 @@ def test_the_installed_program_runs(tiny: Path) -> None:
 def test_interrupted_it_leaves_no_partial_file_and_exits_130(tiny: Path, folder: Path) -> None:
     before = sorted(folder.iterdir())
     arguments = ["generate", "a rocket", "-m", str(tiny), "--steps", "1000", "--count", "8", "-o", "out.png"]
+    arguments += ["--steps-out", "film.gif"]
     # in the background of a shell script SIGINT would be ignored, and so it would be in the command
     process = subprocess.Popen(
         [*PROGRAM, *arguments, "--scheduler", "ddpm"], stderr=subprocess.PIPE, text=True,

@@ -23,11 +23,11 @@ from torch import Tensor
 
 from command_line import run
 from diffusion_tricks import Model, Recipe, TrickEntry, UsageError, load_model, make, sample
-from diffusion_tricks.controlnet import ControlNet as Network
-from diffusion_tricks.controlnet import control
 from diffusion_tricks.errors import ModelError, RecipeError
-from diffusion_tricks.planning import plan
-from diffusion_tricks.recipe import anchored, mapped, paths
+from diffusion_tricks.families.controlnet import ControlNet as Network
+from diffusion_tricks.families.controlnet import control
+from diffusion_tricks.generate.plan import plan
+from diffusion_tricks.recipes.recipe import anchored, mapped, paths
 from diffusion_tricks.testing import check_trick, tiny_pipeline, tiny_upscaler
 from diffusion_tricks.testing.pipelines import SIDE, tiny_controlnet
 from diffusion_tricks_plugins import Anagram, ControlNet, Guidance, Inpaint
@@ -159,7 +159,7 @@ def test_before_an_anagram_the_picture_moves_with_the_view_and_after_it_is_uprig
 
 
 def test_a_view_that_negates_inverts_the_picture(here: Path) -> None:
-    from diffusion_tricks.views import view_named
+    from diffusion_tricks.registry.view import view_named
 
     picture = Image.open(here / "0.png")
     inverted = Image.eval(picture, lambda value: 255 - value)
@@ -205,9 +205,10 @@ def test_a_second_stage_goes_without(here: Path) -> None:
     with pytest.raises(UsageError, match="'IFPipeline' takes no ControlNet: expected Stable Diffusion"):
         ours(load_model(pipe, device="cpu"), trick(here))
     model = load_model(pipe, device="cpu", upscaler=tiny_upscaler())
-    from diffusion_tricks.sampler import begin
+    from diffusion_tricks.sampling.begin import begin
+    from diffusion_tricks.sampling.request import Sampling
 
-    second = begin(model, prompt="a", tricks=[trick(here)], size=(64, 64), steps=2, upscale_steps=2).following
+    second = begin(model, Sampling(prompt="a", size=(64, 64), steps=2, upscale_steps=2), tricks=[trick(here)]).following
     assert second is not None
     second.tricks[0].prepare(second)
     assert not second.state(second.tricks[0])
@@ -289,7 +290,7 @@ def test_a_network_in_a_recipe_is_a_directory_beside_it_or_a_name_at_the_hub(her
 
 
 def test_the_network_is_read_once_for_a_model(sd: Model, here: Path, monkeypatch: Any) -> None:
-    import diffusion_tricks.controlnet as core
+    import diffusion_tricks.loading.controlnet as core
 
     loaded: list[str] = []
     load = core.load_controlnet
@@ -317,7 +318,7 @@ def test_a_picture_made_with_a_network_is_made_again_from_its_record(
     assert again.code == 0, again.err
     assert Image.open(tmp_path / "again.png").tobytes() == Image.open(tmp_path / "out.png").tobytes()
     (tmp_path / "net").rename(tmp_path / "moved")
-    monkeypatch.setattr("diffusion_tricks.models._loaded", lambda *_, **__: pytest.fail("a model was loaded"))
+    monkeypatch.setattr("diffusion_tricks.loading.load._loaded", lambda *_, **__: pytest.fail("a model was loaded"))
     lost = run("rerun", tmp_path / "out.png", "-m", tmp_path / "tiny-sd", "-o", tmp_path / "lost.png")
     said = f"{tmp_path / 'out.png'} was made from 'net', which is neither beside it nor in the current folder"
     assert (lost.code, lost.err) == (2, f"Error: {said}; put it there\n")

@@ -13,8 +13,8 @@ from PIL import Image
 from skimage import data
 
 from diffusion_tricks import Model, load_model, sample
-from diffusion_tricks.defaults import Defaults
-from diffusion_tricks.pixels import to_images
+from diffusion_tricks.families.defaults import Defaults
+from diffusion_tricks.io.pixels import to_images
 from diffusion_tricks.testing import tiny_pipeline
 
 EXAMPLES = Path(__file__).parents[1] / "examples"

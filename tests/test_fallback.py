@@ -14,10 +14,11 @@ from torch import Tensor
 
 from diffusion_tricks import Model, Recipe, Step, load_model, sample
 from diffusion_tricks.errors import ModelError, UsageError
-from diffusion_tricks.families import FAMILIES, defaults_for, described
 from diffusion_tricks.families.fallback import FallbackFamily
+from diffusion_tricks.families.lookup import defaults_for, described
 from diffusion_tricks.families.refusals import missing
-from diffusion_tricks.planning import plan
+from diffusion_tricks.families.table import FAMILIES
+from diffusion_tricks.generate.plan import plan
 from diffusion_tricks.testing.pipelines import tiny_pipeline
 from diffusion_tricks.testing.tiny.parts import vae
 from diffusion_tricks.testing.tiny.weights import built

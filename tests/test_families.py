@@ -18,13 +18,13 @@ from PIL import Image
 from torch import Tensor
 
 from diffusion_tricks import Model, Recipe, Step, Trick, TrickEntry, load_model, make, sample
+from diffusion_tricks.devices.quiet import quiet_libraries
+from diffusion_tricks.diffusion.noise import Noise
+from diffusion_tricks.diffusion.schedulers import scheduler_for
 from diffusion_tricks.errors import UsageError
 from diffusion_tricks.families.packing import unpacked
-from diffusion_tricks.images import to_tensor
-from diffusion_tricks.noise import Noise
-from diffusion_tricks.planning import plan
-from diffusion_tricks.quiet import quiet_libraries
-from diffusion_tricks.schedulers import scheduler_for
+from diffusion_tricks.generate.plan import plan
+from diffusion_tricks.io.pixels import to_tensor
 from diffusion_tricks.testing.pipelines import FAMILIES, tiny_arguments, tiny_pipeline
 from diffusion_tricks_plugins import Anagram, Guidance, Inpaint, SDEdit
 

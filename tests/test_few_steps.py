@@ -14,13 +14,15 @@ from PIL import Image
 from torch import Tensor
 
 from diffusion_tricks import Model, Step, Trick, load_model, sample
-from diffusion_tricks.ask import Estimate
-from diffusion_tricks.denoiser import parts_of
+from diffusion_tricks.diffusion.estimate import Estimate
+from diffusion_tricks.diffusion.levels import noise_levels
+from diffusion_tricks.diffusion.noise_level import Level
+from diffusion_tricks.diffusion.schedulers import SCHEDULERS, scheduler_for
+from diffusion_tricks.diffusion.steps import set_steps
 from diffusion_tricks.errors import UsageError
-from diffusion_tricks.families import defaults_for
-from diffusion_tricks.level import Level
-from diffusion_tricks.models.configs import described_in
-from diffusion_tricks.schedulers import SCHEDULERS, noise_levels, scheduler_for, set_steps
+from diffusion_tricks.families.base import parts_of
+from diffusion_tricks.families.lookup import defaults_for
+from diffusion_tricks.loading.configs import described_in
 from diffusion_tricks.testing import check_trick, tiny_pipeline
 from diffusion_tricks_plugins import Anagram, Guidance, Hybrid, Inpaint, SDEdit
 

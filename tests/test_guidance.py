@@ -12,8 +12,8 @@ from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import resca
 from torch import Tensor
 
 from diffusion_tricks import Model, Recipe, Trick, UsageError, load_model, make, sample
-from diffusion_tricks.nesting import order
-from diffusion_tricks.sampler import Step
+from diffusion_tricks.sampling.run import Step
+from diffusion_tricks.sampling.tricks import order
 from diffusion_tricks.testing import check_trick, exact_model, tiny_pipeline, tiny_upscaler
 from diffusion_tricks_plugins import Anagram, Guidance, Hybrid
 
@@ -228,7 +228,7 @@ def test_guidance_holds_what_a_trick_must(options: dict[str, Any]) -> None:
 
 # What is said of a run, beside its pictures.
 
-NOT_ASKED = "the negative prompt is not asked at guidance 1; raise --guidance"
+NOT_ASKED = "the negative prompt is not asked at guidance 1; raise `guidance`"
 
 
 @pytest.fixture(scope="module")
@@ -268,7 +268,7 @@ def test_one_that_is_asked_in_a_later_stage_alone_is_not_noted() -> None:
 
 @pytest.mark.parametrize("kind", ["flux", "lcm"])
 def test_guidance_by_a_second_answer_of_a_distilled_model_is_noted(models: dict[str, Model], kind: str) -> None:
-    told = "guidance 3.5 asks the model twice; the input it was distilled with is --distilled-guidance"
+    told = "guidance 3.5 asks the model twice; the input it was distilled with is `distilled_guidance`"
     assert notes(models[kind], guidance=3.5) == [told]
     assert notes(models[kind], guidance=3.5, distilled_guidance=2) == [told]
     assert notes(models[kind], distilled_guidance=2) == []

@@ -25,16 +25,18 @@ from PIL import Image
 from command_line import Outcome, run
 from diffusion_tricks import Model, Recipe, TrickEntry, load_model, make, sample
 from diffusion_tricks.errors import ModelError, UnknownName, UsageError
-from diffusion_tricks.manager import Host
-from diffusion_tricks.models import folder_here, known_models, location_of, settings_folder
-from diffusion_tricks.models.hub import fetched
-from diffusion_tricks.models.known import GIGABYTES
-from diffusion_tricks.models.places import HubName, hub_name, pinned
-from diffusion_tricks.record import read_record
-from diffusion_tricks.sampler import begin
-from diffusion_tricks.settling import settings
+from diffusion_tricks.generate.defaults import settings
+from diffusion_tricks.loading.download import folder_here, settings_folder
+from diffusion_tricks.loading.hub import fetched
+from diffusion_tricks.loading.known import GIGABYTES, known_models
+from diffusion_tricks.loading.location import HubName, hub_name, location_of, pinned
+from diffusion_tricks.recipes.record import read_record
+from diffusion_tricks.registry.host import Host
+from diffusion_tricks.sampling.begin import begin
+from diffusion_tricks.sampling.request import Sampling
 from diffusion_tricks.testing.pipelines import tiny_controlnet, tiny_pipeline, tiny_upscaler
 from fake_hub import FIRST, SECOND, FakeHub, Repository, laid_out
+from registering import Registering
 
 NAME = "owner/name"
 READ = [
@@ -197,7 +199,7 @@ def test_the_commit_is_recorded_and_made_again(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     if known:
-        monkeypatch.setitem(sys.modules["diffusion_tricks.models"].KNOWN, "mine", (NAME, "of the hub"))
+        monkeypatch.setitem(sys.modules["diffusion_tricks.loading.known"].KNOWN, "mine", (NAME, "of the hub"))
     name = "mine" if known else NAME
     home = laid_out(cache, NAME, saved).parents[1]
     made = run("generate", "a", "-m", name, "--steps", 2, "--seed", 1, "-o", "a.png", "--json")
@@ -427,7 +429,7 @@ def test_each_stage_that_the_hub_had_is_recorded_where_it_stands(
         ([middle, f"{UP}@v1", "further"], [middle, f"{UP}@{FIRST}", "further"]),
     ):
         model = load(str(saved), upscaler=said[:2])
-        run = begin(model, prompt="a", size=size, steps=1, upscale_steps=1)
+        run = begin(model, Sampling(prompt="a", size=size, steps=1, upscale_steps=1))
         assert settings(recipe.model_copy(update={"upscaler": said}), run)["upscaler"] == kept
     assert settings(recipe, run)["upscaler"] == []  # nothing could stand for the one in the middle
     (result,) = make(recipe.model_copy(update={"upscaler": [middle, f"{UP}@v1"]}), device="cpu")
@@ -709,8 +711,8 @@ def test_names_of_the_hub(text: str, name: HubName | None) -> None:
 
 def test_a_known_name_takes_a_revision(monkeypatch: pytest.MonkeyPatch) -> None:
     made = Host()
-    made.add_models({"mine": (f"{NAME}@v1", ""), "here": ("/srv/model", "")})
-    monkeypatch.setattr("diffusion_tricks.manager._host", made)
+    made.add("models", "here", lambda: Registering({"mine": f"{NAME}@v1", "here": "/srv/model"}))
+    monkeypatch.setattr("diffusion_tricks.registry.host._host", made)
     assert location_of("mine") == Path(f"{NAME}@v1")
     assert location_of("mine@v2") == Path(f"{NAME}@v2")
     with pytest.raises(UsageError, match="model 'here' is not from the hub and has no revisions; leave @v2 out"):

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from diffusion_tricks import UsageError, load_model, sample
-from diffusion_tricks.ask import Estimate
-from diffusion_tricks.level import Level
+from diffusion_tricks.diffusion.estimate import Estimate
+from diffusion_tricks.diffusion.noise_level import Level
 from diffusion_tricks.testing import check_trick, exact_model, tiny_pipeline
 from diffusion_tricks_plugins import Hybrid
 from diffusion_tricks_plugins.filters import blur, gray, identity_error, motion, odd, three_bands, two_bands

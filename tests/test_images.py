@@ -19,22 +19,11 @@ import torch
 from diffusers.image_processor import VaeImageProcessor
 from PIL import Image, ImageCms
 
-from diffusion_tricks import atomic
 from diffusion_tricks.errors import ModelError, OutputError, OutputFailed, PictureError, UsageError
-from diffusion_tricks.images import (
-    alpha_of,
-    atomic_write,
-    atomic_write_all,
-    check_output,
-    encode_picture,
-    enlarge,
-    fit,
-    flatten,
-    read_picture,
-    to_images,
-    to_tensor,
-    write_picture,
-)  # fmt: skip
+from diffusion_tricks.io import atomic, publish
+from diffusion_tricks.io.atomic import atomic_write, atomic_write_all  # fmt: skip
+from diffusion_tricks.io.pictures import check_output, encode_picture, read_picture, write_picture  # fmt: skip
+from diffusion_tricks.io.pixels import alpha_of, enlarge, fit, flatten, to_images, to_tensor  # fmt: skip
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 LOSSLESS = ["a.png", "a.webp", "a.tif", "a.tiff"]
@@ -331,7 +320,7 @@ def test_outputs_that_are_refused_early(tmp_path, monkeypatch):
     with pytest.raises(OutputError, match=r"d\.png is a folder, expected the name of a file"):
         check_output(tmp_path / "d.png", force=True)
     (tmp_path / "f.png").touch()
-    with pytest.raises(OutputError, match=r"f\.png exists; pass --force to overwrite it"):
+    with pytest.raises(OutputError, match=r"f\.png exists; pass `force=True` to overwrite it"):
         check_output(tmp_path / "f.png", force=False)
     check_output(tmp_path / "f.png", force=True)
     with pytest.raises(OutputError, match=r"f\.png is not a folder"):
@@ -365,7 +354,7 @@ def test_an_input_is_never_the_output_even_with_force(tmp_path, link):
 
 def test_a_dangling_link_counts_as_a_file_that_exists(tmp_path):
     (tmp_path / "a.png").symlink_to(tmp_path / "gone.png")
-    with pytest.raises(OutputError, match="exists; pass --force"):
+    with pytest.raises(OutputError, match="exists; pass `force=True`"):
         write_picture(noise(), tmp_path / "a.png", force=False)
 
 
@@ -416,12 +405,14 @@ def test_interrupted_while_writing(tmp_path, monkeypatch):
     assert contents(tmp_path) == {}
 
 
-@pytest.mark.parametrize("links", [True, False])
-def test_a_file_that_appears_meanwhile_is_not_overwritten_without_force(tmp_path, monkeypatch, links):
+@pytest.mark.parametrize("lacking", [[], ["link"], ["link", "rename"]])
+def test_a_file_that_appears_meanwhile_is_not_overwritten_without_force(tmp_path, monkeypatch, lacking):
     path = tmp_path / "a.json"
-    if not links:
+    if "link" in lacking:
         monkeypatch.setattr(os, "link", fail(errno.EPERM))
-    with pytest.raises(OutputError, match="exists by now; pass --force"):
+    if "rename" in lacking:
+        monkeypatch.setattr(publish, "_renamed_exclusively", fail(errno.ENOSYS))
+    with pytest.raises(OutputError, match="exists by now; pass `force=True`"):
         atomic_write(path, lambda file: path.write_bytes(b"theirs"))
     assert contents(tmp_path) == {"a.json": b"theirs"}
     atomic_write(path, b"ours", force=True)
@@ -432,7 +423,7 @@ def test_where_there_are_no_hard_links(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "link", fail(errno.EOPNOTSUPP))
     atomic_write(tmp_path / "a.json", b"data")
     assert contents(tmp_path) == {"a.json": b"data"}
-    monkeypatch.setattr(os, "replace", fail(errno.EIO))
+    monkeypatch.setattr(publish, "_renamed_exclusively", fail(errno.EIO))
     with pytest.raises(OutputFailed, match=r"b\.json could not be written"):
         atomic_write(tmp_path / "b.json", b"data")
     assert contents(tmp_path) == {"a.json": b"data"}
@@ -469,12 +460,12 @@ def test_the_umask_is_honoured(tmp_path, umask, mode):
 
 def test_files_that_belong_together_are_all_put_back(tmp_path, monkeypatch):
     (tmp_path / "old.json").write_bytes(b"old")
-    publish = atomic._publish
+    whole = atomic._publish
 
     def failing(temporary: Path, path: Path, force: bool) -> None:
         if path.name == "picture.jpg":
             raise OSError(errno.EIO, "Input/output error")
-        publish(temporary, path, force)
+        whole(temporary, path, force)
 
     monkeypatch.setattr(atomic, "_publish", failing)
     files = {tmp_path / "old.json": b"new", tmp_path / "more.json": b"new", tmp_path / "picture.jpg": b"new"}
@@ -546,7 +537,7 @@ def test_every_8_bit_value_survives_the_round_trip():
 
 
 def test_values_that_are_no_numbers():
-    with pytest.raises(ModelError, match=r"no numbers \(NaN\), expected a picture; try --dtype float32"):
+    with pytest.raises(ModelError, match=r'no numbers \(NaN\), expected a picture; try `dtype="float32"`'):
         to_images(torch.full((1, 3, 2, 2), torch.nan))
 
 

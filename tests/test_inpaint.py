@@ -13,16 +13,20 @@ from PIL import Image
 from skimage import data
 
 from diffusion_tricks import Recipe, TrickEntry, make, sample
-from diffusion_tricks.denoiser import Family, Parts, Shape
 from diffusion_tricks.errors import UsageError
+from diffusion_tricks.families.base import Family
+from diffusion_tricks.families.shapes import Shape
+from diffusion_tricks.generate.result import Result
 from diffusion_tricks.hookspecs import hookimpl
-from diffusion_tricks.images import read_picture, to_images, to_tensor, write_picture
-from diffusion_tricks.making import Result
-from diffusion_tricks.model import Model
-from diffusion_tricks.options import TrickOptions
-from diffusion_tricks.sampler import Step, begin
+from diffusion_tricks.io.pictures import read_picture, write_picture
+from diffusion_tricks.io.pixels import to_images, to_tensor
+from diffusion_tricks.model.model import Model
+from diffusion_tricks.registry.options import TrickOptions
+from diffusion_tricks.registry.trick import Trick
+from diffusion_tricks.sampling.begin import begin
+from diffusion_tricks.sampling.run import Step
 from diffusion_tricks.testing.denoisers import ExactFamily, exact_model
-from diffusion_tricks.trick import Trick
+from diffusion_tricks.types import Parts
 from diffusion_tricks_plugins import Inpaint, SDEdit
 from diffusion_tricks_plugins.inpaint import blended, changed_outside
 from diffusion_tricks_plugins.masks import Mask
@@ -376,7 +380,7 @@ def test_a_mask_of_another_size_needs_mask_fit(tmp_path: Path) -> None:
     mask = Image.new("RGB", (64, 64))
     mask.paste((255, 255, 255), (16, 16, 32, 32))
     path = saved(mask, tmp_path / "m.png")
-    with pytest.raises(UsageError, match=r"m\.png is 64 x 64 pixels, expected 512 x 512 .*--mask-fit"):
+    with pytest.raises(UsageError, match=r"m\.png is 64 x 64 pixels, expected 512 x 512 .*`mask_fit=True`"):
         inpainted(photo, path)
     after = np.asarray(inpainted(photo, path, mask_fit=True).image)
     assert (after[140:244, 140:244] == [255, 0, 0]).all()

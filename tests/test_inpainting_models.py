@@ -19,15 +19,15 @@ from PIL import Image
 from torch import Tensor
 
 from diffusion_tricks import Model, Recipe, Step, Trick, TrickEntry, hookimpl, load_model, make, sample
-from diffusion_tricks.condition import Condition
+from diffusion_tricks.diffusion.conditioning import Condition
+from diffusion_tricks.diffusion.schedulers import scheduler_for
 from diffusion_tricks.errors import ModelError, PluginError
-from diffusion_tricks.families import family_of
 from diffusion_tricks.families.inpainting import mask_and_latents
+from diffusion_tricks.families.open import family_of
+from diffusion_tricks.generate.plan import plan
 from diffusion_tricks.hookspecs import Asking
-from diffusion_tricks.planning import plan
-from diffusion_tricks.schedulers import scheduler_for
+from diffusion_tricks.registry.view import view_named
 from diffusion_tricks.testing import check_trick, tiny_pipeline
-from diffusion_tricks.views import view_named
 from diffusion_tricks_plugins import Anagram, Guidance, Hybrid, Inpaint, SDEdit
 
 KINDS = ["sd-inpaint", "sdxl-inpaint"]

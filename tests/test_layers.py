@@ -1,4 +1,4 @@
-"""Who may import whom, and what stands only once."""
+"""What import-linter does not see of who knows whom, and what stands only once."""
 
 from __future__ import annotations
 
@@ -16,11 +16,6 @@ HOMES = {
     "diffusion_tricks_plugins": ROOT / "plugins" / "diffusion_tricks_plugins",
     "diffusion_tricks_cli": ROOT / "cli" / "diffusion_tricks_cli",
 }
-MAY_IMPORT = {
-    "diffusion_tricks": {"diffusion_tricks"},
-    "diffusion_tricks_plugins": {"diffusion_tricks", "diffusion_tricks_plugins"},
-    "diffusion_tricks_cli": {"diffusion_tricks", "diffusion_tricks_cli"},
-}
 FILES = [(package, file) for package, home in HOMES.items() for file in sorted(home.rglob("*.py"))]
 IDS = [str(file.relative_to(ROOT)) for _, file in FILES]
 
@@ -37,14 +32,6 @@ def imports(tree: ast.Module) -> Iterator[tuple[str, str]]:
 
 def test_the_packages_are_where_they_are_looked_for() -> None:
     assert {package for package, _ in FILES} == set(HOMES)
-
-
-@pytest.mark.parametrize(("package", "file"), FILES, ids=IDS)
-def test_imports_go_from_the_outside_in(package: str, file: Path) -> None:
-    for module, _ in imports(ast.parse(file.read_text())):
-        top = module.partition(".")[0]
-        if top in HOMES:
-            assert top in MAY_IMPORT[package], f"{package} imports {module}"
 
 
 @pytest.mark.parametrize(("package", "file"), FILES, ids=IDS)
@@ -72,7 +59,7 @@ def test_the_core_names_the_built_in_plugins_as_a_string_only() -> None:
         for package, file in FILES
         if package == "diffusion_tricks" and "diffusion_tricks_plugins" in file.read_text()
     ]
-    assert "manager.py" in named
+    assert "host.py" in named
 
 
 def test_there_is_one_loop() -> None:
@@ -85,7 +72,7 @@ def test_there_is_one_loop() -> None:
         and node.func.attr == "step"
         and "scheduler" in ast.unparse(node.func.value)
     ]
-    assert calls == ["sampler.py"]
+    assert calls == ["loop.py"]
     text = "".join(file.read_text() for package, file in FILES)
     assert text.count("scheduler.step(") == 1
 
@@ -98,12 +85,11 @@ def test_loose_types_of_diffusers_stay_in_few_files() -> None:
         if package == "diffusion_tricks"
         and any(m.partition(".")[0] == "diffusers" for m, _ in imports(ast.parse(file.read_text())))
     }
-    rooms = {"training", "testing", "families", "models"}
+    rooms = {"training", "testing", "families", "loading"}
     assert {name for name in core if name.partition("/")[0] not in rooms} <= {
-        "stand_ins.py",
-        "memory/quantizing.py",
-        "quiet.py",
-        "schedulers.py",
+        "generate/outline.py",
+        "devices/quiet.py",
+        "diffusion/schedulers.py",
     }
 
 
@@ -119,8 +105,9 @@ def test_files_and_functions_stay_readable(package: str, file: Path) -> None:
 
 def test_what_the_page_of_hooks_says_is_there_is_there() -> None:
     from diffusion_tricks import hookspecs
-    from diffusion_tricks.ask import Ask, Estimate
-    from diffusion_tricks.run import Run, Step
+    from diffusion_tricks.diffusion.ask import Ask
+    from diffusion_tricks.diffusion.estimate import Estimate
+    from diffusion_tricks.sampling.run import Run, Step
 
     told = re.findall(r"^    (step|run|ask) +(.*)$", str(hookspecs.__doc__), re.MULTILINE)
     ask, _, estimate = told[2][1].partition(";  estimate")

@@ -11,12 +11,12 @@ import pytest
 import torch
 from torch import nn
 
-from diffusion_tricks.calling import memory_is_full
+from diffusion_tricks.devices.memory import Memory
+from diffusion_tricks.devices.oom import memory_is_full
+from diffusion_tricks.devices.text_encoders import leave
 from diffusion_tricks.errors import ModelError
-from diffusion_tricks.families import family_of
-from diffusion_tricks.memory import Memory
-from diffusion_tricks.memory.encoders import leave
-from diffusion_tricks.models.checks import read_index
+from diffusion_tricks.families.open import family_of
+from diffusion_tricks.loading.checks import read_index
 from diffusion_tricks.testing.pipelines import tiny_pipeline
 
 

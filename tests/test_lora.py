@@ -16,10 +16,10 @@ from torch import Tensor
 from command_line import run
 from diffusion_tricks import Model, Recipe, load_model, make, sample
 from diffusion_tricks.errors import ModelError, RecipeError, UsageError
-from diffusion_tricks.models.lora import Lora, lora_from
-from diffusion_tricks.planning import plan
-from diffusion_tricks.recipe import anchored, paths, recipe_from
-from diffusion_tricks.record import build_record
+from diffusion_tricks.generate.plan import plan
+from diffusion_tricks.model.lora import Lora, lora_from
+from diffusion_tricks.recipes.recipe import anchored, paths, recipe_from
+from diffusion_tricks.recipes.record import build_record
 from diffusion_tricks.testing import tiny_pipeline
 
 RANK = 2

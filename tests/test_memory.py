@@ -7,28 +7,30 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import accelerate
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
 from command_line import run
 from diffusion_tricks import Model, Recipe, Step, Trick, hookimpl, load_model, make, sample
-from diffusion_tricks.denoiser import dtype_of
+from diffusion_tricks.devices import offload
+from diffusion_tricks.devices import rungs as ladder
+from diffusion_tricks.devices.capacity import rows_that_fit, width_of
+from diffusion_tricks.devices.memory import Work
+from diffusion_tricks.devices.text_encoders import hooked
 from diffusion_tricks.errors import ModelError, OutOfMemory, UnknownName, UsageError
+from diffusion_tricks.families.replay import dtype_of
 from diffusion_tricks.families.unet import UNetFamily
-from diffusion_tricks.memory import MODES
-from diffusion_tricks.memory import rungs as ladder
-from diffusion_tricks.memory.encoders import hooked
-from diffusion_tricks.memory.quantizing import KINDS, check_quantize, quantised_parts, quantization
-from diffusion_tricks.memory.room import free_memory, rows_that_fit, width_of
+from diffusion_tricks.loading.quantize import check_quantize, quantised_parts, quantization
 from diffusion_tricks.testing import tiny_pipeline
-from diffusion_tricks.testing.pipelines import FAMILIES
-from diffusion_tricks_cli import common
-from diffusion_tricks_plugins import Anagram, Guidance
+from diffusion_tricks.testing.pipelines import FAMILIES, tiny_controlnet
+from diffusion_tricks_plugins import Anagram, ControlNet, Guidance
 
 ROUNDING = 1e-4  # networks of random weights; convolutions of fewer rows may round otherwise
 SIZE = (16, 16)
@@ -89,6 +91,38 @@ def test_rows_are_halved_until_they_fit_and_the_run_goes_on_from_the_same_step(m
     assert model.memory.notes[0] == "memory was full on 8 rows of 16x16; went on with 4 rows at a time"
 
 
+def test_prompts_of_earlier_runs_are_forgotten_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    expected, model = last(opened(), count=4), opened()
+    monkeypatch.setattr(ladder, "WORTH_FORGETTING", 2**14)
+    for prompt in ("a duck", "a skull"):
+        last(model, prompt=prompt)
+    calls = filled(monkeypatch, model, "predict", lambda *_: not {"a duck", "a skull"} & kept(model)).calls
+    assert torch.equal(last(model, count=4), expected)
+    assert (calls, kept(model)) == ([8, 8, 8, 8], {None, "a rabbit"})
+    assert model.memory.given_up == ["prompts that are encoded anew where they are asked again"]
+
+
+def kept(model: Model) -> set[str | None]:
+    return {prompt for prompt, _ in model._prompts.rows}
+
+
+def test_forgetting_prompts_comes_to_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = opened()
+    monkeypatch.setattr(ladder, "WORTH_FORGETTING", 0)
+    last(model, prompt="a duck")
+    filled(monkeypatch, model, "predict", full)
+    with pytest.raises(OutOfMemory, match=r"also with prompts that are encoded anew .* and 1 row at a time"):
+        last(model)
+    assert model.forget_prompts() == 0
+
+
+def test_few_prompts_are_not_worth_forgetting() -> None:
+    model = opened()
+    model.encode_prompts(["a duck"], SIZE)
+    assert ladder.old_prompts(model, Work()) is None
+    assert kept(model) == {"a duck"}
+
+
 def test_what_is_computed_stays_where_memory_gets_full_within_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
     expected, model = last(opened("if"), count=3, max_rows=2), opened("if")
     filling = iter([True] * 4 + [False] + [True] * 99)
@@ -144,7 +178,7 @@ def test_the_end_of_the_ladder_says_what_was_tried(monkeypatch: pytest.MonkeyPat
     model = opened()
     filled(monkeypatch, model, "predict", lambda *_: False)
     tried = "1 row at a time and models on the device only while they work and layers on the device only .*slow"
-    with pytest.raises(OutOfMemory, match=f"on 1 row of 16x16, also with {tried}; try a smaller --size, --count 1, or"):
+    with pytest.raises(OutOfMemory, match=f"on 1 row of 16x16, also with {tried}; try a smaller `size`, `count=1`, or"):
         last(model)
 
 
@@ -255,7 +289,11 @@ def test_low_on_the_cpu_throws_text_encoders_away(saved: Path) -> None:
 def test_a_mode_that_is_none() -> None:
     with pytest.raises(UnknownName, match="unknown memory 'lov'; did you mean 'low'"):
         opened(memory="lov")
-    assert (common.MEMORY, common.QUANTIZE) == (MODES, KINDS)
+
+
+@dataclass
+class Drawn:
+    notes: list[int] = field(default_factory=list)
 
 
 class Greedy(Trick[Any]):
@@ -267,7 +305,7 @@ class Greedy(Trick[Any]):
     @hookimpl
     def before_step(self, step: Step) -> None:
         drawn = step.run.noise.draw(step.run.latent_shape)
-        notes = step.run.state(self).setdefault("notes", [])
+        notes = step.run.state(self, Drawn).notes
         notes.append(step.index)
         self.fill(step, 2)
         step.x = step.x + 0.01 * drawn * len(notes)
@@ -339,22 +377,20 @@ def test_the_facts_of_a_picture_say_what_memory_made_of_it(monkeypatch: pytest.M
 def test_rows_are_guessed_from_the_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     model = opened()
     row = 64 * 8 * 8 * model.pipe.unet.config.block_out_channels[0] * 4  # bytes: activations, latents, width, float32
-    monkeypatch.setattr("diffusion_tricks.memory.room.free_memory", lambda device: int(4.1 * row))
-    assert rows_that_fit(model, SIZE) == 3
+    monkeypatch.setattr("diffusion_tricks.devices.capacity.free_memory", lambda device: int(4.1 * row))
+
+    def fitting() -> int | None:
+        return rows_that_fit(model.pipe.unet.config, SIZE[0] * SIZE[1] // 4, model.device, model.dtype)
+
+    assert fitting() == 3
     calls = filled(monkeypatch, model, "predict", lambda *_: True).calls
     last(model, count=4)
     assert calls == [3, 3, 2] * 3
     assert model.memory.cut == 3
-    monkeypatch.setattr("diffusion_tricks.memory.room.free_memory", lambda device: 1)
-    assert rows_that_fit(model, SIZE) == 1
-    monkeypatch.setattr("diffusion_tricks.memory.room.free_memory", lambda device: None)
-    assert rows_that_fit(model, SIZE) is None
-
-
-def test_the_free_memory_of_this_computer() -> None:
-    free = free_memory(torch.device("cpu"))
-    assert free is None or 1e6 < free < 1e14
-    assert free_memory(torch.device("meta")) is None
+    monkeypatch.setattr("diffusion_tricks.devices.capacity.free_memory", lambda device: 1)
+    assert fitting() == 1
+    monkeypatch.setattr("diffusion_tricks.devices.capacity.free_memory", lambda device: None)
+    assert fitting() is None
 
 
 @pytest.mark.parametrize("kind", FAMILIES)
@@ -393,7 +429,7 @@ def test_what_is_quantised() -> None:
     ("kind", "device", "source", "error", "message"),
     [
         ("int4", "cuda", "emoji", UnknownName, "unknown quantize 'int4'; did you mean 'int8'"),
-        ("nf4", "cpu", "emoji", UsageError, "--quantize works on CUDA alone, got device cpu; leave it out"),
+        ("nf4", "cpu", "emoji", UsageError, "`quantize` works on CUDA alone, got device cpu; leave it out"),
         ("nf4", "cuda", object(), UsageError, "takes a model's name or directory, got a object; leave it out"),
         ("nf4", "cuda", __file__, UsageError, "got a checkpoint in one file; leave it out"),
         ("int8", "cuda", "emoji", ModelError, r"needs no_such_package, .*pip install 'diffusion-tricks\[quantize\]'"),
@@ -402,7 +438,7 @@ def test_what_is_quantised() -> None:
 def test_what_cannot_be_quantised(
     monkeypatch: pytest.MonkeyPatch, kind: str, device: str, source: Any, error: type[Exception], message: str
 ) -> None:
-    monkeypatch.setattr("diffusion_tricks.memory.quantizing.PACKAGE", "no_such_package")
+    monkeypatch.setattr("diffusion_tricks.loading.quantize.PACKAGE", "no_such_package")
     with pytest.raises(error, match=message):
         check_quantize(kind, torch.device(device), source)
 
@@ -452,4 +488,56 @@ def test_the_memory_of_a_second_stage_is_its_own(monkeypatch: pytest.MonkeyPatch
 @pytest.fixture(autouse=True)
 def much_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever else runs on this computer, memory is full in these tests only where they say so."""
-    monkeypatch.setattr("diffusion_tricks.memory.room._available", lambda: 2**40)
+    monkeypatch.setattr("diffusion_tricks.devices.capacity._available", lambda: 2**40)
+
+
+@pytest.fixture
+def pattern(tmp_path: Path) -> ControlNet:
+    tiny_controlnet("sd").save_pretrained(tmp_path / "net")
+    Image.effect_noise(SIZE, 90).convert("RGB").save(tmp_path / "pattern.png")
+    return ControlNet(image=tmp_path / "pattern.png", network=tmp_path / "net")
+
+
+@pytest.mark.parametrize("how", ["models", "layers"])
+def test_a_controlnet_is_offloaded_with_the_models(
+    monkeypatch: pytest.MonkeyPatch, accelerated: None, pattern: ControlNet, how: str
+) -> None:
+    tricks, model, came = [pattern, Guidance(scale=4)], opened(), list[torch.nn.Module]()
+    expected = last(opened(), tricks=tricks)
+    called = offload.WhileItWorks.pre_forward
+    monkeypatch.setattr(
+        offload.WhileItWorks, "pre_forward", lambda self, m, *a, **k: (came.append(m), called(self, m, *a, **k))[1]
+    )
+    filled(monkeypatch, model, "predict", lambda *_: model.memory.offloaded == how)
+    torch.testing.assert_close(last(model, tricks=tricks), expected, atol=ROUNDING, rtol=0)
+    (net,) = model.memory.beside
+    if how == "models":
+        assert came
+        assert set(came) == {net}
+    else:
+        assert all(weight.is_meta for weight in net.parameters())
+
+
+@pytest.mark.parametrize("mode", ["low", "lowest"])
+def test_a_controlnet_of_a_model_that_is_offloaded_never_comes_to_stay(
+    accelerated: None, pattern: ControlNet, mode: str
+) -> None:
+    model = opened("sd", mode)
+    expected = last(opened(), tricks=[pattern])
+    for _ in range(2):
+        torch.testing.assert_close(last(model, tricks=[pattern]), expected, atol=ROUNDING, rtol=0)
+    (net,) = model.memory.beside
+    assert hasattr(net, "_hf_hook") or all(hasattr(m, "_hf_hook") for m in net.modules() if m._parameters)
+
+
+def test_a_controlnet_that_does_not_fit_makes_the_models_leave(
+    monkeypatch: pytest.MonkeyPatch, accelerated: None, pattern: ControlNet
+) -> None:
+    model, moved = opened(), torch.nn.Module.to
+    fits = lambda self, *a, **k: (  # noqa: E731
+        full() if "ControlNet" in type(self).__name__ and torch.device("cpu") in a and not model.memory.offloaded
+        else moved(self, *a, **k)
+    )  # fmt: skip
+    monkeypatch.setattr("diffusers.ControlNetModel.to", fits)
+    last(model, tricks=[pattern])
+    assert model.memory.given_up == ["models on the device only while they work"]

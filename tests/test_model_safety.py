@@ -6,12 +6,13 @@ behind when read, so it is seen that none was.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from huggingface_hub import constants
 from command_line import run
 from diffusion_tricks import load_model
 from diffusion_tricks.errors import ModelError
-from diffusion_tricks.models import check_directory
+from diffusion_tricks.loading.checks import check_directory
 from diffusion_tricks.testing.pipelines import tiny_pipeline
 from fake_hub import laid_out
 
@@ -49,6 +50,21 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     monkeypatch.chdir(tmp_path)
     return tmp_path / "cache"
+
+
+_heard: list[list[str]] = []
+sys.addaudithook(lambda event, values: [heard.append(os.fsdecode(values[0])) for heard in _heard]
+                 if event == "open" and isinstance(values[0], str | bytes) else None)  # fmt: skip
+
+
+@contextlib.contextmanager
+def all_opened() -> Iterator[list[str]]:
+    """The paths of the files that Python opens meanwhile; a hook, once added, stays."""
+    _heard.append(heard := [])
+    try:
+        yield heard
+    finally:
+        _heard.remove(heard)
 
 
 class Leaves:
@@ -112,9 +128,28 @@ def adapter(folder: Path) -> None:
     (folder / "text_encoder" / "adapter_config.json").write_text(json.dumps(settings_file))
 
 
+def nested(class_name: str, depth: int = 1, library: str = "diffusers") -> Damage:
+    """A pipeline of pickles as a component of a component of ... a pipeline."""
+
+    def damage(folder: Path) -> None:
+        inner = Path(shutil.copytree(folder, folder.parent / "inner"))
+        pickled(UNET, f"{UNET}.bin")(inner)
+        for _ in range(depth):
+            outer = Path(shutil.copytree(folder, folder.parent / "outer"))
+            change(outer, "model_index.json", safety_checker=[library, class_name])
+            inner.rename(outer / "safety_checker")
+            shutil.copy(outer / f"{UNET}.safetensors", outer / "safety_checker" / "model.safetensors")  # looks right
+            outer.rename(inner)
+        shutil.rmtree(folder)
+        inner.rename(folder)
+
+    return damage
+
+
 EXPECTED = "expected weights as .safetensors; "
 PICKLE = "which may run code when read"
 RENAMED = f"it is a pickle under another name, {PICKLE}"
+ITSELF = "its safety_checker is itself a pipeline"
 NONE = "text_encoder has none"
 IN_A_SNAPSHOT = {NONE: "text_encoder/*.safetensors is missing"}  # the hub may have them
 AUTO = {"AutoModel": "modeling_mine.Mine"}
@@ -187,6 +222,15 @@ CASES: dict[str, tuple[Damage, str]] = {
     "attention that may be": (
         settings("text_encoder/config.json", _attn_implementation="flash_attention_2"),
         "(_attn_implementation in text_encoder/config.json)"),
+    "a pipeline in a pipeline": (nested("IFPipeline"), ITSELF),
+    "one of whatever class": (nested("DiffusionPipeline"), ITSELF),
+    "one whose name does not say so": (nested("SanaWMLTX2Refiner"), ITSELF),
+    "one of a module of pipelines": (nested("IFPipeline", library="deepfloyd_if"), ITSELF),
+    "one three deep": (nested("AutoPipelineForText2Image", depth=3), ITSELF),
+    "several networks in one": (
+        settings("model_index.json", unet=["diffusers", "MultiControlNetModel"]), "its unet is several networks in"),
+    "other models named in a README": (
+        settings("model_index.json", _class_name="KandinskyCombinedPipeline"), "loads other models that it names"),
     "settings too deep": (
         lambda folder: (folder / "unet/config.json").write_text("[" * 100_000), "unet/config.json is not valid JSON"),
 }  # fmt: skip
@@ -207,6 +251,17 @@ def test_pickles_and_code_are_refused(copied: Path, cache: Path, case: str, plac
     if message.startswith("("):
         assert f"wants to run code of its own {message}; such models are refused" in str(caught.value)
     assert not Path("ran").exists()
+
+
+@pytest.mark.parametrize("case", ["a pipeline in a pipeline", "one of a module of pipelines", "one three deep"])
+def test_no_pickle_is_opened_whatever_the_nesting(copied: Path, case: str) -> None:
+    CASES[case][0](copied)
+    pickles = {str(file.resolve()) for file in copied.rglob("*.bin")}
+    assert pickles
+    with all_opened() as opened, pytest.raises(ModelError):
+        load_model(copied, device="cpu")
+    assert opened  # the hook hears
+    assert pickles.isdisjoint(str(Path(path).resolve()) for path in opened)
 
 
 @pytest.mark.parametrize(
@@ -255,8 +310,9 @@ def test_remote_code_is_off_in_diffusers_itself(copied: Path) -> None:
     """Whatever the environment says, and even where our own look at the directory is left out."""
     with_module("unet/mine.py", settings("model_index.json", unet=["mine", "Mine"]))(copied)
     script = (
-        "import sys, diffusion_tricks, diffusion_tricks.models as models\n"
-        "models.check_directory = models.bringing.check_directory = lambda *_, **__: None\n"
+        "import sys, diffusion_tricks\n"
+        "from diffusion_tricks.loading import download, load\n"
+        "load.check_directory = download.check_directory = lambda *_, **__: None\n"
         "try: diffusion_tricks.load_model(sys.argv[1], device='cpu')\n"
         "except diffusion_tricks.errors.ModelError as error: print(error)\n"
         "from diffusers.utils.constants import DIFFUSERS_DISABLE_REMOTE_CODE as off\n"

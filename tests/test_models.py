@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,16 @@ import pytest
 import torch
 
 from diffusion_tricks import Ask, Model, load_model, sample
-from diffusion_tricks.answering import Terms
+from diffusion_tricks.diffusion.noise_level import Level
 from diffusion_tricks.errors import ModelError, OutOfMemory, PluginError, UnknownName, UsageError
-from diffusion_tricks.level import Level
-from diffusion_tricks.manager import Host, host
-from diffusion_tricks.models import DEFAULTS_FILE, known_models
+from diffusion_tricks.families.defaults import DEFAULTS_FILE
+from diffusion_tricks.loading.known import known_models
+from diffusion_tricks.model import batching
+from diffusion_tricks.model.batching import Terms
+from diffusion_tricks.model.prompt_rows import LEAST, PromptRows, bytes_of
+from diffusion_tricks.registry.host import Host, host
 from diffusion_tricks.testing.pipelines import tiny_pipeline
+from registering import Registering
 
 LEVEL = Level(0.8, 0.6)
 
@@ -90,8 +95,8 @@ def test_something_else_than_a_model() -> None:
 
 def test_models_of_plugins_are_known(monkeypatch: pytest.MonkeyPatch, saved: Path) -> None:
     made = Host()
-    made.add_models({"mine": (str(saved), "of a plugin")})
-    monkeypatch.setattr("diffusion_tricks.manager._host", made)
+    made.add("models", "here", lambda: Registering({"mine": str(saved)}))
+    monkeypatch.setattr("diffusion_tricks.registry.host._host", made)
     assert list(known_models()) == ["mine"]
     assert load_model("mine", device="cpu").name == "mine"
     monkeypatch.undo()
@@ -195,7 +200,7 @@ def test_a_model_brings_its_own_defaults(copied: Path) -> None:
 def test_a_device_that_is_not_here() -> None:
     if not torch.cuda.is_available():
         with pytest.raises(
-            ModelError, match="device 'cuda' was asked for, but torch finds none here; use --device cpu or"
+            ModelError, match=r"device 'cuda' was asked for, but torch finds none here; use `device=.cpu.` or"
         ):
             load_model(tiny_pipeline("if"), device="cuda")
     with pytest.raises(UsageError, match="unknown device 'gpu'; expected auto, cpu, cuda, cuda:N or mps"):
@@ -236,7 +241,7 @@ def model() -> Model:
 
 
 def answer(model: Model, asks: list[Ask], size: tuple[int, int] = (16, 16), max_rows: int | None = None) -> Any:
-    return model.answer(asks, torch.tensor(500), LEVEL, Terms(size, lambda x, t: 2 * x, max_rows))
+    return batching.answer(model, asks, torch.tensor(500), LEVEL, Terms(size, lambda x, t: 2 * x, max_rows))
 
 
 def test_asks_of_one_shape_are_one_call_and_are_scaled_for_it(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -278,11 +283,29 @@ def test_prompts_are_encoded_once(model: Model, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_many_prompts_do_not_fill_the_memory(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("diffusion_tricks.model.REMEMBERED_PROMPTS", 2)
+    one = bytes_of(model.encode_prompts([None], (16, 16))[None])  # twice that of a prompt: recorded with guidance
+    monkeypatch.setattr("diffusion_tricks.model.prompt_rows.PROMPT_BYTES", 2 * one)
+    model = replace(model, _prompts=PromptRows())
     for prompt in "abcde":
-        model.encode_prompts([prompt], (16, 16))
-    assert len(model._rows) == 2
-    assert set(model.encode_prompts(list("abcde"), (16, 16))) == set("abcde")
+        model.encode_prompts([None, prompt], (16, 16))
+    assert {prompt for prompt, _ in model._prompts.rows} == {None, "d", "e"}  # the unconditional, and those used last
+    assert list(model.encode_prompts([*"abcde", None], (16, 16))) == [*"abcde", None]
+    assert None in {prompt for prompt, _ in model._prompts.rows}
+
+
+def test_bytes_are_those_of_the_whole_that_a_slice_keeps_alive() -> None:
+    both = torch.zeros(2, 1024)
+    assert bytes_of({"a": both[:1], "b": [{"c": both[1:]}], "d": "text"}) == both.nbytes
+    assert bytes_of({"a": both[:1], "b": torch.zeros(512)}) == both.nbytes + 512 * 4
+    assert bytes_of({}) == LEAST
+
+
+def test_rows_larger_than_all_that_may_be_kept_are_given_and_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("diffusion_tricks.model.prompt_rows.PROMPT_BYTES", 2 * LEAST)
+    kept = PromptRows()
+    row = {"text": torch.zeros(1, 1024)}
+    assert kept.found(["a", None, "a"], 0, lambda prompts: [row for _ in prompts]) == {"a": row, None: row}
+    assert not kept.rows
 
 
 def full(*arguments: Any, **named: Any) -> Any:
@@ -299,9 +322,9 @@ def full_on_the_cpu(*arguments: Any, **named: Any) -> Any:
 @pytest.mark.parametrize(
     ("what", "message"),
     [
-        ("predict", "cpu ran out of memory on 1 row of 16x16; try a smaller --size, --count 1"),
+        ("predict", "cpu ran out of memory on 1 row of 16x16; try a smaller `size`, `count=1`"),
         ("record", "cpu ran out of memory while it encoded the prompts; try a smaller"),
-        ("decode", "cpu ran out of memory while it decoded 1 picture; try a smaller --size"),
+        ("decode", "cpu ran out of memory while it decoded 1 picture; try a smaller `size`"),
         ("encode", "cpu ran out of memory while it encoded 1 picture; try"),
     ],
 )

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from diffusion_tricks import Model, load_model, sample
-from diffusion_tricks.noise import Noise
-from diffusion_tricks.schedulers import SCHEDULERS
+from diffusion_tricks.diffusion.noise import Noise
+from diffusion_tricks.diffusion.schedulers import SCHEDULERS
 from diffusion_tricks.testing.pipelines import tiny_pipeline
 
 SHAPE = (3, 8, 8)

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import unicodedata
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from fontTools.fontBuilder import FontBuilder
+from fontTools.pens.ttGlyphPen import TTGlyphPen
+from fontTools.ttLib import TTCollection, TTFont
 from PIL import Image, ImageChops, ImageDraw, ImageFont, features
 
 from diffusion_tricks.errors import UsageError
-from diffusion_tricks_plugins import fonts, inking, layout, typesetting
-from diffusion_tricks_plugins.fonts import Typeface, missing_glyphs
+from diffusion_tricks.io.fonts import font_folders
 from diffusion_tricks_plugins.overlay import Overlay, OverlayOptions, page_of, wanted_texts
+from diffusion_tricks_plugins.text import fonts, inking, layout, typesetting
+from diffusion_tricks_plugins.text.fonts import Typeface, missing_glyphs
 
 TITLE, AUTHOR = "The Whispering Woods", "A. Writer"
 LONG = "How I Learned to Stop Worrying and Love the Small Orange Cat Next Door, and Other Quite Gripping Tales"
@@ -233,6 +239,51 @@ def test_wrapped_lines_hold_the_text_and_the_width(text: str, width: int, even: 
     assert all(line == line.strip() for line in lines)
 
 
+THUMBS_UP, FLAG, FAMILY = "\U0001f44d\U0001f3fd", "\U0001f1eb\U0001f1f7", "\U0001f468\u200d\U0001f469\u200d\U0001f467"
+
+
+@pytest.mark.parametrize(
+    "sign",
+    [THUMBS_UP, FLAG, FAMILY, "e\u0301", "\u0915\u094d\u0937\u093f", "1\ufe0f\u20e3", "\u1100\u1161\u11a8"],
+    ids=["skin tone", "flag", "family", "accent", "conjunct", "keycap", "hangul"],
+)
+def test_what_a_reader_sees_as_one_sign_is_never_broken(sign: str) -> None:
+    assert typesetting.clusters(sign * 3) == [sign] * 3
+    assert typesetting.wrap(sign * 4, 2 * len(sign), len, even=False) == [sign * 2] * 2
+    assert typesetting.wrap(f"a{sign}b", 1, len) == ["a", sign, "b"]
+
+
+def clusters_by_hand(word: str) -> list[str]:
+    """As they were found here before: marks and what is not seen stay with their letter, and what follows a joiner."""
+    found: list[str] = []
+    for char in word:
+        tied = unicodedata.category(char).startswith("M") or fonts.is_invisible(char) or (
+            found and found[-1][-1] == "\u200d"
+        )  # fmt: skip
+        if found and tied:
+            found[-1] += char
+        else:
+            found.append(char)
+    return found
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        LONG,
+        " a\u00a0b",
+        "a\u200bb\u200dc",
+        "\u202bשָׁלוֹם\u202c",
+        "日本語の、テキスト。",
+        "ကျောင်း",
+        "\ufeffe\u0301\u200e\u0301",
+        "  ",
+    ],
+)
+def test_other_texts_fall_into_the_signs_they_always_did(text: str) -> None:
+    assert typesetting.clusters(text) == clusters_by_hand(text)
+
+
 def test_words_break_only_where_no_line_can_hold_them() -> None:
     assert typesetting.wrap("one two three", 5, len) == ["one", "two", "three"]
     assert typesetting.wrap("extraordinary", 5, len, even=False) == ["extra", "ordin", "ary"]
@@ -294,6 +345,77 @@ def test_missing_glyphs_are_listed_once_and_in_order() -> None:
     with pytest.raises(UsageError) as told:
         draw(gray(300, 200), title="a日b本日 \U0001f600!")
     assert "no glyph for 日 (U+65E5), 本 (U+672C), \U0001f600 (U+1F600);" in str(told.value)
+
+
+def made_font(file: Path, drawn: dict[str, str]) -> Typeface:
+    """A font that draws its sign for a missing glyph and each of `drawn`, a name for each character, as a square."""
+    pen = TTGlyphPen(None)
+    for place, corner in enumerate([(0, 0), (0, 700), (500, 700), (500, 0)]):
+        (pen.lineTo if place else pen.moveTo)(corner)
+    pen.closePath()
+    square = pen.glyph()
+    names = [".notdef", *dict.fromkeys(name for name in drawn.values() if name != ".notdef")]
+    builder = FontBuilder(1000, isTTF=True)
+    builder.setupGlyphOrder(names)
+    builder.setupCharacterMap({ord(char): name for char, name in drawn.items()})
+    builder.setupGlyf(dict.fromkeys(names, square))
+    builder.setupHorizontalMetrics({name: (600, 0) for name in names})
+    builder.setupHorizontalHeader(ascent=800, descent=-200)
+    builder.setupNameTable({"familyName": "Squares", "styleName": "Regular"})
+    builder.setupOS2()
+    builder.setupPost()
+    builder.font.save(file)
+    return Typeface("squares", file)
+
+
+def test_glyphs_are_looked_up_not_looked_at(tmp_path: Path) -> None:
+    """A letter may well look as the sign for a missing one does; and be mapped to just that."""
+    face = made_font(tmp_path / "squares.ttf", {"A": "A", "B": ".notdef", "\u25a1": "square"})
+    assert missing_glyphs("A\u25a1BC", face) == ["B", "C"]
+
+
+def test_a_font_without_a_table_of_characters_is_looked_at(tmp_path: Path) -> None:
+    face = made_font(tmp_path / "squares.ttf", {"A": "A"})
+    with TTFont(face.path) as font:
+        font["cmap"].tables = [table for table in font["cmap"].tables if table.platformID == 1]
+        font.save(tmp_path / "old.ttf")
+    assert missing_glyphs("A", Typeface("old", tmp_path / "old.ttf")) == ["A"]  # it looks as the missing one
+
+
+def test_a_font_with_a_broken_table_is_looked_at(tmp_path: Path) -> None:
+    face = made_font(tmp_path / "squares.ttf", {"A": "A"})
+    assert face.path
+    data = face.path.read_bytes()
+    with TTFont(face.path) as font:
+        start = font.reader.tables["post"].offset
+    face.path.write_bytes(data[:start] + b"\xff" * 8 + data[start + 8 :])
+    assert missing_glyphs("AB", face) == ["A", "B"]
+    assert fonts.names_of(face) == ("Squares", "Regular")
+
+
+def test_a_collection_has_several_fonts(tmp_path: Path) -> None:
+    one, two = (made_font(tmp_path / f"{char}.ttf", {char: char}) for char in "AB")
+    collection = TTCollection()
+    collection.fonts = [TTFont(one.path), TTFont(two.path)]
+    collection.save(tmp_path / "both.ttc")
+    both = [Typeface("both", tmp_path / "both.ttc", index) for index in (0, 1)]
+    assert [missing_glyphs("AB", face) for face in both] == [["B"], ["A"]]
+    assert [(family, index) for family, _, _, index in fonts.faces(tmp_path / "both.ttc")] == [
+        ("Squares", 0),
+        ("Squares", 1),
+    ]
+
+
+INSTALLED = [row for row in fonts.installed_fonts(font_folders()) if row[2].suffix.lower() == ".ttf"]
+
+
+@pytest.mark.skipif(not INSTALLED, reason="no fonts are installed here")
+def test_installed_fonts_lack_what_they_draw_as_missing() -> None:
+    text = "".join(map(chr, [*range(33, 127), *range(0xA1, 0x250), *range(0x391, 0x400), *range(0x4E00, 0x4E20)]))
+    for family, style, path, index in INSTALLED[:20]:
+        face = Typeface(f"{family} {style}", path, index)
+        if fonts.can_be_read(face):
+            assert missing_glyphs(text, face) == fonts.drawn_as_missing(text.replace("\u00ad", ""), face)
 
 
 def test_plain_text_white_space_and_joiners_are_not_missing() -> None:
@@ -360,6 +482,24 @@ def test_the_regular_style_of_a_family_comes_first(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(fonts, "installed_fonts", lambda folders: rows)
     assert fonts.find_family("some", ()).path == Path("Book.ttf")
     assert fonts.find_family("SOME bold", ()).path == Path("Bold.ttf")
+
+
+def test_a_font_of_one_size_is_found_by_its_family_and_judged_when_its_size_is_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made_font(tmp_path / "squares.ttf", {"A": "A"})
+    truetype = ImageFont.truetype
+
+    def only_at_40(font: str, size: int, *others: Any, **named: Any) -> ImageFont.FreeTypeFont:
+        if size != 40:
+            raise OSError("invalid pixel size")
+        return truetype(font, size, *others, **named)
+
+    monkeypatch.setattr(ImageFont, "truetype", only_at_40)
+    monkeypatch.setattr(fonts, "font_folders", lambda: (tmp_path,))
+    assert changed(gray(200, 200), draw(gray(200, 200), text="A", text_size=40, font="squares")).any()
+    with pytest.raises(UsageError, match=r"Squares Regular cannot be used as a font at 30 px"):
+        draw(gray(200, 200), text="A", text_size=30, font="squares")
 
 
 def test_right_to_left_text_needs_raqm(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from diffusion_tricks import Model, Step, load_model, sample
+from diffusion_tricks.diffusion.schedulers import SCHEDULERS, scheduler_for
 from diffusion_tricks.errors import ModelError
-from diffusion_tricks.families import family_of
-from diffusion_tricks.schedulers import SCHEDULERS, scheduler_for
+from diffusion_tricks.families.open import family_of
 from diffusion_tricks.testing.pipelines import KINDS, Kind, tiny_pipeline
 from diffusion_tricks_plugins import Guidance
 

@@ -16,9 +16,9 @@ from torch import Tensor
 from command_line import run
 from diffusion_tricks import Model, Recipe, Step, Trick, TrickEntry, load_model, make, sample
 from diffusion_tricks.errors import UsageError
-from diffusion_tricks.families import row_for
 from diffusion_tricks.families.plain import PlainFamily
-from diffusion_tricks.images import to_tensor
+from diffusion_tricks.families.table import row_for
+from diffusion_tricks.io.pixels import to_tensor
 from diffusion_tricks.testing import check_trick, tiny_pipeline
 from diffusion_tricks.testing.tiny.weights import built
 from diffusion_tricks_plugins import Anagram, Guidance, Hybrid, Inpaint, SDEdit

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from command_line import run
+from diffusion_tricks.diffusion.schedulers import SCHEDULERS
+from diffusion_tricks.registry.host import host
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -33,6 +35,26 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "kaleidoscope.py").write_text(PLUGIN, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+NUMBERS = ["six", "seven", "eight", "nine", "ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen"]
+
+
+def test_what_it_counts_is_there() -> None:
+    counts = {
+        "tricks": len(host().entries("trick")),
+        "schedulers": len(SCHEDULERS),
+        "views": len(host().entries("view")),
+    }
+    said = re.findall(rf"\b({'|'.join(NUMBERS)}|\d+) ({'|'.join(counts)})\b", README, re.I)
+    assert {what for _, what in said} >= {"tricks", "schedulers"}
+    for number, what in said:
+        assert (int(number) if number.isdigit() else 6 + NUMBERS.index(number.lower())) == counts[what], what
+
+
+def test_it_names_every_trick() -> None:
+    table = README.partition(" tricks\n\n|")[2].partition("\n## ")[0]
+    assert [name for name in host().entries("trick") if f"**{name}**" not in table] == []
 
 
 def test_the_readme_begins_with_the_two_commands() -> None:

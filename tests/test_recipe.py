@@ -10,8 +10,8 @@ import pytest
 
 from diffusion_tricks import Recipe, TrickEntry
 from diffusion_tricks.errors import RecipeError, UnknownName, UsageError
-from diffusion_tricks.options import TrickOptions, option
-from diffusion_tricks.recipe import VERSION, anchored, mapped, paths, read_recipe, recipe_from
+from diffusion_tricks.recipes.recipe import VERSION, anchored, mapped, paths, read_recipe, recipe_from
+from diffusion_tricks.registry.options import TrickOptions, option
 from diffusion_tricks_plugins import Anagram, Guidance
 
 TEXTS = ['say "hi"', "a\nb", "a\r\nb\\", "tab\there", "élan 兎 🐇", "'''", '"""', "", "back\\slash\n", "\x1f"]
@@ -58,7 +58,7 @@ def test_the_tricks_are_built_in_order_with_their_options() -> None:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        ({"promt": "a"}, "^where: promt: Extra inputs are not permitted, got 'a'$"),
+        ({"promt": "a"}, r"^where: promt: Extra inputs are not permitted, got 'a'; did you mean 'prompt'\?$"),
         ({"steps": "many"}, "^where: steps: Input should be a valid integer.*, got 'many'$"),
         ({"steps": 0}, "^where: steps: Input should be greater than or equal to 1, got 0$"),
         ({"size": [64]}, r"^where: size\.1: Field required$"),
@@ -98,8 +98,8 @@ def test_an_unknown_trick_or_option_is_named() -> None:
         ("r.JSON", b"{", r"r\.JSON: is not valid JSON: "),
         ("r.toml", b"prompt = ", r"r\.toml: is not valid TOML: "),
         ("r.toml", b"prompt = 'a'\nprompt = 'b'", r"r\.toml: is not valid TOML: "),
-        ("r.toml", b"\xff\xfe", r"r\.toml: cannot be read as a recipe: .*expected a \.toml or \.json file"),
-        ("missing.toml", None, r"missing\.toml: cannot be read as a recipe: .*No such file"),
+        ("r.toml", b"\xff\xfe", r"r\.toml cannot be read as text in UTF-8: .*expected a \.toml or \.json file"),
+        ("missing.toml", None, r"missing\.toml cannot be read: No such file"),
         ("r.toml", b"promt = 'a'", r"r\.toml: promt: Extra inputs are not permitted"),
     ],
 )
@@ -183,6 +183,20 @@ def test_a_font_is_a_path_only_where_it_looks_like_a_file(tmp_path: Path) -> Non
                     str(tmp_path / "brush.woff2"), fonts[4]]  # fmt: skip
     with pytest.raises(RecipeError, match="leads out of the recipe's folder"):
         anchored(Recipe(tricks=[TrickEntry(trick="overlay", title="a", font="../Brush.ttf")]), tmp_path, "")
+
+
+@pytest.mark.parametrize("font", ["~/Brush.ttf", "~root/Brush.ttf", "~\0.ttf"])
+def test_a_home_is_outside_of_every_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, font: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    recipe = Recipe(tricks=[TrickEntry(trick="overlay", title="a", font=font)])
+    with pytest.raises(RecipeError, match="leads out of the recipe's folder"):
+        anchored(recipe, Path(), "")
+
+
+def test_a_folder_called_like_a_home_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    recipe = Recipe(tricks=[TrickEntry(trick="overlay", title="a", font="./~/Brush.ttf")])
+    assert anchored(recipe, Path(), "").tricks[0].options["font"] == str(tmp_path / "~/Brush.ttf")
 
 
 def test_every_path_of_a_list_is_one(monkeypatch: pytest.MonkeyPatch) -> None:

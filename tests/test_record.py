@@ -18,15 +18,17 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from diffusion_tricks.errors import OutputError, OutputFailed, PictureError, RecipeError
-from diffusion_tricks.images import read_picture
-from diffusion_tricks.provenance import provenance_of
-from diffusion_tricks.recipe import recipe_from
-from diffusion_tricks.record import (
+from diffusion_tricks.io.pictures import read_picture
+from diffusion_tricks.io.provenance import (
+    provenance_of,
+    provenance_xmp,  # fmt: skip
+)
+from diffusion_tricks.recipes.recipe import recipe_from
+from diffusion_tricks.recipes.record import (
     PNG_KEY,
     build_record,
     check_save,
     parameters_text,
-    provenance_xmp,
     read_record,
     run_of,
     save,
@@ -38,6 +40,7 @@ RECIPE = {
     "version": 1, "model": "emoji", "prompt": 'a "café", 兎', "seed": 5, "size": [64, 64], "steps": 20,
     "scheduler": "ddim", "tricks": [{"trick": "anagram"}, {"trick": "guidance", "scale": 7.0, "negative": "dull"}],
 }  # fmt: skip
+RECIPE_RECORD = {"record": 1, "recipe": RECIPE}
 FACTS = {"seed": 5, "model": "emoji", "plugins": {"my-tricks": "1.2"}, "seconds": 3.0}
 NAMESPACES = {
     "rdf": "http://www.w3.org/1999/02/22-rdf-syntax-ns#",
@@ -159,7 +162,7 @@ def test_the_parameters_text_leaves_out_what_is_not_known():
 
 
 def test_records_need_no_torch():
-    code = "import sys, diffusion_tricks.record, diffusion_tricks.images; print('torch' in sys.modules)"
+    code = "import sys, diffusion_tricks.recipes.record, diffusion_tricks.io.pictures; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 
@@ -238,14 +241,14 @@ def test_neither_picture_nor_side_car_is_overwritten_without_force(tmp_path):
     path, record = tmp_path / "a.jpg", build_record(RECIPE, FACTS)
     sidecar_path(path).write_bytes(b"mine")
     for refused in (lambda: save(PICTURE, path, record), lambda: check_save(path, force=False)):
-        with pytest.raises(OutputError, match=r"a\.jpg\.json exists; pass --force to overwrite it"):
+        with pytest.raises(OutputError, match=r"a\.jpg\.json exists; pass `force=True` to overwrite it"):
             refused()
     assert contents(tmp_path) == {"a.jpg.json": b"mine"}
     check_save(path, force=False, metadata=False)
     save(PICTURE, path, record, force=True)
     assert read_record(path)["recipe"] == record["recipe"]
     sidecar_path(path).unlink()
-    with pytest.raises(OutputError, match=r"a\.jpg exists; pass --force"):
+    with pytest.raises(OutputError, match=r"a\.jpg exists; pass `force=True`"):
         save(PICTURE, path, record)
     assert list(contents(tmp_path)) == ["a.jpg"]
 
@@ -342,11 +345,11 @@ def test_a_side_car_that_is_no_text_or_huge(tmp_path):
     PICTURE.save(tmp_path / "a.jpg")
     sidecar = sidecar_path(tmp_path / "a.jpg")
     sidecar.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(RecipeError, match="expected a record as UTF-8 text, got other bytes"):
+    with pytest.raises(RecipeError, match="cannot be read as text in UTF-8"):
         read_record(tmp_path / "a.jpg")
     with sidecar.open("wb") as file:
         file.truncate(17 * 2**20)
-    with pytest.raises(RecipeError, match="at most 16,777,216 bytes, got a larger file"):
+    with pytest.raises(RecipeError, match="holds more than 16,777,216 bytes"):
         read_record(tmp_path / "a.jpg")
 
 
@@ -371,3 +374,27 @@ def test_a_large_record_survives(tmp_path):
     record = {"record": 1, "recipe": {"prompt": "rabbit " * 1_000_000}}
     save(PICTURE, tmp_path / "a.png", record)
     assert read_record(tmp_path / "a.png") == record
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.jpeg", "a.webp"])
+@pytest.mark.parametrize("text", ["a café, 兎 🐇\nSteps: 20, Seed: 5", "plain", "half \ud800 a pair, \0 and none"])
+def test_jpeg_and_webp_carry_the_parameters_where_other_programs_look(tmp_path, name, text):
+    """As the AUTOMATIC1111 web UI reads them, by piexif: eight bytes of prefix, then UTF-16, big-endian."""
+    save(PICTURE, tmp_path / name, RECIPE_RECORD, parameters=text, provenance="generated")
+    with Image.open(tmp_path / name) as picture:
+        comment = picture.getexif().get_ifd(0x8769)[0x9286]
+    assert comment[:8] == b"UNICODE\0"
+    assert comment[8:].decode("utf_16_be") == text.replace("\ud800", "?").replace("\0", "")
+    assert read_record(tmp_path / name) == RECIPE_RECORD | {"parameters": text.replace("\ud800", "?")}
+    assert read_picture(tmp_path / name).provenance == "generated"
+
+
+def test_parameters_that_no_segment_holds_stand_in_the_side_car_alone(tmp_path):
+    save(PICTURE, tmp_path / "a.jpg", RECIPE_RECORD, parameters="x" * 40_000)
+    assert not Image.open(tmp_path / "a.jpg").getexif()
+    assert read_record(tmp_path / "a.jpg")["parameters"] == "x" * 40_000
+
+
+def test_a_picture_without_metadata_has_no_exif(tmp_path):
+    save(PICTURE, tmp_path / "a.jpg", None, parameters="Steps: 20")
+    assert not Image.open(tmp_path / "a.jpg").getexif()

@@ -15,8 +15,9 @@ from safetensors.torch import save_file
 from command_line import run
 from diffusion_tricks import Trick, hookimpl
 from diffusion_tricks.errors import PluginError
-from diffusion_tricks.planning import check_before, plan
-from diffusion_tricks.recipe import Recipe, TrickEntry
+from diffusion_tricks.generate.plan import plan
+from diffusion_tricks.generate.rehearsal import check_before
+from diffusion_tricks.recipes.recipe import Recipe, TrickEntry
 from diffusion_tricks.testing import tiny_controlnet, tiny_pipeline
 
 KINDS = ("sd", "flux", "if", "ddpm")
@@ -37,6 +38,15 @@ CASES = {
     "a text that does not fit": ("if", TALL, 2, "the text is too long"),
     "a network for other models": ("flux", "controlnet photo.png --network net", 2, "takes no ControlNet"),
     "a network of another family": ("sd", "controlnet photo.png --network net", 3, "made for another family than 'sd'"),
+    "two ways to say the steps": ("sd", "--stride 30 --steps 10", 2, "--steps 10 and --stride 30 both say which steps"),
+    "an inpainted picture made larger": (
+        "sd", "--enlarge 2 inpaint photo.png --mask box:0,0,9,9", 2, "so --enlarge 2 would do nothing; leave it out",
+    ),
+    "a film of several runs": ("sd", "--steps-out film.gif sdedit photo.png --sweep", 2, "shows one run, but 7"),
+    "the best of a strip": ("sd", "--best-of 2 sdedit photo.png --sweep", 2, "a strip of variants has no best one"),
+    "an edit of no step": (
+        "sd", "--steps 4 --scheduler ddim sdedit photo.png --strength 0.1", 2, "no step would be run; use --strength",
+    ),
     "a network that is gone": ("sd", "controlnet photo.png --network ./gone", 3, "there is no ControlNet"),
 }  # fmt: skip
 
@@ -69,6 +79,31 @@ def test_it_is_refused_by_plans_and_runs_alike(models: Path, case: str, dry: lis
     assert (outcome.code, outcome.out) == (code, ""), outcome.err
     assert re.search(f"^Error: .*{re.escape(message)}", outcome.err, re.MULTILINE), outcome.err
     assert not (models / "never.png").exists()
+
+
+FINISHED = {
+    "a text that does not fit": ("--title " + "x" * 4000, "the text is too long"),
+    "a font that is none": ("--title a --font nowhere.ttf", "nowhere.ttf"),
+    "a model's settings": ("--title a --steps 4 --guidance 3", "no use for --guidance and --steps, as no model makes"),
+    "an enlargement": ("--title a --enlarge 2", "no use for --enlarge"),
+    "several pictures": ("--title a --count 2", "is one picture, got --count 2"),
+}
+
+
+@pytest.mark.parametrize("case", FINISHED)
+@pytest.mark.parametrize("dry", [[], ["--dry-run"]])
+def test_what_a_finished_picture_cannot_have(models: Path, case: str, dry: list[str]) -> None:
+    asked, message = FINISHED[case]
+    outcome = run("cover", "photo.png", "-o", "never.png", *dry, *asked.split())
+    assert (outcome.code, outcome.out) == (2, ""), outcome.err
+    assert message in outcome.err
+    assert not (models / "never.png").exists()
+
+
+def test_where_to_compute_is_noted_as_idle_for_a_finished_picture(models: Path) -> None:
+    outcome = run("cover", "photo.png", "--text", "a", "--device", "cpu", "--max-rows", 2, "-o", "a.png", "--force")
+    assert outcome.code == 0, outcome.err
+    assert "Note: no model makes a picture that is only finished, so nothing was done with --device" in outcome.err
 
 
 def test_a_pipeline_that_cannot_be_opened(models: Path) -> None:

@@ -18,9 +18,9 @@ from torch import zeros
 from command_line import run
 from diffusion_tricks import load_model
 from diffusion_tricks.errors import ModelError
-from diffusion_tricks.families import described
+from diffusion_tricks.families.lookup import described
 from diffusion_tricks.families.refusals import pipeline_named
-from diffusion_tricks.sheet import sheet
+from diffusion_tricks.generate.describe import sheet
 from diffusion_tricks.testing import tiny_pipeline
 from fake_hub import laid_out
 
@@ -53,7 +53,7 @@ def unread(monkeypatch: pytest.MonkeyPatch) -> None:
     def read(*_: Any, **__: Any) -> None:
         pytest.fail("weights were read")
 
-    monkeypatch.setattr("diffusion_tricks.models._loaded", read)
+    monkeypatch.setattr("diffusion_tricks.loading.load._loaded", read)
 
 
 def changed(file: Path, **values: Any) -> None:
@@ -136,7 +136,7 @@ def test_one_in_a_single_file_is_refused_before_its_weights_are_read(
 ) -> None:
     named("StableDiffusionControlNetPipeline").rename(tmp_path / "dream")
     save_file({"a": zeros(1)}, tmp_path / "dream.safetensors")
-    monkeypatch.setattr("diffusion_tricks.models._loaded", lambda *_, **__: pytest.fail("weights were read"))
+    monkeypatch.setattr("diffusion_tricks.loading.load._loaded", lambda *_, **__: pytest.fail("weights were read"))
     with pytest.raises(ModelError, match="its call needs a picture"):
         load_model(str(tmp_path / "dream.safetensors"), device="cpu")
 
@@ -166,7 +166,7 @@ def test_the_same_scheduler_in_an_object_is_refused() -> None:
 
 def test_a_scheduler_of_unknown_kind_is_left_to_the_run() -> None:
     parts = {"unet": {}, "scheduler": {"_class_name": DDIMScheduler.__name__}}
-    assert described("StableDiffusionPipeline", parts)[1].title == "Stable Diffusion 1.x and 2.x"
+    assert described("StableDiffusionPipeline", parts).title == "Stable Diffusion 1.x and 2.x"
 
 
 @pytest.mark.usefixtures("unread")

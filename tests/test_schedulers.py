@@ -2,35 +2,36 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from typing import Any
 
 import pytest
 import torch
 from diffusers import (
+    CogVideoXDDIMScheduler,
     DDIMScheduler,
     DDPMScheduler,
     DPMSolverMultistepScheduler,
+    EDMEulerScheduler,
     EulerDiscreteScheduler,
     FlowMatchEulerDiscreteScheduler,
+    IPNDMScheduler,
     PNDMScheduler,
 )
+from diffusers import schedulers as library
 from torch import Tensor
 
 from diffusion_tricks import Run, Start, Trick, hookimpl, sample
+from diffusion_tricks.diffusion.followed import FOLLOWED
+from diffusion_tricks.diffusion.levels import noise_levels, prediction_of, uses_learned_variance
+from diffusion_tricks.diffusion.noise import Noise
+from diffusion_tricks.diffusion.scheduler_quirks import send_what_it_draws, step_arguments
+from diffusion_tricks.diffusion.schedulers import FLOW_SCHEDULERS, SCHEDULERS, scheduler_for
+from diffusion_tricks.diffusion.steps import begin_at, set_steps
 from diffusion_tricks.errors import UnknownName, UsageError
-from diffusion_tricks.noise import Noise
-from diffusion_tricks.sampler import begin
-from diffusion_tricks.schedulers import (
-    SCHEDULERS,
-    begin_at,
-    noise_levels,
-    prediction_of,
-    scheduler_for,
-    set_steps,
-    uses_learned_variance,
-)
-from diffusion_tricks.stepping import send_what_it_draws, step_arguments
+from diffusion_tricks.sampling.begin import begin
+from diffusion_tricks.sampling.request import Sampling
 from diffusion_tricks.testing import exact_model
 
 SD: dict[str, Any] = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "steps_offset": 1}
@@ -209,6 +210,103 @@ def test_a_name_means_what_it_says_whatever_the_models_own_is() -> None:
     assert not scheduler_for(EulerDiscreteScheduler(use_beta_sigmas=False), "lms").config.use_karras_sigmas
 
 
+SHAPES: dict[str, Any] = {
+    **OWN,
+    "cosine to the end": DDPMScheduler(
+        beta_schedule="squaredcos_cap_v2", timestep_spacing="trailing", clip_sample=False
+    ),
+    "zero SNR": DDIMScheduler(
+        rescale_betas_zero_snr=True, prediction_type="v_prediction", timestep_spacing="trailing", clip_sample=False
+    ),
+    "zero SNR, CogVideoX": CogVideoXDDIMScheduler(rescale_betas_zero_snr=True, prediction_type="v_prediction"),
+    "flow": FlowMatchEulerDiscreteScheduler(shift=3.0),
+}
+FEW = [1, 2, 3, 10, 50]
+ALL = [(shape, each) for shape, own in SHAPES.items() for each in (FLOW_SCHEDULERS if shape == "flow" else SCHEDULERS)]
+
+
+@pytest.mark.parametrize(("shape", "each"), ALL)
+def test_no_scheduler_makes_values_that_are_no_numbers(shape: str, each: str) -> None:
+    """`set_steps` rehearses them all, and refuses what does not end in numbers."""
+    for steps in range(1, 101) if each == "euler-a" else FEW:
+        scheduler = scheduler_for(SHAPES[shape], each)
+        times = set_steps(scheduler, steps)
+        assert len(times) >= steps
+
+
+def test_euler_ancestral_falls_further_than_float32_can_tell() -> None:
+    """sigma_to^2 - sigma_up^2 = sigma_to^4 / sigma_from^2 is rounded below 0 there; other runs keep every bit."""
+    scheduler = scheduler_for(SHAPES["cosine to the end"], "euler-a")
+    scheduler.set_timesteps(3)
+    before, after = scheduler.sigmas[:-1], scheduler.sigmas[1:]
+    up = (after**2 * (before**2 - after**2) / before**2) ** 0.5
+    assert ((after**2 - up**2) < 0).any()
+    model = exact_model(PICTURE, scheduler=SHAPES["cosine to the end"], prediction="v_prediction")
+    *_, last = sample(model, prompt="a", steps=3, scheduler="euler-a")
+    torch.testing.assert_close(last.x, PICTURE, rtol=0, atol=1e-4)
+    untouched = scheduler_for(OWN["linear"], "euler-a")
+    set_steps(untouched, 30)
+    assert untouched.sigmas.dtype == torch.float32
+
+
+class Breaks(EulerDiscreteScheduler):  # type: ignore[misc]
+    """Divides by nothing in its third step, or cannot make it at all."""
+
+    raising = False
+
+    def step(self, output: Tensor, t: Any, x: Tensor, return_dict: bool = True) -> Any:
+        if self.raising:
+            raise NotImplementedError("prediction_type not implemented yet: sample")
+        (x,) = super().step(output, t, x, return_dict=False)[:1]
+        return (x / (self.step_index != 3),)
+
+
+def test_a_scheduler_that_makes_no_numbers_is_named_before_the_run() -> None:
+    with pytest.raises(UsageError, match=r"^Breaks gives values that are no numbers \(NaN\) in 5 steps; ask for"):
+        set_steps(Breaks(), 5)
+    set_steps(Breaks(), 2)
+    broken = Breaks()
+    broken.raising = True
+    with pytest.raises(UsageError, match=r"^Breaks cannot make these steps: prediction_type not implemented yet"):
+        set_steps(broken, 5)
+    own = PNDMScheduler(prediction_type="sample")
+    with pytest.raises(UsageError, match=r"^scheduler 'pndm' \(PNDMScheduler\) cannot make these steps: .*; ask for"):
+        set_steps(scheduler_for(own, "pndm"), 5)
+
+
+TRAINING: list[dict[str, Any]] = [
+    {}, {"beta_schedule": "linear", "beta_end": 0.03}, {"beta_schedule": "squaredcos_cap_v2"},
+    {"rescale_betas_zero_snr": True, "prediction_type": "v_prediction"}, {"snr_shift_scale": 1.0},
+    {"trained_betas": torch.linspace(0.001, 0.03, 1000).tolist()},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", FOLLOWED)
+def test_every_exchange_keeps_the_schedule_of_the_training(kind: str) -> None:
+    """Of every scheduler, with each option of its schedule, for every name: alpha_bar, all the way."""
+    make = getattr(library, kind)
+    known = inspect.signature(make.__init__).parameters
+    for options in TRAINING:
+        if "Flow" in kind or kind.startswith("EDM") or not options.keys() <= known.keys():
+            continue
+        own = make(**options)
+        for each in SCHEDULERS:
+            made = scheduler_for(own, each)
+            torch.testing.assert_close(made.alphas_cumprod, own.alphas_cumprod.float(), rtol=1e-5, atol=1e-6)
+            set_steps(made, 7)
+            for t, (alpha, sigma) in zip(made.timesteps.tolist(), noise_levels(made), strict=False):
+                bar = float(own.alphas_cumprod[int(t)])
+                if t == int(t) and not made.config.get("use_karras_sigmas"):
+                    assert alpha**2 / (alpha**2 + sigma**2) == pytest.approx(bar, rel=1e-3, abs=1e-5), (each, t)
+
+
+def test_what_cannot_be_exchanged_is_refused() -> None:
+    with pytest.raises(UsageError, match="EDM's scaling, which only its own EDMEulerScheduler follows; leave out sch"):
+        scheduler_for(EDMEulerScheduler(), "euler")
+    with pytest.raises(UsageError, match="IPNDMScheduler says nothing of how its model was trained"):
+        scheduler_for(IPNDMScheduler(), "euler")
+
+
 def test_an_unknown_name_is_answered_with_the_nearest() -> None:
     with pytest.raises(UnknownName, match="unknown scheduler 'eulr'; did you mean 'euler'"):
         scheduler_for(DDPMScheduler(), "eulr")
@@ -219,12 +317,12 @@ def test_an_unknown_name_is_answered_with_the_nearest() -> None:
 @pytest.mark.parametrize("steps", [0, -1, 1001])
 def test_steps_out_of_range(steps: int) -> None:
     with pytest.raises(UsageError, match=f"steps must be between 1 and 1000 for this model, got {steps}"):
-        begin(exact_model(PICTURE), prompt="a", steps=steps)
+        begin(exact_model(PICTURE), Sampling(prompt="a", steps=steps))
 
 
 def test_timesteps_may_be_given_one_by_one() -> None:
     strided = list(range(990, -1, -30))
-    run = begin(exact_model(PICTURE), prompt="a", timesteps=strided)
+    run = begin(exact_model(PICTURE), Sampling(prompt="a", timesteps=strided))
     assert run.timesteps.tolist() == strided
     assert len(strided) == 34
     bar = float(run.scheduler.alphas_cumprod[690])
@@ -234,19 +332,19 @@ def test_timesteps_may_be_given_one_by_one() -> None:
 @pytest.mark.parametrize("timesteps", [[], [10, 20], [10, 10], [1000, 5], [5, -1]])
 def test_timesteps_that_cannot_be(timesteps: list[int]) -> None:
     with pytest.raises(UsageError, match="timesteps must fall, from below 1000 to at least 0, got "):
-        begin(exact_model(PICTURE), prompt="a", timesteps=timesteps)
+        begin(exact_model(PICTURE), Sampling(prompt="a", timesteps=timesteps))
 
 
 def test_a_scheduler_without_timesteps_of_its_own() -> None:
     with pytest.raises(UsageError, match="DDIMScheduler takes no timesteps of its own; use scheduler 'ddpm'"):
-        begin(exact_model(PICTURE), prompt="a", timesteps=[5, 3], scheduler="ddim")
+        begin(exact_model(PICTURE), Sampling(prompt="a", timesteps=[5, 3], scheduler="ddim"))
     with pytest.raises(UsageError, match="DPMSolverMultistepScheduler takes no timesteps here: "):
-        begin(exact_model(PICTURE), prompt="a", timesteps=[5, 3], scheduler="dpm++2m-karras")
+        begin(exact_model(PICTURE), Sampling(prompt="a", timesteps=[5, 3], scheduler="dpm++2m-karras"))
 
 
 def test_steps_stay_on_the_cpu_where_they_index_tables() -> None:
     for name in SCHEDULERS:
-        run = begin(exact_model(PICTURE), prompt="a", steps=3, scheduler=name)
+        run = begin(exact_model(PICTURE), Sampling(prompt="a", steps=3, scheduler=name))
         assert run.timesteps.device.type == "cpu"
         assert run.noise.seeds == Noise([0]).seeds
 
@@ -272,7 +370,7 @@ def test_what_a_scheduler_draws_is_sent_without_waiting_and_is_the_same(
         went.append(str(device))
         return x.to(device, dtype)
 
-    monkeypatch.setattr("diffusion_tricks.speed.sent", sent)
+    monkeypatch.setattr("diffusion_tricks.devices.transfer.sent", sent)
     sending = scheduler_for(own, name)
     send_what_it_draws(sending)
     torch.testing.assert_close(stepped_through(sending), stepped_through(scheduler_for(own, name)), atol=0, rtol=0)
@@ -287,7 +385,7 @@ def test_a_scheduler_on_another_device_gets_its_noise_there(monkeypatch: pytest.
         went.append((x.device.type, str(device)))
         return x.to(device)
 
-    monkeypatch.setattr("diffusion_tricks.speed.sent", sent)
+    monkeypatch.setattr("diffusion_tricks.devices.transfer.sent", sent)
     scheduler = scheduler_for(OWN["linear"], "ddpm")
     send_what_it_draws(scheduler)
     t = set_steps(scheduler, 4)[0]
@@ -298,6 +396,6 @@ def test_a_scheduler_on_another_device_gets_its_noise_there(monkeypatch: pytest.
 
 def test_a_run_on_cuda_sends_what_its_scheduler_draws(monkeypatch: pytest.MonkeyPatch) -> None:
     model = exact_model(PICTURE)
-    assert "step" not in vars(begin(model, prompt="a").scheduler)
+    assert "step" not in vars(begin(model, Sampling(prompt="a")).scheduler)
     monkeypatch.setattr(model, "device", torch.device("cuda"))
-    assert "step" in vars(begin(model, prompt="a", scheduler="ddpm").scheduler)
+    assert "step" in vars(begin(model, Sampling(prompt="a", scheduler="ddpm")).scheduler)

@@ -16,15 +16,15 @@ from transformers import AutoTokenizer, CLIPImageProcessorPil, CLIPModel
 from command_line import run
 from diffusion_tricks import Recipe, Trick, TrickEntry, UsageError, load_model, make
 from diffusion_tricks.errors import ModelError, PluginError
-from diffusion_tricks.pixels import to_tensor
-from diffusion_tricks.recipe import Recipe as AnyRecipe
-from diffusion_tricks.record import read_record
-from diffusion_tricks.scoring import EMBEDDED, Score, Scorer, ViewScore, alignment, concealment, shown
+from diffusion_tricks.generate.score import EMBEDDED, Score, Scorer, ViewScore, alignment, concealment, shown
+from diffusion_tricks.io.pixels import to_tensor
+from diffusion_tricks.recipes.recipe import Recipe as AnyRecipe
+from diffusion_tricks.recipes.record import read_record
+from diffusion_tricks.registry.trick import Shown
 from diffusion_tricks.testing import tiny_pipeline
 from diffusion_tricks.training import clip as small
 from diffusion_tricks.training.data.captions import with_article
 from diffusion_tricks.training.data.emoji import FONT, all_emoji
-from diffusion_tricks.trick import Shown
 from diffusion_tricks_plugins import Anagram, Hybrid
 from test_hybrid import numpy_blur, numpy_motion
 
@@ -67,7 +67,7 @@ def test_similarity_is_that_of_clip_models_own_logits(clip: Path) -> None:
 def test_pictures_and_texts_score_the_same_alone_and_among_many(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pictures, scorer = [picture(i) for i in range(5)], Scorer(clip)
     whole = scorer.similarity(pictures, TEXTS)
-    monkeypatch.setattr("diffusion_tricks.scoring.ROWS", 2)
+    monkeypatch.setattr("diffusion_tricks.generate.score.ROWS", 2)
     torch.testing.assert_close(scorer.similarity(pictures, TEXTS), whole, atol=1e-6, rtol=0)
 
 

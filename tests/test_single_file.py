@@ -17,9 +17,9 @@ from safetensors.torch import load_file, save_file
 from command_line import run
 from diffusion_tricks import Model, Recipe, load_model, sample
 from diffusion_tricks.errors import ModelError, UsageError
-from diffusion_tricks.models.files import DEFAULTS_FILE
-from diffusion_tricks.models.single import made_from
-from diffusion_tricks.planning import plan
+from diffusion_tricks.families.defaults import DEFAULTS_FILE
+from diffusion_tricks.generate.plan import plan
+from diffusion_tricks.loading.single_file import made_from
 from diffusion_tricks.testing.pipelines import tiny_pipeline
 from fake_hub import laid_out
 

@@ -13,15 +13,21 @@ from torch import Tensor, nn
 from torch._dynamo.testing import CompileCounter
 
 from diffusion_tricks import Model, load_model, sample
-from diffusion_tricks.defaults import Defaults
-from diffusion_tricks.denoiser import Family, Row, Shape, Size, replayed
+from diffusion_tricks.devices import rungs as ladder
+from diffusion_tricks.devices.compile import Compiled, channels_last, memory_format
+from diffusion_tricks.devices.memory import Work
+from diffusion_tricks.devices.text_encoders import hooked
+from diffusion_tricks.devices.transfer import sent
 from diffusion_tricks.errors import ModelError, UsageError
-from diffusion_tricks.memory import Work
-from diffusion_tricks.memory import rungs as ladder
-from diffusion_tricks.memory.encoders import hooked
-from diffusion_tricks.rows import Rows, stacked
-from diffusion_tricks.speed import Compiled, cannot_compile, channels_last, compiled, memory_format, sent
+from diffusion_tricks.families.base import Family
+from diffusion_tricks.families.defaults import Defaults
+from diffusion_tricks.families.replay import replayed
+from diffusion_tricks.families.rows import Rows, stacked
+from diffusion_tricks.families.shapes import Shape
+from diffusion_tricks.loading.compiling import cannot_compile, compiled
+from diffusion_tricks.model.prompt_rows import COPIES, LEAST
 from diffusion_tricks.testing import tiny_pipeline
+from diffusion_tricks.types import Row, Size
 from diffusion_tricks_plugins import Anagram, Guidance
 
 PAIR = Anagram(views=[("identity", "a rabbit"), ("rotate_cw", "a duck")])
@@ -139,18 +145,18 @@ def test_what_cannot_be_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     model = small()
     monkeypatch.setattr("shutil.which", lambda name: None)
     with pytest.raises(
-        UsageError, match="'small' cannot be compiled: there is no C\\+\\+ compiler here; leave --compile"
+        UsageError, match="'small' cannot be compiled: there is no C\\+\\+ compiler here; leave `compile`"
     ):
         compiled(model)
     model.device = torch.device("mps")
     assert cannot_compile(model) == "torch does not compile for mps"
     model.device = torch.device("cuda")
-    monkeypatch.setattr("diffusion_tricks.speed.find_spec", lambda name: None)
+    monkeypatch.setattr("diffusion_tricks.devices.compile.find_spec", lambda name: None)
     assert "triton is not installed" in str(cannot_compile(model))
     model.family.denoiser.hf_quantizer = object()  # type: ignore[assignment]
     assert cannot_compile(model) == "its weights are quantised"
     model.family.denoiser._hf_hook = object()  # type: ignore[assignment]
-    assert "by --memory or hooks of its own" in str(cannot_compile(model))
+    assert "by `memory` or hooks of its own" in str(cannot_compile(model))
 
 
 def test_a_model_that_memory_is_too_short_for_is_not_compiled_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,7 +167,7 @@ def test_a_model_that_memory_is_too_short_for_is_not_compiled_and_says_so(monkey
     notes, _ = model.memory.told()
     assert notes[-1].startswith("not compiled, for lack of memory: its parts move on and off the device")
     model.memory.mode = "low"  # that is asked for, and so is compiling: one of them is to be left out
-    with pytest.raises(UsageError, match="--memory or hooks of its own; leave --compile out"):
+    with pytest.raises(UsageError, match="`memory` or hooks of its own; leave `compile` out"):
         compiled(model)
 
 
@@ -171,7 +177,7 @@ def test_a_compiler_that_fails_is_explained() -> None:
 
     model = small()
     model.compiled = Compiled(model.family.denoiser, backend=broken)
-    with pytest.raises(ModelError, match=r"Network cannot be compiled here: .*no such kernel; leave --compile out"):
+    with pytest.raises(ModelError, match=r"Network cannot be compiled here: .*no such kernel; leave `compile` out"):
         last(model)
 
 
@@ -202,7 +208,7 @@ def test_the_outputs_of_a_graph_are_copied() -> None:
 
 
 def test_prompts_are_put_together_once_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    from diffusion_tricks import rows
+    from diffusion_tricks.families import rows
 
     model, joined = small(), list[int]()
     original = rows._joined
@@ -214,11 +220,12 @@ def test_prompts_are_put_together_once_a_run(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_batches_that_are_remembered_do_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("diffusion_tricks.model.REMEMBERED_BATCHES", 2)
+    monkeypatch.setattr("diffusion_tricks.model.prompt_rows.BATCH_BYTES", 7 * COPIES * LEAST)
+    monkeypatch.setattr("diffusion_tricks.model.prompt_rows.bytes_of", lambda row: LEAST)
     model = small()
     for count in range(1, 5):
         last(model, count=count, steps=1)
-    assert len(model._batches) == 2
+    assert [len(batch) for batch in model._prompts.batches.values()] == [3, 4]
 
 
 def test_rows_are_stacked_as_ever_and_nothing_that_is_taken_from_them_is_lost() -> None:

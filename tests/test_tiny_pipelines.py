@@ -11,8 +11,8 @@ from diffusers import DiffusionPipeline, StableDiffusionControlNetPipeline, Stab
 from PIL import Image
 from torch import Tensor
 
+from diffusion_tricks.devices.quiet import quiet_libraries
 from diffusion_tricks.errors import UnknownName
-from diffusion_tricks.quiet import quiet_libraries
 from diffusion_tricks.testing.pipelines import (
     CONTROLNETS,
     FAMILIES,

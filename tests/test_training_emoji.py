@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from diffusion_tricks.errors import UsageError
+from diffusion_tricks.model.vocabulary import split
 from diffusion_tricks.training.data import Stream
 from diffusion_tricks.training.data.captions import STYLES, caption, with_article
 from diffusion_tricks.training.data.emoji import (
@@ -26,7 +27,6 @@ from diffusion_tricks.training.data.emoji import (
 )
 from diffusion_tricks.training.data.opening import open_source
 from diffusion_tricks.training.data.styles import RENDER, kuwahara, luma, styled
-from diffusion_tricks.vocabulary import split
 
 needs_font = pytest.mark.skipif(not FONT.exists(), reason="no colour emoji font is installed")
 PLAIN = Look((1.0, 1.0, 1.0), None, "", 1.0, 0.0, (0.0, 0.0), False, (1.0, 1.0, 1.0))

@@ -12,9 +12,11 @@ from diffusers import FlowMatchEulerDiscreteScheduler
 from torch import Tensor
 
 from diffusion_tricks import Model, UsageError, sample
-from diffusion_tricks.defaults import Defaults
-from diffusion_tricks.denoiser import Family, Parts, Row, Shape, Size
-from diffusion_tricks.schedulers import FLOW_SCHEDULERS, SCHEDULERS, scheduler_for
+from diffusion_tricks.diffusion.schedulers import FLOW_SCHEDULERS, SCHEDULERS, scheduler_for
+from diffusion_tricks.families.base import Family
+from diffusion_tricks.families.defaults import Defaults
+from diffusion_tricks.families.shapes import Shape
+from diffusion_tricks.types import Parts, Row, Size
 
 PICTURE = torch.linspace(-0.9, 0.9, 48).reshape(1, 3, 4, 4)
 

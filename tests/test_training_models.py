@@ -14,7 +14,7 @@ from PIL import Image
 
 from diffusion_tricks import Model, Recipe, UsageError, load_model, make, sample
 from diffusion_tricks.errors import ModelError, UnknownName
-from diffusion_tricks.planning import plan
+from diffusion_tricks.generate.plan import plan
 from diffusion_tricks.training import checkpoints
 from diffusion_tricks.training.objectives import WIDE
 from diffusion_tricks.training.showing import denoised, noised

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from transformers.models.clip.modeling_clip import image_text_contrastive_loss
 
-from diffusion_tricks.scoring import Scorer
+from diffusion_tricks.generate.score import Scorer
 from diffusion_tricks.training import clip, scorer
 from diffusion_tricks.training.data import Batch
 from test_hybrid import numpy_blur

@@ -96,7 +96,7 @@ def test_a_crop_that_is_flat_is_tried_again() -> None:
 
 @pytest.mark.parametrize(("size", "crop", "factor"), [(64, 80, 4), (64, 18, 4), (66, 16, 4), (64, 16, 3)])
 def test_crops_that_do_not_fit_are_refused(size: int, crop: int, factor: int) -> None:
-    with pytest.raises(UsageError, match=rf"crops of {crop} pixels cannot be cut of pictures of {size}.*--crop"):
+    with pytest.raises(UsageError, match=rf"crops of {crop} pixels cannot be cut of pictures of {size}.*`crop`"):
         Crops(pictures(size), crop, factor)
     with pytest.raises(UsageError, match="made for pictures in colour"):
         Crops(Stripes(size=64), 16, 4)

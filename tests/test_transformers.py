@@ -19,15 +19,17 @@ from PIL import Image
 from torch import Tensor
 
 from diffusion_tricks import Model, Recipe, Step, load_model, sample
-from diffusion_tricks.defaults import Defaults
-from diffusion_tricks.denoiser import parts_of
+from diffusion_tricks.diffusion.schedulers import FLOW_SCHEDULERS, scheduler_for
 from diffusion_tricks.errors import ModelError, PluginError, UsageError
-from diffusion_tricks.families import described, family_of, opened
+from diffusion_tricks.families.base import parts_of
+from diffusion_tricks.families.defaults import Defaults
+from diffusion_tricks.families.lookup import described
+from diffusion_tricks.families.open import family_of, opened
 from diffusion_tricks.families.packing import packed, unpacked
 from diffusion_tricks.families.table import FAMILIES as ROWS
-from diffusion_tricks.planning import plan
-from diffusion_tricks.sampler import begin
-from diffusion_tricks.schedulers import FLOW_SCHEDULERS, scheduler_for
+from diffusion_tricks.generate.plan import plan
+from diffusion_tricks.sampling.begin import begin
+from diffusion_tricks.sampling.request import Sampling
 from diffusion_tricks.testing.pipelines import FAMILIES, tiny_arguments, tiny_pipeline
 from diffusion_tricks_plugins import Guidance
 
@@ -197,7 +199,7 @@ def test_a_stride_tells_the_network_the_level_that_is_there(
 @pytest.mark.parametrize("timesteps", [[1001, 5], [5, 0], [5, 5], []])
 def test_timesteps_of_a_flow_that_cannot_be(timesteps: list[int]) -> None:
     with pytest.raises(UsageError, match=r"timesteps must fall, from at most 1000 to at least 1, got \["):
-        begin(tiny("sd3"), prompt="a", timesteps=timesteps)
+        begin(tiny("sd3"), Sampling(prompt="a", timesteps=timesteps))
 
 
 def test_a_flow_scheduler_of_another_kind_takes_no_stride() -> None:
@@ -205,8 +207,8 @@ def test_a_flow_scheduler_of_another_kind_takes_no_stride() -> None:
     pipe.scheduler = FlowMatchHeunDiscreteScheduler()
     model = load_model(pipe, device="cpu")
     with pytest.raises(UsageError, match=r"Heun.* takes no timesteps of its own; use scheduler 'euler'"):
-        begin(model, prompt="a", stride=300)
-    assert begin(model, prompt="a", stride=300, scheduler="euler").timesteps.tolist() == [1000, 700, 400, 100]
+        begin(model, Sampling(prompt="a", stride=300))
+    assert begin(model, Sampling(prompt="a", stride=300, scheduler="euler")).timesteps.tolist() == [1000, 700, 400, 100]
 
 
 def test_a_shift_that_a_scheduler_does_not_have_is_refused_in_words() -> None:
@@ -222,10 +224,10 @@ def test_a_schedule_that_is_stretched_between_its_ends_needs_two_steps(
 ) -> None:
     """Qwen-Image's ends at 0.02 of noise, which one step is not stretched to but divided by."""
     with pytest.raises(UsageError, match="this model's schedule needs at least 2 steps, got 1"):
-        begin(tiny("qwen"), prompt="a", steps=1, scheduler=name)
+        begin(tiny("qwen"), Sampling(prompt="a", steps=1, scheduler=name))
     assert not recwarn.list
-    assert len(begin(tiny("qwen"), prompt="a", steps=2, scheduler=name).timesteps) == 2
-    assert len(begin(tiny("qwen"), prompt="a", timesteps=[700], scheduler=name).timesteps) == 1
+    assert len(begin(tiny("qwen"), Sampling(prompt="a", steps=2, scheduler=name)).timesteps) == 2
+    assert len(begin(tiny("qwen"), Sampling(prompt="a", timesteps=[700], scheduler=name)).timesteps) == 1
 
 
 def test_larger_pictures_keep_their_noise_for_longer() -> None:
@@ -284,17 +286,16 @@ def test_rows_are_told_apart_by_configurations(
     kind: str, title: str, steps: int, guidance: float, distilled: float | None
 ) -> None:
     pipe = tiny(kind).pipe
-    found = described(type(pipe).__name__, parts_of(pipe))
-    assert found is not None
-    family, row = found
-    assert isinstance(tiny(kind).family, family)
-    assert row is not None
+    row = described(type(pipe).__name__, parts_of(pipe))
+    assert isinstance(tiny(kind).family, opened(row))
     assert row.title == title
     assert row.defaults == Defaults(steps=steps, guidance=guidance, distilled_guidance=distilled)
 
 
 def test_every_row_opens() -> None:
-    assert all(opened(row).__name__.endswith("Family") for row in ROWS)
+    for row in ROWS:
+        assert opened(row).__name__.endswith("Family")
+        assert opened(row).shape_of is row.serves.shape
 
 
 @pytest.mark.parametrize(("kind", "largest"), [("sd3", 128), ("zimage", 256)])

@@ -18,17 +18,19 @@ from torch import Tensor
 
 from command_line import run
 from diffusion_tricks import Model, Recipe, Step, TrickEntry, load_model, make, sample
-from diffusion_tricks.cascade import needs_upscaling, stages
 from diffusion_tricks.errors import PluginError, RecipeError, UnknownName, UsageError
-from diffusion_tricks.families import UPSCALERS
-from diffusion_tricks.models import upscaler_from, upscaler_named, upscaler_of
-from diffusion_tricks.models.known import IF_II, ON_THE_HUB, X4
-from diffusion_tricks.models.known import UPSCALERS as KNOWN_UPSCALERS
-from diffusion_tricks.planning import plan
-from diffusion_tricks.recipe import read_recipe, recipe_from, with_models
-from diffusion_tricks.record import read_record
-from diffusion_tricks.sampler import begin
-from diffusion_tricks.settling import settled_tricks
+from diffusion_tricks.families.table import UPSCALERS
+from diffusion_tricks.generate.defaults import settled_tricks
+from diffusion_tricks.generate.plan import plan
+from diffusion_tricks.loading.known import IF_II, ON_THE_HUB, X4
+from diffusion_tricks.loading.known import UPSCALERS as KNOWN_UPSCALERS
+from diffusion_tricks.loading.load import upscaler_from
+from diffusion_tricks.loading.location import upscaler_named, upscaler_of
+from diffusion_tricks.model.cascade import needs_upscaling, stages
+from diffusion_tricks.recipes.recipe import read_recipe, recipe_from, with_models
+from diffusion_tricks.recipes.record import read_record
+from diffusion_tricks.sampling.begin import begin
+from diffusion_tricks.sampling.request import Sampling
 from diffusion_tricks.testing import check_trick, tiny_pipeline, tiny_upscaler
 from diffusion_tricks_plugins import Anagram, Guidance, Hybrid, Inpaint, SDEdit
 
@@ -359,8 +361,10 @@ def test_only_what_is_borrowed_is_left_out(folder: Path) -> None:
 
 def test_a_later_stage_on_cuda_is_laid_out_as_the_first(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     laid_out: list[str] = []
-    monkeypatch.setattr("diffusion_tricks.speed.channels_last", lambda pipe: laid_out.append(type(pipe).__name__))
-    monkeypatch.setattr("diffusion_tricks.models._placed", lambda pipe, *_, **__: pipe)  # it would move there
+    monkeypatch.setattr(
+        "diffusion_tricks.devices.compile.channels_last", lambda pipe: laid_out.append(type(pipe).__name__)
+    )
+    monkeypatch.setattr("diffusion_tricks.loading.load._placed", lambda pipe, *_, **__: pipe)  # it would move there
     upscaler_from(str(folder / "larger"), torch.device("cuda"), torch.float32).behind(  # type: ignore[union-attr]
         load_model(folder, device="cpu")
     )
@@ -411,7 +415,7 @@ def apart(tmp_path_factory: pytest.TempPathFactory, base: Any, deepfloyd: tuple[
 
 @pytest.fixture
 def no_weights(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("diffusion_tricks.models._loaded", None)
+    monkeypatch.setattr("diffusion_tricks.loading.load._loaded", None)
 
 
 HOW = ["--size", "64", "--steps", "2", "--upscale-steps", "3", "--seed", "5"]
@@ -422,7 +426,7 @@ def test_the_command_line_names_an_upscaler(apart: Path, tmp_path: Path, monkeyp
     line = ["generate", "a rabbit", *HOW, "-o", "a.png", "-m"]
     line += [apart / "sd", "--upscaler", apart / "larger", "--scheduler", "ddim"]
     with monkeypatch.context() as without:
-        without.setattr("diffusion_tricks.models._loaded", None)
+        without.setattr("diffusion_tricks.loading.load._loaded", None)
         planned, told = run(*line, "--json", "--dry-run"), run(*line, "--dry-run")
     assert (planned.code, told.code) == (0, 0), planned.err
     assert not Path("a.png").exists()
@@ -601,7 +605,7 @@ def test_a_record_holds_what_a_trick_settled_of_what_it_was_told(model: Model) -
         tricks=[TrickEntry(trick="sdedit", image="a.png", sweep=True), TrickEntry(trick="guidance", scale=3.0)],
     )
     sdedit, guidance = SDEdit(image="a.png", start_index=1), Guidance(scale=3.0)
-    run = begin(model, prompt="a", tricks=[sdedit, guidance], **{k: v for k, v in TWO.items() if k != "seed"})
+    run = begin(model, Sampling(prompt="a", **{k: v for k, v in TWO.items() if k != "seed"}), tricks=[sdedit, guidance])
     assert run.settled(sdedit) == {}
     assert settled_tricks(recipe, [sdedit, guidance], run) == recipe.tricks
     run.settle(sdedit, image="b.png", start_index=2)
@@ -616,7 +620,7 @@ def test_a_record_holds_what_a_trick_settled_of_what_it_was_told(model: Model) -
 
 
 def test_a_wrong_name_is_refused_before_the_model_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("diffusion_tricks.models._loaded", lambda *_, **__: pytest.fail("weights were read"))
+    monkeypatch.setattr("diffusion_tricks.loading.load._loaded", lambda *_, **__: pytest.fail("weights were read"))
     with pytest.raises(UnknownName, match="unknown upscaler 'x5'"):
         load_model("emoji", device="cpu", upscaler=["x4", "x5"])
 

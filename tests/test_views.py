@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -11,10 +11,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from diffusion_tricks import Ask
+from diffusion_tricks.diffusion.conditioning import SEEN, Condition
 from diffusion_tricks.errors import UnknownName, UsageError
-from diffusion_tricks.manager import host
+from diffusion_tricks.registry.host import host
+from diffusion_tricks.registry.view import View, orthogonality_error, view_named
 from diffusion_tricks.testing import check_view
-from diffusion_tricks.views import View, orthogonality_error, view_named
+from diffusion_tricks_plugins.views.orthogonal import SHUFFLING_BYTES, shuffling
 
 PLAIN = [name for name in host().entries("view") if name != "rotate"]  # which needs an angle
 QUARTERS = ["rotate:270", "rotate:-90.0"]
@@ -27,6 +30,60 @@ ORTHOGONAL = [name for name in NAMED if view_named(name).orthogonal]
 @pytest.mark.parametrize("name", VIEWS)
 def test_every_registered_view_holds_what_a_view_must(name: str) -> None:
     check_view(name)
+
+
+class Rolled(View):
+    by: list[int]
+
+    def apply(self, x: Tensor) -> Tensor:
+        return x.roll(self.by, (-2, -1))
+
+    def invert(self, x: Tensor) -> Tensor:
+        return x.roll([-by for by in self.by], (-2, -1))
+
+
+def test_a_view_with_a_list_holds_in_both_stages() -> None:
+    """It is no key of a dictionary; beside a question there may be a picture that is moved once for each view."""
+    view = Rolled(by=[3, 5])
+    check_view(view)
+    ask = Ask(torch.randn(1, 3, 8, 8), "a", Condition(torch.randn(1, 3, 8, 8)))
+    first, again = view.through(ask).condition, view.through(ask).condition
+    assert first is not None
+    assert first is again
+    assert torch.equal(first.picture, view.apply(ask.condition.picture))  # type: ignore[union-attr]
+    assert Rolled(by=[3, 6]).through(ask).condition is not first
+
+
+def test_check_view_sees_what_a_second_stage_would() -> None:
+    class Smaller(Rolled):
+        def apply_mask(self, x: Tensor) -> Tensor:
+            return x[..., 1:]
+
+    with pytest.raises(AssertionError, match=r"apply_mask gave the shape \(2, 1, 64, 63\), expected \(2, 1, 64, 64\)"):
+        check_view(Smaller(by=[1, 1]))
+
+    class Unwieldy(Rolled):
+        def through(self, ask: Ask, **changes: Any) -> Ask:
+            return ask.but(x=self.apply(ask.x), **changes)
+
+    with pytest.raises(AssertionError, match=r"leaves the picture beside a question as it is"):
+        check_view(Unwieldy(by=[1, 1]))
+
+
+def test_views_that_are_made_anew_in_every_step_do_not_fill_the_memory() -> None:
+    ask = Ask(torch.randn(1, 3, 8, 8), "a", Condition(torch.randn(1, 3, 8, 8)))
+    for shift in range(2 * SEEN):
+        Rolled(by=[shift, 0]).through(ask)
+    assert len(ask.condition._seen) == SEEN  # type: ignore[union-attr]
+
+
+def test_shuffled_patches_do_not_fill_the_memory() -> None:
+    shuffling.cache.clear()
+    for seed in range(80):
+        shuffling(256**2, seed, torch.device("cpu"))
+    assert 0 < shuffling.cache.currsize <= SHUFFLING_BYTES
+    again = shuffling(256**2, 79, torch.device("cpu"))
+    assert again is shuffling(256**2, 79, torch.device("cpu"))
 
 
 @pytest.mark.parametrize("angle", [30, 135, -17.5])
@@ -280,8 +337,8 @@ def test_bad_parameters_say_what_is_wrong(text: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("rotate_cw", "^a quarter turn needs a square picture; set --size to a square$"),
-        ("rotate:-90", "^a quarter turn needs a square picture; set --size to a square$"),
+        ("rotate_cw", "^a quarter turn needs a square picture; set `size` to a square$"),
+        ("rotate:-90", "^a quarter turn needs a square picture; set `size` to a square$"),
         ("patches:3", "needs a height and width that 3 divides, got 8x16"),
         ("inner_circle:90", "multiples of 90 degrees, of 180 unless square, got 90"),
         ("inner_circle:45", "multiples of 90 degrees"),

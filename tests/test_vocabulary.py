@@ -13,10 +13,10 @@ from PIL import Image
 from command_line import run
 from diffusion_tricks import Recipe, load_model, make
 from diffusion_tricks.errors import ModelError
-from diffusion_tricks.models import DEFAULTS_FILE
+from diffusion_tricks.families.defaults import DEFAULTS_FILE
+from diffusion_tricks.model.vocabulary import Vocabulary, unknown_note
 from diffusion_tricks.training import words
 from diffusion_tricks.training.data.emoji import CLDR, Emoji
-from diffusion_tricks.vocabulary import Vocabulary, unknown_note
 
 TAUGHT: dict[str, Any] = {
     "captions": {

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 
 import click
 
-from diffusion_tricks.errors import UnknownName, UsageError
+from diffusion_tricks.errors import UsageError
+from diffusion_tricks.registry.host import host
 
 Find = Callable[[str], click.Command]
 
@@ -101,7 +102,7 @@ def _head(word: str, known: dict[str, click.Option]) -> tuple[str, int]:
 
 def _deal_argument(word: str, dealt: Dealt, tricks: Collection[str]) -> None:
     if not dealt.links or dealt.links[-1].places < 1:
-        raise UnknownName("trick", word, tricks)
+        raise host().unknown("trick", word, tricks)
     dealt.links[-1].words.append(word)
     dealt.links[-1].places -= 1
 

@@ -9,13 +9,12 @@ from typing import Any
 import click
 
 from diffusion_tricks.errors import UsageError
-from diffusion_tricks.recipe import Recipe, recipe_from
+from diffusion_tricks.recipes.recipe import Recipe, recipe_from
+from diffusion_tricks.types import MEMORY, QUANTIZE
 from diffusion_tricks_cli.values import Name, Size
 
 DTYPES = ("auto", "float32", "float16", "bfloat16")
-MEMORY = ("auto", "low", "lowest")
 MEMORY_HELP = "auto; low: models wait off the device; lowest: every layer, slow.  [default: auto]"
-QUANTIZE = ("int8", "nf4")
 WITHOUT_MODEL = {"dry_run", "quiet", "json", "output", "force", "no_metadata", "save_recipe"}
 COMMON_TITLE = "Common options, which may stand anywhere"
 
@@ -123,13 +122,24 @@ def _output_options() -> list[click.Option]:
     ]  # fmt: skip
 
 
+def program_options() -> list[click.Option]:
+    """`--plugin`, `--no-plugin` and `--debug`, of the program."""
+    return [
+        click.Option(
+            ["--plugin"], type=click.Path(), multiple=True, metavar="FILE", help="Load a plugin from a Python file."
+        ),
+        click.Option(["--no-plugin"], multiple=True, metavar="NAME", help="Leave an installed plugin out, unloaded."),
+        click.Option(["--debug"], is_flag=True, help="Say of an error where in the code it came from."),
+    ]
+
+
 def picture_option() -> click.Option:
     """`--picture`, for a chain that only finishes a picture that exists."""
     return click.Option(["--picture"], type=click.Path(), help="Finish this picture instead of making one; no model.")
 
 
 def _schedulers() -> Iterable[str]:
-    from diffusion_tricks.schedulers import SCHEDULERS
+    from diffusion_tricks.diffusion.schedulers import SCHEDULERS
 
     return SCHEDULERS
 
@@ -147,7 +157,11 @@ def with_common(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
         told["prompt"] = prompts[0] if len(prompts) == 1 else prompts
         if len(prompts) > 1:  # the recipe's count was that of its own prompts
             told.setdefault("count", len(prompts))
-    return recipe_from(recipe.data() | told, "command line")
+    kept = recipe.data()
+    for one, other in (("steps", "stride"), ("stride", "steps")):  # of a recipe, whichever of them it had
+        if one in told:
+            kept.pop(other, None)
+    return recipe_from(kept | told, "command line")
 
 
 def one_prompt(words: Iterable[str | None], values: dict[str, Any]) -> dict[str, Any]:
@@ -158,7 +172,27 @@ def one_prompt(words: Iterable[str | None], values: dict[str, Any]) -> dict[str,
     return values | {"prompt": said} if said else values
 
 
-class Sectioned(click.Command):
+class Once(click.Command):
+    """A command that refuses an option which is given again, where the first value would be dropped in silence."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Raises UsageError for such an option; a flag that says the same twice is none."""
+        if not ctx.resilient_parsing:
+            _, _, said = self.make_parser(ctx).parse_args(args=list(args))
+            for param in said:
+                if isinstance(param, click.Option) and said.count(param) > 1 and _takes_one(param):
+                    times = f"{'/'.join([*param.opts[-1:], *param.secondary_opts])} is given {said.count(param)} times"
+                    raise UsageError(f"{times}, and holds for all; give it once")
+        return super().parse_args(ctx, args)
+
+
+def _takes_one(option: click.Option) -> bool:
+    """Whether a second value would take the place of the first."""
+    plain = option.is_flag and not option.secondary_opts
+    return not (plain or option.multiple or option.count or option.is_eager)
+
+
+class Sectioned(Once):
     """A command whose help shows its own options before the common ones, and its arguments with their notes."""
 
     def __init__(self, *arguments: Any, common: Iterable[click.Option] = (), **settings: Any):

@@ -6,23 +6,24 @@ import json
 from collections.abc import Mapping, Sequence
 from itertools import takewhile
 
-import click
-
 from diffusion_tricks.errors import DiffusionTricksError
+from diffusion_tricks_cli.printable import echo
+from diffusion_tricks_cli.wording import in_flags
 
 
-def wants_json(words: Sequence[str]) -> bool:
-    """Whether `--json` is among the options; the words may be too wrong to be parsed."""
-    return "--json" in takewhile(lambda word: word != "--", words)
+def wants(flag: str, words: Sequence[str]) -> bool:
+    """Whether a flag is among the options; the words may be too wrong to be parsed."""
+    return flag in takewhile(lambda word: word != "--", words)
 
 
 def say_error(error: DiffusionTricksError, as_json: bool) -> None:
     """One of the project's errors, with the path and the seed of the picture where they are known."""
-    click.echo(f"Error: {error}", err=True)
+    message = in_flags(str(error))
+    echo(f"Error: {message}", err=True)
     if as_json:
-        say_failure(str(error), error.about)
+        say_failure(message, error.about)
 
 
 def say_failure(message: str, about: Mapping[str, object] | None = None) -> None:
     """A failure as JSON on stdout."""
-    click.echo(json.dumps({"error": message, **(about or {})}, ensure_ascii=False))
+    echo(json.dumps({"error": message, **(about or {})}, ensure_ascii=False))

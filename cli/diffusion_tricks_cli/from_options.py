@@ -11,7 +11,7 @@ from click.core import ParameterSource
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from diffusion_tricks.options import TrickOptions, hint
+from diffusion_tricks.registry.options import TrickOptions, hint
 
 LIMITS = {"ge": ("min", False), "gt": ("min", True), "le": ("max", False), "lt": ("max", True)}
 
@@ -128,7 +128,7 @@ def words(params: Iterable[click.Parameter], values: Mapping[str, Any], reserved
     arguments: list[str] = []
     for param in params:
         if param.name in values and isinstance(param, click.Option):
-            options += _option_words(param, values[param.name])
+            options += option_words(param, values[param.name])
         elif param.name in values:
             value = values[param.name]
             arguments += [str(part) for part in (value if isinstance(value, list) else [value])]
@@ -136,7 +136,8 @@ def words(params: Iterable[click.Parameter], values: Mapping[str, Any], reserved
     return [*options, *(["--"] if guard else []), *arguments]
 
 
-def _option_words(option: click.Option, value: Any) -> list[str]:
+def option_words(option: click.Option, value: Any) -> list[str]:
+    """The words that give an option a value."""
     flag = option.opts[0]
     if option.is_flag:
         return [flag] if value else option.secondary_opts[:1]

@@ -11,38 +11,40 @@ from typing import Any
 import click
 
 from diffusion_tricks.errors import PluginError
-from diffusion_tricks.manager import Entry, PluginStatus, host
-from diffusion_tricks.vocabulary import Vocabulary
-from diffusion_tricks_cli.common import DTYPES, example
+from diffusion_tricks.model.vocabulary import Vocabulary
+from diffusion_tricks.registry.host import Entry, PluginStatus, host
+from diffusion_tricks_cli.common import DTYPES, Once, example
+from diffusion_tricks_cli.printable import echo
 from diffusion_tricks_cli.values import Name
+from diffusion_tricks_cli.wording import in_flags
 
 KINDS = ("trick", "view", "model")
 AS_JSON = "Print JSON."
 
 
-@click.command(epilog=example("plugins", "plugins --check --json"))
+@click.command(cls=Once, epilog=example("plugins", "plugins --check --json"))
 @click.option("--json", "as_json", is_flag=True, help=AS_JSON)
 @click.option("--check", is_flag=True, help="Load every trick and view, to find those that cannot be.")
 def plugins(as_json: bool, check: bool) -> None:
     """List the plugins that were found, what each registers, and what is wrong with the broken ones."""
     rows = [_plugin(status, check) for status in host().statuses]
     if as_json:
-        click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+        echo(json.dumps(rows, indent=2, ensure_ascii=False))
         return
     for row in rows:
-        click.echo(f"{row['name']} {row['version'] or ''}".rstrip() + f"  ({row['origin']})  {row['status']}")
+        echo(f"{row['name']} {row['version'] or ''}".rstrip() + f"  ({row['origin']})  {row['status']}")
         for kind in KINDS:
             if names := row[f"{kind}s"]:
-                click.echo(f"  {kind}s: {', '.join(names)}")
+                echo(f"  {kind}s: {', '.join(names)}")
         for error in row["errors"]:
-            click.echo(f"  error: {error}")
+            echo(f"  error: {error}")
 
 
 def _plugin(status: PluginStatus, check: bool) -> dict[str, Any]:
     entries = {kind: [e for e in host().entries(kind).values() if e.plugin == status.name] for kind in KINDS}
     found = [_trouble(e, check) for e in (*entries["trick"], *entries["view"])]
-    errors = [error for error in (status.error, *found) if error]
-    state = f"skipped: {status.skipped}" if status.skipped else "broken" if errors else "ok"
+    errors = [in_flags(error) for error in (status.error, *found) if error]
+    state = f"skipped: {in_flags(status.skipped)}" if status.skipped else "broken" if errors else "ok"
     row = {"name": status.name, "version": status.version, "origin": status.origin, "status": state, "errors": errors}
     return row | {f"{kind}s": [entry.name for entry in entries[kind]] for kind in KINDS}
 
@@ -62,7 +64,7 @@ def _trouble(entry: Entry, check: bool) -> str | None:
     return None if there else f"{entry.kind} {entry.name!r}: there is no module {module!r}"
 
 
-class Models(click.Group):
+class Models(Once, click.Group):
     """A group that takes a name it does not know for that of a model: what that was taught."""
 
     def resolve_command(
@@ -84,7 +86,7 @@ def models(ctx: click.Context, as_json: bool) -> None:
     With the NAME of one: what it was taught to draw, where it says so. show NAME: all that it can do. get NAME:
     download it.
     """
-    from diffusion_tricks.models import known_models
+    from diffusion_tricks.loading.known import known_models
 
     if ctx.invoked_subcommand is not None:
         return
@@ -97,7 +99,7 @@ def models(ctx: click.Context, as_json: bool) -> None:
     _print(rows, as_json)
 
 
-@models.command(epilog=example("models show emoji"))
+@models.command(cls=Once, epilog=example("models show emoji"))
 @click.argument("name")
 @click.option("--json", "as_json", is_flag=True, help=AS_JSON)
 @click.pass_context
@@ -106,17 +108,17 @@ def show(ctx: click.Context, name: str, as_json: bool) -> None:
 
     NAME: a short name, a directory, a file or a hub name; of one that is not on this machine, how to get it.
     """
-    from diffusion_tricks.sheet import sheet
+    from diffusion_tricks.generate.describe import sheet
     from diffusion_tricks_cli.sheets import lines_of
 
     known = sheet(name)
     if _as_json(ctx, as_json):
-        click.echo(json.dumps(known.data(), indent=2, ensure_ascii=False))
+        echo(json.dumps(known.data(), indent=2, ensure_ascii=False))
         return
-    click.echo("\n".join(lines_of(known)))
+    echo("\n".join(lines_of(known)))
 
 
-@models.command(epilog=example("models get sdxl x4 --dtype float16"))
+@models.command(cls=Once, epilog=example("models get sdxl x4 --dtype float16"))
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
 @click.option("--dtype", type=Name("dtype", lambda: DTYPES), default="auto", help="Weights for it.  [default: auto]")
 def get(names: tuple[str, ...], dtype: str) -> None:
@@ -124,30 +126,31 @@ def get(names: tuple[str, ...], dtype: str) -> None:
 
     NAME: short names, also of upscalers, or hub names (owner/name[@revision]). Prints the directory of each.
     """
-    from diffusion_tricks.models import download
+    from diffusion_tricks.loading.download import download
 
     for name in names:
         click.echo(download(name, dtype))
 
 
-@models.command(hidden=True)
+@models.command(cls=Once, hidden=True)
 @click.argument("name")
 @click.option("--json", "as_json", is_flag=True, help=AS_JSON)
 @click.pass_context
 def taught(ctx: click.Context, name: str, as_json: bool) -> None:
     """What a model was taught to draw, a line for every thing, with the other names it was taught."""
-    from diffusion_tricks.models import location_of, vocabulary_of
+    from diffusion_tricks.loading.defaults_file import vocabulary_of
+    from diffusion_tricks.loading.location import location_of
     from diffusion_tricks_cli.sheets import taught_lines
 
     vocabulary = vocabulary_of(location_of(name)) or Vocabulary({})
     if _as_json(ctx, as_json):
         rows = {"name": name, "captions": vocabulary.captions, "words": vocabulary.words}
-        click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+        echo(json.dumps(rows, indent=2, ensure_ascii=False))
         return
     if not vocabulary.captions:
-        click.echo(f"the model {name!r} does not say what it was taught")
+        echo(f"the model {name!r} does not say what it was taught")
     for line in taught_lines(vocabulary.captions, vocabulary.words):
-        click.echo(line)
+        echo(line)
 
 
 def _as_json(ctx: click.Context, here: bool) -> bool:
@@ -155,7 +158,7 @@ def _as_json(ctx: click.Context, here: bool) -> bool:
     return here or bool(ctx.parent and ctx.parent.params.get("as_json"))
 
 
-@click.command(epilog=example("views"))
+@click.command(cls=Once, epilog=example("views"))
 @click.option("--json", "as_json", is_flag=True, help=AS_JSON)
 def views(as_json: bool) -> None:
     """List the views of anagrams; parameters follow a colon, as in patches:8,seed=3."""
@@ -165,8 +168,8 @@ def views(as_json: bool) -> None:
 
 def _print(rows: Sequence[dict[str, Any]], as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+        echo(json.dumps(rows, indent=2, ensure_ascii=False))
         return
     width = max((len(row["name"]) for row in rows), default=0)
     for row in rows:
-        click.echo(f"{row['name']:<{width}}  {row['summary']}")
+        echo(f"{row['name']:<{width}}  {row['summary']}")

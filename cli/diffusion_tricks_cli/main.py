@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import sys
+import traceback
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,12 +18,16 @@ from click.shell_completion import CompletionItem
 
 from diffusion_tricks import __version__
 from diffusion_tricks.errors import DiffusionTricksError, PluginError, UnknownName
-from diffusion_tricks.manager import host
-from diffusion_tricks_cli.failures import say_error, say_failure, wants_json
+from diffusion_tricks.registry.calls import is_interrupt
+from diffusion_tricks.registry.host import host
+from diffusion_tricks_cli.common import Once, program_options
+from diffusion_tricks_cli.failures import say_error, say_failure, wants
+from diffusion_tricks_cli.interrupts import INTERRUPTED, SAID
+from diffusion_tricks_cli.printable import echo
+from diffusion_tricks_cli.streams import lasting_streams
+from diffusion_tricks_cli.wording import in_flags
 
 PROGRAM = "diffusion-tricks"
-INTERRUPTED = 130
-INTERRUPTED_SAID = "Interrupted; nothing is left half-written."
 HOME = "diffusion_tricks_cli"
 # command: (where it is built, one line for the help). A name with parentheses is called with what stands in them.
 COMMANDS = {
@@ -44,7 +50,7 @@ COMMANDS = {
 }
 
 
-class Program(click.Group):
+class Program(Once, click.Group):
     """The top-level group. `--plugin` and `--no-plugin` are read, wherever they stand, before anything is loaded."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -104,15 +110,37 @@ def commands_of_plugins() -> dict[str, click.Command]:
     """The commands that plugins add; a plugin that fails at it, or takes a name that is taken, is noted as broken."""
     made: dict[str, click.Command] = {}
     for implementation in host().manager.hook.register_commands.get_hookimpls():
-        group = click.Group()
+        group, plugin = click.Group(), str(implementation.plugin_name)
         try:
-            implementation.function(cli=group)
+            with contextlib.redirect_stdout(sys.stderr):
+                implementation.function(cli=group)
             if taken := sorted(group.commands.keys() & (COMMANDS.keys() | made.keys())):
                 raise ValueError(f"there is already a command {taken[0]!r}")
-            made |= group.commands
-        except Exception as error:
-            _note_broken(implementation.plugin_name, f"{type(error).__name__}: {error}")
+            made |= {name: _named(command, plugin) for name, command in group.commands.items()}
+        except BaseException as error:
+            if is_interrupt(error):
+                raise
+            _note_broken(plugin, f"{type(error).__name__}: {error}")
     return made
+
+
+def _named(command: click.Command, plugin: str) -> click.Command:
+    """The command of a plugin, which is named in what goes wrong in it."""
+    if not isinstance(command, click.Command):
+        raise TypeError(f"expected a command of Click, got a {type(command).__name__}")
+    own = command.invoke
+
+    def invoke(ctx: click.Context) -> Any:
+        try:
+            return own(ctx)
+        except (click.ClickException, click.exceptions.Exit, click.Abort, DiffusionTricksError):
+            raise
+        except Exception as error:
+            said = f"command {command.name!r} of plugin {plugin!r} failed: {type(error).__name__}: {error}"
+            raise PluginError(said) from error
+
+    command.invoke = invoke  # type: ignore[method-assign]
+    return command
 
 
 def _note_broken(plugin: str, error: str) -> None:
@@ -121,7 +149,7 @@ def _note_broken(plugin: str, error: str) -> None:
 
 
 def plugin_options(args: Sequence[str]) -> tuple[list[str], list[str], list[str]]:
-    """The values of `--plugin` and `--no-plugin`, and the arguments without them; after `--` nothing is taken."""
+    """The values of `--plugin` and `--no-plugin`, and the words without these and `--debug`, up to a `--`."""
     found: dict[str, list[str]] = {"--plugin": [], "--no-plugin": []}
     rest: list[str] = []
     words = list(args)
@@ -130,6 +158,8 @@ def plugin_options(args: Sequence[str]) -> tuple[list[str], list[str], list[str]
         head, equals, value = word.partition("=")
         if word == "--":
             return found["--plugin"], found["--no-plugin"], [*rest, word, *words]
+        if word == "--debug":
+            continue
         if head in found and (equals or words):
             found[head].append(value if equals else words.pop(0))
         else:
@@ -139,11 +169,10 @@ def plugin_options(args: Sequence[str]) -> tuple[list[str], list[str], list[str]
 
 @click.group(
     cls=Program,
+    params=program_options(),
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog='Example:\n\n\b\n  diffusion-tricks anagram --view identity "a rabbit" --view rotate_cw "a duck" -o out.png',
 )
-@click.option("--plugin", type=click.Path(), multiple=True, metavar="FILE", help="Load a plugin from a Python file.")
-@click.option("--no-plugin", multiple=True, metavar="NAME", help="Leave an installed plugin out, unloaded.")
 @click.version_option(__version__, prog_name=PROGRAM)
 def cli(**_: Any) -> None:
     """Open up the denoising loop of a diffusion model: anagrams, hybrids, edits, inpainting, covers.
@@ -157,20 +186,17 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
 
     args: the words after the program's name; None is what it was called with.
     """
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), lasting_streams():
         _quieten()
-        code = _run(args)
+        code = _run(sys.argv[1:] if args is None else args)
     sys.exit(code)
 
 
-def _run(args: Sequence[str] | None) -> int:
-    """The error boundary: the project's own errors become a message, any other keeps its traceback.
-
-    A pipe whose reader has gone ends it quietly; Click sees to that.
-    """
-    as_json = wants_json(sys.argv[1:] if args is None else args)
+def _run(args: Sequence[str]) -> int:
+    """The error boundary: the project's own errors become a message, any other keeps its traceback."""
+    as_json = wants("--json", args)
     try:
-        code = cli.main(args=args, prog_name=PROGRAM, standalone_mode=False)
+        code = cli.main(args=list(args), prog_name=PROGRAM, standalone_mode=False)
         return code if isinstance(code, int) else 0
     except click.ClickException as error:
         error.show()
@@ -178,12 +204,14 @@ def _run(args: Sequence[str] | None) -> int:
             say_failure(error.format_message())
         return error.exit_code
     except DiffusionTricksError as error:
+        if wants("--debug", args):
+            traceback.print_exception(error)
         say_error(error, as_json)
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
-        click.echo(INTERRUPTED_SAID, err=True)
+        click.echo(SAID, err=True)
         if as_json:
-            say_failure(INTERRUPTED_SAID)
+            say_failure(SAID)
         return INTERRUPTED
 
 
@@ -197,4 +225,4 @@ def _quieten() -> None:
 
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
-    click.echo(f"Warning: {message}", err=True)
+    echo(f"Warning: {in_flags(str(message))}", err=True)

@@ -6,32 +6,31 @@ import sys
 import time
 from typing import IO, TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from diffusion_tricks.sampler import Run, Step
+from diffusion_tricks.io.terminal import Line, meter
 
-WIDTH = 24
-CLEAR = "\r\x1b[K"
+if TYPE_CHECKING:
+    from diffusion_tricks.sampling.run import Run, Step
 
 
 class Progress:
     """Called with every step of a run over `count` pictures; batches follow each other."""
 
     def __init__(self, count: int, shown: bool, stream: IO[str] | None = None):
-        self.stream = stream or sys.stderr
-        self.shown = shown and self.stream.isatty()
+        stream = stream or sys.stderr
+        self.line = Line(stream) if shown and stream.isatty() else None
         self.count, self.finished = count, 0
         self.run: Run | None = None
         self.began = time.monotonic()
 
     def say(self, text: str) -> None:
         """Puts `text` in the place of the line."""
-        if self.shown:
-            self.stream.write(f"{CLEAR}{text}")
-            self.stream.flush()
+        if self.line:
+            self.line.show(text)
 
     def clear(self) -> None:
         """Takes the line away, before something else is printed."""
-        self.say("")
+        if self.line:
+            self.line.clear()
 
     def __call__(self, step: Step) -> None:
         """Shows a step."""
@@ -44,15 +43,4 @@ class Progress:
         done = step.index - step.run.first + 1
         of_these = (step.stage - 1 + done / total) / step.run.stage_count
         share = (self.finished + step.run.count * of_these) / self.count
-        self.say(line(done, total, step.rows, share, time.monotonic() - self.began))
-
-
-def line(done: int, total: int, rows: int, share: float, seconds: float) -> str:
-    """The progress line. share: of all the work, 0 to 1; seconds: since the work began.
-
-    >>> line(5, 20, 4, 0.25, 2.0)
-    '[######                  ] step 5/20  rows 4  0:06 left'
-    """
-    left = round(seconds * (1 - share) / share) if share else 0
-    bar = "#" * round(WIDTH * share)
-    return f"[{bar:<{WIDTH}}] step {done}/{total}  rows {rows}  {left // 60}:{left % 60:02} left"
+        self.say(meter(share, time.monotonic() - self.began, f"step {done}/{total}  rows {step.rows}"))

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 
+from diffusion_tricks.devices.choice import has_device
 from diffusion_tricks.errors import PictureError, UsageError
-from diffusion_tricks.manager import host
-from diffusion_tricks.models import has_device, location_of, upscaler_named
-from diffusion_tricks.models.places import hub_name
-from diffusion_tricks.options import hint
-from diffusion_tricks.recipe import Recipe, mapped, read_recipe, recipe_from
-from diffusion_tricks.record import read_record, run_of
-from diffusion_tricks_cli.common import Sectioned, common_options, example, settings_of, with_common
+from diffusion_tricks.loading.known import UPSCALER_NAMES
+from diffusion_tricks.loading.location import hub_name, location_of, upscaler_named
+from diffusion_tricks.recipes.recipe import Recipe, is_directory, leads_out, mapped, placed, read_recipe, recipe_from
+from diffusion_tricks.recipes.record import read_record, run_of
+from diffusion_tricks.registry.host import host
+from diffusion_tricks.registry.options import hint
+from diffusion_tricks_cli.common import Once, Sectioned, common_options, example, settings_of, with_common
 from diffusion_tricks_cli.from_options import Positional, given
 from diffusion_tricks_cli.output import remark
+from diffusion_tricks_cli.printable import echo
 from diffusion_tricks_cli.work import carry_out
+
+TRUST = "pass --trust-paths if you trust who made the picture"
 
 
 def run_command() -> click.Command:
@@ -34,7 +39,10 @@ def run_command() -> click.Command:
 def rerun_command() -> click.Command:
     """`rerun PICTURE`."""
     return Sectioned(
-        "rerun", params=[Positional("made", "made before", metavar="PICTURE", type=click.Path(), required=True)],
+        "rerun", params=[
+            Positional("made", "made before", metavar="PICTURE", type=click.Path(), required=True),
+            click.Option(["--trust-paths"], is_flag=True, help="Read what the record names wherever it lies."),
+        ],
         common=common_options(), callback=_rerun, epilog=example("rerun out.png -o again.png"),
         help="Make a picture again from the record inside it, on the same device and in the same precision: the same "
         "pixels, of one of a batch (--count) but for rounding. Files it was made from are looked for beside it, then "
@@ -42,20 +50,20 @@ def rerun_command() -> click.Command:
     )  # fmt: skip
 
 
-@click.command(epilog=example("show out.png"))
+@click.command(cls=Once, epilog=example("show out.png"))
 @click.argument("picture", type=click.Path())
 @click.option("--json", "as_json", is_flag=True, help="Print the record as JSON.")
 def show(picture: str, as_json: bool) -> None:
     """Print how a picture was made: the record inside it, or in the .json beside it."""
     record = read_record(picture)
     if as_json:
-        click.echo(json.dumps(record, indent=2, ensure_ascii=False))
+        echo(json.dumps(record, indent=2, ensure_ascii=False))
         return
-    click.echo(f"model:    {record.get('model') or 'none'}\nseed:     {record.get('seed')}")
+    echo(f"model:    {record.get('model') or 'none'}\nseed:     {record.get('seed')}")
     for kind in ("run", "plugins", "versions"):
         pairs = record.get(kind) or {}
-        click.echo(f"{kind + ':':<10}" + ", ".join(f"{name} {version}" for name, version in pairs.items()))
-    click.echo(f"\n{recipe_from(record['recipe'], picture).to_toml()}", nl=False)
+        echo(f"{kind + ':':<10}" + ", ".join(f"{name} {version}" for name, version in pairs.items()))
+    echo(f"\n{recipe_from(record['recipe'], picture).to_toml()}".rstrip())
 
 
 def _values() -> dict[str, Any]:
@@ -69,14 +77,15 @@ def _run(file: str, **_: Any) -> None:
     carry_out(with_common(read_recipe(path), values), settings_of(values), path.stem, inputs=[path])
 
 
-def _rerun(made: str, **_: Any) -> None:
+def _rerun(made: str, trust_paths: bool, **_: Any) -> None:
     values, path = _values(), Path(made)
     record = read_record(path)
     recipe = recipe_from(record["recipe"], made)
     if recipe.picture is None:
-        _check_models(recipe, values, path)
-    recipe = mapped(recipe, lambda name: str(_found(name, path)), beside=path.parent)
-    settings = settings_of(_as_before(run_of(record), values, path) | values)
+        _check_models(recipe, values, path, trust_paths)
+    recipe = mapped(recipe, lambda name: str(_found(name, path, trust_paths)), beside=path.parent)
+    ran = _as_before(run_of(record), values, path) if recipe.picture is None else {}
+    settings = settings_of(ran | values)
     carry_out(with_common(recipe, values), settings, f"{path.stem}-again", inputs=[path])
 
 
@@ -93,28 +102,30 @@ def _as_before(ran: dict[str, Any], values: dict[str, Any], picture: Path) -> di
 
 
 def _no_compiler(device: str) -> str | None:
-    from diffusion_tricks.models.devices import device_of
-    from diffusion_tricks.speed import no_compiler
+    from diffusion_tricks.devices.choice import device_of
+    from diffusion_tricks.devices.compile import no_compiler
 
     return no_compiler(device_of(device).type)
 
 
-def _check_models(recipe: Recipe, values: dict[str, Any], picture: Path) -> None:
+def _check_models(recipe: Recipe, values: dict[str, Any], picture: Path, trusted: bool) -> None:
     """A record keeps of the directories and files of models their names alone; those of `values` are given anew."""
-    looked_for: list[tuple[str, str, Callable[[str], object]]] = []
-    looked_for += [] if "model" in values else [("-m", recipe.model, location_of)]
-    looked_for += [] if "upscaler" in values else [("--upscaler", name, upscaler_named) for name in recipe.upscaler]
-    for flag, name, look in looked_for:
-        try:
-            look(name)
-        except UsageError:
-            what = "model" if flag == "-m" else "upscaler"
-            raise UsageError(
-                f"{picture} was made with the {what} {name!r}, which is no known name, and no directory or file here; "
-                f"give it with {flag}"
-            ) from None
+    if "model" not in values:
+        _check_model("-m", recipe.model, location_of, picture, trusted)
+    for name in () if "upscaler" in values else recipe.upscaler:
+        _check_model("--upscaler", name, upscaler_named, picture, trusted)
     for name in _networks(recipe):
-        _found(name, picture)
+        _found(name, picture, trusted)
+
+
+def _check_model(flag: str, name: str, look: Callable[[str], object], picture: Path, trusted: bool) -> None:
+    made = f"{picture} was made with the {'model' if flag == '-m' else 'upscaler'} {name!r}, which"
+    if not trusted and name not in UPSCALER_NAMES and is_directory(name, Path()) and leads_out(Path(), name):
+        raise UsageError(f"{made} lies outside the current folder; give it with {flag}, or {TRUST}")
+    try:
+        look(name)
+    except UsageError:
+        raise UsageError(f"{made} is no known name, and no directory or file here; give it with {flag}") from None
 
 
 def _networks(recipe: Recipe) -> Iterator[str]:
@@ -122,16 +133,25 @@ def _networks(recipe: Recipe) -> Iterator[str]:
     for entry in recipe.tricks:
         fields = host().trick(entry.trick).Options.model_fields
         named = [name for name in entry.options if name in fields and hint(fields[name], "path") == "model"]
-        yield from (entry.options[name] for name in named if hub_name(entry.options[name]) is None)
+        said = [str(entry.options[name]) for name in named]
+        yield from (name for name in said if hub_name(name) is None)
 
 
-def _found(name: str, picture: Path) -> Path:
-    """A file or directory that a picture was made from: beside it, or in the current folder. Raises PictureError."""
-    inside = Path(name) if not Path(name).is_absolute() and ".." not in Path(name).parts else Path(Path(name).name)
-    places = [folder / part for folder in (picture.parent, Path()) for part in (inside, inside.name)]
+def _found(name: str, picture: Path, trusted: bool) -> Path:
+    """A file or directory that a picture was made from: beside it, or in the current folder. Raises PictureError.
+
+    trusted: wherever it is, through links, too.
+    """
+    whole = Path(os.path.expanduser(name))
+    if trusted and whole.is_absolute() and whole.exists():
+        return whole
+    kept = Path(name) if trusted or not (whole.is_absolute() or ".." in whole.parts) else Path(whole.name)
+    places = [placed(folder, part) for folder in (picture.parent, Path()) for part in (str(kept), kept.name)]
     found = next((place for place in places if place.exists()), None)
+    made = f"{picture} was made from {name!r}, which"
     if found is None:
-        raise PictureError(
-            f"{picture} was made from {name!r}, which is neither beside it nor in the current folder; put it there"
-        )
+        raise PictureError(f"{made} is neither beside it nor in the current folder; put it there")
+    homes = [folder.resolve() for folder in (picture.parent, Path())]
+    if not trusted and not any(found.resolve().is_relative_to(home) for home in homes):
+        raise PictureError(f"{made} is a link to what lies elsewhere; put the file itself there, or {TRUST}")
     return found

@@ -10,20 +10,21 @@ from typing import TYPE_CHECKING
 import click
 
 from diffusion_tricks.errors import DiffusionTricksError, PictureError, UsageError
-from diffusion_tricks.images import read_picture
-from diffusion_tricks.recipe import recipe_from
-from diffusion_tricks.record import read_record
-from diffusion_tricks_cli.common import example
+from diffusion_tricks.io.pictures import read_picture
+from diffusion_tricks.recipes.recipe import recipe_from
+from diffusion_tricks.recipes.record import read_record
+from diffusion_tricks_cli.common import Once, example
 from diffusion_tricks_cli.failures import say_error
+from diffusion_tricks_cli.printable import echo
 
 if TYPE_CHECKING:
-    from diffusion_tricks.scoring import Score
-    from diffusion_tricks.trick import Shown
+    from diffusion_tricks.generate.score import Score
+    from diffusion_tricks.registry.trick import Shown
 
 Views = Sequence[tuple[str, str]]
 
 
-@click.command(epilog=example("score out.png", 'score out.png --view flip "a duck" --json'))
+@click.command(cls=Once, epilog=example("score out.png", 'score out.png --view flip "a duck" --json'))
 @click.argument("pictures", nargs=-1, required=True, type=click.Path(), metavar="PICTURE...")
 @click.option("-p", "--prompt", "prompts", multiple=True, help="What a picture should show as it is.")
 @click.option(
@@ -38,7 +39,7 @@ def score(pictures: tuple[str, ...], prompts: tuple[str, ...], views: Views, sco
     Alignment is the cosine of picture and text by CLIP, of the worst view; concealment, 0 to 1, says how well each view
     hides what the others show; the rank is the text's place among the names of all emoji.
     """
-    from diffusion_tricks.scoring import Scorer
+    from diffusion_tricks.generate.score import Scorer
 
     said = [*(("identity", prompt) for prompt in prompts), *views]
     judge, scores = Scorer(scorer), {}
@@ -57,7 +58,7 @@ def score(pictures: tuple[str, ...], prompts: tuple[str, ...], views: Views, sco
 
 def _views(path: Path, said: Views) -> list[Shown]:
     """What the picture should show: as it was said, else as its record says. Raises UsageError where nothing does."""
-    from diffusion_tricks.scoring import shown, shown_through
+    from diffusion_tricks.generate.score import shown, shown_through
 
     image = read_picture(path).image
     if said:
@@ -73,11 +74,11 @@ def _print(scores: dict[str, Score], as_json: bool) -> None:
     """One object a picture in the order given, or a table, the best first."""
     if as_json:
         for path, one in scores.items():
-            click.echo(json.dumps({"path": path, **one.data()}, ensure_ascii=False))
+            echo(json.dumps({"path": path, **one.data()}, ensure_ascii=False))
         return
     width = max(map(len, [*scores, "picture"]))
     if scores:
-        click.echo(f"{'picture':<{width}}  alignment  concealment  views: alignment, rank")
+        echo(f"{'picture':<{width}}  alignment  concealment  views: alignment, rank")
     for path, one in sorted(scores.items(), key=lambda row: row[1].order, reverse=True):
         views = "; ".join(f"{v.name} {v.prompt!r} {v.alignment:.2f}, {v.rank}" for v in one.views)
-        click.echo(f"{path:<{width}}  {one.alignment:9.3f}  {one.concealment:11.2f}  {views}")
+        echo(f"{path:<{width}}  {one.alignment:9.3f}  {one.concealment:11.2f}  {views}")

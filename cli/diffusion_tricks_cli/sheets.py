@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from diffusion_tricks.sheet import Abilities, Origin, Sheet
+from diffusion_tricks.generate.describe import Abilities, Origin, Sheet
+from diffusion_tricks_cli.wording import in_flags
 
 WIDTH = 20
 KINDS = {
@@ -29,9 +30,9 @@ def lines_of(sheet: Sheet) -> list[str]:
     if sheet.pipeline:
         rows["pipeline"] = sheet.pipeline
     if sheet.refused:
-        rows["cannot be loaded"] = sheet.refused
+        rows["cannot be loaded"] = in_flags(sheet.refused)
     rows |= _abilities(sheet.abilities) if sheet.abilities else {}
-    notes = [f"{'note:':<{WIDTH}}{note}" for note in (sheet.abilities.notes if sheet.abilities else ())]
+    notes = [f"{'note:':<{WIDTH}}{in_flags(note)}" for note in (sheet.abilities.notes if sheet.abilities else ())]
     taught = ["", "It was taught to draw:", *taught_lines(sheet.captions, sheet.words)] if sheet.captions else []
     return [f"{name + ':':<{WIDTH}}{value}" for name, value in rows.items()] + notes + taught
 

@@ -10,15 +10,15 @@ from typing import Any
 import click
 
 from diffusion_tricks.errors import UsageError
-from diffusion_tricks.training.options import TrainOptions, options_from
-from diffusion_tricks.training.presets import PRESETS
+from diffusion_tricks.training.options import options_from
 from diffusion_tricks_cli.common import Sectioned, example
 from diffusion_tricks_cli.failures import say_failure
-from diffusion_tricks_cli.from_options import given, parameters
-from diffusion_tricks_cli.values import Name
+from diffusion_tricks_cli.from_options import given
+from diffusion_tricks_cli.interrupts import INTERRUPTED
+from diffusion_tricks_cli.printable import echo
+from diffusion_tricks_cli.train_options import RUNNING, train_options
+from diffusion_tricks_cli.wording import in_flags
 
-INTERRUPTED = 130
-RUNNING = ("preset", "resume", "force", "quiet", "as_json")
 ABOUT = """Train a small diffusion model.
 
 What it writes is a model directory, which every other command takes with -m. Presets are sets of options; any option
@@ -27,28 +27,13 @@ beside one has its way. Ctrl-C saves, and --resume goes on as if nothing had bee
 
 def train_command() -> click.Command:
     """`train`, with one option for each of `TrainOptions`."""
-    own = parameters(TrainOptions)
-    for option in own:
-        if option.name == "out":
-            option.opts = ["-o", *option.opts]
     return Sectioned(
-        "train", params=[*_running(), *own], callback=_train, help=ABOUT,
+        "train", params=train_options(), callback=_train, help=ABOUT,
         epilog=example(
             "train --task class --data shapes --size 16 --channels 1 --width 16 --steps 40 --output shapes",
             'generate "circle" -m shapes --steps 10 -o circle.png',
         ),
     )  # fmt: skip
-
-
-def _running() -> list[click.Parameter]:
-    names = "; ".join(f"{name}: {summary}" for name, (summary, _) in PRESETS.items())
-    return [
-        click.Option(["--preset"], type=Name("preset", lambda: PRESETS), help=f"A set of options. {names}."),
-        click.Option(["--resume"], type=click.Path(), metavar="DIR", help="Go on with the training in a directory."),
-        click.Option(["--force"], is_flag=True, help="Replace an earlier training in the directory."),
-        click.Option(["--quiet"], is_flag=True, help="No progress."),
-        click.Option(["--json", "as_json"], is_flag=True, help="Print one JSON object at the end."),
-    ]
 
 
 def _train(preset: str | None, resume: str | None, force: bool, quiet: bool, as_json: bool, **_: Any) -> None:
@@ -65,9 +50,10 @@ def _train(preset: str | None, resume: str | None, force: bool, quiet: bool, as_
             run.train(options, force=force, quiet=quiet) if options else run.resume(resume or "", values, quiet=quiet)
         )
     except Interrupted as stopped:
-        click.echo(str(stopped), err=True)
+        message = in_flags(str(stopped))
+        echo(message, err=True)
         if as_json:
-            say_failure(str(stopped))
+            say_failure(message)
         ctx.exit(INTERRUPTED)
     if os.environ.get("RANK", "0") == "0":  # of torchrun's processes the first speaks for all
         _say({**asdict(done), "folder": str(done.folder)}, as_json)

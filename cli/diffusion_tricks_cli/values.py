@@ -9,7 +9,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from diffusion_tricks.errors import UnknownName
-from diffusion_tricks.recipe import MAX_SIDE
+from diffusion_tricks.recipes.recipe import MAX_SIDE
 
 
 class Size(click.ParamType):  # type: ignore[type-arg]

@@ -11,20 +11,24 @@ from typing import TYPE_CHECKING
 import click
 
 from diffusion_tricks.errors import DiffusionTricksError, OutputError, OutputFailed, UsageError
-from diffusion_tricks.images import read_picture
-from diffusion_tricks.nesting import refuse_clashes
-from diffusion_tricks.recipe import Recipe, paths
-from diffusion_tricks.variants import versions
-from diffusion_tricks.vocabulary import unknown_note
+from diffusion_tricks.generate.strip import versions
+from diffusion_tricks.io.pictures import read_picture
+from diffusion_tricks.model.vocabulary import unknown_note
+from diffusion_tricks.recipes.recipe import Recipe, paths
+from diffusion_tricks.sampling.tricks import refuse_clashes
 from diffusion_tricks_cli.common import Settings
 from diffusion_tricks_cli.failures import say_error
 from diffusion_tricks_cli.output import Output, lossy_note, remark, say
+from diffusion_tricks_cli.printable import echo
 from diffusion_tricks_cli.progress import Progress
+from diffusion_tricks_cli.streams import apart
+
+OF_MODELS = ("device", "dtype", "max_rows", "memory", "quantize", "compile")
 
 if TYPE_CHECKING:
-    from diffusion_tricks.making import Result
-    from diffusion_tricks.sampler import Step
-    from diffusion_tricks_cli.film import Film
+    from diffusion_tricks.generate.result import Result
+    from diffusion_tricks.sampling.run import Step
+    from diffusion_tricks_cli.film import Films
 
 
 def carry_out(recipe: Recipe, settings: Settings, label: str, inputs: Iterable[Path] = (), said: str = "") -> None:
@@ -49,8 +53,11 @@ def _carry_out(recipe: Recipe, settings: Settings, output: Output, said: str) ->
     refuse_clashes(recipe.build())
     _check_pictures(recipe)
     output.check()
+    _check_runs(recipe, settings)
     if said:
         remark(said, settings)
+    if idle := [name for name in OF_MODELS if getattr(settings, name) != getattr(Settings, name)]:
+        _note_idle(recipe, settings, idle)
     if settings.dry_run:
         show_plan(recipe, settings)
         return
@@ -65,61 +72,75 @@ def _check_pictures(recipe: Recipe) -> None:
             read_picture(path)
 
 
-def _make(recipe: Recipe, settings: Settings, output: Output) -> bool:
-    """Whether a picture failed."""
-    tricks = recipe.build()
-    runs = len(versions(tricks))
+def _check_runs(recipe: Recipe, settings: Settings) -> None:
+    """Raises UsageError for what cannot be done with so many runs, or with none."""
+    runs = len(versions(recipe.build()))
     if settings.steps_out and runs > 1:
         raise UsageError(f"--steps-out shows one run, but {runs} were asked for in a strip; leave one out")
     if settings.steps_out and recipe.best_of > 1:
         raise UsageError(f"--steps-out shows one run, but --best-of makes {recipe.best_of}; leave one out")
+    if recipe.best_of > 1:
+        from diffusion_tricks.generate.best import check_candidates  # here: it needs torch
+
+        check_candidates(recipe)
+
+
+def _note_idle(recipe: Recipe, settings: Settings, named: list[str]) -> None:
+    """Says which settings of models were given for a picture that none makes."""
+    if recipe.picture is not None:
+        options = " and ".join(f"`{name}`" for name in named)
+        remark(f"Note: no model makes a picture that is only finished, so nothing was done with {options}", settings)
+
+
+def _make(recipe: Recipe, settings: Settings, output: Output) -> bool:
+    """Whether a picture failed."""
+    tricks = recipe.build()
+    runs = len(versions(tricks))
     if settings.quiet:
         os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"  # of downloads
     progress = Progress(recipe.count * recipe.best_of * runs, shown=not settings.quiet)
     progress.say(f"loading {recipe.model} ..." if recipe.picture is None else "")
-    from diffusion_tricks.making import check_candidates, making
-    from diffusion_tricks.scoring import Scorer
-    from diffusion_tricks.settling import check_prompts, with_guidance
-    from diffusion_tricks_cli.film import Film
+    from diffusion_tricks.generate.defaults import check_prompts, with_guidance
+    from diffusion_tricks.generate.make import making
+    from diffusion_tricks.generate.score import Scorer
+    from diffusion_tricks_cli.film import Films
 
     if recipe.picture is None:
         with_guidance(recipe, tricks, 1.0)
         check_prompts(recipe, tricks)
-    check_candidates(recipe)
     scorer = Scorer(settings.scorer) if settings.scorer or recipe.best_of > 1 else None
-    film = Film(few=any(path.suffix.lower() != ".gif" for path in output.films)) if output.films else None
+    films = Films(output.films, recipe.enlarge) if output.films else None
 
     def watch(step: Step) -> None:
         progress(step)
-        if film:
-            film(step)
+        if films:
+            films(step)
 
     failed, told = False, set[str]()
     try:
-        for result in making(
+        for result in apart(making(
             recipe, device=settings.device, dtype=settings.dtype, memory=settings.memory, quantize=settings.quantize,
             compile=settings.compile, max_rows=settings.max_rows, watch=watch, scorer=scorer,
-        ):  # fmt: skip
+        )):  # fmt: skip
             progress.clear()
             _note_untaught(result, told, settings)
-            failed = not _written(result, settings, output, film) or failed
+            failed = not _written(result, settings, output, films) or failed
         output.save_recipe()
     finally:
         progress.clear()
+        if films:
+            films.close()
     return failed
 
 
-def _written(result: Result, settings: Settings, output: Output, film: Film | None) -> bool:
+def _written(result: Result, settings: Settings, output: Output, films: Films | None) -> bool:
     """Saves one picture and says so; a disk that refuses it costs this picture only."""
-    from diffusion_tricks_cli.film import write_film
-
     try:
         facts = output.save(result)
-        if film and film.frames:
-            path, frames = output.films[result.index], film.of(result.index)
-            write_film(frames, path, output.recipe.enlarge, force=settings.force, inputs=output.inputs)
-            facts["steps_out"] = str(path)
-        elif film:
+        if films and (film := films.of(result.index)):
+            film.save(force=settings.force, inputs=output.inputs)
+            facts["steps_out"] = str(film.path)
+        elif films:
             nothing = f"no step was run, so {output.films[result.index]} was not written"
             facts["notes"] = [*facts.get("notes", ()), nothing]
     except (OutputFailed, OutputError) as error:
@@ -144,11 +165,11 @@ def _note_untaught(result: Result, told: set[str], settings: Settings) -> None:
 
 def show_plan(recipe: Recipe, settings: Settings, recipe_too: bool = True) -> None:
     """Prints what a recipe will cost, and the recipe itself."""
-    from diffusion_tricks.planning import plan
+    from diffusion_tricks.generate.plan import plan
 
     planned = plan(recipe)
     if settings.json:
-        click.echo(json.dumps(planned.data() | {"recipe": recipe.data()}, ensure_ascii=False))
+        echo(json.dumps(planned.data() | {"recipe": recipe.data()}, ensure_ascii=False))
         return
     data = planned.data()
     size = _size(planned.size) if planned.size else "as the picture"
@@ -165,9 +186,9 @@ def show_plan(recipe: Recipe, settings: Settings, recipe_too: bool = True) -> No
         **({"rows spared": f"{planned.spared}, asked more than once and computed once"} if planned.spared else {}),
     }
     for name, value in rows.items():
-        click.echo(f"{name + ':':<15}{value}")
+        echo(f"{name + ':':<15}{value}")
     if recipe_too:
-        click.echo(f"\n{recipe.to_toml()}", nl=False)
+        echo(f"\n{recipe.to_toml()}".rstrip())
 
 
 def _size(size: tuple[int, int]) -> str:

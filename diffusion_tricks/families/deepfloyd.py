@@ -7,44 +7,18 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from diffusion_tricks.denoiser import Parts, Recorded, Row, Shape, Size, recorded
 from diffusion_tricks.errors import ModelError
+from diffusion_tricks.families.enlarging import PIXELS, pixel_shape
+from diffusion_tricks.families.replay import Recorded, recorded
 from diffusion_tricks.families.upscaler import UpscalingFamily
+from diffusion_tricks.types import Row, Size
 
 
 class PixelUpscaler(UpscalingFamily):
     """It takes the prompt embeddings of the model before it, and enlarges by the factor between their sizes."""
 
-    borrowed = ("tokenizer", "text_encoder")
-
-    @staticmethod
-    def shape_of(parts: Parts) -> Shape:
-        """As the UNet says; half of its input channels are the condition."""
-        unet = parts["unet"]
-        channels, side = unet["in_channels"] // 2, unet["sample_size"]
-        multiple = 2 ** (len(unet["block_out_channels"]) - 1)
-        return Shape(channels, (side, side), multiple=multiple, learned=unet["out_channels"] == 2 * channels)
-
-    @staticmethod
-    def factor_of(shape: Shape, base: Size) -> int:
-        """The sizes' ratio. Raises ModelError where it is no whole number above 1."""
-        factor = shape.size[0] // base[0]
-        if factor < 2 or shape.size[0] % base[0]:
-            raise ModelError(
-                f"an upscaler to {shape.size[0]} pixels does not go with a model of {base[0]}: nothing to enlarge"
-            )
-        return factor
-
-    @staticmethod
-    def most_noise(parts: Parts) -> int:
-        """The last timestep of the scheduler that noises the picture."""
-        return int(parts["image_noising_scheduler"]["num_train_timesteps"]) - 1
-
-    @staticmethod
-    def guess(base: Size) -> Parts:
-        """Four times the size, as DeepFloyd's."""
-        unet = {"in_channels": 6, "out_channels": 6, "sample_size": 4 * base[0], "block_out_channels": [1]}
-        return {"unet": unet, "image_noising_scheduler": {"num_train_timesteps": 1000}}
+    enlarging = PIXELS
+    shape_of = staticmethod(pixel_shape)
 
     def record(self, prompts: Sequence[str | None], size: Size, distilled: float | None = None) -> list[Row]:
         """One recording per prompt, from the base model's embeddings and an empty picture."""

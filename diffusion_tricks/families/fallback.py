@@ -16,17 +16,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from diffusion_tricks.calling import memory_is_full
-from diffusion_tricks.denoiser import Family, Parts, Pipeline, Row, Shape, Size, dtype_of, parts_of, stacked
+from diffusion_tricks.devices.oom import memory_is_full
+from diffusion_tricks.devices.turns import alone_with
 from diffusion_tricks.errors import DiffusionTricksError, ModelError, UsageError
+from diffusion_tricks.families import shapes
+from diffusion_tricks.families.base import Family, parts_of
 from diffusion_tricks.families.onestep import AskedForSteps, Left, OneStep, aside, left_at, standing_in, watched
 from diffusion_tricks.families.refusals import GUIDED, call_of, missing, refusal
+from diffusion_tricks.families.replay import dtype_of
+from diffusion_tricks.families.rows import stacked
+from diffusion_tricks.families.shapes import Shape
 from diffusion_tricks.families.texts import Encoded, Encoding, doubled, negative
-from diffusion_tricks.families.vae import decoded, encoded, scale_of, upcasts
-from diffusion_tricks.schedulers import prediction_in
+from diffusion_tricks.families.vae import decoded, encoded, upcasts
+from diffusion_tricks.types import Pipeline, Row, Size
 
-NETWORKS = ("transformer", "unet")
-PREDICTIONS = ("epsilon", "v_prediction", "sample", "flow_prediction")
 # what a pipeline does beside answering: other sizes than were asked for, other texts, guidance of its own kind
 OFF: dict[str, Any] = {"use_resolution_binning": False, "clean_caption": False, "use_pe": False, "pag_scale": 0.0}
 
@@ -41,33 +44,14 @@ class FallbackFamily(Family):
         if why := missing(type(pipe)):
             raise ModelError(refusal(type(pipe).__name__, why))
         super().__init__(pipe)
-        self.part = network_of(parts_of(pipe)) or self.part  # type: ignore[misc]
+        self.part = shapes.network_of(parts_of(pipe)) or self.part  # type: ignore[misc]
         self.accepted = call_of(type(pipe))
         self.schedule = self._told  # type: ignore[method-assign]
         self._any_row: Row | None = None
         self._stacks: bool | None = None
         self._proven: set[Size] = set()
 
-    @staticmethod
-    def shape_of(parts: Parts) -> Shape:
-        """As network and VAE say. Raises ModelError for latents that are not (b c h w), or unknown noise levels."""
-        if (prediction := prediction_in(parts.get("scheduler", {}))) not in PREDICTIONS:
-            raise ModelError(f"its scheduler follows a {prediction!r}; known are {', '.join(PREDICTIONS)}")
-        network, vae = parts.get(network_of(parts) or "", {}), parts.get("vae", {})
-        channels = vae.get("latent_channels")
-        if not network or channels is None or any("temp" in key for key in vae):
-            raise ModelError("it has no 'transformer' or 'unet' for the latents (b c h w) of a 'vae'")
-        if network.get("in_channels") != channels:
-            raise ModelError(
-                f"its network takes {network.get('in_channels')} channels where the latents have {channels}: packed "
-                "into tokens, or with others beside them, which takes an adapter"
-            )
-        scale, patch = scale_of(vae), network.get("patch_size") or 1
-        sides = network.get("sample_size") or vae["sample_size"] // scale
-        height, width = sides if isinstance(sides, list | tuple) else (sides, sides)
-        multiple = scale * (patch if isinstance(patch, int) else max(patch))
-        distilled = bool(network.get("guidance_embeds"))
-        return Shape(channels, (width * scale, height * scale), scale, multiple, distilled=distilled)
+    shape_of = staticmethod(shapes.of_any_latents)
 
     @staticmethod
     def schedule(shape: Shape, scheduler: Any, steps: int, size: Size) -> dict[str, Any]:
@@ -151,7 +135,8 @@ class FallbackFamily(Family):
     def _left(self, row: Row, x: Tensor, scheduler: Any, texts: Any, **call: Any) -> dict[str, Any]:
         """What the pipeline's call was left with. Raises ModelError where it cannot be run, or was not left."""
         idle = aside(self.pipe) if isinstance(texts, Encoded) else {}
-        with standing_in(self.pipe, scheduler=scheduler, encode_prompt=texts, **idle), self._explained(x):
+        instead = {"scheduler": scheduler, "encode_prompt": texts, **idle}
+        with alone_with(self.pipe), standing_in(self.pipe, **instead), self._explained(x):
             try:
                 self.pipe(**self._call(row, x) | call)
             except Left as left:
@@ -190,7 +175,7 @@ class FallbackFamily(Family):
 
     def _empty(self, size: Size, count: int = 1) -> Tensor:
         width, height = (side // self.scale for side in size)
-        with standing_in(self.pipe, **aside(self.pipe)):
+        with alone_with(self.pipe), standing_in(self.pipe, **aside(self.pipe)):
             device = self.pipe._execution_device
         return torch.zeros(count, self.channels, height, width, device=device)
 
@@ -204,11 +189,6 @@ class FallbackFamily(Family):
     def decode(self, latents: Tensor) -> Tensor:
         """The VAE's picture."""
         return decoded(self.pipe.vae, latents, upcasts(self.pipe))
-
-
-def network_of(parts: Parts) -> str | None:
-    """The name of the component that is asked."""
-    return next((name for name in NETWORKS if name in parts), None)
 
 
 def _for_others(scheduler: Any, accepted: Collection[str]) -> list[str]:

@@ -13,17 +13,18 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pixel_unshuffle
 
-from diffusion_tricks.denoiser import Parts, Row, Shape, Size, dtype_of
-from diffusion_tricks.errors import ModelError, PluginError
-from diffusion_tricks.families.packing import PATCH, packed, unpacked
-from diffusion_tricks.families.transformer import TransformerFamily, falling, shifted
-from diffusion_tricks.families.vae import encoded, scale_of
+from diffusion_tricks.errors import PluginError
+from diffusion_tricks.families import shapes
+from diffusion_tricks.families.packing import packed, unpacked
+from diffusion_tricks.families.replay import dtype_of
+from diffusion_tricks.families.shapes import Shape
+from diffusion_tricks.families.transformer import TIMES, TransformerFamily, falling, shifted
+from diffusion_tricks.families.vae import encoded
+from diffusion_tricks.types import Row, Size
 
 if TYPE_CHECKING:
-    from diffusion_tricks.condition import Condition
+    from diffusion_tricks.diffusion.conditioning import Condition
 
-LATENT_SIDE = 128  # what FluxPipeline makes where no size is asked
-TIMES = 1000  # timesteps in 1, as the network counts them
 KEY = "seen by FLUX Fill"
 DEV_TOKENS, SCHNELL_TOKENS = 512, 256  # of text, that each was trained on
 
@@ -33,21 +34,7 @@ class FluxFamily(TransformerFamily):
 
     shared = frozenset({"txt_ids", "img_ids"})
 
-    @staticmethod
-    def shape_of(parts: Parts) -> Shape:
-        """As transformer and VAE say; Fill has as many more channels as a mask and a masked picture take."""
-        network, vae = parts["transformer"], parts["vae"]
-        scale, channels = scale_of(vae), vae["latent_channels"]
-        seen, plain = network["in_channels"], channels * PATCH**2
-        if seen not in (plain, filling := PATCH**2 * (2 * channels + scale**2)):
-            raise ModelError(
-                f"the transformer takes {seen} channels; expected {plain}, or {filling} where it fills pictures in"
-            )
-        side = LATENT_SIDE * scale
-        return Shape(
-            channels, (side, side), scale, multiple=PATCH * scale,
-            inpaints=seen == filling, distilled=bool(network["guidance_embeds"]),
-        )  # fmt: skip
+    shape_of = staticmethod(shapes.of_flux)
 
     def row(self, prompt: str | None, size: Size, distilled: float | None) -> Row:
         """The recorded call; None, which FLUX does not know, is the empty text."""

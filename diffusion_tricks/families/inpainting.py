@@ -14,10 +14,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from diffusion_tricks.condition import Condition
-from diffusion_tricks.denoiser import Size
+from diffusion_tricks.diffusion.conditioning import Condition
 from diffusion_tricks.errors import PluginError
 from diffusion_tricks.families.vae import encoded, upcasts
+from diffusion_tricks.types import Size
 
 KEY = "seen by an inpainting UNet"
 

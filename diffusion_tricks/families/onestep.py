@@ -4,23 +4,52 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import threading
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
 
 from diffusion_tricks.errors import ModelError
+from diffusion_tricks.types import Pipeline
 
-Pipeline = Any
 RUN_BY_POSITION = ("sigmas", "step_index", "_step_index")  # a scheduler's state of a whole run, which one step has not
 
 
 class Left(BaseException):
-    """Leaves a pipeline's call with what was found in it; a BaseException, so that no pipeline swallows it."""
+    """Leaves a pipeline's call with what was found in it; a BaseException, so that no pipeline swallows it.
+
+    It is raised only in the thread that waits for it.
+    """
 
     def __init__(self, **found: Any):
         self.found = found
+
+
+class Leaving:
+    """The way out of a call, for the thread that made this."""
+
+    def __init__(self) -> None:
+        self.thread = threading.get_ident()
+
+    @property
+    def here(self) -> bool:
+        """Whether this is that thread."""
+        return threading.get_ident() == self.thread
+
+    def leave(self, **found: Any) -> NoReturn:
+        """Leaves. Raises ModelError elsewhere."""
+        self.check()
+        raise Left(**found)
+
+    def check(self) -> None:
+        """Raises ModelError for the pipeline's owner, who called it meanwhile from another thread."""
+        if not self.here:
+            raise ModelError(
+                "the pipeline is at work for a run in another thread; call it when that is over, or give the run a "
+                "pipeline of its own"
+            )
 
 
 class OneStep:
@@ -34,6 +63,7 @@ class OneStep:
 
     def __init__(self, own: Any, t: Tensor):
         self.own, self.timesteps = copy.deepcopy(own), t.reshape(1)
+        self.out = Leaving()
 
     @property  # type: ignore[misc]
     def __class__(self) -> type:
@@ -57,7 +87,7 @@ class OneStep:
 
     def step(self, model_output: Tensor, timestep: Any = None, sample: Any = None, *_: Any, **__: Any) -> None:
         """Leaves."""
-        raise Left(output=model_output, sample=sample)
+        self.out.leave(output=model_output, sample=sample)
 
 
 class AskedForSteps(OneStep):
@@ -69,7 +99,7 @@ class AskedForSteps(OneStep):
     ) -> None:  # fmt: skip
         """Leaves with all but the number of steps and the device."""
         told = {"timesteps": timesteps, "sigmas": sigmas, "mu": mu, **more}
-        raise Left(told={name: value for name, value in told.items() if value is not None})
+        self.out.leave(told={name: value for name, value in told.items() if value is not None})
 
 
 class Aside:
@@ -106,11 +136,12 @@ def standing_in(pipe: Pipeline, **instead: Any) -> Iterator[None]:
 
 @contextlib.contextmanager
 def watched(network: torch.nn.Module) -> Iterator[list[int]]:
-    """How many rows each call of a network has, in a list that grows."""
-    rows: list[int] = []
+    """How many rows each call of a network has that this thread makes, in a list that grows."""
+    rows, out = list[int](), Leaving()
 
     def note(_: torch.nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
-        rows.append(next(len(value) for value in (*arguments, *named.values()) if isinstance(value, Tensor)))
+        if out.here:
+            rows.append(next(len(value) for value in (*arguments, *named.values()) if isinstance(value, Tensor)))
 
     handle = network.register_forward_pre_hook(note, with_kwargs=True)
     try:
@@ -123,8 +154,11 @@ def watched(network: torch.nn.Module) -> Iterator[list[int]]:
 def left_at(network: torch.nn.Module) -> Iterator[None]:
     """Leaves where a network is called, before it computes."""
 
+    out = Leaving()
+
     def leave(*_: Any) -> None:
-        raise Left()
+        if out.here:
+            out.leave()
 
     handle = network.register_forward_pre_hook(leave)
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
-PATCH = 2  # latents along a side of a token
+from diffusion_tricks.families.shapes import PATCH
 
 
 def packed(x: Tensor) -> Tensor:

@@ -6,7 +6,6 @@ the model was trained with one: there is one embedding more than there are names
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,11 +13,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from diffusion_tricks.denoiser import Family, Parts, Pipeline, Row, Shape, Size, replayed
 from diffusion_tricks.errors import ModelError, UnknownName, UsageError
-from diffusion_tricks.families.unet import attends
+from diffusion_tricks.families import shapes
+from diffusion_tricks.families.base import Family
+from diffusion_tricks.families.defaults import DEFAULTS_FILE
+from diffusion_tricks.families.replay import replayed
+from diffusion_tricks.io.reading import read_json
+from diffusion_tricks.types import Pipeline, Row, Size
 
-CLASSES_FILE = "diffusion_tricks.json"  # beside model_index.json
 ARTICLES = ("a ", "an ", "the ")
 
 
@@ -30,16 +32,7 @@ class PlainFamily(Family):
         self.embeddings = int(pipe.unet.config.num_class_embeds or 0)
         self.classes = tuple(classes) if classes is not None else class_names(pipe, self.embeddings)
 
-    @staticmethod
-    def shape_of(parts: Parts) -> Shape:
-        """As the UNet says."""
-        unet = parts["unet"]
-        if unet["in_channels"] not in (1, 3):
-            raise ModelError(f"the UNet takes {unet['in_channels']} channels; expected pictures of 1 (gray) or 3")
-        side = unet["sample_size"]
-        height, width = side if isinstance(side, list | tuple) else (side or 64, side or 64)
-        multiple = 2 ** (len(unet["block_out_channels"]) - 1)
-        return Shape(int(unet["in_channels"]), (width, height), multiple=multiple, cacheable=attends(unet))
+    shape_of = staticmethod(shapes.of_plain_unet)
 
     def record(self, prompts: Sequence[str | None], size: Size, distilled: float | None = None) -> list[Row]:
         """The class of each prompt. Raises UnknownName for one that is no class, UsageError where there are none."""
@@ -85,9 +78,9 @@ def class_names(pipe: Pipeline, embeddings: int) -> tuple[str, ...]:
 
     Raises ModelError for names that do not fit the network.
     """
-    file = Path(str(getattr(pipe, "name_or_path", None) or "")) / CLASSES_FILE
+    file = Path(str(getattr(pipe, "name_or_path", None) or "")) / DEFAULTS_FILE
     try:
-        names = json.loads(file.read_text(encoding="utf-8")).get("classes", []) if file.is_file() else []
+        names = read_json(file).get("classes", []) if file.is_file() else []
     except (ValueError, AttributeError) as error:
         raise ModelError(f"{file}: expected classes, a list of names: {error}") from None
     if not names:

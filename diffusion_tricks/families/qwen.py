@@ -7,13 +7,13 @@ from typing import Any
 
 from torch import Tensor
 
-from diffusion_tricks.denoiser import Parts, Row, Shape, Size, dtype_of
-from diffusion_tricks.families.packing import PATCH, packed, unpacked
-from diffusion_tricks.families.transformer import TransformerFamily, falling, shifted
-from diffusion_tricks.families.vae import scale_of
+from diffusion_tricks.families import shapes
+from diffusion_tricks.families.packing import packed, unpacked
+from diffusion_tricks.families.replay import dtype_of
+from diffusion_tricks.families.shapes import Shape
+from diffusion_tricks.families.transformer import TIMES, TransformerFamily, falling, shifted
+from diffusion_tricks.types import Row, Size
 
-LATENT_SIDE = 128  # what QwenImagePipeline makes where no size is asked
-TIMES = 1000  # timesteps in 1, as the network counts them
 NOTHING = " "  # the negative prompt of Qwen's own examples: QwenImagePipeline has no unconditional of its own
 
 
@@ -22,12 +22,7 @@ class QwenImageFamily(TransformerFamily):
 
     normalises = True
 
-    @staticmethod
-    def shape_of(parts: Parts) -> Shape:
-        """As transformer and VAE say."""
-        network, scale = parts["transformer"], scale_of(parts["vae"])
-        side = LATENT_SIDE * scale
-        return Shape(network["in_channels"] // PATCH**2, (side, side), scale, multiple=PATCH * scale)
+    shape_of = staticmethod(shapes.of_qwen)
 
     def row(self, prompt: str | None, size: Size, distilled: float | None) -> Row:
         """The recorded call; texts of other lengths have embeddings of other lengths. None is a blank."""

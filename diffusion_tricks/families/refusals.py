@@ -7,11 +7,12 @@ import inspect
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from diffusion_tricks.defaults import Defaults
+from diffusion_tricks.diffusion.followed import not_followed
 from diffusion_tricks.errors import ModelError
+from diffusion_tricks.families.defaults import Defaults
 
 if TYPE_CHECKING:
-    from diffusion_tricks.families.table import Parts
+    from diffusion_tricks.types import Parts
 
 PICTURES = (
     "image", "images", "input_image", "input_images", "mask_image", "control_image", "reference_image", "source_image",
@@ -20,7 +21,6 @@ PICTURES = (
 FILMS = ("num_frames", "video_length", "frames")
 NEEDED = ("prompt", "latents", "width", "height")
 AS_PIP_CALLS_IT = {"opencv": "opencv-python", "bs4": "beautifulsoup4"}  # where that is not the library's own name
-WITHOUT_LEVELS = {"SCMScheduler"}
 GUIDED = ("true_cfg_scale", "guidance_scale")
 REFINED = ("pag_scale",)  # guidance of its own kind, by more rows than were asked for
 
@@ -97,11 +97,8 @@ def missing(pipeline: type) -> str | None:
 
 
 def unfollowed(parts: Parts) -> str | None:
-    """Why the steps of a model's scheduler cannot be followed; None where they can, as far as its name tells."""
-    name = parts.get("scheduler", {}).get("_class_name")
-    if name not in WITHOUT_LEVELS:
-        return None
-    return f"its {name} keeps no noise levels that tricks could follow; take the model that it was distilled from"
+    """Why the steps of a model's scheduler cannot be followed; None where they can, as far as its settings tell."""
+    return not_followed(parts.get("scheduler", {}))
 
 
 def refusal(name: str, why: str) -> str:

@@ -5,36 +5,27 @@ Its pipeline may round a size to one of a table and resize the picture; here the
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor
 
-from diffusion_tricks.denoiser import Parts, Row, Shape, Size, row_of
-from diffusion_tricks.families.transformer import TransformerFamily
-from diffusion_tricks.families.vae import scale_of
-
-CALL = {"use_resolution_binning": False, "clean_caption": False}
-MULTIPLE = 32  # pixels; SanaPipeline makes no other sizes, whatever its autoencoder
+from diffusion_tricks.families import shapes
+from diffusion_tricks.families.rows import row_of
+from diffusion_tricks.families.transformer import AS_ASKED, TransformerFamily
+from diffusion_tricks.types import Row, Size
 
 
 class SanaFamily(TransformerFamily):
     """`SanaTransformer2DModel`. A prompt is read behind Sana's long instruction, the unconditional without it."""
 
-    @staticmethod
-    def shape_of(parts: Parts) -> Shape:
-        """As transformer and VAE say."""
-        network, scale = parts["transformer"], scale_of(parts["vae"])
-        side = network["sample_size"] * scale
-        multiple = math.lcm(MULTIPLE, scale * network["patch_size"])
-        return Shape(network["in_channels"], (side, side), scale, multiple=multiple, precise=True)
+    shape_of = staticmethod(shapes.of_sana)
 
     def row(self, prompt: str | None, size: Size, distilled: float | None) -> Row:
         """The recorded call; None is the first of the two rows of a call with guidance."""
         if prompt is None:
-            return row_of(self.recorded(size, prompt=[""], guidance_scale=2.0, **CALL), 0, 2)
-        return self.recorded(size, prompt=[prompt], guidance_scale=1.0, **CALL)
+            return row_of(self.recorded(size, prompt=[""], guidance_scale=2.0, **AS_ASKED), 0, 2)
+        return self.recorded(size, prompt=[prompt], guidance_scale=1.0, **AS_ASKED)
 
     def predict(self, x: Tensor, t: Tensor, rows: Sequence[Row], **more: Any) -> Tensor:
         """The velocity eps - x0."""

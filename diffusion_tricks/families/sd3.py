@@ -7,21 +7,17 @@ from typing import Any
 
 from torch import Tensor
 
-from diffusion_tricks.denoiser import Parts, Row, Shape, Size, row_of
+from diffusion_tricks.families import shapes
+from diffusion_tricks.families.rows import row_of
+from diffusion_tricks.families.shapes import Shape
 from diffusion_tricks.families.transformer import TransformerFamily, shifted
-from diffusion_tricks.families.vae import scale_of
+from diffusion_tricks.types import Row, Size
 
 
 class StableDiffusion3Family(TransformerFamily):
     """`SD3Transformer2DModel`."""
 
-    @staticmethod
-    def shape_of(parts: Parts) -> Shape:
-        """As transformer and VAE say."""
-        network, scale = parts["transformer"], scale_of(parts["vae"])
-        side = network["sample_size"] * scale
-        patch, most = scale * network["patch_size"], network["pos_embed_max_size"]
-        return Shape(network["in_channels"], (side, side), scale, multiple=patch, largest=patch * most)
+    shape_of = staticmethod(shapes.of_sd3)
 
     def row(self, prompt: str | None, size: Size, distilled: float | None) -> Row:
         """The recorded call; None is the first of the two rows of a call with guidance."""

@@ -5,13 +5,19 @@ A new family is one row and the class that it names. No torch here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING
 
-from diffusion_tricks.defaults import Defaults
+from diffusion_tricks.errors import ModelError
+from diffusion_tricks.families import enlarging, shapes
+from diffusion_tricks.families.defaults import Defaults
+from diffusion_tricks.families.enlarging import Enlarging
+from diffusion_tricks.families.shapes import Shape
+from diffusion_tricks.types import Parts
 
-Parts = Mapping[str, Mapping[str, Any]]
+if TYPE_CHECKING:
+    from diffusion_tricks.families.defaults import Defaults
 
 
 def _always(parts: Parts) -> bool:
@@ -30,6 +36,10 @@ def _classes(parts: Parts) -> bool:
     return bool(parts["unet"].get("num_class_embeds"))
 
 
+def _edm(parts: Parts) -> bool:
+    return str(parts.get("scheduler", {}).get("_class_name")).startswith("EDM")
+
+
 def _few_steps(parts: Parts) -> bool:
     """By a scheduler made for that, or by noise that begins at the very end of a schedule that does not end in it."""
     scheduler = parts.get("scheduler", {})
@@ -40,34 +50,46 @@ def _few_steps(parts: Parts) -> bool:
 
 
 @dataclass(frozen=True)
+class Serves:
+    """A class of families, and its arithmetic.
+
+    opens: "module:class" of a `Family`. shape: of a model of these parts; it raises ModelError where none is served.
+    """
+
+    opens: str
+    shape: Callable[[Parts], Shape]
+
+
+@dataclass(frozen=True)
 class FamilyRow:
     """One family, or a kind of model within it.
 
-    title: for people. pipelines: class names of diffusers. opens: "module:class" of its `Family`. defaults: of its
-    models, where they have no file of their own. dtype: on an accelerator. when: whether a model of these
-    configurations is of this kind. notes: what people should know, a sentence each.
+    title: for people. pipelines: class names of diffusers. serves: what opens it. defaults: of its models, where they
+    have no file of their own. dtype: on an accelerator. when: whether a model of these configurations is of this kind.
+    notes: what people should know, a sentence each. enlarges: what an upscaler makes and takes.
     """
 
     title: str
     pipelines: tuple[str, ...]
-    opens: str
+    serves: Serves
     defaults: Defaults = field(default_factory=Defaults)
     dtype: str = "float16"
     when: Callable[[Parts], bool] = _always
     notes: tuple[str, ...] = ()
+    enlarges: Enlarging | None = None
 
 
-UNET = "diffusion_tricks.families.unet:UNetFamily"
-PLAIN = "diffusion_tricks.families.plain:PlainFamily"
-SD3 = "diffusion_tricks.families.sd3:StableDiffusion3Family"
-FLUX = "diffusion_tricks.families.flux:FluxFamily"
-QWEN = "diffusion_tricks.families.qwen:QwenImageFamily"
-ZIMAGE = "diffusion_tricks.families.zimage:ZImageFamily"
-PIXART = "diffusion_tricks.families.pixart:PixArtFamily"
-SANA = "diffusion_tricks.families.sana:SanaFamily"
+UNET = Serves("diffusion_tricks.families.unet:UNetFamily", shapes.of_conditional_unet)
+PLAIN = Serves("diffusion_tricks.families.plain:PlainFamily", shapes.of_plain_unet)
+SD3 = Serves("diffusion_tricks.families.sd3:StableDiffusion3Family", shapes.of_sd3)
+FLUX = Serves("diffusion_tricks.families.flux:FluxFamily", shapes.of_flux)
+QWEN = Serves("diffusion_tricks.families.qwen:QwenImageFamily", shapes.of_qwen)
+ZIMAGE = Serves("diffusion_tricks.families.zimage:ZImageFamily", shapes.of_zimage)
+PIXART = Serves("diffusion_tricks.families.pixart:PixArtFamily", shapes.of_pixart)
+SANA = Serves("diffusion_tricks.families.sana:SanaFamily", shapes.of_sana)
 SD, SDXL = ("StableDiffusionPipeline",), ("StableDiffusionXLPipeline",)
 WITHOUT_TEXT = ("DDPMPipeline", "DDIMPipeline")
-SEES_MASK = "it sees mask and picture; inpaint leaves its steps alone, unless told to --blend on."
+SEES_MASK = 'it sees mask and picture; inpaint leaves its steps alone, unless told to `blend="on"`.'
 FEW_STEPS = ("LCMScheduler", "TCDScheduler")
 UNGUIDED = "distilled to few steps without guidance: leave its scale at 1."
 TWO_GUIDANCES = (
@@ -90,6 +112,10 @@ FAMILIES: tuple[FamilyRow, ...] = (
         "Stable Diffusion XL in few steps (Turbo, Lightning, LCM, TCD)", SDXL, UNET, Defaults(steps=4, guidance=1.0),
         when=_few_steps, notes=(UNGUIDED,),
     ),
+    FamilyRow(
+        "Stable Diffusion XL with EDM's scaling (Playground v2.5)", SDXL, UNET, Defaults(steps=50, guidance=3.0),
+        when=_edm, notes=("it follows no scheduler but its own.",),
+    ),
     FamilyRow("Stable Diffusion XL", SDXL, UNET),
     FamilyRow("Stable Diffusion that inpaints", ("StableDiffusionInpaintPipeline",), UNET, notes=(SEES_MASK,)),
     FamilyRow("Stable Diffusion XL that inpaints", ("StableDiffusionXLInpaintPipeline",), UNET, notes=(SEES_MASK,)),
@@ -111,7 +137,7 @@ FAMILIES: tuple[FamilyRow, ...] = (
     FamilyRow(
         "Qwen-Image", ("QwenImagePipeline",), QWEN, Defaults(steps=50, guidance=4.0), "bfloat16",
         notes=(
-            "guided predictions get back the norm of the conditional ones, as in its own pipeline, unless --normalise "
+            "guided predictions get back the norm of the conditional ones, as in its own pipeline, unless `normalise` "
             "is off.", 'its unconditional is a blank text, " ", as in its own examples.',
         ),
     ),
@@ -120,8 +146,8 @@ FAMILIES: tuple[FamilyRow, ...] = (
         notes=(
             "a guidance scale of its own pipeline is less by 1 than here, where 1 is none.",
             "the defaults are those of Z-Image-Turbo; the base model wants some 50 steps and guidance.",
-            "its pipeline can keep the norm of guided predictions within the conditional ones', --normalise on; it is "
-            "off there and here unless asked.",
+            "its pipeline can keep the norm of guided predictions within the conditional ones', as "
+            '`normalise="on"` does; it is off there and here unless asked.',
         ),
     ),
     FamilyRow(
@@ -144,14 +170,16 @@ UPSCALERS: tuple[FamilyRow, ...] = (
     FamilyRow(
         "DeepFloyd IF, stage II",
         ("IFSuperResolutionPipeline",),
-        "diffusion_tricks.families.deepfloyd:PixelUpscaler",
+        Serves("diffusion_tricks.families.deepfloyd:PixelUpscaler", enlarging.PIXELS.shape),
         Defaults(guidance=4.0),
+        enlarges=enlarging.PIXELS,
     ),
     FamilyRow(
         "Stable Diffusion x4 upscaler",
         ("StableDiffusionUpscalePipeline",),
-        "diffusion_tricks.families.x4:LatentUpscaler",
+        Serves("diffusion_tricks.families.x4:LatentUpscaler", enlarging.LATENTS.shape),
         Defaults(steps=75, guidance=9.0, noise_level=20),
+        enlarges=enlarging.LATENTS,
     ),
 )
 
@@ -164,3 +192,14 @@ def row_for(pipeline: str, parts: Parts) -> FamilyRow | None:
 def upscaler_row(pipeline: str) -> FamilyRow | None:
     """The row of the upscalers that names the pipeline's class, or None."""
     return next((row for row in UPSCALERS if pipeline in row.pipelines), None)
+
+
+def guessed_row(name: str) -> FamilyRow:
+    """The row of an upscaler of which nothing is known but its name, and that it is one."""
+    return UPSCALERS[1 if "x4" in name.lower() else 0]
+
+
+def no_upscaler(name: str, pipeline: str) -> ModelError:
+    """The error to raise for a model of a class of pipelines that enlarges nothing."""
+    known = " or ".join(pipeline for row in UPSCALERS for pipeline in row.pipelines)
+    return ModelError(f"{name!r} is of {pipeline} and no upscaler: expected {known}")

@@ -9,15 +9,18 @@ from typing import Any
 
 from torch import Tensor
 
+from diffusion_tricks.families.onestep import Leaving
+
 
 class Encoding:
     """Stands for `encode_prompt`: does what that does, and keeps what it gives, call by call."""
 
     def __init__(self, own: Any):
-        self.own, self.calls = own, list[Any]()
+        self.own, self.calls, self.out = own, list[Any](), Leaving()
 
     def __call__(self, *arguments: Any, **named: Any) -> Any:
         """What the pipeline's own gives."""
+        self.out.check()
         self.calls.append(self.own(*arguments, **named))
         return self.calls[-1]
 
@@ -31,10 +34,11 @@ class Encoded:
     """Stands for `encode_prompt`: gives again what `Encoding` kept, call by call."""
 
     def __init__(self, kept: dict[int, Any]):
-        self.results = iter(kept.values())
+        self.results, self.out = iter(kept.values()), Leaving()
 
     def __call__(self, *_: Any, **__: Any) -> Any:
         """What the pipeline's own gave in the same place."""
+        self.out.check()
         result = next(self.results)
         return (
             tuple(result.values()) if isinstance(result, dict) and all(isinstance(k, int) for k in result) else result

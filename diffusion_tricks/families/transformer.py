@@ -11,9 +11,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from diffusion_tricks.denoiser import Family, Row, Shape, Size, dtype_of, recorded, stacked
+from diffusion_tricks.families.base import Family
+from diffusion_tricks.families.replay import dtype_of, recorded
+from diffusion_tricks.families.rows import stacked
+from diffusion_tricks.families.shapes import Shape
 from diffusion_tricks.families.vae import decoded, encoded
+from diffusion_tricks.types import Row, Size
 
+TIMES = 1000  # timesteps in 1, as networks of flows count them
+AS_ASKED = {"use_resolution_binning": False, "clean_caption": False}  # nothing rounded, nothing rewritten
 EXPECTED = "a text-to-image pipeline with its text encoders"
 # what a scheduler's configuration may say of dynamic shifting, and what pipelines take where it does not
 SHIFTING = {"base_image_seq_len": 256, "max_image_seq_len": 4096, "base_shift": 0.5, "max_shift": 1.15}

@@ -7,23 +7,22 @@ distilled as well, its scale is an input of the UNet: arXiv:2210.03142, and late
 from __future__ import annotations
 
 import inspect
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from diffusion_tricks.denoiser import Family, Parts, Pipeline, Row, Shape, Size, recorded, replayed, row_of
-from diffusion_tricks.errors import ModelError
+from diffusion_tricks.families import shapes
+from diffusion_tricks.families.base import Family
 from diffusion_tricks.families.inpainting import mask_and_latents, nothing_known
-from diffusion_tricks.families.vae import decoded, encoded, scale_of, upcasts
+from diffusion_tricks.families.replay import recorded, replayed
+from diffusion_tricks.families.rows import row_of
+from diffusion_tricks.families.vae import decoded, encoded, upcasts
+from diffusion_tricks.types import Pipeline, Row, Size
 
 if TYPE_CHECKING:
-    from diffusion_tricks.condition import Condition
-
-TRANSFORMERS = "UNetMidBlock2DCrossAttn"
-MULTIPLE = 8  # pixels; pipelines of latents make no other sizes, whatever their autoencoder
+    from diffusion_tricks.diffusion.conditioning import Condition
 
 
 class UNetFamily(Family):
@@ -34,28 +33,7 @@ class UNetFamily(Family):
         self.vae: Any = getattr(pipe, "vae", None)
         self.from_picture = self.vae is not None and "mask_image" in inspect.signature(type(pipe).__call__).parameters
 
-    @staticmethod
-    def may_serve(pipeline: str, parts: Parts) -> bool:
-        """Whether a pipeline that no row names may be of this family: a conditional UNet, and a text encoder."""
-        conditional = "cross_attention_dim" in parts.get("unet", {})
-        return conditional and "text_encoder" in parts and "latents" not in pipeline.lower()
-
-    @staticmethod
-    def shape_of(parts: Parts) -> Shape:
-        """As UNet and VAE say. Raises ModelError for a UNet that sees something beside the latents but a mask."""
-        unet, vae = parts["unet"], parts.get("vae")
-        channels = vae["latent_channels"] if vae else 3
-        scale = scale_of(vae) if vae else 1
-        side = unet["sample_size"] if isinstance(unet["sample_size"], int) else min(unet["sample_size"])
-        return Shape(
-            channels, (side * scale, side * scale), scale,
-            multiple=math.lcm(scale, MULTIPLE) if vae else 2 ** (len(unet["block_out_channels"]) - 1),
-            learned=unet["out_channels"] == 2 * channels,
-            inpaints=_inpaints(unet, channels, latent=vae is not None),
-            distilled=unet.get("time_cond_proj_dim") is not None,
-            controllable=vae is not None,
-            cacheable=attends(unet),
-        )  # fmt: skip
+    shape_of = staticmethod(shapes.of_conditional_unet)
 
     def record(self, prompts: Sequence[str | None], size: Size, distilled: float | None = None) -> list[Row]:
         """One recording per prompt; None, the family's own unconditional, is recorded with guidance on.
@@ -101,29 +79,3 @@ class UNetFamily(Family):
     def decode(self, latents: Tensor) -> Tensor:
         """The VAE's picture; in pixel space the latents themselves."""
         return latents if self.vae is None else decoded(self.vae, latents, upcasts(self.pipe))
-
-
-def attends(unet: Mapping[str, Any]) -> bool:
-    """Whether a UNet of that configuration has attention where the step caches of diffusers look for it.
-
-    In its blocks down and up, and of the kinds of middles in the one with transformers. True where it does not say.
-    """
-    if "down_block_types" not in unet:
-        return True
-    middle = unet.get("mid_block_type", TRANSFORMERS if "cross_attention_dim" in unet else None)
-    kinds = (*unet["down_block_types"], *unet.get("up_block_types", ()))
-    return middle == TRANSFORMERS or any("Attn" in kind for kind in kinds)
-
-
-def _inpaints(unet: Mapping[str, Any], channels: int, latent: bool) -> bool:
-    """Whether a UNet sees a mask and a masked picture. Raises ModelError for one that sees anything else."""
-    seen = unet["in_channels"]
-    if seen == channels:
-        return False
-    if latent and seen == 2 * channels + 1:
-        return True
-    edits = ", to edit pictures as it is told" if latent and seen == 2 * channels else ""
-    raise ModelError(
-        f"the UNet takes {seen} channels where the latents have {channels}{edits}; of models with extra input channels "
-        "only those that inpaint run by themselves"
-    )

@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 
-FILM = "temperal_downsample"  # what only the VAE of a film says in its configuration
-
-
-def scale_of(config: Mapping[str, Any]) -> int:
-    """Pixels per latent of a VAE: it halves the sides between its levels."""
-    if FILM in config:
-        return int(2 ** len(config[FILM]))
-    levels = config.get("encoder_block_out_channels") or config["block_out_channels"]
-    return int(2 ** (len(levels) - 1))
+from diffusion_tricks.families.shapes import FILM
 
 
 def encoded(vae: Any, pixels: Tensor, upcast: bool = False) -> Tensor:

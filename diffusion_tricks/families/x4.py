@@ -12,39 +12,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from diffusion_tricks.denoiser import Parts, Recorded, Row, Shape, Size, recorded, row_of
+from diffusion_tricks.families.enlarging import LATENTS, latent_shape
+from diffusion_tricks.families.replay import Recorded, recorded
+from diffusion_tricks.families.rows import row_of
 from diffusion_tricks.families.upscaler import UpscalingFamily
-from diffusion_tricks.families.vae import decoded, encoded, scale_of
-
-MOST_NOISE = 350  # of one that does not say it
+from diffusion_tricks.families.vae import decoded, encoded
+from diffusion_tricks.types import Row, Size
 
 
 class LatentUpscaler(UpscalingFamily):
     """Four channels of latents and, behind them, the three of the small picture, noised."""
 
-    @staticmethod
-    def shape_of(parts: Parts) -> Shape:
-        """As UNet and VAE say; the small picture, too, is a multiple of the VAE's scale."""
-        unet, vae = parts["unet"], parts["vae"]
-        channels, scale = vae["latent_channels"], scale_of(vae)
-        side = unet["sample_size"] * scale
-        return Shape(channels, (side, side), scale, scale * scale, learned=unet["out_channels"] == 2 * channels)
-
-    @staticmethod
-    def factor_of(shape: Shape, base: Size) -> int:
-        """The VAE's scale, behind any model."""
-        return shape.scale
-
-    @staticmethod
-    def most_noise(parts: Parts) -> int:
-        """As the pipeline's configuration says."""
-        return int(parts["model_index"].get("max_noise_level", MOST_NOISE))
-
-    @staticmethod
-    def guess(base: Size) -> Parts:
-        """The one of Stable Diffusion 2."""
-        unet = {"in_channels": 7, "out_channels": 4, "sample_size": 128}
-        return {"unet": unet, "vae": {"latent_channels": 4, "block_out_channels": [1, 1, 1]}, "model_index": {}}
+    enlarging = LATENTS
+    shape_of = staticmethod(latent_shape)
 
     def record(self, prompts: Sequence[str | None], size: Size, distilled: float | None = None) -> list[Row]:
         """One recording per prompt, with an empty picture; None is the first of the two rows of one with guidance."""

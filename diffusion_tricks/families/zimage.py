@@ -8,13 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from diffusion_tricks.denoiser import Parts, Row, Shape, Size, dtype_of, stacked
-from diffusion_tricks.families.transformer import TransformerFamily, falling, shifted
-from diffusion_tricks.families.vae import scale_of
-
-SIDE = 1024  # pixels; what ZImagePipeline makes where no size is asked
-PATCH = 2  # latents along a side of a token
-TIMES = 1000  # timesteps in 1, as the network counts them
+from diffusion_tricks.families import shapes
+from diffusion_tricks.families.replay import dtype_of
+from diffusion_tricks.families.rows import stacked
+from diffusion_tricks.families.shapes import Shape
+from diffusion_tricks.families.transformer import TIMES, TransformerFamily, falling, shifted
+from diffusion_tricks.types import Row, Size
 
 
 class ZImageFamily(TransformerFamily):
@@ -22,13 +21,7 @@ class ZImageFamily(TransformerFamily):
 
     normalises = False
 
-    @staticmethod
-    def shape_of(parts: Parts) -> Shape:
-        """As transformer and VAE say; there are only so many positions along a side."""
-        network, scale = parts["transformer"], scale_of(parts["vae"])
-        largest = PATCH * scale * min(network["axes_lens"][1:])
-        side = min(SIDE, largest)
-        return Shape(network["in_channels"], (side, side), scale, multiple=PATCH * scale, largest=largest, precise=True)
+    shape_of = staticmethod(shapes.of_zimage)
 
     def row(self, prompt: str | None, size: Size, distilled: float | None) -> Row:
         """The recorded call; None is the empty text, as in ZImagePipeline."""

@@ -9,19 +9,28 @@ from dataclasses import replace
 from typing import Any, cast
 
 import torch
+from PIL import Image
 from torch import Tensor
 
-from diffusion_tricks.ask import Ask
-from diffusion_tricks.denoiser import Family, Row
-from diffusion_tricks.finishing import finish
+from diffusion_tricks.diffusion.ask import Ask
+from diffusion_tricks.diffusion.conditioning import Condition
+from diffusion_tricks.errors import DiffusionTricksError
+from diffusion_tricks.families.base import Family
+from diffusion_tricks.generate.finish import finish
+from diffusion_tricks.generate.outline import stand_in_for
 from diffusion_tricks.hookspecs import Asking, hookimpl
-from diffusion_tricks.model import Model
-from diffusion_tricks.models import load_model
-from diffusion_tricks.pixels import to_images
-from diffusion_tricks.recipe import Recipe, TrickEntry, recipe_from
-from diffusion_tricks.sampler import Run, Step, begin, denoise
-from diffusion_tricks.trick import Trick
-from diffusion_tricks.views import View, orthogonality_error, view_named
+from diffusion_tricks.io.pixels import to_images
+from diffusion_tricks.loading.load import load_model
+from diffusion_tricks.model.cascade import needs_upscaling
+from diffusion_tricks.model.model import Model
+from diffusion_tricks.recipes.recipe import Recipe, TrickEntry, recipe_from
+from diffusion_tricks.registry.trick import Trick
+from diffusion_tricks.registry.view import View, orthogonality_error, view_named
+from diffusion_tricks.sampling.begin import begin
+from diffusion_tricks.sampling.loop import denoise
+from diffusion_tricks.sampling.request import Sampling
+from diffusion_tricks.sampling.run import Run, Step
+from diffusion_tricks.types import Row
 
 ORTHOGONAL = 1e-9  # in float64
 INVERSE = 1e-5  # in float32; permutations are exact
@@ -32,7 +41,8 @@ BATCHED = 1e-4  # convolutions of several rows may round otherwise than of one
 def check_view(view: View | str, shape: tuple[int, int, int] = (3, 64, 64)) -> None:
     """Raises AssertionError unless a view is an orthogonal map with the right inverse, on pixels and on latents.
 
-    One that says `orthogonal = False` must have the right inverse where the viewer sees a smooth picture.
+    One that says `orthogonal = False` must have the right inverse where the viewer sees a smooth picture. What stands
+    beside the latents, as in a second stage, must be seen through it with them.
     view: the view, or its name with parameters. shape: (c h w); four channels of that height and width are tried too.
     """
     view = view_named(view) if isinstance(view, str) else view
@@ -42,6 +52,25 @@ def check_view(view: View | str, shape: tuple[int, int, int] = (3, 64, 64)) -> N
         for name in ("apply", "invert", "invert_variance"):
             _check_map(view, name, x)
         (_check_orthogonal if view.orthogonal else _check_smooth)(view, x)
+        _check_stages(view, x)
+
+
+def _check_stages(view: View, x: Tensor) -> None:
+    """A question about x (b c h w) as a first stage asks it, and as a later one does, with a picture beside it."""
+    new = x.new_ones(len(x), 1, *x.shape[-2:])
+    seen = view.apply_mask(new)
+    _hold(
+        seen.shape == new.shape,
+        f"{view!r}.apply_mask gave the shape {tuple(seen.shape)}, expected {tuple(new.shape)}",
+    )
+    picture = x.flip(0)
+    for condition in (None, Condition(picture, new)):
+        ask = view.through(Ask(x, "a test", condition), prompt="seen through it")
+        _hold(torch.equal(ask.x, view.apply(x)), f"{view!r}.through shows other latents than its apply")
+        if condition is None:
+            continue
+        same = ask.condition is not None and torch.equal(ask.condition.picture, view.apply(picture))
+        _hold(same, f"{view!r}.through leaves the picture beside a question as it is; give `ask.through(self)`")
 
 
 def _check_orthogonal(view: View, x: Tensor) -> None:
@@ -91,11 +120,11 @@ def check_trick(trick: Trick[Any], model: Model | None = None, **sample_args: An
     """Raises AssertionError unless a trick holds what every trick must.
 
     The same seed gives the same picture, alone and in a batch; latents, answers and finished pictures that the trick
-    is handed are left untouched; its options survive a recipe as JSON and as TOML.
+    is handed are left untouched; its options survive a recipe as JSON and as TOML; it is rehearsed without a network.
     model: to run with; None is a tiny DeepFloyd IF of random weights. sample_args: as `sample` takes them.
     """
     _check_options(trick)
-    model = model or _tiny_model()
+    model = own = model or _tiny_model()
     watch, watching = Watch(), Watching(model.family)
     model = replace(model, opened=cast("Family", watching))
     request = {"steps": 3, "seed": 5, **({} if trick.brings_prompts else {"prompt": "a test"}), **sample_args}
@@ -112,6 +141,7 @@ def check_trick(trick: Trick[Any], model: Model | None = None, **sample_args: An
     _hold(watch.untouched, f"trick {name!r} wrote into the latents it asked about; make new ones")
     _hold(watching.untouched, f"trick {name!r} wrote into an estimate it was sent; combine estimates into a new one")
     _check_finish(trick, single[0])
+    _check_rehearsal(trick, own, {**request, "tricks": request["tricks"][2:]})
 
 
 def _check_options(trick: Trick[Any]) -> None:
@@ -121,6 +151,22 @@ def _check_options(trick: Trick[Any]) -> None:
     for form, data in (("JSON", json.loads(recipe.to_json())), ("TOML", tomllib.loads(recipe.to_toml()))):
         back = type(trick)(**recipe_from(data).tricks[0].options).options
         _hold(back == trick.options, f"trick {trick.label()!r}: {form} turns {trick.options!r} into {back!r}")
+
+
+def _check_rehearsal(trick: Trick[Any], model: Model, request: dict[str, Any]) -> None:
+    """Before weights are read a run is rehearsed on a stand-in, whose `run.network` is None: it may refuse no more."""
+    others = request.pop("tricks", ())
+    if needs_upscaling(model, request.get("size")) or request.pop("latents", None) is not None:
+        return
+    try:
+        run = begin(stand_in_for(model), Sampling(**{"steps": 3, **request}), [*others, trick], rehearsal=True)
+        for _ in denoise(run):
+            pass
+        finish(run, [trick], Image.new("RGB", run.size), 0)
+    except DiffusionTricksError as error:
+        raise AssertionError(
+            f"trick {trick.label()!r}: its rehearsal fails, where `run.network` is None: {error}"
+        ) from error
 
 
 def _check_finish(trick: Trick[Any], run: Run) -> None:
@@ -133,8 +179,8 @@ def _check_finish(trick: Trick[Any], run: Run) -> None:
     _hold(image.tobytes() == before, f"trick {trick.label()!r}: views_of wrote into the picture; work on a copy")
 
 
-def _sampled(model: Model, **request: Any) -> Run:
-    run = begin(model, **request)
+def _sampled(model: Model, *, tricks: Sequence[Trick[Any]], **request: Any) -> Run:
+    run = begin(model, Sampling(**request), tricks)
     for _ in denoise(run):
         pass
     return run.stages[-1]

@@ -7,18 +7,19 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from types import SimpleNamespace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from diffusion_tricks.defaults import Defaults
-from diffusion_tricks.denoiser import Family, Parts, Row, Shape, Size
+from diffusion_tricks.diffusion.levels import Scheduler
+from diffusion_tricks.diffusion.noise_level import Level
 from diffusion_tricks.errors import UsageError
-from diffusion_tricks.level import Level
-from diffusion_tricks.model import Model
-from diffusion_tricks.schedulers import Scheduler
+from diffusion_tricks.families.base import Family
+from diffusion_tricks.families.defaults import Defaults
+from diffusion_tricks.families.shapes import Shape
+from diffusion_tricks.model.model import Model
+from diffusion_tricks.types import Parts, Row, Size
 
 Images = Tensor | Mapping[str, Tensor] | Mapping[str | None, Tensor]
 
@@ -89,6 +90,13 @@ class ExactFamily(Family):
         return latents
 
 
+class ExactPipeline:
+    """Stands for the pipeline of an exact model, of which there is a scheduler alone."""
+
+    def __init__(self, scheduler: Scheduler):
+        self.scheduler, self.components = scheduler, dict[str, Any]()
+
+
 def exact_model(
     images: Images,
     scheduler: Scheduler | None = None,
@@ -111,7 +119,7 @@ def exact_model(
         scheduler = DDPMScheduler(clip_sample=False, variance_type=kind)
     scheduler = copy.deepcopy(scheduler)
     scheduler.register_to_config(prediction_type=prediction)
-    pipe = SimpleNamespace(scheduler=scheduler, components={})
+    pipe = ExactPipeline(scheduler)
     family = ExactFamily(images, scheduler, variance)
     return Model(pipe, "exact", torch.device("cpu"), torch.float32, Defaults(steps=20), opened=family)
 

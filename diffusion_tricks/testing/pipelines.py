@@ -10,6 +10,7 @@ from diffusers import ControlNetModel, DiffusionPipeline
 from PIL import Image, ImageDraw
 
 from diffusion_tricks.errors import UnknownName
+from diffusion_tricks.families.transformer import AS_ASKED
 from diffusion_tricks.testing.tiny import captions, flows, latents, pixels
 from diffusion_tricks.testing.tiny.texts import TEXT_WIDTH
 from diffusion_tricks.testing.tiny.weights import built
@@ -36,7 +37,6 @@ class TinyFamily:
 
 
 SIZED = {"height": SIDE, "width": SIDE}  # of pipelines that else make pictures of the large model's size
-BINNED = {"use_resolution_binning": False, "clean_caption": False}  # the bins hold no tiny sizes
 SANA_SIDE = 2 * SIDE  # its pipeline asks for multiples of 32
 MASKED = ("image", "mask_image")
 FAMILIES: dict[str, TinyFamily] = {
@@ -55,8 +55,8 @@ FAMILIES: dict[str, TinyFamily] = {
     "flux-fill": TinyFamily(flows.flux_fill, SIZED, MASKED),
     "qwen": TinyFamily(flows.qwen_image, SIZED),
     "zimage": TinyFamily(flows.z_image, SIZED),
-    "pixart": TinyFamily(captions.pixart_sigma, BINNED),
-    "sana": TinyFamily(captions.sana, {**BINNED, "height": SANA_SIDE, "width": SANA_SIDE}, side=SANA_SIDE),
+    "pixart": TinyFamily(captions.pixart_sigma, AS_ASKED),
+    "sana": TinyFamily(captions.sana, {**AS_ASKED, "height": SANA_SIDE, "width": SANA_SIDE}, side=SANA_SIDE),
     "x4": TinyFamily(latents.x4_upscaler, pictures=("image",), side=4 * SIDE),
     "ddpm": TinyFamily(pixels.ddpm, prompted=False),
     "ddim": TinyFamily(pixels.ddim, prompted=False),

@@ -20,8 +20,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from diffusion_tricks.devices.quiet import quiet_libraries
 from diffusion_tricks.errors import DiffusionTricksError, UsageError
-from diffusion_tricks.quiet import quiet_libraries
 from diffusion_tricks.training import folder
 from diffusion_tricks.training.averages import PowerAverages, mixed, mixture, put
 
@@ -84,7 +84,7 @@ def average(home: Path, length: float, seen: int | None = None) -> list[Tensor]:
 
 def write_model(home: Path, model: Path, weights: Sequence[Tensor]) -> None:
     """The training's model with other weights, into a new directory. Raises OutputFailed, UsageError."""
-    from diffusion_tricks.training.tasks import opened_pipeline
+    from diffusion_tricks.training.task import opened_pipeline
     from diffusion_tricks.training.text import Reader
 
     pipe: Any = opened_pipeline(str(home))

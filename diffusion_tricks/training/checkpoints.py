@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from diffusion_tricks.atomic import atomic_write
 from diffusion_tricks.errors import OutputFailed, UsageError
+from diffusion_tricks.io.atomic import atomic_write
+from diffusion_tricks.io.reading import Unreadable, read_json
 
 ROOM = "checkpoints"
+MODEL_STEP = "model.json"
 
 
 def kept(folder: Path) -> list[Path]:
@@ -33,8 +37,10 @@ def write(folder: Path, step: int, state: dict[str, Any], keep: int) -> Path:
         atomic_write(_sum_of(file), hashlib.sha256(buffer.getbuffer()).hexdigest().encode(), force=True)
         atomic_write(file, buffer.getvalue(), force=True)
     except (OSError, OutputFailed) as error:
+        _sum_of(file).unlink(missing_ok=True)
         last = kept(folder)[-1:]
-        whole = f"the last whole checkpoint is {last[0].name}; go on from it with --resume {folder}" if last else ""
+        resume = f"go on from it with `resume={str(folder)!r}`"
+        whole = f"the last whole checkpoint is {last[0].name}; {resume}" if last else ""
         raise OutputFailed(f"{error}; {whole}".rstrip("; ")) from error
     for old in kept(folder)[:-keep]:
         old.unlink(missing_ok=True)
@@ -63,10 +69,32 @@ def last(folder: Path) -> dict[str, Any]:
     if not files:
         raise UsageError(f"{folder} holds no checkpoint to go on from; expected the directory of a training")
     try:
+        _check_sums(files[-1])
         state: dict[str, Any] = torch.load(files[-1], map_location="cpu", weights_only=True)
-    except Exception as error:  # whatever a damaged file makes torch say
+    except Exception as error:  # whatever a damaged file makes zipfile and torch say
         raise UsageError(f"{files[-1]} is damaged; remove it to go on from the one before it") from error
     return state
+
+
+def _check_sums(file: Path) -> None:
+    """Raises ValueError for a file of which a part has not the checksum that torch wrote, and itself does not read."""
+    with zipfile.ZipFile(file) as parts:
+        if (damaged := parts.testzip()) is not None:
+            raise ValueError(f"the checksum of {damaged} is wrong")
+
+
+def note_model(folder: Path, step: int) -> None:
+    """Notes the step of the model that is saved in the directory of a training."""
+    atomic_write(folder / ROOM / MODEL_STEP, json.dumps({"step": step}).encode(), force=True)
+
+
+def model_step(folder: Path) -> int | None:
+    """The step of the model that is saved; None where that is not known."""
+    try:
+        step = read_json(folder / ROOM / MODEL_STEP)["step"]
+    except (Unreadable, TypeError, KeyError):
+        return None
+    return step if isinstance(step, int) else None
 
 
 def random_states(device: torch.device) -> dict[str, torch.Tensor]:

@@ -14,7 +14,7 @@ from tokenizers.pre_tokenizers import ByteLevel
 from torch import Tensor
 from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel, CLIPTokenizer
 
-from diffusion_tricks.scoring import CAPTIONS_FILE
+from diffusion_tricks.generate.score import CAPTIONS_FILE
 from diffusion_tricks.training.data.captions import with_article
 
 SIZE = 48  # pixels a side: enough to tell all emoji apart, and half the work of 64

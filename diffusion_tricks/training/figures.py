@@ -13,7 +13,8 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from diffusion_tricks.errors import UsageError
-from diffusion_tricks.images import enlarge, to_images, write_picture
+from diffusion_tricks.io.pictures import write_picture
+from diffusion_tricks.io.pixels import enlarge, to_images
 from diffusion_tricks.training.curves import loss_figure
 from diffusion_tricks.training.lettering import FAINT, INK, font, wrapped
 

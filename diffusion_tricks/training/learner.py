@@ -20,7 +20,7 @@ from diffusion_tricks.training.data.stream import Batch
 from diffusion_tricks.training.levels import Levels
 from diffusion_tricks.training.objectives import Objective
 from diffusion_tricks.training.options import TrainOptions
-from diffusion_tricks.training.tasks import Task
+from diffusion_tricks.training.task import Task
 
 EVERY = 4  # steps between two updates of averages as long as a share of the run
 

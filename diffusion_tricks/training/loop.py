@@ -12,8 +12,8 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
+from diffusion_tricks.devices.quiet import quiet_libraries
 from diffusion_tricks.errors import NotANumber, UsageError
-from diffusion_tricks.quiet import quiet_libraries
 from diffusion_tricks.training import checkpoints, folder
 from diffusion_tricks.training.data.stream import Source, Stream
 from diffusion_tricks.training.feed import batches
@@ -86,7 +86,7 @@ class Training:
         if self.options.task != "denoiser" and bars is not None and bars[-1] > LEFT:
             self.progress.say(
                 f"Note: at the last step {float(bars[-1]):.0%} of a picture's variance is left, and samples will be "
-                "dull; raise --beta-end or --timesteps, or use --schedule cosine"
+                "dull; raise beta_end or timesteps, or take the cosine schedule"
             )
 
     @property
@@ -108,14 +108,14 @@ class Training:
         return self.seen / len(self.stream.source)
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Goes on from a checkpoint. Raises UsageError where nothing is left to do."""
+        """Goes on from a checkpoint, if only to save its model. Raises UsageError where nothing is left to do."""
         self.learner.restore(state)
         self.step = self.stream.position = self.measured = int(state["step"])
         self.seconds = self.saved = float(state["seconds"])
         self.loss, self.held_out = float(state["loss"]), state["held_out"]
-        if self.done >= 1:
+        if self.done >= 1 and checkpoints.model_step(self.home) == self.step:
             raise UsageError(
-                f"this training is complete, at step {self.step}; for more, raise --steps, --epochs or --minutes"
+                f"this training is complete, at step {self.step}; for more, raise `steps`, `epochs` or `minutes`"
             )
         if self.watch:
             folder.cut_metrics(self.home, self.step)
@@ -130,9 +130,7 @@ class Training:
             self._learn(began, interrupts)
             self._save()
             if self.done < 1:
-                raise Interrupted(
-                    f"stopped and saved at step {self.step}; go on with: diffusion-tricks train --resume {self.home}"
-                )
+                raise Interrupted(f"stopped and saved at step {self.step}; go on with `resume={str(self.home)!r}`")
             if self.watch and self.options.task == "denoiser":
                 self.watch.denoiser_figure()
         self.accelerator.wait_for_everyone()
@@ -188,8 +186,8 @@ class Training:
         files = checkpoints.kept(self.home)
         whole = f"the last good checkpoint, {files[-1].name}, is kept" if files else "there is no checkpoint yet"
         raise NotANumber(
-            f"the loss at step {self.step} is not a number: the training has come apart; {whole}. Try a lower --lr "
-            f"(it was {self.options.lr:g}), a longer --warm-up, --clip 1, or --precision float32"
+            f"the loss at step {self.step} is not a number: the training has come apart; {whole}. Try a lower `lr` "
+            f'(it was {self.options.lr:g}), a longer `warm_up`, `clip=1`, or `precision="float32"`'
         )
 
     def _pause(self, ended: bool) -> bool:
@@ -246,6 +244,7 @@ class Training:
             self.progress(f"saving step {self.step} ...")
             checkpoints.write(self.home, self.step, state, self.options.keep)
             self.watch.save_model()
+            checkpoints.note_model(self.home, self.step)
             self.watch.keep_averages(self.seen)
             self.watch.draw_losses()
         self.saved = self.seconds

@@ -7,13 +7,12 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError, model_validator
 
 from diffusion_tricks.errors import UsageError
-from diffusion_tricks.options import TrickOptions, option
+from diffusion_tricks.registry.checked import explain
+from diffusion_tricks.registry.options import Share, TrickOptions, option
 from diffusion_tricks.training.presets import preset
-from diffusion_tricks.trick import explain
 
 Task = Literal["denoiser", "unconditional", "class", "text", "upscale"]
 Objective = Literal["epsilon", "v", "sample", "flow"]
-Share = Annotated[float, Field(ge=0, le=1)]
 LENGTHS = ("epochs", "steps", "minutes")
 EPOCHS = 10  # where nothing says how long
 
@@ -26,7 +25,9 @@ class TrainOptions(TrickOptions):
         "digits",
         "emoji (those the model inside knows), all-emoji, shapes, digits, a folder, one of MNIST's files, a data set",
     )
-    out: str | None = option(None, "the directory to write.  [default: TASK-DATA]", flag="output", path=True)
+    out: str | None = option(
+        None, "the directory to write.  [default: TASK-DATA]", flag="output", path=True, min_length=1
+    )
     size: int | None = option(None, "side of the pictures in pixels; unless given, the data's own", ge=4, le=1024)
     channels: Literal[1, 3] | None = option(None, "1 is gray, 3 is colour; unless given, the data's own")
     things: int | None = option(None, "of a file of drawings, only the first so many things", ge=1)
@@ -108,7 +109,7 @@ class TrainOptions(TrickOptions):
 
     @model_validator(mode="after")
     def _one_length(self) -> TrainOptions:
-        said = [f"--{name}" for name in LENGTHS if getattr(self, name) is not None]
+        said = [f"`{name}`" for name in LENGTHS if getattr(self, name) is not None]
         if len(said) > 1:
             raise ValueError(f"how long to train is given {len(said)} times, by {' and '.join(said)}; give one")
         return self

@@ -10,13 +10,13 @@ import torch
 from diffusers import DDIMPipeline, DDIMScheduler, DDPMPipeline, UNet2DModel
 from torch import Tensor, nn
 
-from diffusion_tricks.denoiser import Family
 from diffusion_tricks.errors import UsageError
+from diffusion_tricks.families.base import Family
 from diffusion_tricks.families.plain import PlainFamily
 from diffusion_tricks.training.data.stream import Batch, Source
 from diffusion_tricks.training.options import TrainOptions
 from diffusion_tricks.training.showing import sampled_page
-from diffusion_tricks.training.tasks import Page, check_same, cycled, level_widths
+from diffusion_tricks.training.task import Page, check_same, cycled, level_widths
 
 GUIDANCE = 5.0  # of a class
 
@@ -43,7 +43,7 @@ class PlainTask:
     def __init__(self, options: TrainOptions, source: Source, start: Any = None, folder: Path | None = None):
         self.classes = source.classes if options.task == "class" else ()
         if options.task == "class" and not source.classes:
-            raise UsageError(f"data {options.data!r} has no classes; use --task unconditional, or class sub-folders")
+            raise UsageError(f'data {options.data!r} has no classes; use `task="unconditional"`, or class sub-folders')
         self.guidance = (GUIDANCE if options.guidance is None else options.guidance) if self.classes else 1.0
         embeddings = len(self.classes) + 1 if self.classes else None
         if start is not None:

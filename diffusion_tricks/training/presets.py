@@ -82,7 +82,7 @@ PRESETS: dict[str, tuple[str, dict[str, Any]]] = {
         },
     ),
     "emoji-upscaler": (
-        "its second stage, from 64x64 to 256x256; best with --drawings",
+        "its second stage, from 64x64 to 256x256; best with larger drawings",
         {
             "task": "upscale", "data": "emoji", "size": 256, "channels": 3, "crop": 64, "objective": "v",
             "schedule": "cosine", "widths": "16,32,64,128", "minutes": 85.0, "batch": 16, "optimizer": "adamw",

@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from diffusion_tricks.errors import DiffusionTricksError, UsageError
-from diffusion_tricks.training import checkpoints, folder
+from diffusion_tricks.training import checkpoints, folder, replaced
 from diffusion_tricks.training.interrupts import Interrupted
 from diffusion_tricks.training.options import TrainOptions, options_from
 from diffusion_tricks.training.relay_status import status
@@ -123,7 +123,7 @@ class Relay:
                 resume(self.training, options)
             else:
                 fresh = {"out": str(self.training), **options}
-                train(options_from(fresh, PRESET), force=(self.training / folder.OPTIONS).is_file())
+                train(options_from(fresh, PRESET), force=(self.training / replaced.OPTIONS).is_file())
 
 
 def copied_code(place: Path) -> Path:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from diffusion_tricks.training import folder
+from diffusion_tricks.training import folder, replaced
 
 RECENT = 20  # rows of metrics that the speed is a mean over
 BAR = 40  # characters of the longest bar
@@ -16,9 +16,9 @@ BAR = 40  # characters of the longest bar
 def status(home: Path, running: bool) -> str:
     """Lines to read: whether it runs, pictures seen, speed, hours left, and the loss by noise level."""
     training = home / "training"
-    if not (training / folder.OPTIONS).is_file():
+    if not (training / replaced.OPTIONS).is_file():
         return f"nothing was begun in {home}"
-    options = json.loads((training / folder.OPTIONS).read_text(encoding="utf-8"))
+    options = json.loads((training / replaced.OPTIONS).read_text(encoding="utf-8"))
     rows = [row for row in folder.metrics(training) if "seen" in row]
     state = "running" if running else f"not running{_last_words(home / 'relay.log')}"
     if not rows:

@@ -10,17 +10,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from diffusion_tricks.defaults import Defaults
-from diffusion_tricks.denoiser import Family
-from diffusion_tricks.images import to_tensor
-from diffusion_tricks.making import make
-from diffusion_tricks.model import Model
-from diffusion_tricks.recipe import Recipe
+from diffusion_tricks.families.base import Family
+from diffusion_tricks.families.defaults import Defaults
+from diffusion_tricks.generate.make import make
+from diffusion_tricks.io.pixels import to_tensor
+from diffusion_tricks.model.model import Model
+from diffusion_tricks.recipes.recipe import Recipe
 from diffusion_tricks.training.data.stream import Source
 from diffusion_tricks.training.figures import denoiser_figure
 from diffusion_tricks.training.objectives import WIDE
 from diffusion_tricks.training.options import TrainOptions
-from diffusion_tricks.training.tasks import Page, Task
+from diffusion_tricks.training.task import Page, Task
 
 LEVELS = (0.0, 0.2, 0.4, 0.5, 0.6, 0.8, 1.0, 1.5, 2.0)  # sigmas; a denoiser is trained on one of them
 ROWS = 3  # pictures in the figure of levels

@@ -13,14 +13,14 @@ from diffusers import UNet2DConditionModel
 from torch import Tensor, nn
 from transformers import T5EncoderModel, T5Tokenizer
 
-from diffusion_tricks.denoiser import Family
 from diffusion_tricks.errors import UsageError
-from diffusion_tricks.families import family_of
+from diffusion_tricks.families.base import Family
+from diffusion_tricks.families.open import family_of
 from diffusion_tricks.training.data.stream import Batch, Source
 from diffusion_tricks.training.network import pipeline, text_encoder, token_ids, train_tokenizer, unet
 from diffusion_tricks.training.options import TrainOptions
 from diffusion_tricks.training.showing import sampled_page
-from diffusion_tricks.training.tasks import Page, check_same, cycled, level_widths
+from diffusion_tricks.training.task import Page, check_same, cycled, level_widths
 
 GUIDANCE = 3.0
 READ = 2000  # captions that a tokenizer is made from, where the data has no list of its texts
@@ -52,12 +52,12 @@ class TextTask:
 
     def __init__(self, options: TrainOptions, source: Source, start: Any, folder: Path):
         if source.channels != 3:
-            raise UsageError("a model that reads is made for pictures in colour; use --channels 3")
+            raise UsageError("a model that reads is made for pictures in colour; use `channels=3`")
         self.guidance = GUIDANCE if options.guidance is None else options.guidance
         self.shown = list(getattr(source, "prompts", dict.fromkeys(_captions(source, 64))))
         if not any(self.shown):
             raise UsageError(
-                f"data {options.data!r} has no captions; use another --task, or put .txt files beside them"
+                f"data {options.data!r} has no captions; use another `task`, or put .txt files beside them"
             )
         self.tokenizer = start.tokenizer if start is not None else _tokenizer(source, folder)
         if start is not None:

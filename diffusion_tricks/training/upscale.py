@@ -17,15 +17,15 @@ import torch
 from diffusers import DDPMScheduler, IFSuperResolutionPipeline, UNet2DConditionModel
 from torch import Tensor, nn
 
+from diffusion_tricks.devices.memory import Memory
 from diffusion_tricks.errors import ModelError
-from diffusion_tricks.memory import Memory
-from diffusion_tricks.models import upscaler_from
+from diffusion_tricks.loading.load import upscaler_from
 from diffusion_tricks.training.data.crops import Crops, shrunk
 from diffusion_tricks.training.data.stream import Batch, Source
 from diffusion_tricks.training.network import upscaler_unet
 from diffusion_tricks.training.options import TrainOptions
 from diffusion_tricks.training.showing import NOISE_LEVEL
-from diffusion_tricks.training.tasks import Page, check_same, level_widths
+from diffusion_tricks.training.task import Page, check_same, level_widths
 
 LEVELS = 1000  # noise levels of the condition, on the cosine schedule whatever that of the pictures is
 
@@ -115,5 +115,5 @@ def opened_upscaler(folder: str) -> Any:
     """The upscaler in a directory, in float32. Raises ModelError."""
     found = upscaler_from(folder, torch.device("cpu"), torch.float32)
     if found is None:
-        raise ModelError(f"--from {folder}: expected the directory of an upscaler")
+        raise ModelError(f"`start_from` {folder}: expected the directory of an upscaler")
     return found.load(Memory())

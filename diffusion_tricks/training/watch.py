@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from diffusion_tricks.devices.quiet import quiet_libraries
 from diffusion_tricks.errors import ModelError
-from diffusion_tricks.quiet import quiet_libraries
 from diffusion_tricks.training import folder
 from diffusion_tricks.training.averages import PowerAverages
 from diffusion_tricks.training.averages_kept import averages_kept, keep
@@ -20,7 +20,8 @@ from diffusion_tricks.training.learner import Learner
 from diffusion_tricks.training.options import TrainOptions
 from diffusion_tricks.training.progress import Progress
 from diffusion_tricks.training.showing import defaults, write_denoiser_figure
-from diffusion_tricks.training.tasks import Task, task_for
+from diffusion_tricks.training.task import Task
+from diffusion_tricks.training.tasks import task_for
 
 SHEETS = 50  # about how many are made in a run of epochs, where none are named
 DENOISER = "denoiser.png"

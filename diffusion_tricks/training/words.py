@@ -1,4 +1,4 @@
-"""What the embedded model was taught, as `diffusion_tricks.vocabulary` reads it, from concepts, captions and CLDR.
+"""What the embedded model was taught, as `Vocabulary` reads it, from concepts, captions and CLDR.
 
     python -m diffusion_tricks.training.words MODEL/diffusion_tricks.json        adds it to a model's file of defaults
 
@@ -15,10 +15,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from diffusion_tricks.atomic import atomic_write
+from diffusion_tricks.io.atomic import atomic_write
+from diffusion_tricks.model.vocabulary import NEAREST, Vocabulary, split
 from diffusion_tricks.training.data.captions import STYLES
 from diffusion_tricks.training.data.emoji import CLDR, COLOURS, Emoji, all_emoji, concepts
-from diffusion_tricks.vocabulary import NEAREST, Vocabulary, split
 
 LABELS = CLDR / "properties" / "labels.txt"
 SET_ITEM = re.compile(r"\{([^}]*)\}|(.)-(.)|(.)")  # of a UnicodeSet: a sequence, a range, a character

@@ -1,4 +1,7 @@
-"""The built-in tricks and views, registered as any plugin registers its own. Importing this costs no torch."""
+"""The built-in tricks and views, registered as any plugin registers its own. Importing this costs no torch.
+
+Each module names the paper of its formula, or says that there is no paper behind it.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import importlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from diffusion_tricks.hookspecs import hookimpl
+from diffusion_tricks.plugin import hookimpl
 
 if TYPE_CHECKING:
     from diffusion_tricks_plugins.anagram import Anagram as Anagram
@@ -46,17 +49,17 @@ EXAMPLES = {
 NEEDS = {"controlnet": "controllable", "cache": "cacheable"}  # trick: what a model's `Shape` must have for it
 # view: (class, one line for the list)
 VIEWS = {
-    "identity": ("views:Identity", "as it is"),
-    "flip": ("views:Flip", "upside down: rows in reverse"),
-    "mirror": ("views:Mirror", "left to right: columns in reverse"),
-    "rotate_cw": ("views:RotateCW", "a quarter turn clockwise"),
-    "rotate_ccw": ("views:RotateCCW", "a quarter turn counter-clockwise"),
-    "rotate_180": ("views:Rotate180", "a half turn"),
-    "rotate": ("rotation:Rotate", "by an angle counter-clockwise, in pixel space unless by quarters; rotate:135"),
-    "negate": ("views:Negate", "colours inverted, as on film"),
-    "skew": ("views:Skew", "columns shifted in a slope, around the edge; skew:1.5"),
-    "patches": ("views:Patches", "square patches shuffled; patches:8,seed=3 is an 8 x 8 grid"),
-    "inner_circle": ("views:InnerCircle", "the inside of a circle turned; inner_circle:90 turns a quarter"),
+    "identity": ("views.orthogonal:Identity", "as it is"),
+    "flip": ("views.orthogonal:Flip", "upside down: rows in reverse"),
+    "mirror": ("views.orthogonal:Mirror", "left to right: columns in reverse"),
+    "rotate_cw": ("views.orthogonal:RotateCW", "a quarter turn clockwise"),
+    "rotate_ccw": ("views.orthogonal:RotateCCW", "a quarter turn counter-clockwise"),
+    "rotate_180": ("views.orthogonal:Rotate180", "a half turn"),
+    "rotate": ("views.rotation:Rotate", "by an angle counter-clockwise, in pixel space unless by quarters; rotate:135"),
+    "negate": ("views.orthogonal:Negate", "colours inverted, as on film"),
+    "skew": ("views.orthogonal:Skew", "columns shifted in a slope, around the edge; skew:1.5"),
+    "patches": ("views.orthogonal:Patches", "square patches shuffled; patches:8,seed=3 is an 8 x 8 grid"),
+    "inner_circle": ("views.orthogonal:InnerCircle", "the inside of a circle turned; inner_circle:90 turns a quarter"),
 }
 _HOME = {class_name: name for name, (class_name, _) in TRICKS.items()}
 __all__ = ["Anagram", "Cache", "ControlNet", "Guidance", "Hybrid", "Inpaint", "Overlay", "SDEdit"]

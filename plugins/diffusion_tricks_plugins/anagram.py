@@ -3,7 +3,7 @@
     eps = mean_i  v_i^-1( eps(v_i(x), prompt_i) )        Visual Anagrams, arXiv:2311.17919, equation 3
 
 On latents, views must be orthogonal, so that the noise they show the model is still N(0, I). In pixel space they act on
-the decoded clean pictures instead, and may be any: see `pixelspace`.
+the decoded clean pictures instead, and may be any: see `pixel_space`.
 """
 
 from __future__ import annotations
@@ -12,19 +12,26 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import model_validator
 
-from diffusion_tricks.ask import mean
-from diffusion_tricks.errors import UsageError
-from diffusion_tricks.hookspecs import Asking, hookimpl
-from diffusion_tricks.options import TrickOptions, argument, option
-from diffusion_tricks.trick import Shown, Trick
-from diffusion_tricks.views import View, orthogonality_error, view_named
-from diffusion_tricks_plugins.pixelspace import Space, Synchronised
+from diffusion_tricks.plugin import (
+    Asking,
+    Shown,
+    Trick,
+    TrickOptions,
+    UsageError,
+    View,
+    argument,
+    hookimpl,
+    mean,
+    option,
+    orthogonality_error,
+    view_named,
+)
+from diffusion_tricks_plugins.pixel_space import Space, Synchronised
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from diffusion_tricks.ask import Ask, Estimate
-    from diffusion_tricks.sampler import Run, Step
+    from diffusion_tricks.plugin import Ask, Estimate, Run, Step
 
 TOLERANCE = 1e-9  # of the orthogonality check in float64
 
@@ -44,10 +51,10 @@ class AnagramOptions(TrickOptions):
     @model_validator(mode="after")
     def _whole(self) -> AnagramOptions:
         if bool(self.views) == bool(self.prompts):
-            example = '--view identity "a rabbit" --view flip "a duck"'
+            example = '`views=[("identity", "a rabbit"), ("flip", "a duck")]`'
             raise ValueError(f"say what each view shows, for example {example}, or give two prompts; not both")
         if self.prompts and len(self.prompts) != 2:
-            came = f"got {len(self.prompts)}; name views with --view"
+            came = f"got {len(self.prompts)}; name views with `views`"
             raise ValueError(f"expected two prompts, for identity and flip, {came}")
         if len(self.pairs()) < 2:
             raise ValueError("an anagram needs at least two views, got 1")
@@ -67,7 +74,6 @@ class AnagramOptions(TrickOptions):
 class Anagram(Trick[AnagramOptions]):
     """eps = mean_i  v_i^-1( eps(v_i(x), prompt_i) )"""
 
-    Options = AnagramOptions
     name = "anagram"
     brings_prompts = True
 
@@ -77,9 +83,13 @@ class Anagram(Trick[AnagramOptions]):
 
     def views_of(self, image: Image) -> list[Shown]:
         """The picture through every view."""
-        from diffusion_tricks.scoring import shown_through  # here: it needs torch, the options do not
+        from diffusion_tricks.plugin import shown_through  # here: it needs torch, the options do not
 
         return shown_through(self.options.pairs(), image)
+
+    def parameters(self) -> dict[str, Any]:
+        """What the views show."""
+        return {"Prompt": [prompt for _, prompt in self.options.pairs()]}
 
     @hookimpl
     def prepare(self, run: Run) -> None:
@@ -99,7 +109,7 @@ class Anagram(Trick[AnagramOptions]):
         named = zip(self.views, self.options.pairs(), strict=True)
         unfit = [name for (view, _), (name, _) in named if not view.orthogonal]
         if unfit and (alternate or wanted == "latent"):
-            instead = "use reduction mean" if alternate else "use --space pixel"
+            instead = "use reduction mean" if alternate else 'use `space="pixel"`'
             raise UsageError(f"view {unfit[0]!r} is not orthogonal: noise seen through it is A eps ~ N(0, A A^T), where"
                              f" the model expects N(0, I); {instead}")  # fmt: skip
         if wanted != "auto":
@@ -113,7 +123,7 @@ class Anagram(Trick[AnagramOptions]):
             error = orthogonality_error(view, run.latent_shape)
             if error > TOLERANCE:
                 raise UsageError(f"view {name!r} is not orthogonal (error {error:.1e}), so it would blur; use another,"
-                                 " or --space pixel")  # fmt: skip
+                                 ' or `space="pixel"`')  # fmt: skip
 
     @hookimpl
     def prompts(self, run: Run) -> list[str]:

@@ -11,23 +11,17 @@ What that costs is measured: in a few steps the true answers are computed as wel
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
-from diffusion_tricks.errors import UsageError
-from diffusion_tricks.hookspecs import Asking, hookimpl
-from diffusion_tricks.options import TrickOptions, option
-from diffusion_tricks.trick import Trick
+from diffusion_tricks.plugin import Asking, Share, Trick, TrickOptions, UsageError, hookimpl, option
 
 if TYPE_CHECKING:
     import torch
 
-    from diffusion_tricks.ask import Ask, Estimate
-    from diffusion_tricks.run import Run, Step
-    from diffusion_tricks_plugins.caches import Caches, Method
-
-Share = Annotated[float, Field(ge=0, le=1)]
+    from diffusion_tricks.plugin import Ask, Estimate, Run, Step
+    from diffusion_tricks_plugins.cache_state import Caches, Method
 
 
 class CacheOptions(TrickOptions):
@@ -59,7 +53,6 @@ class Cache(Trick[CacheOptions]):
     attention. first-block computes rows one by one, so that a picture does not depend on what is made beside it.
     """
 
-    Options = CacheOptions
     name = "cache"
     place = "cache"
 
@@ -71,7 +64,7 @@ class Cache(Trick[CacheOptions]):
 
     def method(self, run: Run) -> Method:
         """The method that is asked for, or that fits the model of a run; beside a stand-in, the first that may."""
-        from diffusion_tricks_plugins.caches import can_cache  # here: it needs torch
+        from diffusion_tricks_plugins.cache_state import can_cache  # here: it needs torch
 
         if self.options.method != "auto":
             return self.options.method
@@ -85,7 +78,7 @@ class Cache(Trick[CacheOptions]):
             return
         if not run.model.family.shape.cacheable:
             raise UsageError(f"{run.model.name!r} has no attention, so no cache has anything to save; leave it out")
-        from diffusion_tricks_plugins.caches import KINDS, Caches, can_cache  # here: they need torch
+        from diffusion_tricks_plugins.cache_state import KINDS, Caches, can_cache  # here: they need torch
 
         method, options = self.method(run), self.options
         kind = KINDS[method]
@@ -98,10 +91,20 @@ class Cache(Trick[CacheOptions]):
         if why:
             raise UsageError(f"the cache {method!r} cannot be used with {run.model.name!r}: {why}")
         run.settle(self, method=method)
+        self._note_idle(run, method)
         start = kind.start if options.start is None else options.start
         stop = kind.stop if options.stop is None else options.stop
         targets = [start + (stop - start) * i / (options.probes + 1) for i in range(1, options.probes + 1)]
-        run.state(self)["caches"] = Caches(network, method, options.threshold, options.every, (start, stop), targets)
+        caches = Caches(network, method, options.threshold, options.every, (start, stop), targets)
+        caches.claim()
+        run.state(self)["caches"] = caches
+
+    def _note_idle(self, run: Run, method: Method) -> None:
+        """Says of an option that the method has no use for; that may be another than the one that was asked for."""
+        idle = "every" if method == "first-block" else "threshold"
+        if idle in self.options.model_fields_set:
+            for facts in run.facts:
+                facts["notes"] = [*facts.get("notes", []), f"cache: `{idle}` is of no use to method {method}"]
 
     @hookimpl
     def estimate_noise(self, ask: Ask, step: Step) -> Asking:
@@ -132,7 +135,7 @@ class Cache(Trick[CacheOptions]):
 
 def note(told: dict[str, Any], errors: list[float]) -> str:
     """What a cache saved, and how far off it was, in a sentence."""
-    from diffusion_tricks_plugins.caches import KINDS
+    from diffusion_tricks_plugins.cache_state import KINDS
 
     saved, total = told["saved"], told["evaluations"]
     if not saved:

@@ -11,22 +11,25 @@ after it, and every view is shown the picture upright, each in its own orientati
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
-from diffusion_tricks.hookspecs import Asking, hookimpl
-from diffusion_tricks.images import fit, read_picture
-from diffusion_tricks.options import TrickOptions, argument, option
-from diffusion_tricks.pixels import Fit
-from diffusion_tricks.trick import Trick
+from diffusion_tricks.plugin import (
+    Asking,
+    Fit,
+    Share,
+    Trick,
+    TrickOptions,
+    argument,
+    fit,
+    hookimpl,
+    option,
+    read_picture,
+)
 
 if TYPE_CHECKING:
-    from diffusion_tricks.ask import Ask, Estimate
-    from diffusion_tricks.condition import Control
-    from diffusion_tricks.run import Run, Step
-
-Share = Annotated[float, Field(ge=0, le=1)]
+    from diffusion_tricks.plugin import Ask, Control, Estimate, Run, Step
 
 
 class ControlNetOptions(TrickOptions):
@@ -53,7 +56,6 @@ class ControlNet(Trick[ControlNetOptions]):
     Before anagram, its picture turns with every view; after it, every view is shown it upright. Several add up.
     """
 
-    Options = ControlNetOptions
     name = "controlnet"
 
     @hookimpl
@@ -61,7 +63,7 @@ class ControlNet(Trick[ControlNetOptions]):
         """Reads the picture and loads the network. A second stage goes without: it sees the picture made with it."""
         if self.options.scale == 0 or run.stage > 1:
             return
-        from diffusion_tricks.controlnet import control, controlnet_for  # here: they need torch, the options do not
+        from diffusion_tricks.plugin import control, controlnet_for
 
         picture = read_picture(Path(self.options.image)).image
         network = controlnet_for(run.model, self.options.network, self.options.scale)

@@ -5,23 +5,17 @@ eps = eps_uncond + scale * (eps_cond - eps_uncond)        arXiv:2207.12598, in t
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
-from diffusion_tricks.errors import UsageError
-from diffusion_tricks.hookspecs import Asking, hookimpl
-from diffusion_tricks.options import TrickOptions, option
-from diffusion_tricks.trick import Trick
-from diffusion_tricks_plugins.guiders import Variant, guided, guider
+from diffusion_tricks.plugin import Asking, Share, Trick, TrickOptions, UsageError, hookimpl, option
+from diffusion_tricks_plugins.guidance_variants import Variant, guided, guider
 
 if TYPE_CHECKING:
     import torch
 
-    from diffusion_tricks.ask import Ask, Estimate
-    from diffusion_tricks.sampler import Run, Step
-
-Share = Annotated[float, Field(ge=0, le=1)]
+    from diffusion_tricks.plugin import Ask, Estimate, Run, Step
 
 
 class GuidanceOptions(TrickOptions):
@@ -49,7 +43,6 @@ class GuidanceOptions(TrickOptions):
 class Guidance(Trick[GuidanceOptions]):
     """eps = eps_uncond + scale * (eps_cond - eps_uncond)"""
 
-    Options = GuidanceOptions
     name = "guidance"
     place = "guidance"
 
@@ -62,6 +55,10 @@ class Guidance(Trick[GuidanceOptions]):
         if run.stage == 1:
             return self.options.scale
         return run.model.defaults.guidance if self.options.upscale_scale is None else self.options.upscale_scale
+
+    def parameters(self) -> dict[str, Any]:
+        """Scale and negative prompt."""
+        return {"CFG scale": self.options.scale, "Negative prompt": self.options.negative}
 
     @hookimpl
     def prepare(self, run: Run) -> None:
@@ -93,7 +90,7 @@ class Guidance(Trick[GuidanceOptions]):
         scales = [self.scale(stage) for stage in stages]
         notes = [unsuited(stage, scale) for stage, scale in zip(stages, scales, strict=True)]
         if self.options.negative is not None and all(scale == 1 for scale in scales):
-            notes.append("the negative prompt is not asked at guidance 1; raise --guidance")
+            notes.append("the negative prompt is not asked at guidance 1; raise `guidance`")
         if told := [note for note in notes if note]:
             run.facts[index]["notes"] = [*run.facts[index].get("notes", []), *told]
 
@@ -125,7 +122,7 @@ def unsuited(run: Run, scale: float) -> str | None:
     if scale in (1, run.model.defaults.guidance):
         return None
     if run.model.family.shape.distilled:
-        return f"guidance {scale:g} asks the model twice; the input it was distilled with is --distilled-guidance"
+        return f"guidance {scale:g} asks the model twice; the input it was distilled with is `distilled_guidance`"
     if run.model.defaults.guidance == 1:
         return f"guidance {scale:g} asks the model twice, which is run without: 1 is its scale"
     return None

@@ -4,7 +4,7 @@
 
 The components f_i are low and high frequencies (Hybrid Images, Oliva et al. 2006), gray and colour, or a motion blur
 and what it leaves. As they add up to the identity, they act on the prediction in the model's own parametrisation. In
-pixel space they act on the decoded clean pictures, which have colours where latents have none: see `pixelspace`.
+pixel space they act on the decoded clean pictures, which have colours where latents have none: see `pixel_space`.
 """
 
 from __future__ import annotations
@@ -12,27 +12,25 @@ from __future__ import annotations
 import operator
 from collections.abc import Sequence
 from functools import partial, reduce
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import model_validator
 
-from diffusion_tricks.errors import UsageError
-from diffusion_tricks.hookspecs import Asking, hookimpl
-from diffusion_tricks.options import TrickOptions, option
-from diffusion_tricks.trick import Shown, Trick
-from diffusion_tricks_plugins.pixelspace import Space, recombined
+from diffusion_tricks.plugin import Asking, Shown, Trick, TrickOptions, UsageError, hookimpl, option
+from diffusion_tricks_plugins.pixel_space import Space, recombined
 
 if TYPE_CHECKING:
     import torch
     from PIL.Image import Image
 
-    from diffusion_tricks.ask import Ask, Estimate
-    from diffusion_tricks.run import Run, Step
+    from diffusion_tricks.plugin import Ask, Estimate, Run, Step
     from diffusion_tricks_plugins.filters import Filter
 
 TAPS, TRIPLE_TAPS = 33, 25  # of the Gaussians at 64 pixels
 MOTION = 7  # pixels at 64
 TOLERANCE = 1e-4  # of the sum of the components in float32, on noise of spread 1
+
+SIGMA = 2.0  # in pixels of a 64-pixel picture
 
 
 class HybridOptions(TrickOptions):
@@ -42,8 +40,8 @@ class HybridOptions(TrickOptions):
     near: str = option(..., "what is seen from near; with --split color in colour, with --split motion at rest")
     mid: str | None = option(None, "what is seen from halfway, between far and near")
     split: Literal["frequency", "color", "motion"] = option("frequency", "what tells far from near")
-    sigma: float = option(2.0, "blur that far is seen through, in pixels of a 64-pixel picture", gt=0)
-    mid_sigma: float = option(1.0, "blur that mid is seen through, in the same pixels", gt=0)
+    sigma: float = option(SIGMA, "blur that far is seen through, in pixels of a 64-pixel picture", gt=0)
+    mid_sigma: float = option(1.0, "blur that mid is seen through, in the same pixels", needs=["mid"], gt=0)
     space: Space = option(
         "auto", "where filters act: on the latents as they are, or on the decoded picture; auto is latent, but for the"
         " colours of a model whose latents have none",
@@ -53,15 +51,20 @@ class HybridOptions(TrickOptions):
     def _whole(self) -> HybridOptions:
         if self.mid is not None and self.split != "frequency":
             raise ValueError(f"mid is a band of frequencies, there is none with split {self.split!r}; leave one out")
+        if self.sigma != SIGMA and self.split != "frequency":
+            raise ValueError(f"sigma is of bands of frequencies, not of split {self.split!r}; leave one out")
         return self
 
 
 class Hybrid(Trick[HybridOptions]):
     """eps = lowpass(eps_far) + highpass(eps_near)"""
 
-    Options = HybridOptions
     name = "hybrid"
     brings_prompts = True
+
+    def parameters(self) -> dict[str, Any]:
+        """What is seen from afar, and nearer."""
+        return {"Prompt": [one for one in (self.options.far, self.options.mid, self.options.near) if one is not None]}
 
     @hookimpl
     def prepare(self, run: Run) -> None:
@@ -82,7 +85,7 @@ class Hybrid(Trick[HybridOptions]):
         """Where the filters of a run act. Raises UsageError for colours that are to be those of latents."""
         colourless = self.options.split == "color" and run.model.family.scale != 1
         if self.options.space == "latent" and colourless:
-            raise UsageError(f"split 'color': the latents of {run.model.name!r} hold no colours; use --space pixel")
+            raise UsageError(f"split 'color': the latents of {run.model.name!r} hold no colours; use `space=\"pixel\"`")
         if self.options.space != "auto":
             return self.options.space
         return "pixel" if colourless else "latent"
@@ -103,7 +106,7 @@ class Hybrid(Trick[HybridOptions]):
 
     def views_of(self, image: Image) -> list[Shown]:
         """The picture as the filters of far and mid leave it, and as it is for near."""
-        from diffusion_tricks.pixels import to_images, to_tensor
+        from diffusion_tricks.plugin import to_images, to_tensor
 
         x = to_tensor(image)
         names = ("far", "mid", "near") if self.options.mid is not None else ("far", "near")

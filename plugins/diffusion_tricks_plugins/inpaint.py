@@ -16,21 +16,28 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, model_validator
 
-from diffusion_tricks.condition import Condition
-from diffusion_tricks.errors import UsageError
-from diffusion_tricks.hookspecs import hookimpl
-from diffusion_tricks.images import flatten, to_tensor
-from diffusion_tricks.options import TrickOptions, argument, option
-from diffusion_tricks.source import Box, Source, bring
-from diffusion_tricks.trick import Trick
-from diffusion_tricks_plugins.masks import Mask, Weights, feathered, padding_px, read_mask, region_around
+from diffusion_tricks.plugin import (
+    Box,
+    Condition,
+    Source,
+    Trick,
+    TrickOptions,
+    UsageError,
+    argument,
+    bring,
+    flatten,
+    hookimpl,
+    option,
+    to_tensor,
+)
+from diffusion_tricks_plugins.masks import Mask, Weights, feathered, names_a_file, padding_px, read_mask, region_around
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from diffusion_tricks.run import Run, Step
+    from diffusion_tricks.plugin import Run, Step
 
 Shares = NDArray[np.floating[Any]]
 SQUEEZED = 1.1  # the region's proportions may differ from the model's by this factor before a note says so
@@ -47,7 +54,7 @@ class InpaintOptions(TrickOptions):
     image: str | None = argument(None, "the picture to change; may be left to a trick that brings one", path=True)
     mask: str = option(
         ..., "what to make new: a file (white = new), alpha (transparent = new), box:x0,y0,x1,y1 or ellipse:x0,y0,x1,y1"
-        " in pixels or percent", path=True,
+        " in pixels or percent", path=names_a_file,
     )  # fmt: skip
     mask_fit: bool = option(False, "resize a mask file of another size to the picture's")
     invert: bool = option(False, "make new what the mask keeps, and keep the rest")
@@ -59,6 +66,12 @@ class InpaintOptions(TrickOptions):
         "auto",
         "put what is known back in at every step; auto does so unless the model was trained to inpaint and sees it",
     )
+
+    @model_validator(mode="after")
+    def _file_fits(self) -> InpaintOptions:
+        if self.mask_fit and not names_a_file(self.mask):
+            raise ValueError(f"mask_fit is for a mask in a file, and {self.mask!r} is none; leave it out")
+        return self
 
 
 @dataclass(frozen=True)
@@ -73,9 +86,10 @@ class Known:
 class Inpaint(Trick[InpaintOptions]):
     """x_t = m x_t + (1 - m) (alpha_t x0 + sigma_t eps)"""
 
-    Options = InpaintOptions
     name = "inpaint"
+    sums = ("changed_outside",)
     place = "inpaint"
+    keeps_size = True
 
     @hookimpl(trylast=True)  # another trick may bring the picture
     def prepare(self, run: Run) -> None:

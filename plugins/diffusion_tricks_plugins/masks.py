@@ -1,6 +1,7 @@
 """Masks: where a picture is made new, and the part of it that the model is shown for that.
 
 A mask is an array (h w) of weights as large as its picture: 0 keeps a pixel, 255 makes it new, between is a blend.
+No paper: boxes, ellipses and distances are school geometry.
 """
 
 from __future__ import annotations
@@ -13,9 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from diffusion_tricks.errors import UsageError
-from diffusion_tricks.images import Picture, alpha_of, flatten, read_picture
-from diffusion_tricks.source import Box
+from diffusion_tricks.plugin import Box, Picture, UsageError, alpha_of, flatten, read_picture
 
 Weights = NDArray[np.uint8]
 Size = tuple[int, int]  # width, height in pixels
@@ -59,6 +58,11 @@ def read_mask(text: str, picture: Picture, *, fit: bool = False, invert: bool = 
     return Mask(weights, mask.notes + full)
 
 
+def names_a_file(text: str) -> bool:
+    """Whether a mask is read from a file, and not a shape or the picture's own alpha."""
+    return text != "alpha" and not text.startswith(("box:", "ellipse:"))
+
+
 def _meant(text: str, invert: bool) -> str:
     """What makes a pixel new."""
     if text == "alpha":
@@ -94,7 +98,7 @@ def _from_file(text: str, picture: Picture, fit: bool) -> Weights:
     if gray.size != picture.image.size and not fit:
         raise UsageError(
             f"mask {text} is {gray.width} x {gray.height} pixels, expected {picture.image.width} x"
-            f" {picture.image.height} as {picture.path}; make them equal, or resize the mask with mask_fit (--mask-fit)"
+            f" {picture.image.height} as {picture.path}; make them equal, or resize the mask with `mask_fit=True`"
         )
     if gray.size != picture.image.size:
         gray = gray.resize(picture.image.size, Image.Resampling.BILINEAR)
@@ -176,22 +180,16 @@ def feathered(mask: Mask, radius: float) -> Weights:
         return mask.weights
     left, top, right, bottom = mask.bounds
     part = np.s_[max(top - 1, 0) : bottom + 1, max(left - 1, 0) : right + 1]
-    ramp = np.minimum(depth(mask.weights[part] > 0, radius + 1) / (radius + 1), 1.0)
+    ramp = np.minimum(depth(mask.weights[part] > 0) / (radius + 1), 1.0)
     soft = mask.weights.copy()
     soft[part] = np.ceil(mask.weights[part] * ramp)  # upwards, so that what is in the mask does not fall out of it
     return soft
 
 
-def depth(inside: NDArray[np.bool_], limit: float) -> NDArray[np.float32]:
-    """Distance (h w) in px, up to `limit`, of every pixel that is `inside` to the nearest that is not (Euclidean)."""
-    reach = int(np.ceil(limit))
-    width = inside.shape[1]
-    column = np.arange(width, dtype=np.float32)
-    before = np.maximum.accumulate(np.where(inside, -np.float32(reach), column), axis=1)
-    after = np.minimum.accumulate(np.where(inside, np.float32(width + reach), column)[:, ::-1], axis=1)[:, ::-1]
-    across = np.minimum(np.minimum(column - before, after - column), reach) ** 2  # squared distance within the row
-    nearest: NDArray[np.float32] = across.astype(np.float32)
-    for shift in range(1, min(reach, len(inside) - 1) + 1):
-        np.minimum(nearest[shift:], across[:-shift] + shift**2, out=nearest[shift:])
-        np.minimum(nearest[:-shift], across[shift:] + shift**2, out=nearest[:-shift])
-    return np.asarray(np.sqrt(nearest), np.float32)
+def depth(inside: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Distance (h w) in px of every pixel that is `inside` to the nearest that is not (Euclidean); inf if all are."""
+    from scipy.ndimage import distance_transform_edt  # here, as help needs no mask
+
+    if inside.all():
+        return np.full(inside.shape, np.inf, np.float32)
+    return np.asarray(distance_transform_edt(inside), np.float32)

@@ -5,20 +5,15 @@ x_t0 = alpha_t0 x0 + sigma_t0 eps, then denoise from t0 on        SDEdit, arXiv:
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field, model_validator
 
-from diffusion_tricks.errors import UsageError
-from diffusion_tricks.hookspecs import hookimpl
-from diffusion_tricks.options import TrickOptions, argument, option
-from diffusion_tricks.pixels import Fit
-from diffusion_tricks.run import Start
-from diffusion_tricks.source import bring
-from diffusion_tricks.trick import Trick
+from diffusion_tricks.plugin import Fit, Start, Trick, TrickOptions, UsageError, argument, bring, hookimpl, option
 
 if TYPE_CHECKING:
-    from diffusion_tricks.run import Run
+    from diffusion_tricks.plugin import Run
 
 STRENGTH = 0.6
 STRIDED = range(990, -1, -30)  # the 34 steps of CS180, project 5: start index i is t = 990 - 30 i
@@ -50,7 +45,6 @@ class SDEditOptions(TrickOptions):
 class SDEdit(Trick[SDEditOptions]):
     """x_t0 = alpha_t0 x0 + sigma_t0 eps"""
 
-    Options = SDEditOptions
     name = "sdedit"
     place = "start"
 
@@ -60,6 +54,12 @@ class SDEdit(Trick[SDEditOptions]):
             return None
         starts: list[dict[str, Any]] = [{"start_index": i} for i in SWEEP]
         return [{"sweep": False, **start} for start in [*starts, {"strength": 0.0}]]
+
+    def parameters(self) -> dict[str, Any]:
+        """The strength; that of a start index is its share of the strided schedule."""
+        if self.options.start_index is not None:
+            return {"Denoising strength": round(1 - self.options.start_index / len(STRIDED), 2)}
+        return {"Denoising strength": None if self.options.sweep else self._strength}
 
     @hookimpl
     def prepare(self, run: Run) -> None:
@@ -77,16 +77,29 @@ class SDEdit(Trick[SDEditOptions]):
         index = self.first_step(run)
         if index == len(run.timesteps):
             if self.options.strength != 0:
-                self._say_nothing_was_run(run)
+                raise UsageError(self._nothing_is_run(run))
             return Start(clean, index)
         return Start(run.noised(clean, run.noise.draw(run.latent_shape, clean.device), index), index)
 
-    def _say_nothing_was_run(self, run: Run) -> None:
-        """A note, where that was not asked for."""
-        by_index = self.options.start_index is not None
-        change = "lower --start-index or raise --steps" if by_index else "raise --strength or --steps"
-        for facts in run.facts:
-            facts["notes"] = [*facts.get("notes", []), f"sdedit: no step was run; {change}"]
+    def _nothing_is_run(self, run: Run) -> str:
+        """Why, and what would run one step at the least."""
+        if self.options.start_index is not None:
+            t, last = STRIDED[self.options.start_index], int(run.timesteps[-1])
+            begun = max((i for i, level in enumerate(STRIDED) if level >= last), default=0)
+            return (f"sdedit: start_index {self.options.start_index} is t = {t}, and the last step is at {last}, so no"
+                    f" step would be run; use `start_index={begun}` or less, or more `steps`")  # fmt: skip
+        steps, strength = self._steps(run), self._strength
+        least = math.ceil(100 / steps) / 100
+        return (f"sdedit: strength {strength:g} of {steps} steps is less than one, so no step would be run; use"
+                f" `strength={least:g}` or more, or `steps={math.ceil(1 / strength)}`")  # fmt: skip
+
+    @property
+    def _strength(self) -> float:
+        return STRENGTH if self.options.strength is None else self.options.strength
+
+    def _steps(self, run: Run) -> int:
+        """Of the schedule; None is told by schedulers of timesteps that are given one by one."""
+        return run.scheduler.num_inference_steps or len(run.timesteps)
 
     def first_step(self, run: Run) -> int:
         """The index of the first step that is run; the number of steps if none is, and the picture stays as it is.
@@ -94,10 +107,9 @@ class SDEdit(Trick[SDEditOptions]):
         By strength as in diffusers' image-to-image pipelines; by start index the first step at or below its t.
         """
         if self.options.start_index is not None:
+            if run.timesteps[-1] < 0:  # EDM's are logarithms of sigma
+                raise UsageError("sdedit: this model counts no timesteps; use strength, not start_index")
             t = STRIDED[self.options.start_index]
             whole = range(0, len(run.timesteps), run.substeps)  # never between the two evaluations of a Heun step
             return next((i for i in whole if run.timesteps[i] <= t), len(run.timesteps))
-        strength = STRENGTH if self.options.strength is None else self.options.strength
-        steps = run.scheduler.num_inference_steps or len(run.timesteps)  # None for timesteps given one by one
-        skipped = steps - min(int(steps * strength), steps)
-        return min(skipped * run.substeps, len(run.timesteps))
+        return run.first_step(self._strength)

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from diffusion_tricks.quiet import quiet_libraries
+from diffusion_tricks.devices.quiet import quiet_libraries
 
 Built = TypeVar("Built")
 

@@ -26,11 +26,11 @@ class Crops:
 
     def __init__(self, whole: Source, side: int, factor: int):
         if whole.channels != 3:
-            raise UsageError("an upscaler is made for pictures in colour; use --channels 3")
+            raise UsageError("an upscaler is made for pictures in colour; use `channels=3`")
         if side > whole.size or side % factor or whole.size % factor:
             raise UsageError(
                 f"crops of {side} pixels cannot be cut of pictures of {whole.size}, to be enlarged {factor} times: "
-                f"expected multiples of {factor}, the crops no larger than the pictures; see --crop and --size"
+                f"expected multiples of {factor}, the crops no larger than the pictures; see `crop` and `size`"
             )
         self.whole, self.size, self.factor = whole, side, factor
         self.channels, self.classes = whole.channels, whole.classes

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from diffusion_tricks.errors import UsageError
-from diffusion_tricks.fonts import font_folders
+from diffusion_tricks.io.fonts import font_folders
 from diffusion_tricks.training.data.faces import DIGITS, PIXELS, digit_faces
 from diffusion_tricks.training.data.stream import Batch
 from diffusion_tricks.training.data.strokes import distance, thinned

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from diffusion_tricks.errors import PictureError, UsageError
-from diffusion_tricks.images import read_picture
+from diffusion_tricks.io.pictures import read_picture
 from diffusion_tricks.training.data.squares import SIZE, Kept, square_bytes
 from diffusion_tricks.training.data.stream import Batch
 

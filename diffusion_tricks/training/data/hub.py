@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from diffusion_tricks.errors import PictureError, UnknownName, UsageError
-from diffusion_tricks.images import DAMAGE
+from diffusion_tricks.io.pictures import DAMAGE
 from diffusion_tricks.training.data.squares import SIZE, Kept, in_channels, square_bytes
 from diffusion_tricks.training.data.stream import Batch
 

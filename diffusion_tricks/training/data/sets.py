@@ -24,8 +24,8 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from diffusion_tricks.atomic import atomic_write
 from diffusion_tricks.errors import UsageError
+from diffusion_tricks.io.atomic import atomic_write
 from diffusion_tricks.training.data.emoji import Emoji, all_emoji, code_points, concepts
 
 SIDE = 128  # pixels: twice what is learnt from, so that turned and moved drawings stay sharp

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from diffusion_tricks.images import fit, flatten
+from diffusion_tricks.io.pixels import fit, flatten
 
 SIZE = 64  # pixels, where nothing else is asked for
 KEPT = 2 << 30  # bytes

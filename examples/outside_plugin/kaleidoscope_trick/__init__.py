@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from diffusion_tricks import hookimpl
+from diffusion_tricks.plugin import hookimpl
 
 
 @hookimpl

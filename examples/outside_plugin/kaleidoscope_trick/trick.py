@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from diffusion_tricks import Trick, TrickOptions, hookimpl, option
 from diffusion_tricks.hookspecs import Asking
+from diffusion_tricks.plugin import Trick, TrickOptions, hookimpl, option
 
 if TYPE_CHECKING:  # so that drawing the command line's help costs no torch
-    from diffusion_tricks import Ask, Step
+    from diffusion_tricks.plugin import Ask, Step
 
 MIRRORS = {2: [(), (-1,)], 4: [(), (-1,), (-2,), (-2, -1)]}  # fold: the axes that are reversed
 
@@ -22,7 +22,6 @@ class KaleidoscopeOptions(TrickOptions):
 class Kaleidoscope(Trick[KaleidoscopeOptions]):
     """The clean estimate, averaged over its mirror images."""
 
-    Options = KaleidoscopeOptions
     name = "kaleidoscope"
 
     @hookimpl

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from diffusion_tricks import View
+from diffusion_tricks.plugin import View
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -1,0 +1,57 @@
+"""From Python's words to those of a command line. No torch here.
+
+The messages, notes and helps of core and plugins name options as Python does, in backticks: `size`, `force=True`,
+`memory="low"`. On a command line the same are --size, --force and --memory low.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import shlex
+from collections.abc import Iterator
+from contextlib import suppress
+
+import click
+
+from diffusion_tricks.errors import PluginError
+from diffusion_tricks.registry.host import host
+from diffusion_tricks_cli.common import common_options, picture_option, program_options
+from diffusion_tricks_cli.from_options import option_words, parameters
+from diffusion_tricks_cli.train_options import train_options
+
+NAMED = re.compile(r"`([a-z_]\w*)(?:=([^`]*))?`")
+OF_HOST = {"files": "plugin", "without": "no_plugin"}  # in Python, and on the command line
+
+
+def in_flags(text: str) -> str:
+    """The text with the options that stand in backticks spelt as flags; what is no option stays as it is."""
+    return NAMED.sub(_flagged, text)
+
+
+def _flagged(found: re.Match[str]) -> str:
+    name, value = found.groups()
+    option = next((o for o in _options() if o.name == OF_HOST.get(name, name)), None)
+    if option is None:
+        return found[0]
+    if value is None:
+        return option.opts[0]
+    try:
+        return " ".join(map(_quoted, option_words(option, ast.literal_eval(value))))
+    except (SyntaxError, ValueError):  # a placeholder, as FILE
+        return f"{option.opts[0]} {value}"
+
+
+def _quoted(word: str) -> str:
+    """Ready for a shell, in double quotes where they do."""
+    plain = shlex.quote(word) == word
+    return word if plain else f'"{word}"' if re.fullmatch(r"[\w ,.:/-]*", word) else shlex.quote(word)
+
+
+def _options() -> Iterator[click.Option]:
+    """All there are, those of making pictures first; of a name that several have, the flag is the same."""
+    yield from (*common_options(), picture_option(), *program_options())
+    yield from (p for p in train_options() if isinstance(p, click.Option))
+    for name in host().entries("trick"):
+        with suppress(PluginError):  # a broken one has been told of elsewhere
+            yield from (p for p in parameters(host().trick(name).Options) if isinstance(p, click.Option))

@@ -1,0 +1,1 @@
+"""Where a model runs, and how it fits into memory."""

@@ -1,0 +1,1 @@
+"""The mathematics of diffusion: schedulers, noise levels, asks and estimates."""

@@ -1,0 +1,63 @@
+"""What tricks ask of the model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from diffusion_tricks.diffusion.estimate import Estimate
+from diffusion_tricks.types import Moves, Prompt
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from diffusion_tricks.diffusion.conditioning import Condition, Control
+
+
+@dataclass(frozen=True, eq=False)
+class Ask:
+    """One question to the model: what noise is in `x`, seen as `prompt`?
+
+    x: noisy latents (b c h w) at the present level, before the scheduler's input scaling.
+    prompt: one text for all pictures, or one per picture.
+    condition: what the model sees beside `x`, or None: an upscaler the small picture, one that inpaints what is known.
+    controls: pictures that a second network makes more arguments of, such as a ControlNet.
+
+    Whatever moves `x` moves these with it: ask through a view by `View.through`, or by `moved`.
+    """
+
+    x: Tensor
+    prompt: Prompt
+    condition: Condition | None = None
+    controls: tuple[Control, ...] = ()
+
+    def but(self, **changes: Any) -> Ask:
+        """The same question with another `x` or `prompt`; for an `x` that is moved, see `moved`."""
+        return replace(self, **changes)
+
+    def moved(self, apply: Callable[[Tensor], Tensor], **changes: Any) -> Ask:
+        """The question with `x` and all pictures beside it moved by `apply` (b c h w); and with other `changes`."""
+        condition = None if self.condition is None else self.condition.moved(apply)
+        controls = tuple(control.moved(apply) for control in self.controls)
+        return replace(self, x=apply(self.x), condition=condition, controls=controls, **changes)
+
+    def through(self, view: Moves, **changes: Any) -> Ask:
+        """The question seen through a view, with all pictures beside `x`; and with other `changes`."""
+        condition = None if self.condition is None else self.condition.through(view)
+        controls = tuple(control.through(view) for control in self.controls)
+        return replace(self, x=view.apply(self.x), condition=condition, controls=controls, **changes)
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """Equal for asks that must have the same answer: the same tensors, the same prompt."""
+        beside = tuple((id(control.network), id(control.condition)) for control in self.controls)
+        return id(self.x), id(self.condition), beside, self.prompt
+
+    @property
+    def rows(self) -> list[str | None]:
+        """The prompt of every picture of the batch."""
+        return list(self.prompt) if isinstance(self.prompt, tuple) else [self.prompt] * len(self.x)
+
+
+Asking = Generator[list[Ask], list[Estimate], Estimate]  # yields asks, is sent their answers, returns one estimate

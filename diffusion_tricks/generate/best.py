@@ -1,0 +1,63 @@
+"""The best of several pictures, by their scores."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from diffusion_tricks.errors import UsageError
+from diffusion_tricks.generate.result import Result
+from diffusion_tricks.generate.score import Scorer
+from diffusion_tricks.generate.strip import versions
+from diffusion_tricks.recipes.recipe import Recipe
+
+if TYPE_CHECKING:
+    pass
+
+if TYPE_CHECKING:
+    from diffusion_tricks.generate.result import Result
+from diffusion_tricks.generate.score import Score, groups, shown
+
+
+def scored(results: Iterable[Result], scorer: Scorer, of: int = 1) -> Iterator[Result]:
+    """The best of every `of` results that follow each other, with its score, and all candidates' among its facts.
+
+    The one whose worst view is aligned best is kept, the first of those that are equal. Costs are added up.
+    """
+    for index, candidates in enumerate(groups(results, of)):
+        scores = [scorer.score(shown(result.recipe, result.image)) for result in candidates]
+        best = max(range(len(scores)), key=lambda i: scores[i].order)
+        facts = _facts(candidates, scores, best)
+        yield replace(candidates[best], index=index, facts=facts, score=scores[best])
+
+
+def _facts(candidates: Sequence[Result], scores: Sequence[Score], best: int) -> dict[str, Any]:
+    """Those of the best, with its score, and for several the others', and what all of them cost."""
+    facts = candidates[best].facts | {"score": scores[best].data()}
+    if len(candidates) == 1:
+        return facts
+    rows = [
+        {"seed": result.seed, "alignment": score.alignment, "concealment": score.concealment}
+        for result, score in zip(candidates, scores, strict=True)
+    ]
+    sums = {key: round(sum(one.facts[key] for one in candidates), 3) for key in ("rows_total", "seconds")}
+    notes = [*facts.get("notes", ()), _kept(candidates[best], scores[best], len(candidates))]
+    return facts | sums | {"candidates": rows, "notes": notes}
+
+
+def _kept(result: Result, score: Score, count: int) -> str:
+    """Which candidate was kept, and how well its weakest view does, in a sentence."""
+    weakest = min(score.views, key=lambda view: view.alignment)
+    place = f"{weakest.prompt!r} comes at rank {weakest.rank} of all that the scorer knows"
+    return f"kept seed {result.seed}, the best of {count}; in its weakest view, {weakest.name}, {place}"
+
+
+def check_candidates(recipe: Recipe) -> None:
+    """Raises UsageError for a recipe of which there are no candidates to choose from."""
+    if recipe.best_of > 1 and recipe.picture is not None:
+        raise UsageError(
+            f"a picture that is only finished has no candidates, got best_of {recipe.best_of}; leave it out"
+        )
+    if recipe.best_of > 1 and len(versions(recipe.build())) > 1:
+        raise UsageError(f"a strip of variants has no best one, got best_of {recipe.best_of}; leave one of them out")

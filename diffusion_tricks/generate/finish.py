@@ -1,0 +1,77 @@
+"""What tricks do to the decoded picture, and which of them can do it to a picture that was not made here."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from diffusion_tricks.errors import UsageError
+from diffusion_tricks.registry.calls import Call, calls
+from diffusion_tricks.sampling.tricks import run_manager
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from diffusion_tricks.recipes.recipe import Recipe
+    from diffusion_tricks.registry.trick import Trick
+    from diffusion_tricks.sampling.run import Run
+
+HEEDED = {"version", "picture", "tricks", "seed"}  # of a recipe that only finishes a picture; the seed names the file
+ESTIMATING = {"prepare", "prompts", "start", "before_step", "estimate_noise", "after_step"}
+
+
+def finish(run: Run | None, tricks: list[Trick[Any]], image: Image, index: int) -> Image:
+    """The picture after every trick's `finish_image`, in order; each gets what the last returned."""
+    manager = run.manager if run is not None else run_manager(tricks)
+    for call in calls(manager.hook.finish_image):
+        image = _checked(call, call(run=run, image=image, index=index), image)
+    return image
+
+
+def _checked(call: Call, made: object, before: Image) -> Image:
+    """The picture that a trick gave; nothing stands for the one before. Raises PluginError for what is no picture."""
+    if made is None:
+        return before
+    if not hasattr(made, "getbands"):
+        raise call.broken(f"it must give a picture of Pillow's or None, and gave a {type(made).__name__}")
+    image: Image = made  # type: ignore[assignment]
+    try:
+        image.load()
+    except (ValueError, OSError) as error:
+        raise call.broken(f"the picture it gave cannot be read: {error}") from error
+    return image
+
+
+def report(run: Run, image: Image, index: int) -> None:
+    """Lets every trick measure the finished picture. Raises PluginError for facts that JSON cannot hold."""
+    for call in calls(run.hook.report):
+        call(run=run, image=image, index=index)
+        try:
+            json.dumps(dict(run.facts[index]))
+        except (TypeError, ValueError, IndexError, KeyError) as error:
+            raise call.broken(f"it left facts that are no plain data: {error}") from error
+
+
+def check_settings(recipe: Recipe, tricks: list[Trick[Any]]) -> None:
+    """Raises UsageError for settings of a recipe that nothing in it would heed."""
+    idle = sorted(recipe.data().keys() - HEEDED) if recipe.picture is not None else []
+    if idle:
+        named = " and ".join(f"`{name}`" for name in idle)
+        raise UsageError(f"a picture that is only finished has no use for {named}, as no model makes it; leave it out")
+    sized = [trick.label() for trick in tricks if trick.keeps_size]
+    if recipe.enlarge > 1 and sized:
+        raise UsageError(
+            f"{sized[0]} gives its picture back at the size it came in, so `enlarge={recipe.enlarge}` would do nothing;"
+            " leave it out, or enlarge the picture first"
+        )
+
+
+def check_finishers(tricks: list[Trick[Any]]) -> None:
+    """Raises UsageError for a trick that cannot work on an existing picture alone."""
+    manager = run_manager(tricks)
+    for name in ESTIMATING:
+        for implementation in getattr(manager.hook, name).get_hookimpls():
+            raise UsageError(
+                f"trick {implementation.plugin_name!r} needs a model, but 'picture' asks to finish an existing one; "
+                "give the picture to the trick instead"
+            )

@@ -1,0 +1,238 @@
+"""From a recipe to pictures: builds the tricks, runs the loop, decodes, finishes, and notes what happened."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+
+from diffusion_tricks.devices.peak import forget_peak, peak_memory_mb
+from diffusion_tricks.errors import ModelError, UsageError
+from diffusion_tricks.families.base import parts_of
+from diffusion_tricks.generate.best import check_candidates, scored
+from diffusion_tricks.generate.defaults import (
+    check_prompts,
+    schedule_of,
+    second_guidance,
+    settings,
+    settled_tricks,
+    with_guidance,
+)
+from diffusion_tricks.generate.facts import computed
+from diffusion_tricks.generate.finish import check_finishers, check_settings, finish, report
+from diffusion_tricks.generate.rehearsal import check_before
+from diffusion_tricks.generate.result import Result
+from diffusion_tricks.generate.score import Scorer
+from diffusion_tricks.generate.strip import strip, versions
+from diffusion_tricks.io.pictures import read_picture
+from diffusion_tricks.io.pixels import enlarge, to_images
+from diffusion_tricks.loading.load import load_model
+from diffusion_tricks.loading.location import pinned, upscaler_label
+from diffusion_tricks.loading.outlines import Said
+from diffusion_tricks.model.model import Model, Second
+from diffusion_tricks.recipes.recipe import Recipe
+from diffusion_tricks.registry.trick import Trick
+from diffusion_tricks.sampling.begin import begin, check_model
+from diffusion_tricks.sampling.blame import blamed
+from diffusion_tricks.sampling.loop import denoise
+from diffusion_tricks.sampling.request import Sampling
+from diffusion_tricks.sampling.run import Run, Step
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+BATCH = 8  # pictures that go through the loop together; the rest wait, so memory does not grow with `count`
+
+
+def make(recipe: Recipe, model: Model | None = None, **options: Any) -> list[Result]:
+    """Every picture of a recipe, at once. See `making`, also for what it raises.
+
+    pictures = make(Recipe(prompt="a rabbit", seed=0), model=load_model("emoji"))
+    pictures[0].image.save("rabbit.png")
+    """
+    return list(making(recipe, model, **options))
+
+
+def making(
+    recipe: Recipe,
+    model: Model | None = None,
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    memory: str = "auto",
+    quantize: str | None = None,
+    compile: bool = False,
+    max_rows: int | None = None,
+    watch: Callable[[Step], None] | None = None,
+    scorer: Scorer | None = None,
+) -> Iterator[Result]:
+    """The pictures of a recipe as they are made.
+
+    model: the one to use; None loads the recipe's, with `device`, `dtype`, `memory`, `quantize` and `compile` as for
+    `load_model`. watch: called with every step, for previews and progress.
+    scorer: what scores the pictures, and decides for a recipe with `best_of`; None is the one inside, only for those.
+    A recipe with `picture` and tricks that only finish pictures is made without any model.
+    Raises, with the first picture that is asked for, UsageError for what cannot be as the recipe asks for it: an
+    UnknownName for a trick, scheduler or model that there is not, a RecipeError for seeds that do not suffice, a
+    PictureError for a picture that cannot be used; and ModelError, PluginError and OutOfMemory where the model, a trick
+    or the memory fails.
+    """
+    _check_asked(recipe, model, watch, scorer)
+    recipe = recipe.resolved()
+    loading = {"device": device, "dtype": dtype, "memory": memory, "quantize": quantize, "compile": compile}
+    if recipe.best_of == 1 and scorer is None:
+        yield from _making(recipe, model, loading, max_rows, watch)
+        return
+    check_candidates(recipe)
+    results = _making(recipe.candidates(), model, loading, max_rows, watch)
+    yield from scored(results, scorer or Scorer(), recipe.best_of)
+
+
+def _check_asked(recipe: Any, model: Any, watch: Any, scorer: Any) -> None:
+    """Raises UsageError for arguments of other kinds than are expected."""
+    if not isinstance(recipe, Recipe):
+        came = repr(recipe) if isinstance(recipe, str) else f"a {type(recipe).__name__}"
+        raise UsageError(f'expected a Recipe, got {came}; make one, as in Recipe(prompt="a rabbit")')
+    if model is not None:
+        check_model(model)
+    if watch is not None and not callable(watch):
+        raise UsageError(f"watch must be a function of a step, got a {type(watch).__name__}")
+    if scorer is not None and not hasattr(scorer, "score"):
+        raise UsageError(f"scorer must be a Scorer, got a {type(scorer).__name__}")
+
+
+def _making(
+    recipe: Recipe,
+    model: Model | None,
+    loading: dict[str, Any],
+    max_rows: int | None,
+    watch: Callable[[Step], None] | None,
+) -> Iterator[Result]:
+    check_settings(recipe, tricks := recipe.build())
+    if recipe.picture is not None:
+        yield from _finished(recipe, tricks)
+        return
+    if model is None:
+        check_before(recipe)
+    model = _fitting(model, recipe) or load_model(
+        recipe.model, loras=recipe.lora, upscaler=recipe.upscaler or None, **loading
+    )
+    recipe, tricks = with_guidance(recipe, tricks, model.defaults.guidance, second_guidance(recipe, model))
+    check_prompts(recipe, tricks, Said(type(model.pipe).__name__, parts_of(model.pipe)))
+    sums = {name for trick in tricks for name in trick.sums}
+    for first in range(0, recipe.count, BATCH):
+        indices = range(first, min(first + BATCH, recipe.count))
+        batches = [_batch(recipe, model, version, indices, max_rows, watch) for version in versions(tricks)]
+        for versions_of_one in zip(*batches, strict=True):
+            yield strip(versions_of_one, sums)
+
+
+def _fitting(model: Model | None, recipe: Recipe) -> Model | None:
+    """The model that was given, if any. Raises UsageError where a recipe asks for LoRA or an upscaler that it lacks."""
+    if model is not None and recipe.lora and recipe.lora != list(map(str, model.loras)):
+        raise UsageError(f"the recipe asks for the LoRA {', '.join(recipe.lora)}, and the model given lacks it; "
+                         "give it to load_model, as loras")  # fmt: skip
+    behind: Model | Second | None = model
+    for name in recipe.upscaler if model is not None else ():
+        behind = behind.second if behind else None
+        if behind is None or behind.name != upscaler_label(name):
+            raise UsageError(f"the recipe asks for the upscaler {name}, and the model given lacks it; give it to "
+                             "load_model, as upscaler")  # fmt: skip
+    return model
+
+
+def _batch(
+    recipe: Recipe,
+    model: Model,
+    tricks: list[Trick[Any]],
+    indices: range,
+    max_rows: int | None,
+    watch: Callable[[Step], None] | None,
+) -> Iterator[Result]:
+    began = time.perf_counter()
+    forget_peak(model.device)
+    prompt = [recipe.prompt[i] for i in indices] if isinstance(recipe.prompt, list) else recipe.prompt
+    seeds = [recipe.seeds[i] for i in indices]
+    sampling = Sampling(prompt=prompt, seeds=seeds, max_rows=max_rows, **schedule_of(recipe))
+    run = begin(model, sampling, tricks)
+    most, evaluations = 0, [0 for _ in run.stages]
+    for step in denoise(run):
+        most = max(most, step.rows)
+        evaluations[step.stage - 1] += 1
+        if watch is not None:
+            watch(step)
+    last = run.stages[-1]
+    images = _decoded(run)
+    facts: dict[str, Any] = {
+        "model": model.name,
+        **({"revision": model.revision} if model.revision else {}),
+        **({"lora": [lora.name for lora in model.loras]} if model.loras else {}),
+        **computed(run, max_rows),
+        "steps": sum(evaluations),
+        "rows_per_step": most // run.count,
+        "rows_total": sum(stage.rows for stage in run.stages) // run.count,
+        "seconds": round((time.perf_counter() - began) / run.count, 3),
+        "peak_memory_mb": peak_memory_mb(model.device),
+    }
+    if run.following is not None:
+        facts["stages"] = [
+            {"model": stage.model.name, "size": list(stage.size), "steps": steps, "rows_total": stage.rows // run.count}
+            | ({"revision": stage.model.revision} if stage.model.revision else {})
+            for stage, steps in zip(run.stages, evaluations, strict=True)
+        ]
+    settled = {"model": pinned(recipe.model, model.name, model.revision), "size": last.size, **settings(recipe, run)}
+    settled["tricks"] = settled_tricks(recipe, tricks, run)
+    for i, index in enumerate(indices):
+        image = finish(last, tricks, enlarge(images[i], recipe.enlarge), i)
+        report(last, image, i)
+        single = recipe.single(index).model_copy(update=settled)
+        kind: Literal["generated", "edited"] = "generated" if run.source is None else "edited"
+        icc = run.source.picture.icc if run.source else None  # its pixels' values are in that space
+        size = {"width": image.width, "height": image.height}
+        yield Result(image, recipe.seeds[index], index, single, kind, size | facts | noted(run, i), icc)
+
+
+def _decoded(run: Run) -> list[Image]:
+    """The pictures that a run and its stages made. Raises what tells whose values are no numbers, where some are."""
+    pixels = run.stages[-1].pixels()
+    try:
+        return to_images(pixels)
+    except ModelError as error:
+        raise blamed(run) from error
+
+
+def noted(run: Run, index: int) -> dict[str, Any]:
+    """What the tricks noted of picture `index` in all stages, each note once, and the words unknown to its model."""
+    facts = untaught(run, index)
+    notes: list[str] = []
+    for stage in run.stages:
+        facts |= stage.facts[index]
+        notes += stage.facts[index].get("notes", [])
+    return facts | ({"notes": list(dict.fromkeys(notes))} if notes else {})
+
+
+def untaught(run: Run, index: int) -> dict[str, Any]:
+    """The words asked of one picture that its model was not taught, as facts, where the model says what it was."""
+    if run.model.vocabulary is None:
+        return {}
+    others = set(run.prompt) - {run.prompt[index]} if isinstance(run.prompt, tuple) else set()
+    words = run.model.vocabulary.unknown(prompt for prompt in run.prompts() if prompt not in others)
+    return {"unknown_words": words} if words else {}
+
+
+def _finished(recipe: Recipe, tricks: list[Trick[Any]]) -> Iterator[Result]:
+    """An existing picture, finished without a model."""
+    check_finishers(tricks)
+    began = time.perf_counter()
+    picture = read_picture(Path(str(recipe.picture)))
+    image = finish(None, tricks, picture.image, 0)
+    facts = {
+        "width": image.width, "height": image.height, "model": None, "device": "cpu", "steps": 0, "rows_per_step": 0,
+        "rows_total": 0, "seconds": round(time.perf_counter() - began, 3),
+        "peak_memory_mb": peak_memory_mb(torch.device("cpu")),
+    }  # fmt: skip
+    kind: Literal["edited"] | None = "edited" if picture.provenance else None
+    yield Result(image, recipe.seeds[0], 0, recipe, kind, facts, picture.icc)

@@ -1,0 +1,30 @@
+"""One picture made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from diffusion_tricks.recipes.recipe import Recipe
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from diffusion_tricks.generate.score import Score
+
+
+@dataclass
+class Result:
+    """One picture made: the image, its seed, the recipe that remakes it alone, and the facts of the run.
+
+    score: where scores were asked for.
+    """
+
+    image: Image
+    seed: int
+    index: int
+    recipe: Recipe
+    provenance: Literal["generated", "edited"] | None
+    facts: dict[str, Any] = field(default_factory=dict)
+    icc: bytes | None = None
+    score: Score | None = None

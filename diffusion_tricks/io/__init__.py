@@ -1,0 +1,1 @@
+"""Pictures and files; knows no diffusion."""

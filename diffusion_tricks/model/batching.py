@@ -1,0 +1,156 @@
+"""The model's answers to asks: rows that fit together in one call of the denoiser, in chunks that memory holds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from diffusion_tricks.devices.memory import Job, Work, in_parts, persisting
+from diffusion_tricks.devices.rungs import PICTURES, ROWS
+from diffusion_tricks.diffusion.ask import Ask
+from diffusion_tricks.diffusion.estimate import Estimate
+from diffusion_tricks.diffusion.noise_level import Level
+
+if TYPE_CHECKING:
+    from diffusion_tricks.diffusion.conditioning import Network
+    from diffusion_tricks.families.rows import Rows
+    from diffusion_tricks.model.model import Model
+    from diffusion_tricks.types import Size
+
+
+@dataclass(frozen=True)
+class Terms:
+    """How a run asks its model.
+
+    size: of its pictures, in pixels. scale_input: the scheduler's, a function of (latents, t). max_rows: rows in one
+    call at the most, None is all. distilled: the guidance scale a distilled model is given, None is its own.
+    """
+
+    size: Size
+    scale_input: Any
+    max_rows: int | None = None
+    distilled: float | None = None
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rows of one shape for the denoiser: its input (n c h w), recorded arguments, and pictures for other networks."""
+
+    x: Tensor
+    rows: Rows
+    pictures: list[tuple[Network, Tensor]]
+
+    def at(self, places: Sequence[int]) -> Batch:
+        """Some of the rows; all of them, in order, are the batch itself."""
+        rows = self.rows.at(places)
+        if rows is self.rows:
+            return self
+        pictures = [(network, _taken(picture, places)) for network, picture in self.pictures]
+        return Batch(_taken(self.x, places), rows, pictures)
+
+
+def _taken(x: Tensor, places: Sequence[int]) -> Tensor:
+    """Rows of x, by slices: a list of places would have to go to the device first."""
+    if list(places) == list(range(places[0], places[-1] + 1)):
+        return x[places[0] : places[-1] + 1]
+    return torch.cat([x[i : i + 1] for i in places])
+
+
+def answer(model: Model, asks: Sequence[Ask], t: Tensor, level: Level, terms: Terms) -> tuple[list[Estimate], int]:
+    """Estimates for `asks`, rows that fit together in one call of the denoiser, and how many rows that were."""
+    answers: dict[int, Estimate] = {}
+    groups: dict[Any, list[int]] = {}
+    for i, ask in enumerate(asks):
+        networks = tuple(id(control.network) for control in ask.controls)
+        groups.setdefault((ask.x.shape[1:], ask.condition is None, networks), []).append(i)
+    for members in groups.values():
+        batch = persisting(model, PICTURES, partial(_batch, model, [asks[i] for i in members], t, terms))
+        output = _computed(model, batch, t, terms)
+        for i, part in zip(members, torch.split(output, [len(asks[i].x) for i in members]), strict=True):
+            answers[i] = estimate_from(part, asks[i].x, level)
+    return [answers[i] for i in range(len(asks))], sum(len(ask.x) for ask in asks)
+
+
+def _batch(model: Model, asks: list[Ask], t: Tensor, terms: Terms, work: Work) -> Batch:
+    """Asks of one shape: scaled latents with what stands beside them, and the recorded arguments of their prompts."""
+    work.doing = "while it prepared the model's input"
+    x: Tensor = terms.scale_input(torch.cat([ask.x for ask in asks]), t)
+    beside = [model.family.beside(ask.condition, terms.size).expand(len(ask.x), -1, -1, -1)
+              for ask in asks if ask.condition is not None]  # fmt: skip
+    if beside:
+        x = torch.cat([x, torch.cat(beside).to(x)], dim=1)
+    prompts = [prompt for ask in asks for prompt in ask.rows]
+    return Batch(x, model.rows(prompts, terms.size, terms.distilled), _pictures(asks))
+
+
+def _pictures(asks: list[Ask]) -> list[tuple[Network, Tensor]]:
+    """What each further network sees, a picture (n 3 H W) per row; all asks have the same networks."""
+    networks = [control.network for control in asks[0].controls]
+    pictures = [[ask.controls[k].condition.picture.expand(len(ask.x), -1, -1, -1) for ask in asks]
+                for k in range(len(networks))]  # fmt: skip
+    return [(network, torch.cat(each)) for network, each in zip(networks, pictures, strict=True)]
+
+
+def _computed(model: Model, batch: Batch, t: Tensor, terms: Terms) -> Tensor:
+    """The raw output (n c' h w); rows whose arguments differ in shape, such as texts of other lengths, go apart."""
+    kinds = batch.rows.kinds
+    parts = [_in_chunks(model, batch.at(members), t, terms) for members in kinds]
+    if len(parts) == 1:
+        return parts[0]
+    places = {i: (kind, k) for kind, members in enumerate(kinds) for k, i in enumerate(members)}
+    return torch.cat([parts[kind][k : k + 1] for kind, k in (places[i] for i in range(len(places)))])
+
+
+def _in_chunks(model: Model, batch: Batch, t: Tensor, terms: Terms) -> Tensor:
+    """The raw output of rows that fit together, as many at a time as may go in one call."""
+    total, size = len(batch.rows), terms.size
+
+    def limit() -> int | None:
+        rows = model.rows_at_once(size, terms.max_rows)
+        if rows is not None and rows < min(terms.max_rows or total, total):
+            model.memory.cut = min(rows, model.memory.cut or rows)
+        return rows
+
+    def compute(part: slice) -> Tensor:
+        chunk = batch.at(range(*part.indices(total)))
+        return _predicted(model, chunk, t, limit())
+
+    def doing(rows: int) -> str:
+        return f"on {rows} row{'' if rows == 1 else 's'} of {size[0]}x{size[1]}"
+
+    return in_parts(model, ROWS, Job(size, total, limit, compute, doing))
+
+
+def _predicted(model: Model, batch: Batch, t: Tensor, most: int | None) -> Tensor:
+    """The raw output of one call; a compiled denoiser is given rows twice rather than a number it does not know."""
+    count = len(batch.x)
+    more = 0 if model.compiled is None else model.compiled.filled(batch.x, most) - count
+    if more:
+        batch = batch.at([*range(count), *([count - 1] * more)])
+    output = model.family.predict(batch.x, t, batch.rows, **_more(batch, t))
+    return output[:count] if more else output
+
+
+def _more(batch: Batch, t: Tensor) -> dict[str, Any]:
+    """What further networks add to the denoiser's arguments; what several of them add to one argument is summed."""
+    total: dict[str, Any] = {}
+    for network, pictures in batch.pictures:
+        for name, value in network.arguments(batch.x, t, batch.rows, pictures).items():
+            total[name] = _summed(total[name], value) if name in total else value
+    return total
+
+
+def _summed(a: Any, b: Any) -> Any:
+    return a + b if isinstance(a, Tensor) else [x + y for x, y in zip(a, b, strict=True)]
+
+
+def estimate_from(output: Tensor, x: Tensor, level: Level) -> Estimate:
+    """The raw output as an estimate: twice as many channels as the latents are prediction and variance."""
+    channels = x.shape[1]
+    variance = output[:, channels:].float() if output.shape[1] == 2 * channels else None
+    return Estimate(output[:, :channels].float(), x, level, variance)

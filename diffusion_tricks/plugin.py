@@ -1,0 +1,126 @@
+"""The authors' door: all that tricks, views and other plugins are made of. The built-in ones import nothing else.
+
+    from diffusion_tricks.plugin import Trick, TrickOptions, hookimpl, option
+
+What a plugin may do stands in `diffusion_tricks.hookspecs`; checks for its tests in `diffusion_tricks.testing`.
+Names are imported when first used, so that registering costs no torch.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from diffusion_tricks.lazy import opening
+
+if TYPE_CHECKING:
+    from diffusion_tricks.devices.quiet import quiet_libraries as quiet_libraries
+    from diffusion_tricks.diffusion.ask import Ask as Ask
+    from diffusion_tricks.diffusion.ask import Asking as Asking
+    from diffusion_tricks.diffusion.conditioning import Condition as Condition
+    from diffusion_tricks.diffusion.conditioning import Control as Control
+    from diffusion_tricks.diffusion.estimate import Estimate as Estimate
+    from diffusion_tricks.diffusion.estimate import mean as mean
+    from diffusion_tricks.diffusion.schedulers import SCHEDULERS as SCHEDULERS
+    from diffusion_tricks.errors import DiffusionTricksError as DiffusionTricksError
+    from diffusion_tricks.errors import ModelError as ModelError
+    from diffusion_tricks.errors import OutOfMemory as OutOfMemory
+    from diffusion_tricks.errors import OutputError as OutputError
+    from diffusion_tricks.errors import PictureError as PictureError
+    from diffusion_tricks.errors import PluginError as PluginError
+    from diffusion_tricks.errors import RecipeError as RecipeError
+    from diffusion_tricks.errors import UnknownName as UnknownName
+    from diffusion_tricks.errors import UsageError as UsageError
+    from diffusion_tricks.families.controlnet import control as control
+    from diffusion_tricks.generate.score import shown_through as shown_through
+    from diffusion_tricks.io.fonts import font_folders as font_folders
+    from diffusion_tricks.io.pictures import Picture as Picture
+    from diffusion_tricks.io.pictures import read_picture as read_picture
+    from diffusion_tricks.io.pixels import alpha_of as alpha_of
+    from diffusion_tricks.io.pixels import fit as fit
+    from diffusion_tricks.io.pixels import flatten as flatten
+    from diffusion_tricks.io.pixels import to_images as to_images
+    from diffusion_tricks.io.pixels import to_tensor as to_tensor
+    from diffusion_tricks.io.source import Source as Source
+    from diffusion_tricks.loading.controlnet import controlnet_for as controlnet_for
+    from diffusion_tricks.registry.host_hooks import hookimpl as hookimpl
+    from diffusion_tricks.registry.options import Share as Share
+    from diffusion_tricks.registry.options import TrickOptions as TrickOptions
+    from diffusion_tricks.registry.options import argument as argument
+    from diffusion_tricks.registry.options import option as option
+    from diffusion_tricks.registry.trick import Shown as Shown
+    from diffusion_tricks.registry.trick import Trick as Trick
+    from diffusion_tricks.registry.view import View as View
+    from diffusion_tricks.registry.view import orthogonality_error as orthogonality_error
+    from diffusion_tricks.registry.view import view_named as view_named
+    from diffusion_tricks.sampling.run import Run as Run
+    from diffusion_tricks.sampling.run import Start as Start
+    from diffusion_tricks.sampling.run import Step as Step
+    from diffusion_tricks.sampling.run import bring as bring
+    from diffusion_tricks.types import Box as Box
+    from diffusion_tricks.types import Fit as Fit
+    from diffusion_tricks.types import Prompt as Prompt
+    from diffusion_tricks.types import Size as Size
+
+_HOMES = {
+    "devices.quiet": ("quiet_libraries",),
+    "diffusion.ask": (
+        "Ask",
+        "Asking",
+    ),
+    "diffusion.conditioning": (
+        "Condition",
+        "Control",
+    ),
+    "diffusion.estimate": (
+        "Estimate",
+        "mean",
+    ),
+    "diffusion.schedulers": ("SCHEDULERS",),
+    "errors": (
+        "DiffusionTricksError", "ModelError", "OutOfMemory", "OutputError", "PictureError", "PluginError",
+        "RecipeError", "UnknownName", "UsageError",
+    ),
+    "families.controlnet": ("control",),
+    "generate.score": ("shown_through",),
+    "io.fonts": ("font_folders",),
+    "io.pictures": (
+        "Picture",
+        "read_picture",
+    ),
+    "io.pixels": (
+        "alpha_of",
+        "fit",
+        "flatten",
+        "to_images",
+        "to_tensor",
+    ),
+    "io.source": ("Source",),
+    "loading.controlnet": ("controlnet_for",),
+    "registry.host_hooks": ("hookimpl",),
+    "registry.options": ("Share", "TrickOptions",
+        "argument",
+        "option",
+    ),
+    "registry.trick": (
+        "Shown",
+        "Trick",
+    ),
+    "registry.view": (
+        "View",
+        "orthogonality_error",
+        "view_named",
+    ),
+    "sampling.run": (
+        "Run",
+        "Start",
+        "Step",
+        "bring",
+    ),
+    "types": (
+        "Box",
+        "Fit",
+        "Prompt",
+        "Size",
+    ),
+}  # fmt: skip
+__getattr__, __dir__, __all__ = opening(__name__, _HOMES)

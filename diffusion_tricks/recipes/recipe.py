@@ -1,0 +1,328 @@
+"""A recipe: what to make, as data. JSON and TOML in and out. Imports no torch."""
+
+from __future__ import annotations
+
+import json
+import os
+import tomllib
+from collections.abc import Callable, Collection
+from pathlib import Path, PureWindowsPath
+from typing import Annotated, Any, ClassVar
+
+import tomli_w
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from diffusion_tricks.errors import RecipeError, UsageError
+from diffusion_tricks.io.reading import Unreadable, read_text
+from diffusion_tricks.loading.known import UPSCALER_NAMES
+from diffusion_tricks.model.lora import lora_from
+from diffusion_tricks.registry.calls import guarded
+from diffusion_tricks.registry.checked import Checked, explain
+from diffusion_tricks.registry.host import host
+from diffusion_tricks.registry.options import check_texts, hint
+from diffusion_tricks.registry.trick import Trick
+
+VERSION = 1
+KINDS = ("argument", "option")
+Mark = bool | str | Collection[str] | Callable[[str], bool]
+MAX_SIDE = 65536  # pixels
+SEEDS = 2**63  # of a recipe, from 0 up
+Side = Annotated[int, Field(ge=1, le=MAX_SIDE)]
+
+
+class TrickEntry(Checked):
+    """One trick of a recipe: its name, and its options beside it. Raises RecipeError for one without a name."""
+
+    _refusal: ClassVar[type[UsageError]] = RecipeError
+    _called: ClassVar[str] = "trick entry"
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    trick: str
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options as given, not yet checked."""
+        return dict(self.model_extra or {})
+
+    def build(self) -> Trick[Any]:
+        """The trick itself.
+
+        Raises UnknownName for an unknown trick, UsageError for options it does not take, PluginError where it fails.
+        """
+        return guarded(self.trick, "being made", host().trick(self.trick), **self.options)
+
+
+class Recipe(Checked):
+    """What to make. Raises RecipeError for keys that there are not, and for values that do not fit.
+
+    version: of this schema. model: a known name, a directory, a .safetensors file, or a hub name, which may have an
+    `@revision`. lora: files of LoRA weights for it, each FILE or FILE:WEIGHT. upscaler: what makes larger pictures of
+    its own, where the size asks for it: x4, if-ii, a directory or a hub name, or several, each behind the last; a
+    single one may be a text; none is the model's own. prompt: one text, or one per picture. negative, guidance: for the
+    guidance that is added when the tricks hold none; None is the model's default. picture: an existing picture to
+    finish instead of making one. size: (width, height) in pixels. steps: of the schedule. stride: instead of steps,
+    every so many of the training's. scheduler: by name. upscale_steps, upscale_guidance, upscale_scheduler,
+    noise_level: of every later stage, where the size takes any; None is its model's default. distilled_guidance: the
+    scale that a guidance-distilled model takes as an input, which costs no second row. seed: of the first picture, None
+    draws one. count: pictures, seeds counting up; unless said, as many as there are prompts in a list. best_of:
+    candidates for each picture, of which the one that scores best is kept; 1 makes just the picture.
+    enlarge: integer factor by which small pictures are enlarged. tricks: outermost first.
+    """
+
+    _refusal: ClassVar[type[UsageError]] = RecipeError
+    _called: ClassVar[str] = "recipe"
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    version: int = Field(VERSION, ge=1, le=VERSION)
+    model: str = "emoji"
+    lora: list[Annotated[str, AfterValidator(lambda text: str(lora_from(text)))]] = Field([])
+    upscaler: Annotated[list[str], BeforeValidator(lambda said: [said] if isinstance(said, str) else said)] = Field([])
+    prompt: str | list[str] | None = None
+    negative: str | None = None
+    guidance: float | None = Field(None, ge=0)
+    picture: str | None = None
+    size: tuple[Side, Side] | None = None
+    steps: int | None = Field(None, ge=1)
+    stride: int | None = Field(None, ge=1)
+    scheduler: str | None = None
+    upscale_steps: int | None = Field(None, ge=1)
+    upscale_guidance: float | None = Field(None, ge=0)
+    upscale_scheduler: str | None = None
+    noise_level: int | None = Field(None, ge=0)
+    distilled_guidance: float | None = Field(None, ge=0)
+    seed: int | None = Field(None, ge=0, lt=SEEDS)
+    count: int = Field(1, ge=1, le=100_000)
+    best_of: int = Field(1, ge=1, le=1000)
+    enlarge: int = Field(1, ge=1, le=64)
+    tricks: list[TrickEntry] = Field([])
+
+    @field_validator(
+        "version", "size", "steps", "stride", "upscale_steps", "noise_level", "seed", "count", "best_of", "enlarge",
+        mode="before",
+    )  # fmt: skip
+    @classmethod
+    def _yes_is_no_number(cls, value: Any) -> Any:
+        if any(isinstance(one, bool) for one in (value if isinstance(value, list | tuple) else (value,))):
+            raise ValueError(f"must be a whole number, got {value}")
+        return value
+
+    @model_validator(mode="before")
+    @classmethod
+    def _not_newer(cls, data: Any) -> Any:
+        version = data.get("version", VERSION) if isinstance(data, dict) else VERSION
+        if isinstance(version, int) and version > VERSION:
+            raise ValueError(
+                f"the recipe has version {version}, this program reads up to {VERSION}; update the program"
+            )
+        check_texts(data)
+        return data
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_picture_per_prompt(cls, data: Any) -> Any:
+        prompts = data.get("prompt") if isinstance(data, dict) else None
+        if not prompts or not isinstance(prompts, list | tuple) or "count" in data:
+            return data
+        return data | {"count": len(prompts)}
+
+    @model_validator(mode="after")
+    def _one_length(self) -> Recipe:
+        if self.steps is not None and self.stride is not None:
+            raise ValueError(f"`steps={self.steps}` and `stride={self.stride}` both say which steps are made; give one")
+        return self
+
+    @model_validator(mode="after")
+    def _seeds_suffice(self) -> Recipe:
+        if why := self.beyond_seeds():
+            raise ValueError(why)
+        return self
+
+    def beyond_seeds(self) -> str | None:
+        """Why its pictures and candidates would need seeds that there are not, or None."""
+        if self.seed is None or self.seed + self.count * self.best_of <= SEEDS:
+            return None
+        return (
+            f"seed {self.seed} with count {self.count} and best_of {self.best_of} goes on beyond {SEEDS - 1}, the "
+            "largest seed; give a smaller one"
+        )
+
+    @property
+    def seeds(self) -> list[int]:
+        """One seed per picture, that of its first candidate. Raises RecipeError while its seed is not drawn."""
+        if self.seed is None:
+            raise RecipeError("the recipe's seed is not drawn yet; set one, or use `resolved`")
+        return [self.seed + i * self.best_of for i in range(self.count)]
+
+    def resolved(self) -> Recipe:
+        """The same recipe with a seed, drawn if none was given. Raises RecipeError where its seeds do not suffice."""
+        if why := self.beyond_seeds():
+            raise RecipeError(f"recipe: {why}")
+        if self.seed is not None:
+            return self
+        return self.model_copy(update={"seed": int.from_bytes(os.urandom(4), "big")})
+
+    def single(self, index: int) -> Recipe:
+        """The recipe of picture `index` alone."""
+        prompt = self.prompt[index] if isinstance(self.prompt, list) else self.prompt
+        return self.model_copy(update={"seed": self.seeds[index], "count": 1, "prompt": prompt})
+
+    def candidates(self) -> Recipe:
+        """The recipe of all candidates, `best_of` for each picture, one after the other; seeds count up."""
+        prompt = [p for p in self.prompt for _ in range(self.best_of)] if isinstance(self.prompt, list) else self.prompt
+        return self.model_copy(update={"best_of": 1, "count": self.count * self.best_of, "prompt": prompt})
+
+    def build(self) -> list[Trick[Any]]:
+        """The tricks, in order."""
+        return [entry.build() for entry in self.tricks]
+
+    def data(self) -> dict[str, Any]:
+        """As plain data, without what was not said."""
+        return self.model_dump(mode="json", exclude_none=True, exclude_defaults=True) | {"version": self.version}
+
+    def to_json(self) -> str:
+        """As JSON text."""
+        return json.dumps(self.data(), indent=2, ensure_ascii=False) + "\n"
+
+    def to_toml(self) -> str:
+        """As TOML text."""
+        return tomli_w.dumps(self.data())
+
+
+def recipe_from(data: Any, where: str = "recipe") -> Recipe:
+    """A recipe from plain data. Raises RecipeError that says which key is wrong and why."""
+    try:
+        return Recipe.model_validate(data)
+    except ValidationError as error:
+        raise RecipeError(f"{where}: {explain(error, Recipe.model_fields)}") from None
+
+
+def read_recipe(file: Path) -> Recipe:
+    """The recipe in a .toml or .json file; the pictures it names are looked for beside it.
+
+    Raises RecipeError for a file that is not one, and for a path that leads out of the recipe's folder.
+    """
+    try:
+        text = read_text(file)
+    except Unreadable as error:
+        raise RecipeError(f"the recipe {file} {error}; expected a .toml or .json file") from None
+    form, read = ("JSON", json.loads) if file.suffix.lower() == ".json" else ("TOML", tomllib.loads)
+    try:
+        data = read(text)
+    except (ValueError, RecursionError) as error:
+        raise RecipeError(f"{file}: is not valid {form}: {error}") from None
+    return anchored(recipe_from(data, str(file)), file.parent, str(file))
+
+
+def anchored(recipe: Recipe, folder: Path, where: str) -> Recipe:
+    """The recipe with its paths, and those of its models, made to start at `folder`, which they may not leave."""
+    moved = mapped(recipe, lambda path: str(_inside(folder, path, where)), beside=folder)
+    return with_models(
+        moved, lambda name: str(_inside(folder, name, where)) if is_directory(name, folder) else name
+    )  # fmt: skip
+
+
+def with_models(recipe: Recipe, change: Callable[[str], str]) -> Recipe:
+    """The recipe with `change` applied to its model and its upscalers, but for those that go by a known name.
+
+    A directory that is called as a known model is keeps a ./ before its name.
+    """
+    known = set(host().entries("model"))
+
+    def changed(name: str, names: Collection[str]) -> str:
+        new = name if name in names else change(name)
+        return f"./{new}" if new != name and new in names else new
+
+    upscalers = [changed(name, {*known, *UPSCALER_NAMES}) for name in recipe.upscaler]
+    return recipe.model_copy(update={"model": changed(recipe.model, known), "upscaler": upscalers})
+
+
+def mapped(
+    recipe: Recipe, change: Callable[[str], str], of: Collection[str] = KINDS, beside: Path = Path()
+) -> Recipe:  # fmt: skip
+    """The recipe with `change` applied to every path in it: `picture`, `lora`, and what tricks mark with `path`.
+
+    of: which paths: those of an "argument" of a trick, which is a picture, or of an "option". beside: the folder in
+    which a directory of weights is looked for, to tell it from a hub name.
+    """
+    tricks = [TrickEntry(trick=e.trick, **_changed(e, change, of, beside)) for e in recipe.tricks]
+    picture = change(recipe.picture) if recipe.picture else None
+    loras = [lora_from(text).mapped(change) for text in recipe.lora] if "option" in of else recipe.lora
+    return recipe.model_copy(update={"tricks": tricks, "picture": picture, "lora": list(map(str, loras))})
+
+
+def paths(recipe: Recipe, of: Collection[str] = KINDS) -> list[Path]:
+    """Every file the recipe reads; see `mapped`."""
+    found: list[Path] = []
+
+    def noted(path: str) -> str:
+        found.append(Path(path))
+        return path
+
+    mapped(recipe, noted, of)
+    return found
+
+
+def _changed(
+    entry: TrickEntry, change: Callable[[str], str], of: Collection[str], beside: Path
+) -> dict[str, Any]:  # fmt: skip
+    fields = host().trick(entry.trick).Options.model_fields
+    marks = {name: hint(field, "path") for name, field in fields.items() if hint(field, "cli") in of}
+    return {name: _each(value, change, marks.get(name, False), beside) for name, value in entry.options.items()}
+
+
+def _each(value: Any, change: Callable[[str], str], mark: Mark, beside: Path) -> Any:
+    if isinstance(value, list | tuple):
+        return [_each(one, change, mark, beside) for one in value] if mark else value
+    return change(value) if isinstance(value, str) and _is_path(value, mark, beside) else value
+
+
+def _is_path(value: str, mark: Mark, beside: Path) -> bool:
+    """Whether the value of an option is a path, by what the option's mark says: see `option`."""
+    if callable(mark):
+        return mark(value)
+    if mark == "model":
+        return is_directory(value, beside)
+    if isinstance(mark, bool):
+        return mark
+    return PureWindowsPath(value).suffix.lower() in mark or "/" in value or os.sep in value
+
+
+def is_directory(model: str, folder: Path) -> bool:
+    """Whether a recipe's model is a directory, and not a known name or one of the hub (`owner/name`)."""
+    if model in host().entries("model"):
+        return False
+    path = Path(model.partition("@")[0])  # a revision may hold slashes
+    spelt = path.is_absolute() or model.startswith(".") or ".." in path.parts or len(path.parts) > 2
+    return spelt or (folder / model).exists()
+
+
+def leads_out(folder: Path, path: str) -> bool:
+    """Whether a path, its ~ expanded, ends outside a folder, be it through a symbolic link, or cannot be followed."""
+    try:
+        path = os.path.expanduser(path)
+        return os.path.isabs(path) or not (folder / path).resolve().is_relative_to(folder.resolve())
+    except (OSError, RuntimeError, ValueError):  # a name too long, links in a circle, a NUL
+        return True
+
+
+def placed(folder: Path, path: str) -> Path:
+    """The path as one that starts at a folder; a ~ that begins it is a name there, and nobody's home."""
+    whole = folder / path
+    return whole.absolute() if str(whole).startswith("~") else whole
+
+
+def _inside(folder: Path, path: str, where: str) -> Path:
+    if leads_out(folder, path):
+        raise RecipeError(
+            f"{where}: the path {path!r} leads out of the recipe's folder; put the picture or model beside the recipe "
+            "and name it relative to it"
+        )
+    return placed(folder, path)

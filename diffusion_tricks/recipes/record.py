@@ -1,0 +1,287 @@
+"""The record kept inside each picture: how it was made, so that it can be made again.
+
+A PNG carries it as JSON in an iTXt chunk; formats without text have a side-car, `photo.jpg.json`, beside them.
+No absolute path of a file goes into a record.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
+from typing import Any, Literal
+
+from PIL import Image
+from pydantic import BaseModel, Field, ValidationError
+
+from diffusion_tricks.errors import DiffusionTricksError, OutputError, PictureError, RecipeError
+from diffusion_tricks.io.atomic import Data, atomic_write_all, check_place
+from diffusion_tricks.io.pictures import check_output, encode_picture, open_picture, write_picture
+from diffusion_tricks.io.provenance import Provenance, provenance_xmp
+from diffusion_tricks.io.reading import Unreadable, read_text
+from diffusion_tricks.recipes.recipe import TrickEntry, mapped, recipe_from, with_models
+from diffusion_tricks.registry.calls import guarded
+from diffusion_tricks.registry.checked import explain
+
+PNG_KEY = "diffusion-tricks"
+PARAMETERS_KEY = "parameters"
+SCHEMA = 1
+ORDER = ("Steps", "Sampler", "CFG scale", "Seed", "Size", "Model", "Denoising strength", "Tricks")  # Version is last
+NO_LIMIT = 2**64  # of pixels that are not decoded
+OBJECTS = ("run", "plugins", "versions")
+SCORES = ("score", "candidates")
+LIBRARIES = ("diffusion-tricks", "diffusers", "torch", "transformers", "pillow", "pluggy", "pydantic", "numpy")
+
+
+class Ran(BaseModel):
+    """Where and in what precision a picture was computed."""
+
+    device: str | None = None
+    dtype: Literal["float32", "float16", "bfloat16"] | None = None
+    max_rows: int | None = Field(None, ge=1)
+    quantize: Literal["int8", "nf4"] | None = None
+    compile: bool | None = None
+
+
+def build_record(recipe: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
+    """The record of one picture: its recipe, and of the facts `seed`, `model`, `revision` (the commit of a model of the
+    hub) and `plugins` {distribution: version}.
+
+    Its `run` holds the facts that `Ran` names; `score` and `candidates` are kept where there are any.
+    The recipe's absolute paths are cut down to file names, its words are kept as they are; every other text of the
+    facts that is an absolute path is cut.
+    """
+    said = {
+        "seed": facts.get("seed"),
+        "model": facts.get("model"),
+        **({"revision": facts["revision"]} if facts.get("revision") else {}),
+        "versions": versions(),
+        "plugins": facts.get("plugins") or {},
+        "run": {key: facts[key] for key in Ran.model_fields if facts.get(key) is not None},
+    }
+    scores = {key: facts[key] for key in SCORES if key in facts}
+    return {"record": SCHEMA, "recipe": _portable(recipe), **without_absolute_paths(said), **scores}
+
+
+def _portable(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    return with_models(mapped(recipe_from(recipe), _file_name), _file_name).data()
+
+
+def run_of(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Where and in what precision a picture was computed: of what `Ran` names, what the record says.
+
+    Raises RecipeError for a record that is damaged there.
+    """
+    try:
+        return Ran.model_validate(record.get("run", {})).model_dump(exclude_none=True)
+    except ValidationError as error:
+        raise RecipeError(f"the diffusion-tricks record is damaged: run: {explain(error)}") from None
+
+
+def versions() -> dict[str, str]:
+    """The versions of Python and of the installed libraries that decide about pixels; none of them is imported."""
+    installed = {"python": platform.python_version()}
+    for name in LIBRARIES:
+        try:
+            installed[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return installed
+
+
+def without_absolute_paths(value: Any) -> Any:
+    """The same JSON value with every text, or key, that is an absolute path (POSIX, Windows, file URL) cut to its name.
+
+    For what holds no words of the user's: a prompt may well begin with "/".
+    """
+    if isinstance(value, Mapping):
+        return {without_absolute_paths(key): without_absolute_paths(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_absolute_paths(each) for each in value]
+    if isinstance(value, PurePath):
+        return value.name if value.is_absolute() else value.as_posix()
+    return _file_name(value) if isinstance(value, str) else value
+
+
+def _file_name(text: str) -> str:
+    path = text.removeprefix("file://")
+    posix, windows = PurePosixPath(path), PureWindowsPath(path)
+    if posix.is_absolute():
+        return posix.name or text
+    return windows.name or text if windows.is_absolute() else text
+
+
+def parameters_text(recipe: Mapping[str, Any], facts: Mapping[str, Any]) -> str:
+    """The picture's settings as text in the form of the AUTOMATIC1111 web UI, which other programs read.
+
+    Each setting is looked up in `facts`, then in `recipe`: `prompt`, `negative`, `steps`, `scheduler`, `guidance`,
+    `seed`, `width` and `height` (or `size`) in pixels, `model`, `tricks`; then among what the tricks say of themselves
+    (`Trick.parameters`). What is not known is left out.
+    """
+    own = {key: each for source in (recipe, facts) for key, each in source.items() if each is not None}
+    said = _of_tricks(recipe)
+    prompt, negative = (said.pop(key, None) for key in ("Prompt", "Negative prompt"))
+    settings = said | {key: value for key, value in _settings(own).items() if value is not None}
+    lines = [_one_text(own.get("prompt") or prompt)]
+    if text := _one_text(own.get("negative") or negative):
+        lines.append(f"Negative prompt: {text}")
+    order = sorted(settings, key=lambda key: ORDER.index(key) if key in ORDER else len(ORDER) + (key == "Version"))
+    lines.append(", ".join(f"{key}: {_quoted(settings[key])}" for key in order))
+    return "\n".join(lines)
+
+
+def _of_tricks(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """What the tricks of a recipe say of themselves; one that cannot be built here says nothing."""
+    said: dict[str, Any] = {}
+    for data in recipe.get("tricks") or ():
+        with suppress(DiffusionTricksError, ValidationError):
+            trick = TrickEntry.model_validate(data).build()
+            said |= guarded(trick.label(), "parameters", trick.parameters)
+    return {key: value for key, value in said.items() if value is not None}
+
+
+def _settings(known: Mapping[str, Any]) -> dict[str, object]:
+    size = [known["width"], known["height"]] if {"width", "height"} <= set(known) else known.get("size")
+    return {
+        "Steps": known.get("steps"),
+        "Sampler": known.get("scheduler"),
+        "CFG scale": known.get("guidance"),
+        "Seed": known.get("seed"),
+        "Size": "x".join(str(side) for side in size) if size else None,
+        "Model": without_absolute_paths(known.get("model")),
+        "Tricks": " + ".join(_trick_name(trick) for trick in known.get("tricks") or ()) or None,
+        "Version": f"diffusion-tricks {versions().get('diffusion-tricks', '')}".rstrip(),
+    }
+
+
+def _trick_name(trick: Any) -> str:
+    return str(trick.get("trick") or trick.get("name") or "?") if isinstance(trick, Mapping) else str(trick)
+
+
+def _one_text(value: Any) -> str:
+    return " | ".join(str(each) for each in value) if isinstance(value, list) else str(value or "")
+
+
+def _quoted(value: object) -> str:
+    text = f"{value:g}" if isinstance(value, float) else str(value)
+    return json.dumps(text, ensure_ascii=False) if set(text) & set(',:\n"') else text
+
+
+def sidecar_path(path: str | Path) -> Path:
+    """Where the record of a picture without text stands: `photo.jpg.json` for `photo.jpg`."""
+    path = Path(path)
+    return path.with_name(path.name + ".json")
+
+
+def check_save(
+    path: str | Path, *, force: bool, inputs: Iterable[str | Path] = (), metadata: bool = True
+) -> None:  # fmt: skip
+    """Raise `OutputError` unless `save` may write the picture at `path`, and write or remove the side-car beside it."""
+    inputs = list(inputs)
+    check_output(path, force=force, inputs=inputs)
+    sidecar = sidecar_path(path)
+    if metadata and not _carries_text(Path(path)):
+        check_place(sidecar, force=force, inputs=inputs)
+    elif not force and _is_stale(sidecar, inputs):
+        raise OutputError(
+            f"{sidecar} holds the record of an earlier picture, which would speak of {path}; pass `force=True` to "
+            "remove it, or choose another name"
+        )
+
+
+def save(
+    image: Image.Image, path: str | Path, record: Mapping[str, Any] | None, *, parameters: str = "",
+    provenance: Provenance | None = None, icc: bytes | None = None, force: bool = False,
+    inputs: Iterable[str | Path] = (),
+) -> None:  # fmt: skip
+    """Write a picture with its record, in one piece or not at all, marked as made by a model if `provenance` says how.
+
+    A PNG carries the record and the `parameters` text itself; other formats get a side-car, which takes its place
+    before the picture does, and JPEG and WebP the `parameters` as EXIF UserComment too, where common programs look for
+    them. `record=None` writes none of it. Raises as `write_picture` does.
+    """
+    path, inputs = Path(path), list(inputs)
+    xmp = provenance_xmp(provenance) if provenance else None
+    check_save(path, force=force, inputs=inputs, metadata=record is not None)
+    if _carries_text(path) or record is None:
+        text = (
+            {} if record is None else {PNG_KEY: _dump(record), **({PARAMETERS_KEY: parameters} if parameters else {})}
+        )
+        write_picture(image, path, force=force, inputs=inputs, icc=icc, text=text, xmp=xmp)
+        if force and _is_stale(sidecar_path(path), inputs):
+            sidecar_path(path).unlink(missing_ok=True)
+        return
+    sidecar = _dump({**record, **({PARAMETERS_KEY: parameters} if parameters else {})}, indent=2) + "\n"
+    files: dict[Path, Data] = {
+        sidecar_path(path): sidecar.encode("utf-8", "replace"),
+        path: encode_picture(image, path, icc=icc, xmp=xmp, comment=parameters),
+    }
+    atomic_write_all(files, force=force, inputs=inputs)
+
+
+def _carries_text(path: Path) -> bool:
+    return path.suffix.lower() == ".png"
+
+
+def _dump(record: Mapping[str, Any], indent: int | None = None) -> str:
+    return json.dumps(record, ensure_ascii=False, indent=indent)
+
+
+def _is_stale(sidecar: Path, inputs: list[str | Path]) -> bool:
+    """Whether there is the record of a picture that stood here before: it would describe the new one wrongly."""
+    if not os.path.isfile(sidecar) or any(os.path.exists(each) and sidecar.samefile(each) for each in inputs):
+        return False
+    try:
+        return bool(_parsed(_read_sidecar(sidecar), sidecar))
+    except RecipeError:  # not a record: somebody else's file
+        return False
+
+
+def read_record(path: str | Path) -> dict[str, Any]:
+    """The record of a picture, from the PNG itself or from the side-car beside the picture.
+
+    Raises `PictureError` for a file that is no picture or carries no record, and `RecipeError` for a record that is
+    damaged or was written by a newer diffusion-tricks.
+    """
+    path = Path(path)
+    with open_picture(path, max_pixels=NO_LIMIT) as image:
+        text = image.info.get(PNG_KEY)
+    if isinstance(text, str):
+        return _parsed(text, path)
+    sidecar = sidecar_path(path)
+    if os.path.isfile(sidecar):
+        return _parsed(_read_sidecar(sidecar), sidecar)
+    raise PictureError(
+        f"{path} carries no diffusion-tricks record, and there is no {sidecar.name} beside it;"
+        " expected a picture that diffusion-tricks saved with its metadata"
+    )
+
+
+def _read_sidecar(sidecar: Path) -> str:
+    try:
+        return read_text(sidecar)
+    except Unreadable as error:
+        raise RecipeError(f"the record {sidecar} {error}") from None
+
+
+def _parsed(text: str, path: Path) -> dict[str, Any]:
+    try:
+        record: Any = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        reason = "nested too deeply" if isinstance(error, RecursionError) else error
+        raise RecipeError(f"{path}: the diffusion-tricks record is damaged, expected JSON ({reason})") from None
+    schema = record.get("record") if isinstance(record, dict) else None
+    if type(schema) is not int or schema < 1 or not isinstance(record.get("recipe"), dict):
+        raise RecipeError(f"{path}: the diffusion-tricks record is damaged, expected an object with a recipe")
+    if odd := next((key for key in OBJECTS if not isinstance(record.get(key) or {}, dict)), None):
+        raise RecipeError(f"{path}: the diffusion-tricks record is damaged, expected an object as its {odd!r}")
+    if schema > SCHEMA:
+        raise RecipeError(
+            f"{path}: the record has version {schema}, expected {SCHEMA}; it was written by a newer diffusion-tricks:"
+            " update this one"
+        )
+    return dict(record)

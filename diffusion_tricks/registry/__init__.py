@@ -1,0 +1,1 @@
+"""What a plugin is made of, and how it is found."""

@@ -1,0 +1,290 @@
+"""Finds plugins, keeps broken ones apart, refuses clashes. Imports no torch."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import importlib
+import importlib.util
+import inspect
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import partial
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pluggy
+
+from diffusion_tricks.errors import PluginError, UnknownName
+from diffusion_tricks.registry.calls import is_interrupt
+from diffusion_tricks.registry.host_hooks import PROJECT, HostHooks
+from diffusion_tricks.registry.plugin_file import check_file, from_file
+
+if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
+
+    from diffusion_tricks.registry.trick import Trick
+
+BUILT_IN = "diffusion_tricks_plugins"
+KNOWN_MODELS = "diffusion_tricks.loading.known"  # registers as plugins do
+RESERVED = frozenset({"trick", "help"})  # in a recipe the name of a trick, on the command line its help
+LEFT_OUT = "left out by `without`"
+ALLOWED = "DIFFUSION_TRICKS_PLUGINS"  # allow list of plugin names, comma-separated; empty is none
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A registered name: where the object is, what it is good for, and who registered it."""
+
+    kind: str
+    name: str
+    target: str
+    summary: str
+    plugin: str
+    notes: dict[str, Any] = field(default_factory=dict)
+
+    def load(self) -> Any:
+        """The registered object itself; for a model, the target as it is.
+
+        Raises PluginError if it cannot be had, or is no trick where it should be.
+        """
+        if self.kind == "model":
+            return self.target
+        module, _, attribute = self.target.partition(":")
+        try:
+            loaded = getattr(importlib.import_module(module), attribute)
+        except BaseException as error:
+            if is_interrupt(error):
+                raise
+            raise PluginError(
+                f"{self.kind} {self.name!r} of plugin {self.plugin!r} cannot be loaded from {self.target!r}: "
+                f"{type(error).__name__}: {error}"
+            ) from error
+        return checked_trick(self, loaded) if self.kind == "trick" else loaded
+
+
+@dataclass(frozen=True)
+class PluginStatus:
+    """One plugin found: `error` is None for one that works, and `skipped` says who left it out."""
+
+    name: str
+    origin: str
+    version: str | None = None
+    error: str | None = None
+    skipped: str | None = None
+
+
+class Clash(PluginError):
+    """A plugin registers a name that another has registered."""
+
+
+class Host:
+    """Every plugin of this process and the names they registered."""
+
+    def __init__(self) -> None:
+        self.manager = pluggy.PluginManager(PROJECT)
+        self.manager.add_hookspecs(HostHooks)
+        self.statuses: list[PluginStatus] = []
+        self._entries: dict[tuple[str, str], Entry] = {}
+        self._origins: dict[str, str] = {}
+
+    def entries(self, kind: str) -> dict[str, Entry]:
+        """Name to entry of one kind: "trick", "view" or "model"; in order of registration."""
+        return {name: entry for (k, name), entry in self._entries.items() if k == kind}
+
+    def find(self, kind: str, name: str) -> Entry:
+        """The entry of that name. Raises what `unknown` gives."""
+        entries = self.entries(kind)
+        if name not in entries:
+            raise self.unknown(kind, name)
+        return entries[name]
+
+    def unknown(self, kind: str, name: str, known: Iterable[str] | None = None) -> UnknownName | PluginError:
+        """The error to raise for a name that is not known: the nearest that is, or the plugins that are broken.
+
+        known: names; None is all that are registered.
+        """
+        known = list(self.entries(kind) if known is None else known)
+        broken = [f"{status.name!r} ({status.error})" for status in self.statuses if status.error]
+        if not broken or difflib.get_close_matches(name, known, n=1, cutoff=0.5):
+            return UnknownName(kind, name, known)
+        return PluginError(f"unknown {kind} {name!r}; it may be of a plugin that is broken: {', '.join(broken)}")
+
+    def trick(self, name: str) -> type[Trick[Any]]:
+        """The trick class of that name. Raises UnknownName, and PluginError for one that is none."""
+        entry = self.find("trick", name)
+        loaded: type[Trick[Any]] = entry.load()
+        return loaded
+
+    def add(self, name: str, origin: str, load: Callable[[], Any], version: str | None = None) -> None:
+        """Loads one plugin and lets it register; whatever goes wrong in that becomes its status, and is not raised.
+
+        Of two plugins of one name, or that register one name, the later is broken. What it prints goes to stderr.
+        """
+        if name in self._origins:
+            self._broken(
+                name, origin, version, f"there is already a plugin called {name!r}, from {self._origins[name]}"
+            )
+            return
+        self._origins[name] = origin
+        try:
+            with contextlib.redirect_stdout(sys.stderr):
+                self._register(name, load())
+        except BaseException as error:
+            if is_interrupt(error):
+                raise
+            self._forget(name)
+            said = str(error) if isinstance(error, Clash) else f"{type(error).__name__}: {error}"
+            self._broken(name, origin, version, said)
+            return
+        self.statuses.append(PluginStatus(name, origin, version))
+
+    def _broken(self, name: str, origin: str, version: str | None, error: str) -> None:
+        self.statuses.append(PluginStatus(name, origin, version, error=error))
+
+    def _register(self, name: str, plugin: Any) -> None:
+        self.manager.register(plugin, name=name)
+        _warn_of_misspelt(self.manager, name)
+        for kind in ("trick", "view", "model"):
+            hook = getattr(self.manager.hook, f"register_{kind}s")
+            for implementation in hook.get_hookimpls():
+                if implementation.plugin_name == name:
+                    implementation.function(register=partial(self._enter, name, kind))
+
+    def add_core(self) -> None:
+        """The core's own registrations, which no list of plugins shows: the models it knows by name."""
+        self._origins[PROJECT] = "the core"
+        self._register(PROJECT, importlib.import_module(KNOWN_MODELS))
+
+    def _enter(self, plugin: str, kind: str, name: str, target: str, *, summary: str = "", **notes: Any) -> None:
+        if not (isinstance(name, str) and isinstance(target, str)):
+            raise TypeError(f"expected the name of a {kind} and where it is, as texts, got {name!r} and {target!r}")
+        other = self._entries.get((kind, name))
+        if other is not None:
+            raise Clash(
+                f"there is already a {kind} called {name!r}, from {other.plugin!r} ({self._origins[other.plugin]})"
+            )
+        self._entries[kind, name] = Entry(kind, name, target, summary, plugin, notes)
+
+    def _forget(self, name: str) -> None:
+        if self.manager.has_plugin(name):
+            self.manager.unregister(name=name)
+        self._entries = {key: entry for key, entry in self._entries.items() if entry.plugin != name}
+
+    def skip(self, name: str, origin: str, why: str) -> None:
+        """Notes a plugin that was left out before anything of it was loaded."""
+        self.statuses.append(PluginStatus(name, origin, skipped=why))
+
+
+def checked_trick(entry: Entry, loaded: Any) -> type[Trick[Any]]:
+    """The class that an entry stands for. Raises PluginError for what is no trick, or has options that cannot be."""
+    from diffusion_tricks.registry.options import TrickOptions
+    from diffusion_tricks.registry.trick import Trick
+
+    name = f"trick {entry.name!r} of plugin {entry.plugin!r}"
+    if not isinstance(loaded, type) or not issubclass(loaded, Trick):
+        raise PluginError(f"{name}: expected a class that inherits from Trick at {entry.target!r}, got {loaded!r}")
+    options: Any = loaded.Options
+    if not isinstance(options, type) or not issubclass(options, TrickOptions):
+        raise PluginError(f"{name}: expected Options that inherit from TrickOptions, got {options!r}")
+    if taken := sorted(RESERVED & {flag for field in options.model_fields.items() for flag in _flags(*field)}):
+        raise PluginError(f"{name} has an option called {taken[0]!r}, which stands for something else; rename it")
+    return loaded
+
+
+def _flags(name: str, field: FieldInfo) -> tuple[str, str]:
+    """The name of an option, and what the command line calls it."""
+    from diffusion_tricks.registry.options import hint
+
+    return name, hint(field, "flag") or name
+
+
+_host: Host | None = None
+
+
+def host(files: Iterable[Path] = (), without: Iterable[str] = ()) -> Host:
+    """The host of this process, made at the first call: the built-in tricks, installed plugins, then `files`.
+
+    files: single Python files to load as plugins. without: names of plugins to leave out; they and the allow list
+    in the environment variable `DIFFUSION_TRICKS_PLUGINS` are read before anything is loaded. The built-in tricks
+    are always there. Later calls with arguments make a new host, which takes the place of the old one.
+    A file outranks an installed plugin of its name. Raises UnknownName for a name in `without` that no plugin has, and
+    UsageError for a file that cannot be one.
+    """
+    global _host
+    files, without = list(files), set(without)
+    if _host is None or files or without:
+        _host = _made(files, without)
+    return _host
+
+
+def _made(files: list[Path], without: set[str]) -> Host:
+    found = sorted(entry_points(group=PROJECT), key=lambda point: point.name)
+    names = {point.name for point in found} | {file.stem for file in files}
+    if unknown := without - names:
+        raise UnknownName("plugin", min(unknown), names)
+    for file in files:
+        check_file(file)
+    made = Host()
+    made.add_core()
+    made.add(BUILT_IN, "built in", partial(importlib.import_module, BUILT_IN), _version("diffusion-tricks"))
+    outranked = {file.stem: file.name for file in files}
+    for point in found:
+        origin = point.dist.name if point.dist else point.value
+        why = _left_out(point.name, without)
+        if why is None and point.name in outranked:
+            why = f"{outranked[point.name]} takes its place"
+        if why:
+            made.skip(point.name, origin, why)
+        else:
+            made.add(point.name, origin, point.load, point.dist.version if point.dist else None)
+    for file in files:
+        if file.stem in without:
+            made.skip(file.stem, file.name, LEFT_OUT)
+        else:
+            made.add(file.stem, file.name, partial(from_file, file))
+    return made
+
+
+def _left_out(name: str, without: set[str]) -> str | None:
+    if name in without:
+        return LEFT_OUT
+    allowed = os.environ.get(ALLOWED)
+    if allowed is not None and name not in {part.strip() for part in allowed.split(",")}:
+        return f"not in {ALLOWED}"
+    return None
+
+
+def _version(distribution: str) -> str | None:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return None
+
+
+def _warn_of_misspelt(manager: pluggy.PluginManager, name: str) -> None:
+    """A hook that no specification knows becomes a warning with a suggestion."""
+    try:
+        manager.check_pending()
+    except pluggy.PluginValidationError:
+        plugin = manager.get_plugin(name)
+        specified = [n for n, _ in inspect.getmembers(HostHooks, inspect.isfunction)]
+        for hook in unspecified(plugin, specified):
+            warnings.warn(f"plugin {name!r}: {UnknownName('hook', hook, specified)}", stacklevel=2)
+
+
+def unspecified(plugin: object, specified: list[str]) -> list[str]:
+    """The names of a plugin's hooks that no specification knows."""
+    marked = [n for n, value in inspect.getmembers(plugin) if getattr(value, f"{PROJECT}_impl", None) is not None]
+    return [n for n in marked if n not in specified]
+
+
+def plugin_versions() -> dict[str, str]:
+    """Distribution name to version of every plugin that works, for the record in each picture."""
+    return {s.origin: s.version for s in host().statuses if s.error is None and not s.skipped and s.version}

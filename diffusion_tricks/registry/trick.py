@@ -1,0 +1,98 @@
+"""What a trick is: options, and the hooks it fills. No torch here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, Self, TypeVar, get_args
+
+from pydantic import ValidationError
+
+from diffusion_tricks.errors import UsageError
+from diffusion_tricks.registry.checked import explain
+from diffusion_tricks.registry.options import TrickOptions
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+O = TypeVar("O", bound=TrickOptions)  # noqa: E741
+
+
+class Shown(NamedTuple):
+    """One way to look at a finished picture: its name, what is then seen, and what that should show."""
+
+    name: str
+    picture: Image
+    prompt: str
+
+
+class Trick(Generic[O]):
+    """Base of every trick: `class Hybrid(Trick[HybridOptions])`, which says what its `Options` are.
+
+    A trick fills run hooks (`diffusion_tricks.hookspecs.RunHooks`) with `@hookimpl` methods. It is made from
+    keywords named as its options, `Hybrid(far="a skull", near="a mushroom")`, and is registered in one run's
+    plugin manager; the same instance may serve many runs, so it keeps no state of a run in itself: that
+    belongs in `run.state(self, Notes)`. What an option stood for, such as the commit of a name at the hub, it tells the
+    record with `run.settle(self, option=value)`. Raises UsageError for options that do not fit.
+
+    `sums` names the facts that add up where several pictures make one sheet.
+    `brings_prompts` says that it asks prompts of its own, so that a run needs none.
+    `keeps_size` says that the finished picture has the size of one that it reads, so that a recipe cannot enlarge it.
+    `place` names an exclusive place in a run ("start", "guidance"): two tricks with the same place are an error.
+    """
+
+    Options: ClassVar[type[TrickOptions]] = TrickOptions
+    name: ClassVar[str] = ""
+    place: ClassVar[str | None] = None
+    brings_prompts: ClassVar[bool] = False
+    sums: ClassVar[tuple[str, ...]] = ()
+    keeps_size: ClassVar[bool] = False
+    options: O
+
+    def __init_subclass__(cls, **more: Any) -> None:
+        super().__init_subclass__(**more)
+        if "Options" not in vars(cls):
+            cls.Options = next(_options_of(cls), cls.Options)
+
+    def __init__(self, **options: Any):
+        try:
+            self.options = self.Options.model_validate(options)  # type: ignore[assignment]
+        except ValidationError as error:
+            raise UsageError(f"{self.label()}: {explain(error, self.Options.model_fields)}") from None
+
+    def variants(self) -> list[dict[str, Any]] | None:
+        """Changes of its own options, one dictionary for each picture of a strip, or None for a single picture.
+
+        `make` then makes the run once with each, from the same seed, and lays the pictures side by side.
+        """
+        return None
+
+    def views_of(self, image: Image) -> list[Shown]:
+        """The trick's own ways to look at a finished picture, each with what it should show; none by default.
+
+        `diffusion-tricks score` and `--best-of` judge a picture by them, from the recipe alone: no run, no model.
+        """
+        return []
+
+    def parameters(self) -> dict[str, Any]:
+        """Settings by the names that AUTOMATIC1111's web UI has for them, such as {"CFG scale": 7}; none by default.
+
+        "Prompt" and "Negative prompt" stand for those of the recipe, where it has none; None is left out.
+        """
+        return {}
+
+    def but(self, **changes: Any) -> Self:
+        """The same trick with other options."""
+        return type(self)(**{**self.options.model_dump(exclude_unset=True), **changes})
+
+    @classmethod
+    def label(cls) -> str:
+        """The trick's name for messages."""
+        return cls.name or cls.__name__.lower()
+
+
+def _options_of(kind: type[Trick[Any]]) -> Iterator[type[TrickOptions]]:
+    """What a class says in `Trick[...]`, of itself and not of those it is made from."""
+    for base in vars(kind).get("__orig_bases__", ()):
+        for said in get_args(base):
+            if isinstance(said, type) and issubclass(said, TrickOptions):
+                yield said

@@ -1,0 +1,121 @@
+"""Views: what they are, how they are named, and the numeric check that they keep noise what it was.
+
+A view is a linear map. An orthogonal one may act on noisy latents: with A A^T = I, noise seen through it is still
+N(0, I), which is what the model expects (Visual Anagrams, arXiv:2311.17919, section 3.3). Any other says
+`orthogonal = False`; it acts on clean pictures alone.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import ConfigDict, ValidationError
+
+from diffusion_tricks.errors import UsageError
+from diffusion_tricks.registry.checked import Checked, explain
+from diffusion_tricks.registry.host import host
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from diffusion_tricks.diffusion.ask import Ask
+    from diffusion_tricks.diffusion.estimate import Estimate
+
+
+class View(Checked):
+    """Base of every view: its fields are its parameters, so `patches:8,seed=3` sets them in order or by name.
+
+    `apply` and `invert` take (b c h w) and give the same shape and dtype; the input is left untouched.
+
+    orthogonal: noise seen through it is still N(0, I). latent: it does to a VAE's latents, without artefacts, what it
+    does to their picture, as flips and quarter turns do.
+    Raises UsageError for parameters that it does not take, and where it is shown a picture that it does not fit.
+    """
+
+    orthogonal: ClassVar[bool] = True
+    latent: ClassVar[bool] = False
+    _called: ClassVar[str] = "view {}"
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @abstractmethod
+    def apply(self, x: Tensor) -> Tensor:
+        """What the viewer sees, (b c h w)."""
+
+    @abstractmethod
+    def invert(self, x: Tensor) -> Tensor:
+        """The inverse of `apply`, (b c h w)."""
+
+    def apply_mask(self, x: Tensor) -> Tensor:
+        """`apply` for a mask (b 1 h w) of 0..1: moved in space, never negated."""
+        return self.apply(x)
+
+    def invert_variance(self, x: Tensor) -> Tensor:
+        """The inverse for a variance (b c h w): moved in space, never negated."""
+        return self.invert(x)
+
+    def seen(self, x: Tensor) -> Tensor:
+        """The share of each pixel of a picture `x` (b c h w) that the viewer sees, 0..1 (1 1 h w); by default 1."""
+        return x.new_ones(1, 1, *x.shape[-2:])
+
+    def filled(self, x: Tensor) -> Tensor:
+        """The share of each pixel of what the viewer sees that a picture `x` (b c h w) fills, 0..1 (1 1 h w)."""
+        return x.new_ones(1, 1, *x.shape[-2:])
+
+    def through(self, ask: Ask, **changes: Any) -> Ask:
+        """The question seen through this view, with what the model sees beside `x`; `changes` as for `Ask.but`."""
+        return ask.through(self, **changes)
+
+    def back(self, estimate: Estimate, x: Tensor) -> Estimate:
+        """An estimate made through this view, as an estimate about the unseen-through latents `x`."""
+        return estimate.moved(self.invert, self.invert_variance, x)
+
+
+def view_named(text: str) -> View:
+    """The view that `name` or `name:value,...,parameter=value,...` stands for.
+
+    Raises UnknownName for an unknown view, UsageError for parameters it does not take or lacks.
+    """
+    name, _, rest = text.partition(":")
+    view_class: type[View] = host().find("view", name.strip()).load()
+    parameters = _parameters(view_class, name, [part.strip() for part in rest.split(",") if part.strip()])
+    if missing := [key for key, one in view_class.model_fields.items() if one.is_required() and key not in parameters]:
+        raise UsageError(f"view {name!r} needs {', '.join(missing)}; expected {name}:{','.join(missing).upper()}")
+    try:
+        return view_class.model_validate(parameters)
+    except ValidationError as error:
+        raise UsageError(f"view {text!r}: {explain(error)}") from None
+
+
+def _parameters(view_class: type[View], name: str, parts: list[str]) -> dict[str, Any]:
+    names = list(view_class.model_fields)
+    found: dict[str, Any] = {}
+    for i, part in enumerate(parts):
+        key, equals, value = part.partition("=")
+        if not equals and i >= len(names):
+            takes = f"{len(names)} parameters ({', '.join(names)})" if names else "no parameters"
+            raise UsageError(f"view {name!r} takes {takes}, got {len(parts)}")
+        key, value = (key.strip(), value.strip()) if equals else (names[i], part)
+        if key in found:
+            raise UsageError(f"view {name!r}: parameter {key!r} is given twice, as {found[key]!r} and {value!r}")
+        if key not in names:
+            raise UsageError(f"view {name!r} has no parameter {key!r}; it takes: {', '.join(names) or 'none'}")
+        found[key] = value
+    return found
+
+
+def orthogonality_error(view: View, shape: tuple[int, int, int], seed: int = 0) -> float:
+    """How far a view is from an orthogonal map on (c h w): 0 for a permutation with signs.
+
+    The larger of |x - invert(apply(x))| and the relative error of <apply(x), apply(y)> = <x, y>, over Gaussian x
+    and y in float64. For a linear map both vanish for random vectors only if A^T A = I and the inverse is right.
+    """
+    import torch
+
+    generator = torch.Generator().manual_seed(seed)
+    x, y = (torch.randn(1, *shape, generator=generator, dtype=torch.float64) for _ in range(2))
+    seen_x, seen_y = view.apply(x), view.apply(y)
+    inverse = (view.invert(seen_x) - x).abs().max()
+    products = [((a * b).sum(), (u * v).sum()) for a, b, u, v in ((x, x, seen_x, seen_x), (x, y, seen_x, seen_y))]
+    scale = (x * x).sum()
+    return float(max(inverse, *(abs(true - seen) / scale for true, seen in products)))

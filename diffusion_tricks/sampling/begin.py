@@ -1,0 +1,130 @@
+"""A run that is ready to go: what was asked, checked against the model, and the stages that it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from diffusion_tricks.devices.turns import alone_with
+from diffusion_tricks.diffusion.levels import Scheduler
+from diffusion_tricks.diffusion.noise import Noise
+from diffusion_tricks.diffusion.scheduler_quirks import send_what_it_draws
+from diffusion_tricks.diffusion.schedulers import scheduler_for
+from diffusion_tricks.diffusion.steps import input_scaling, set_steps, strided
+from diffusion_tricks.errors import UsageError
+from diffusion_tricks.model.batching import Terms
+from diffusion_tricks.model.cascade import nothing_upscaled, stages
+from diffusion_tricks.model.model import Model
+from diffusion_tricks.registry.trick import Trick
+from diffusion_tricks.sampling.request import Sampling
+from diffusion_tricks.sampling.run import Run
+from diffusion_tricks.sampling.tricks import run_manager
+from diffusion_tricks.types import Size
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def begin(
+    model: Model, sampling: Sampling | None = None, tricks: Sequence[Trick[Any]] = (), *, rehearsal: bool = False
+) -> Run:  # fmt: skip
+    """A run that is ready to go: scheduler set, size checked, prompts not yet encoded.
+
+    tricks: outermost first. rehearsal: see `Run`. For a size that takes several stages, the run of the next one is its
+    `following`.
+    Raises UsageError for what is no model or no trick, for what the model cannot do, and for two tricks in one place;
+    UnknownName for a scheduler that there is not; ModelError for an upscaler that cannot be loaded; and PluginError for
+    a trick with a hook that there is not.
+    """
+    sampling = sampling or Sampling()
+    check_model(model)
+    _check_tricks(tricks)
+    asked = sampling.size or model.family.size
+    with alone_with(model.pipe):  # an upscaler may be loaded now
+        (_, size), *later = stages(model, (asked[0], asked[1]), sampling.noise_level)
+    _check_told(model, sampling, size, upscaled=bool(later))
+    scheduler, times = _schedule(model, size, sampling)
+    terms = Terms(size, input_scaling(scheduler), sampling.max_rows, sampling.distilled_guidance)
+    tricks = tuple(tricks)
+    run = last = Run(
+        model,
+        sampling.prompts,
+        Noise(sampling.every_seed),
+        terms,
+        scheduler,
+        times,
+        tricks,
+        run_manager(tricks),
+        rehearsal=rehearsal,
+    )
+    for upscaler, larger in later:
+        scheduler, times = _schedule(
+            upscaler, larger, Sampling(scheduler=sampling.upscale_scheduler, steps=sampling.upscale_steps)
+        )
+        terms = Terms(larger, input_scaling(scheduler), sampling.max_rows)
+        last.following = Run(
+            upscaler,
+            run.prompt,
+            run.noise,
+            terms,
+            scheduler,
+            times,
+            tricks,
+            run_manager(tricks),
+            rehearsal=rehearsal,
+            previous=last,
+        )
+        last = last.following
+    return run
+
+
+def check_model(model: Any) -> None:
+    """Raises UsageError for what is no model."""
+    if isinstance(model, Model):
+        return
+    named = isinstance(model, str)
+    came = f"{model!r}; give load_model({model!r})" if named else f"a {type(model).__name__}; give what that returns"
+    raise UsageError(f"expected a model, as load_model gives it, got {came}")
+
+
+def _check_tricks(tricks: Any) -> None:
+    listed = isinstance(tricks, Sequence) and not isinstance(tricks, str)
+    wrong = [f"{_kind(one)} in it" for one in tricks if not isinstance(one, Trick)] if listed else [_kind(tricks)]
+    if wrong:
+        raise UsageError(f"tricks must be a list of tricks, as in [Guidance(scale=7)], got {wrong[0]}")
+
+
+def _kind(value: Any) -> str:
+    return f"a {type(value).__name__}"
+
+
+def _listed(timesteps: Sequence[int] | None) -> list[int] | None:
+    return None if timesteps is None else list(timesteps)
+
+
+def _check_told(model: Model, sampling: Sampling, size: Size, upscaled: bool) -> None:
+    """Raises UsageError for settings that nothing in the run would heed."""
+    if sampling.distilled_guidance is not None and not model.family.shape.distilled:
+        raise UsageError(f"{model.name!r} takes no distilled guidance as an input; use guidance instead")
+    later = (sampling.upscale_steps, sampling.upscale_scheduler, sampling.noise_level)
+    if not upscaled and later != (None, None, None):
+        raise nothing_upscaled(size)
+
+
+def _schedule(model: Model, size: Size, sampling: Sampling) -> tuple[Scheduler, Tensor]:
+    """A scheduler for one run of a model, and its timesteps (n), on the CPU."""
+    with alone_with(model.pipe):
+        return _scheduled(model, size, sampling)
+
+
+def _scheduled(model: Model, size: Size, sampling: Sampling) -> tuple[Scheduler, Tensor]:
+    scheduler = scheduler_for(model.pipe.scheduler, sampling.scheduler or model.defaults.scheduler)
+    if model.device.type == "cuda":
+        send_what_it_draws(scheduler)
+    timesteps = _listed(sampling.timesteps) if sampling.stride is None else strided(scheduler, sampling.stride)
+    steps = model.defaults.steps if sampling.steps is None else sampling.steps
+    family = model.family
+    if family.schedule_reads:
+        model.encode_prompts([None], size)
+    how = {} if timesteps is not None else family.schedule(family.shape, scheduler, steps, size)
+    return scheduler, set_steps(scheduler, steps, timesteps, **how)

@@ -1,0 +1,153 @@
+"""The denoising loop, the only one: a generator of `Step`s that tricks shape and callers watch."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Sequence
+from functools import partial
+from typing import Any
+
+from torch import Tensor
+
+from diffusion_tricks.devices.transfer import sent
+from diffusion_tricks.diffusion.ask import Ask
+from diffusion_tricks.diffusion.estimate import Estimate
+from diffusion_tricks.diffusion.scheduler_quirks import output_for, restore, snapshot, step_arguments, stepped
+from diffusion_tricks.errors import UsageError
+from diffusion_tricks.model.batching import answer
+from diffusion_tricks.model.model import Model
+from diffusion_tricks.registry.calls import Call, calls
+from diffusion_tricks.registry.trick import Trick
+from diffusion_tricks.sampling.begin import begin
+from diffusion_tricks.sampling.request import Sampling
+from diffusion_tricks.sampling.resolve import Layer, resolve
+from diffusion_tricks.sampling.retry import persisted
+from diffusion_tricks.sampling.run import Run, Step
+from diffusion_tricks.sampling.stages import closed, prepared, started
+from diffusion_tricks.sampling.trace import MODEL, SCHEDULER, START
+from diffusion_tricks.types import Size
+
+
+def denoise(run: Run, latents: Tensor | None = None) -> Generator[Step]:
+    """The loop over a run that `begin` made, and over the stages that follow it.
+
+    latents: standard normal noise (b c h w) that the first stage starts from, instead of the seeds'.
+    """
+    with prepared(run):
+        for stage in run.stages:
+            yield from _steps(stage, started(stage, latents))
+            closed(stage)
+
+
+def _steps(run: Run, x: Tensor) -> Iterator[Step]:
+    """Every step of one stage, from latents x (b c h w) on; a step that a trick asks for again is made again."""
+    times = sent(run.timesteps, run.model.device)
+    run.trace.note(START, run.first, x)
+    for index in range(run.first, len(run.timesteps)):
+        before = snapshot(run.scheduler) if calls(run.hook.after_step) else {}
+        repeated, again = 0, True
+        while again:
+            step = Step(run, index, times[index], x, repeated=repeated)
+            persisted(step, _take)
+            again, repeated, x = step.again, repeated + 1, step.x
+            run.latents = x
+            yield step
+            if again:
+                restore(run.scheduler, before)
+                fresh = run.noise.draw(run.latent_shape, x.device, x.dtype)
+                x = step.next_level.noised_again(x, step.level, fresh)
+
+
+def _take(step: Step) -> None:
+    """Asks through all tricks, and takes the one step."""
+    run = step.run
+    for call in calls(run.hook.before_step):
+        _changed(call, step)
+    layers = [
+        Layer(call.name, partial(_asked, call, step), partial(_gave, step, call.name))
+        for call in calls(run.hook.estimate_noise)
+    ]
+    (estimate,) = resolve([Ask(step.x, run.prompt, run.condition)], layers, partial(_answer, step), step.spare)
+    step.answered(estimate)
+    output = output_for(run.scheduler, step.estimate).to(run.model.latent_dtype)
+    arguments = step_arguments(run.scheduler, run.noise.generators, taken=step.index - run.first)
+    t = run.timesteps[step.index]  # on the CPU
+    step.x = run.scheduler.step(output, t, step.x, **arguments, return_dict=False)[0]
+    run.trace.note(SCHEDULER, step.index, step.x)
+    stepped(run.scheduler, step.index)
+    for call in calls(run.hook.after_step):
+        _changed(call, step)
+
+
+def _changed(call: Call, step: Step) -> None:
+    """Lets a trick change the latents of a step."""
+    before = step.x
+    call(step=step)
+    if step.x is not before:
+        step.run.trace.note(call.name, step.index, step.x)
+
+
+def _gave(step: Step, who: object, estimate: Estimate) -> None:
+    step.run.trace.note(who, step.index, estimate.value)
+
+
+def _asked(call: Call, step: Step, ask: Ask) -> Any:
+    return call(ask=ask, step=step)
+
+
+def _answer(step: Step, asks: list[Ask]) -> list[Estimate]:
+    """The model's answers to all that is pending in a step."""
+    answers, rows = answer(step.run.model, asks, step.t, step.level, step.run.terms)
+    step.rows += rows
+    step.run.rows += rows
+    for estimate in answers:
+        _gave(step, MODEL, estimate)
+    return answers
+
+
+def sample(
+    model: Model,
+    *,
+    prompt: str | Sequence[str | None] | None = None,
+    tricks: Sequence[Trick[Any]] = (),
+    seed: int = 0,
+    count: int | None = None,
+    seeds: Sequence[int] | None = None,
+    steps: int | None = None,
+    timesteps: Sequence[int] | None = None,
+    stride: int | None = None,
+    scheduler: str | None = None,
+    size: Size | None = None,
+    latents: Tensor | None = None,
+    upscale_steps: int | None = None,
+    upscale_scheduler: str | None = None,
+    noise_level: int | None = None,
+    distilled_guidance: float | None = None,
+    max_rows: int | None = None,
+) -> Iterator[Step]:
+    """Denoises, and yields every `Step` as it is made.
+
+        for step in sample(model, prompt="a rabbit", tricks=[Guidance(scale=7)], seed=0, steps=20):
+            step.estimate.clean        # the model's present idea of the picture
+
+    model: from `load_model`. tricks: outermost first. latents: standard normal starting noise (b c h w) instead of the
+    seeds'; its length is the count, unless that is said. All else is as in `Sampling`.
+    Raises UsageError for what cannot be as it is asked for, at once or where a step shows it; PictureError for a
+    picture that a trick cannot use; ModelError, PluginError and OutOfMemory where model, trick or memory fail.
+    """
+    if latents is not None:
+        rows = _rows_of(latents)
+        count = rows if count is None and seeds is None else count
+    sampling = Sampling(
+        prompt=prompt, seed=seed, count=count, seeds=seeds, steps=steps, timesteps=timesteps, stride=stride,
+        scheduler=scheduler, size=size, upscale_steps=upscale_steps, upscale_scheduler=upscale_scheduler,
+        noise_level=noise_level, distilled_guidance=distilled_guidance, max_rows=max_rows,
+    )  # fmt: skip
+    return denoise(begin(model, sampling, tricks), latents)
+
+
+def _rows_of(latents: Any) -> int:
+    """How many pictures latents are for. Raises UsageError for what is no batch of them."""
+    if not isinstance(latents, Tensor) or latents.ndim != 4:
+        came = f"one of shape {tuple(latents.shape)}" if isinstance(latents, Tensor) else f"a {type(latents).__name__}"
+        raise UsageError(f"latents must be a tensor (b c h w) of standard normal noise, got {came}")
+    return len(latents)

@@ -1,0 +1,300 @@
+"""One run of the denoising loop and its steps: what tricks and callers read, change and note down."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+from diffusion_tricks.diffusion.estimate import Estimate
+from diffusion_tricks.diffusion.levels import levels_of
+from diffusion_tricks.diffusion.noise_level import Level
+from diffusion_tricks.diffusion.steps import can_spread, set_steps
+from diffusion_tricks.errors import PluginError, UsageError
+from diffusion_tricks.io.pictures import read_picture
+from diffusion_tricks.io.source import Source
+from diffusion_tricks.registry.calls import calls, guarded
+from diffusion_tricks.sampling.trace import Trace
+from diffusion_tricks.types import Fit, Prompt
+
+if TYPE_CHECKING:
+    from pluggy import PluginManager
+    from torch import Tensor
+    from torch.nn import Module
+
+    from diffusion_tricks.diffusion.conditioning import Condition
+    from diffusion_tricks.diffusion.levels import Scheduler
+    from diffusion_tricks.diffusion.noise import Noise
+    from diffusion_tricks.model.batching import Terms
+    from diffusion_tricks.model.model import Model
+    from diffusion_tricks.registry.trick import Trick
+    from diffusion_tricks.types import Size
+
+Notes = TypeVar("Notes")  # what a trick keeps of a run
+
+
+@dataclass
+class Run:
+    """One run of the loop over a batch of pictures: what was asked, and what tricks may read and note down.
+
+    prompt: for all pictures, or one each. noise: one generator per picture. levels: (alpha, sigma) before each
+    step and after the last. first: the step it starts with. rows: computed by the denoiser so far. latents: after the
+    last step so far (b c h w). facts: what tricks report of each picture, one dictionary per picture.
+
+    A picture larger than the model makes is made in stages, each of them a run: `following` enlarges what this one
+    makes, `previous` made what this one enlarges. condition: what the model sees beside `x`, of that or
+    of a picture to inpaint. terms: how the model is asked. rehearsal: it is played on a stand-in without
+    weights, to find what would fail before they are read; what a trick does then is done again in the run itself.
+    """
+
+    model: Model
+    prompt: Prompt
+    noise: Noise
+    terms: Terms
+    scheduler: Scheduler
+    timesteps: Tensor
+    tricks: Sequence[Trick[Any]]
+    manager: PluginManager = field(repr=False)
+    source: Source | None = None
+    rows: int = 0
+    first: int = 0
+    latents: Tensor | None = None
+    facts: list[dict[str, Any]] = field(default_factory=list)
+    condition: Condition | None = None
+    rehearsal: bool = False
+    previous: Run | None = field(default=None, repr=False, compare=False)
+    following: Run | None = field(default=None, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        self.hook = self.manager.hook
+        self.levels = levels_of(self.scheduler)
+        self.trace = Trace()
+        self.facts = [{} for _ in self.noise.seeds]
+        self._states: dict[int, Any] = {}
+        self.begun: set[str] = set()  # names of the tricks whose `prepare` began, and that are not closed
+        self._settled: dict[int, dict[str, Any]] = {}
+
+    @property
+    def count(self) -> int:
+        """How many pictures the run makes."""
+        return len(self.noise.seeds)
+
+    @property
+    def network(self) -> Module | None:
+        """The denoiser; None in a rehearsal."""
+        return getattr(self.model.pipe, self.model.family.part, None)
+
+    @property
+    def size(self) -> Size:
+        """(width, height) of the pictures in pixels."""
+        return self.terms.size
+
+    @property
+    def max_rows(self) -> int | None:
+        """Rows in one call of the denoiser at the most; None is all."""
+        return self.terms.max_rows
+
+    @property
+    def stage(self) -> int:
+        """1, or 2 and up for a run that enlarges what another made."""
+        return 1 if self.previous is None else self.previous.stage + 1
+
+    @property
+    def stage_count(self) -> int:
+        """How many stages the pictures take in all."""
+        return self.stage - 1 + len(self.stages)
+
+    @property
+    def stages(self) -> list[Run]:
+        """This run and those that follow it; the pictures of the last are those that were asked for."""
+        return [self, *(self.following.stages if self.following else [])]
+
+    @property
+    def latent_shape(self) -> tuple[int, int, int]:
+        """(c h w) of one picture's latents."""
+        family = self.model.family
+        return family.channels, self.size[1] // family.scale, self.size[0] // family.scale
+
+    @property
+    def substeps(self) -> int:
+        """Evaluations the scheduler makes in one full step: 2 for Heun, else 1."""
+        return int(getattr(self.scheduler, "order", 1))
+
+    @overload
+    def state(self, trick: Trick[Any]) -> dict[str, Any]: ...
+
+    @overload
+    def state(self, trick: Trick[Any], kind: type[Notes]) -> Notes: ...
+
+    def state(self, trick: Trick[Any], kind: type[Any] = dict) -> Any:
+        """A trick's notes of this run, made by `kind()` when they are first asked for; the trick may serve many runs.
+
+        kind: a class that is made without arguments, such as a dataclass with defaults. A step that is taken again sets
+        back what stands in its attributes. Raises PluginError where the notes are of another kind already.
+        """
+        if id(trick) not in self._states:
+            self._states[id(trick)] = kind()
+        notes = self._states[id(trick)]
+        if not isinstance(notes, kind):
+            came, expected = type(notes).__name__, kind.__name__
+            raise PluginError(f"trick {trick.label()!r} keeps its notes as a {came}, not a {expected}; use one")
+        return notes
+
+    def settle(self, trick: Trick[Any], **options: Any) -> None:
+        """Says what options of a trick stood for, for the record, such as a commit for a name at the hub.
+
+        Each is a value that the option takes and JSON holds. Raises PluginError for what is no option of the trick.
+        """
+        if unknown := options.keys() - type(trick).Options.model_fields.keys():
+            names = ", ".join(sorted(unknown))
+            raise PluginError(f"trick {trick.label()!r} settles {names}, of which it has no option; name its own")
+        self._settled.setdefault(id(trick), {}).update(options)
+
+    def settled(self, trick: Trick[Any]) -> dict[str, Any]:
+        """What a trick has settled in this run and those that follow it."""
+        return {name: value for run in self.stages for name, value in run._settled.get(id(trick), {}).items()}
+
+    def first_step(self, strength: float) -> int:
+        """The index of the first step of an edit of that strength, 0..1; the number of steps where none is made.
+
+        As in the image-to-image pipelines of diffusers: of all steps the last are made, so many as the strength says.
+        That of latent consistency models spreads all of them over what the strength leaves of the schedule, which is
+        then set anew.
+        """
+        steps = self.scheduler.num_inference_steps or len(self.timesteps)  # None for timesteps given one by one
+        if self.model.family.shape.spreads and 0 < strength < 1 and can_spread(self.scheduler):
+            self.timesteps = set_steps(self.scheduler, steps, strength=strength)
+            self.levels = levels_of(self.scheduler)
+            return 0
+        skipped = steps - min(int(steps * strength), steps)
+        return min(skipped * self.substeps, len(self.timesteps))
+
+    def noised(self, clean: Tensor, noise: Tensor, index: int) -> Tensor:
+        """Clean latents (b c h w) at the level before step `index`: alpha x0 + sigma eps."""
+        level = self.levels[index]
+        return level.alpha * clean + level.sigma * noise
+
+    def latents_of(self, pixels: Tensor) -> Tensor:
+        """Pixels (b 3 H W) in -1..1 as latents (b c h w) on the model's device."""
+        from diffusion_tricks.devices.transfer import sent  # here, as it needs torch
+
+        return self.model.encode(sent(pixels, self.model.device, self.model.dtype))
+
+    def pixels(self) -> Tensor:
+        """The latents as pixels (b 3 H W), about -1..1; there are none before the run has started."""
+        if self.latents is None:
+            raise AttributeError("run.latents are known once the run has started")
+        return self.model.decode(self.latents, self.max_rows)
+
+    def prompts(self) -> list[str | None]:
+        """Every prompt that may be asked: the run's own and those that tricks name. Raises PluginError."""
+        named: list[str | None] = []
+        for call in calls(self.hook.prompts):
+            answer = call(run=self)
+            if isinstance(answer, str):
+                raise call.broken(f"it must give a list of prompts, and gave the text {answer!r}")
+            named += guarded(call.name, call.place, list, answer or ())
+        own = self.prompt if isinstance(self.prompt, tuple) else (self.prompt,)
+        return list(dict.fromkeys([*own, *named]))
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where a run starts: latents (b c h w) at the level before step `index`."""
+
+    latents: Tensor
+    index: int = 0
+
+
+@dataclass
+class Step:
+    """One evaluation of the denoiser and the step it led to.
+
+    index: from 0, of the run's timesteps; each stage is a run of its own. t: timestep. alpha, sigma: the level of the
+    latents that were asked about. x: latents (b c h w): before the step in `before_step` and `estimate_noise`, after it
+    in `after_step` and for whoever iterates. estimate: the model's answer after all tricks. rows: what the denoiser
+    computed for it. spared: rows it need not, as they were asked more than once. tries: how often it was begun, more
+    than once where memory got full.
+    """
+
+    run: Run
+    index: int
+    t: Tensor
+    x: Tensor
+    rows: int = 0
+    spared: int = 0
+    repeated: int = 0
+    again: bool = False
+    tries: int = 0
+    _estimate: Estimate | None = None
+
+    @property
+    def level(self) -> Level:
+        """The level before the step."""
+        return self.run.levels[self.index]
+
+    @property
+    def next_level(self) -> Level:
+        """The level after the step."""
+        return self.run.levels[self.index + 1]
+
+    @property
+    def alpha(self) -> float:
+        """Factor of the clean latents, before the step."""
+        return self.level.alpha
+
+    @property
+    def sigma(self) -> float:
+        """Factor of the noise, before the step."""
+        return self.level.sigma
+
+    @property
+    def estimate(self) -> Estimate:
+        """The estimate the step was made with; there is none before the denoiser was asked."""
+        if self._estimate is None:
+            raise AttributeError("step.estimate is known once the denoiser has answered: in after_step, not before")
+        return self._estimate
+
+    def answered(self, estimate: Estimate) -> None:
+        """Notes the estimate that the step is made with."""
+        self._estimate = estimate
+
+    def spare(self, rows: int) -> None:
+        """Notes rows that the denoiser need not compute, as others are the same."""
+        self.spared += rows
+
+    @property
+    def stage(self) -> int:
+        """1, or 2 and up where the step enlarges what the stage before made."""
+        return self.run.stage
+
+    @property
+    def fraction(self) -> float:
+        """How far the schedule has come before this step, in whole steps: 0 to just under 1."""
+        substeps = self.run.substeps
+        return self.index // substeps / -(-len(self.run.timesteps) // substeps)
+
+    @property
+    def last(self) -> bool:
+        """Whether no step follows."""
+        return self.index == len(self.run.timesteps) - 1
+
+    def repeat(self) -> None:
+        """Asks, in `after_step`, for this step again from re-noised latents (RePaint, arXiv:2201.09865)."""
+        self.again = True
+
+
+def bring(run: Run, path: str | None, how: Fit = "crop") -> None:
+    """Makes the picture at `path` the run's source; without a path, or with the one that is there, all stays as it is.
+
+    For a trick's `prepare`. Raises UsageError where another trick brought another picture, PictureError from reading.
+    """
+    if path is None:
+        return
+    if run.source is None:
+        run.source = Source(read_picture(path), None, how)
+    elif run.source.picture.path.resolve() != Path(path).resolve():
+        raise UsageError(
+            f"a run edits one picture, but its tricks bring two: {run.source.picture.path} and {path}; leave one out"
+        )

@@ -1,0 +1,15 @@
+"""All harnesses."""
+
+from __future__ import annotations
+
+from faults.data import RECIPES, RECORDS
+from faults.harness import Harness
+from faults.models import MODELS
+from faults.names import NAMES
+from faults.pictures import PICTURES
+from faults.streams import STREAMS
+from faults.writes import FULL, KILLS
+
+HARNESSES: tuple[Harness, ...] = (KILLS, FULL, PICTURES, RECIPES, RECORDS, MODELS, NAMES, STREAMS)
+
+__all__ = ["HARNESSES", "Harness"]

@@ -1,0 +1,53 @@
+"""The pages of docs agree with the code."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+CORE = ROOT / "diffusion_tricks"
+ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text()
+PATHS = re.compile(r"`([a-z_]+(?:/[a-z_]+)*/[a-z_]*(?:\.py)?)`")
+
+
+def layers() -> list[str]:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    rooms = next(contract for contract in contracts if contract["id"] == "rooms")
+    return [name.strip() for layer in rooms["layers"] for name in layer.split("|")]
+
+
+def test_the_page_lists_the_rooms_in_the_order_that_is_held() -> None:
+    rows = re.findall(r"^\| (`[^|]+`) \|", ARCHITECTURE.split("## The way")[0], re.MULTILINE)
+    listed = [name for row in rows for name in re.findall(r"`(\w+)`", row) if name != "__init__"]
+    assert sorted(listed[-3:]) == sorted(layers()[-3:])
+    assert listed[:-3] == layers()[:-3]
+
+
+def test_every_room_is_listed_and_few_files_lie_flat() -> None:
+    rooms = {path.name for path in CORE.iterdir() if (path / "__init__.py").is_file()}
+    flat = {path.stem for path in CORE.glob("*.py")}
+    assert rooms | flat - {"__init__"} == set(layers())
+    assert len(flat) <= 7
+
+
+@pytest.mark.parametrize("path", sorted(set(PATHS.findall(ARCHITECTURE))))
+def test_every_file_that_the_page_names_is_there(path: str) -> None:
+    assert (ROOT / path).exists() or (CORE / path).exists()
+
+
+def test_the_page_of_hooks_names_all_of_them() -> None:
+    from diffusion_tricks import hookspecs
+
+    told = set(re.findall(r"^    (\w+)\(", str(hookspecs.__doc__), re.MULTILINE))
+    specified = {
+        name
+        for hooks in (hookspecs.HostHooks, hookspecs.RunHooks)
+        for name, value in vars(hooks).items()
+        if hasattr(value, f"{hookspecs.PROJECT}_spec")
+    }
+    assert told == specified
+    assert len(specified) > 10
