@@ -277,7 +277,8 @@ def test_memory_acts(here: Path, stock: Path, monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize(("command", "option", "before", "after"), CASES, ids=[f"{c} {o}" for c, o, *_ in CASES])
 def test_it_acts_or_is_refused(here: Path, stock: Path, command: str, option: str, before: str, after: str) -> None:
     without, with_it = seen(stock, here / "without", before), seen(stock, here / "with", after)
-    if option not in {"debug", "force", "mask_fit", "upscaler"} and command != "models get":  # without these it is refused
+    refused = option in {"debug", "force", "mask_fit", "upscaler"} or command == "models get"  # without it
+    if not refused:
         assert without[0] == 0, without[2]
     differing = [part for part, one, other in zip(("code", "stdout", "stderr", "files"), without, with_it, strict=True)
                  if one != other]  # fmt: skip
