@@ -28,7 +28,8 @@ from diffusion_tricks.io.pictures import read_picture
 from diffusion_tricks.io.pixels import to_images
 from diffusion_tricks.io.terminal import Line, meter
 from diffusion_tricks.model.model import Model
-from diffusion_tricks.recipes.recipe import Recipe, read_recipe
+from diffusion_tricks.recipes.reading import read_recipe
+from diffusion_tricks.recipes.recipe import Recipe
 from diffusion_tricks.recipes.record import read_record, save
 from diffusion_tricks_cli.film import chosen
 from diffusion_tricks_cli.main import COMMANDS, plugin_options

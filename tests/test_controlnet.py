@@ -27,7 +27,8 @@ from diffusion_tricks.errors import ModelError, RecipeError
 from diffusion_tricks.families.controlnet import ControlNet as Network
 from diffusion_tricks.families.controlnet import control
 from diffusion_tricks.generate.plan import plan
-from diffusion_tricks.recipes.recipe import anchored, mapped, paths
+from diffusion_tricks.recipes.paths import mapped, paths
+from diffusion_tricks.recipes.reading import anchored
 from diffusion_tricks.testing import check_trick, tiny_pipeline, tiny_upscaler
 from diffusion_tricks.testing.pipelines import SIDE, tiny_controlnet
 from diffusion_tricks_plugins import Anagram, ControlNet, Guidance, Inpaint

@@ -12,7 +12,8 @@ from diffusion_tricks import Recipe
 from diffusion_tricks.errors import RecipeError, UsageError
 from diffusion_tricks.io.pixels import MOST_PIXELS, enlarged_size
 from diffusion_tricks.model.vocabulary import TOLD, Vocabulary
-from diffusion_tricks.recipes.recipe import read_recipe, recipe_from
+from diffusion_tricks.recipes.reading import read_recipe
+from diffusion_tricks.recipes.recipe import recipe_from
 from diffusion_tricks.registry.options import MAX_TEXT
 from diffusion_tricks_plugins import Anagram, Overlay
 from diffusion_tricks_plugins.text import typesetting

@@ -18,7 +18,9 @@ from diffusion_tricks import Model, Recipe, load_model, make, sample
 from diffusion_tricks.errors import ModelError, RecipeError, UsageError
 from diffusion_tricks.generate.plan import plan
 from diffusion_tricks.model.lora import Lora, lora_from
-from diffusion_tricks.recipes.recipe import anchored, paths, recipe_from
+from diffusion_tricks.recipes.paths import paths
+from diffusion_tricks.recipes.reading import anchored
+from diffusion_tricks.recipes.recipe import recipe_from
 from diffusion_tricks.recipes.record import build_record
 from diffusion_tricks.testing import tiny_pipeline
 

@@ -10,7 +10,9 @@ import pytest
 
 from diffusion_tricks import Recipe, TrickEntry
 from diffusion_tricks.errors import RecipeError, UnknownName, UsageError
-from diffusion_tricks.recipes.recipe import VERSION, anchored, mapped, paths, read_recipe, recipe_from
+from diffusion_tricks.recipes.paths import mapped, paths
+from diffusion_tricks.recipes.reading import anchored, read_recipe
+from diffusion_tricks.recipes.recipe import VERSION, recipe_from
 from diffusion_tricks.registry.options import TrickOptions, option
 from diffusion_tricks_plugins import Anagram, Guidance
 

@@ -27,7 +27,9 @@ from diffusion_tricks.loading.known import UPSCALERS as KNOWN_UPSCALERS
 from diffusion_tricks.loading.load import upscaler_from
 from diffusion_tricks.loading.location import upscaler_named, upscaler_of
 from diffusion_tricks.model.cascade import needs_upscaling, stages
-from diffusion_tricks.recipes.recipe import read_recipe, recipe_from, with_models
+from diffusion_tricks.recipes.paths import with_models
+from diffusion_tricks.recipes.reading import read_recipe
+from diffusion_tricks.recipes.recipe import recipe_from
 from diffusion_tricks.recipes.record import read_record
 from diffusion_tricks.sampling.begin import begin
 from diffusion_tricks.sampling.request import Sampling

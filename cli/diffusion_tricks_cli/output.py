@@ -14,7 +14,8 @@ from PIL import Image
 from diffusion_tricks.errors import OutputFailed, PictureError, UsageError
 from diffusion_tricks.io.atomic import atomic_write, check_place
 from diffusion_tricks.io.pictures import check_output, open_picture
-from diffusion_tricks.recipes.recipe import Recipe, mapped, paths, with_models
+from diffusion_tricks.recipes.paths import mapped, paths, with_models
+from diffusion_tricks.recipes.recipe import Recipe
 from diffusion_tricks.recipes.record import build_record, check_save, parameters_text, save, sidecar_path
 from diffusion_tricks.registry.host import plugin_versions
 from diffusion_tricks_cli.common import Settings

@@ -14,7 +14,9 @@ from diffusion_tricks.devices.choice import has_device
 from diffusion_tricks.errors import PictureError, UsageError
 from diffusion_tricks.loading.known import UPSCALER_NAMES
 from diffusion_tricks.loading.location import hub_name, location_of, upscaler_named
-from diffusion_tricks.recipes.recipe import Recipe, is_directory, leads_out, mapped, placed, read_recipe, recipe_from
+from diffusion_tricks.recipes.paths import is_directory, mapped
+from diffusion_tricks.recipes.reading import leads_out, placed, read_recipe
+from diffusion_tricks.recipes.recipe import Recipe, recipe_from
 from diffusion_tricks.recipes.record import read_record, run_of
 from diffusion_tricks.registry.host import host
 from diffusion_tricks.registry.options import hint

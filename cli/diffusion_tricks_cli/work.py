@@ -14,7 +14,8 @@ from diffusion_tricks.errors import DiffusionTricksError, OutputError, OutputFai
 from diffusion_tricks.generate.strip import versions
 from diffusion_tricks.io.pictures import read_picture
 from diffusion_tricks.model.vocabulary import unknown_note
-from diffusion_tricks.recipes.recipe import Recipe, paths
+from diffusion_tricks.recipes.paths import paths
+from diffusion_tricks.recipes.recipe import Recipe
 from diffusion_tricks.sampling.tricks import refuse_clashes
 from diffusion_tricks_cli.common import Settings
 from diffusion_tricks_cli.failures import say_error

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import tomllib
-from collections.abc import Callable, Collection
-from pathlib import Path, PureWindowsPath
 from typing import Annotated, Any, ClassVar
 
 import tomli_w
@@ -21,18 +18,14 @@ from pydantic import (
 )
 
 from diffusion_tricks.errors import RecipeError, UsageError
-from diffusion_tricks.io.reading import Unreadable, read_text
-from diffusion_tricks.loading.known import UPSCALER_NAMES
 from diffusion_tricks.model.lora import lora_from
 from diffusion_tricks.registry.calls import guarded
 from diffusion_tricks.registry.checked import Checked, explain
 from diffusion_tricks.registry.host import host
-from diffusion_tricks.registry.options import check_texts, hint
+from diffusion_tricks.registry.options import check_texts
 from diffusion_tricks.registry.trick import Trick
 
 VERSION = 1
-KINDS = ("argument", "option")
-Mark = bool | str | Collection[str] | Callable[[str], bool]
 MAX_SIDE = 65536  # pixels
 SEEDS = 2**63  # of a recipe, from 0 up
 Side = Annotated[int, Field(ge=1, le=MAX_SIDE)]
@@ -202,127 +195,3 @@ def recipe_from(data: Any, where: str = "recipe") -> Recipe:
         return Recipe.model_validate(data)
     except ValidationError as error:
         raise RecipeError(f"{where}: {explain(error, Recipe.model_fields)}") from None
-
-
-def read_recipe(file: Path) -> Recipe:
-    """The recipe in a .toml or .json file; the pictures it names are looked for beside it.
-
-    Raises RecipeError for a file that is not one, and for a path that leads out of the recipe's folder.
-    """
-    try:
-        text = read_text(file)
-    except Unreadable as error:
-        raise RecipeError(f"the recipe {file} {error}; expected a .toml or .json file") from None
-    form, read = ("JSON", json.loads) if file.suffix.lower() == ".json" else ("TOML", tomllib.loads)
-    try:
-        data = read(text)
-    except (ValueError, RecursionError) as error:
-        raise RecipeError(f"{file}: is not valid {form}: {error}") from None
-    return anchored(recipe_from(data, str(file)), file.parent, str(file))
-
-
-def anchored(recipe: Recipe, folder: Path, where: str) -> Recipe:
-    """The recipe with its paths, and those of its models, made to start at `folder`, which they may not leave."""
-    moved = mapped(recipe, lambda path: str(_inside(folder, path, where)), beside=folder)
-    return with_models(
-        moved, lambda name: str(_inside(folder, name, where)) if is_directory(name, folder) else name
-    )  # fmt: skip
-
-
-def with_models(recipe: Recipe, change: Callable[[str], str]) -> Recipe:
-    """The recipe with `change` applied to its model and its upscalers, but for those that go by a known name.
-
-    A directory that is called as a known model is keeps a ./ before its name.
-    """
-    known = set(host().entries("model"))
-
-    def changed(name: str, names: Collection[str]) -> str:
-        new = name if name in names else change(name)
-        return f"./{new}" if new != name and new in names else new
-
-    upscalers = [changed(name, {*known, *UPSCALER_NAMES}) for name in recipe.upscaler]
-    return recipe.model_copy(update={"model": changed(recipe.model, known), "upscaler": upscalers})
-
-
-def mapped(
-    recipe: Recipe, change: Callable[[str], str], of: Collection[str] = KINDS, beside: Path = Path()
-) -> Recipe:  # fmt: skip
-    """The recipe with `change` applied to every path in it: `picture`, `lora`, and what tricks mark with `path`.
-
-    of: which paths: those of an "argument" of a trick, which is a picture, or of an "option". beside: the folder in
-    which a directory of weights is looked for, to tell it from a hub name.
-    """
-    tricks = [TrickEntry(trick=e.trick, **_changed(e, change, of, beside)) for e in recipe.tricks]
-    picture = change(recipe.picture) if recipe.picture else None
-    loras = [lora_from(text).mapped(change) for text in recipe.lora] if "option" in of else recipe.lora
-    return recipe.model_copy(update={"tricks": tricks, "picture": picture, "lora": list(map(str, loras))})
-
-
-def paths(recipe: Recipe, of: Collection[str] = KINDS) -> list[Path]:
-    """Every file the recipe reads; see `mapped`."""
-    found: list[Path] = []
-
-    def noted(path: str) -> str:
-        found.append(Path(path))
-        return path
-
-    mapped(recipe, noted, of)
-    return found
-
-
-def _changed(
-    entry: TrickEntry, change: Callable[[str], str], of: Collection[str], beside: Path
-) -> dict[str, Any]:  # fmt: skip
-    fields = host().trick(entry.trick).Options.model_fields
-    marks = {name: hint(field, "path") for name, field in fields.items() if hint(field, "cli") in of}
-    return {name: _each(value, change, marks.get(name, False), beside) for name, value in entry.options.items()}
-
-
-def _each(value: Any, change: Callable[[str], str], mark: Mark, beside: Path) -> Any:
-    if isinstance(value, list | tuple):
-        return [_each(one, change, mark, beside) for one in value] if mark else value
-    return change(value) if isinstance(value, str) and _is_path(value, mark, beside) else value
-
-
-def _is_path(value: str, mark: Mark, beside: Path) -> bool:
-    """Whether the value of an option is a path, by what the option's mark says: see `option`."""
-    if callable(mark):
-        return mark(value)
-    if mark == "model":
-        return is_directory(value, beside)
-    if isinstance(mark, bool):
-        return mark
-    return PureWindowsPath(value).suffix.lower() in mark or "/" in value or os.sep in value
-
-
-def is_directory(model: str, folder: Path) -> bool:
-    """Whether a recipe's model is a directory, and not a known name or one of the hub (`owner/name`)."""
-    if model in host().entries("model"):
-        return False
-    path = Path(model.partition("@")[0])  # a revision may hold slashes
-    spelt = path.is_absolute() or model.startswith(".") or ".." in path.parts or len(path.parts) > 2
-    return spelt or (folder / model).exists()
-
-
-def leads_out(folder: Path, path: str) -> bool:
-    """Whether a path, its ~ expanded, ends outside a folder, be it through a symbolic link, or cannot be followed."""
-    try:
-        path = os.path.expanduser(path)
-        return os.path.isabs(path) or not (folder / path).resolve().is_relative_to(folder.resolve())
-    except (OSError, RuntimeError, ValueError):  # a name too long, links in a circle, a NUL
-        return True
-
-
-def placed(folder: Path, path: str) -> Path:
-    """The path as one that starts at a folder; a ~ that begins it is a name there, and nobody's home."""
-    whole = folder / path
-    return whole.absolute() if str(whole).startswith("~") else whole
-
-
-def _inside(folder: Path, path: str, where: str) -> Path:
-    if leads_out(folder, path):
-        raise RecipeError(
-            f"{where}: the path {path!r} leads out of the recipe's folder; put the picture or model beside the recipe "
-            "and name it relative to it"
-        )
-    return placed(folder, path)

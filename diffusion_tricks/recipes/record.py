@@ -23,7 +23,8 @@ from diffusion_tricks.io.atomic import Data, atomic_write_all, check_place
 from diffusion_tricks.io.pictures import check_output, encode_picture, open_picture, write_picture
 from diffusion_tricks.io.provenance import Provenance, provenance_xmp
 from diffusion_tricks.io.reading import Unreadable, read_text
-from diffusion_tricks.recipes.recipe import TrickEntry, mapped, recipe_from, with_models
+from diffusion_tricks.recipes.paths import mapped, with_models
+from diffusion_tricks.recipes.recipe import TrickEntry, recipe_from
 from diffusion_tricks.registry.calls import guarded
 from diffusion_tricks.registry.checked import explain
 
