@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import tomllib
 from collections.abc import Callable, Collection
 from pathlib import Path, PureWindowsPath
 from typing import Annotated, Any
@@ -21,7 +20,7 @@ from pydantic import (
 )
 
 from diffusion_tricks.errors import RecipeError
-from diffusion_tricks.io.reading import Unreadable, read_text
+from diffusion_tricks.io.foreign import NO_TEXT, read_object
 from diffusion_tricks.loading.known import UPSCALER_NAMES
 from diffusion_tricks.model.lora import lora_from
 from diffusion_tricks.registry.calls import guarded
@@ -30,6 +29,7 @@ from diffusion_tricks.registry.options import check_texts, hint
 from diffusion_tricks.registry.trick import Trick, explain
 
 VERSION = 1
+NAMES = ("picture", "model", "lora", "upscaler", "tricks")  # of files, or with some within
 KINDS = ("argument", "option")
 Mark = bool | str | Collection[str] | Callable[[str], bool]
 MAX_SIDE = 65536  # pixels
@@ -106,7 +106,8 @@ class Recipe(BaseModel):
             raise ValueError(
                 f"the recipe has version {version}, this program reads up to {VERSION}; update the program"
             )
-        check_texts(data)
+        if isinstance(data, dict):
+            check_texts(data, names=NAMES)
         return data
 
     @model_validator(mode="before")
@@ -155,12 +156,21 @@ class Recipe(BaseModel):
         return self.model_dump(mode="json", exclude_none=True, exclude_defaults=True) | {"version": self.version}
 
     def to_json(self) -> str:
-        """As JSON text."""
-        return json.dumps(self.data(), indent=2, ensure_ascii=False) + "\n"
+        """As JSON text. Raises RecipeError for a file's name that is no text."""
+        return _writable(json.dumps(self.data(), indent=2, ensure_ascii=False) + "\n")
 
     def to_toml(self) -> str:
-        """As TOML text."""
-        return tomli_w.dumps(self.data())
+        """As TOML text. Raises RecipeError for a file's name that is no text, and for what TOML cannot say."""
+        try:
+            return _writable(tomli_w.dumps(self.data()))
+        except TypeError as error:
+            raise RecipeError(f"the recipe cannot be written as TOML: {error}") from None
+
+
+def _writable(text: str) -> str:
+    if odd := next((line for line in text.splitlines() if NO_TEXT.search(line)), None):
+        raise RecipeError(f"a recipe is text in UTF-8 and cannot hold {odd.strip()!a}; rename the file")
+    return text
 
 
 def recipe_from(data: Any, where: str = "recipe") -> Recipe:
@@ -176,15 +186,8 @@ def read_recipe(file: Path) -> Recipe:
 
     Raises RecipeError for a file that is not one, and for a path that leads out of the recipe's folder.
     """
-    try:
-        text = read_text(file)
-    except Unreadable as error:
-        raise RecipeError(f"the recipe {file} {error}; expected a .toml or .json file") from None
-    form, read = ("JSON", json.loads) if file.suffix.lower() == ".json" else ("TOML", tomllib.loads)
-    try:
-        data = read(text)
-    except (ValueError, RecursionError) as error:
-        raise RecipeError(f"{file}: is not valid {form}: {error}") from None
+    form = "JSON" if file.suffix.lower() == ".json" else "TOML"
+    data = read_object(file, RecipeError, called="the recipe", form=form)
     return anchored(recipe_from(data, str(file)), file.parent, str(file))
 
 
