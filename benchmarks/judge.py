@@ -1,12 +1,14 @@
 """An independent judge: a small classifier over the captions of all 1,593 emoji.
 
-It shares nothing with the generator but the pictures: its own seed, its own augmentation, its own network. It looks at
-32 x 32 pixels. Its head is a cosine classifier (Wang et al. 2018, arXiv:1801.09414, without the margin).
+It shares nothing with the generator but the pictures, those of the font or all drawings of a file: its own seed, its
+own augmentation, its own network. It looks at 32 x 32 pixels. Its head is a cosine classifier (Wang et al. 2018,
+arXiv:1801.09414, without the margin).
 """
 
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -14,6 +16,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from diffusion_tricks.training.data.emoji import all_emoji, premultiplied
+from diffusion_tricks.training.data.sets import Drawings
 
 SIDE = 32
 SOURCE_SIDE = 48  # of the originals, so that they are only ever made smaller
@@ -45,10 +48,31 @@ class Judge(nn.Module):
         return TEMPERATURE * embedded @ F.normalize(self.head, dim=1).T
 
 
-def originals() -> tuple[list[str], Tensor]:
-    """All captions, and the pictures with premultiplied alpha in 0..1 (n 4 48 48)."""
+@torch.no_grad()
+def embedded(judge: Judge, x: Tensor) -> Tensor:
+    """What the judge sees in pictures in -1..1 (b 3 32 32), before it names them: (b 256)."""
+    features: Tensor = judge.embed(judge.features(x))
+    return features
+
+
+@dataclass(frozen=True)
+class Originals:
+    """All captions, pictures with premultiplied alpha in 0..1 (n 4 48 48), and the caption that each has (n)."""
+
+    names: list[str]
+    pixels: Tensor
+    labels: Tensor
+
+
+def originals(drawings: Path | None = None) -> Originals:
+    """The font's pictures, or all drawings of a file that `diffusion_tricks.training.data.sets --all` wrote."""
+    if drawings is not None:
+        held = Drawings.read(drawings)
+        small = [F.interpolate(x / 255, size=SOURCE_SIDE, mode="area") for x in held.pixels.float().split(256)]
+        return Originals([names[0] for names in held.names], torch.cat(small), held.things)
     emoji = all_emoji()
-    return [e.name for e, _ in emoji], premultiplied([picture for _, picture in emoji], SOURCE_SIDE)
+    pixels = premultiplied([picture for _, picture in emoji], SOURCE_SIDE)
+    return Originals([e.name for e, _ in emoji], pixels, torch.arange(len(emoji)))
 
 
 def seen(pixels: Tensor, background: Tensor) -> Tensor:
@@ -99,43 +123,45 @@ def blurred(x: Tensor) -> Tensor:
     return F.avg_pool2d(x, 3, 1, 1, count_include_pad=False)
 
 
-def accuracy(judge: Judge, pixels: Tensor) -> float:
+def accuracy(judge: Judge, known: Originals) -> float:
     """The share of the originals, on white and not augmented, that get their own caption."""
     judge.eval()
     with torch.no_grad():
-        best = judge(seen(pixels, torch.ones(1, 3, 1, 1))).argmax(1)
+        best = [judge(seen(part, torch.ones(1, 3, 1, 1))).argmax(1) for part in known.pixels.split(512)]
     judge.train()
-    return float((best == torch.arange(len(pixels))).float().mean())
+    return float((torch.cat(best) == known.labels).float().mean())
 
 
-def train(minutes: float, file: Path, batch: int = 128, rate: float = 2e-3) -> float:
+def train(minutes: float, file: Path, batch: int = 128, rate: float = 2e-3, drawings: Path | None = None) -> float:
     """Train a judge for `minutes` of wall clock, save it to `file`, and give its accuracy on the originals.
 
-    Where `file` is there already, the training goes on from it.
+    Where `file` is there already, the training goes on from it. drawings: see `originals`.
     """
     torch.manual_seed(SEED)
     generator = torch.Generator().manual_seed(SEED)
-    names, pixels = originals()
+    known = originals(drawings)
+    names, pixels = known.names, known.pixels
     judge = load(file)[0].train() if file.exists() else Judge(len(names))
     optimizer = torch.optim.AdamW(judge.parameters(), lr=rate, weight_decay=0.02)
     began, step, order = time.perf_counter(), 0, torch.empty(0, dtype=torch.long)
     while (share := (time.perf_counter() - began) / (60 * minutes)) < 1:
         if len(order) < batch:
-            order = torch.randperm(len(names), generator=generator)
+            order = torch.randperm(len(pixels), generator=generator)
         chosen, order = order[:batch], order[batch:]
         for group in optimizer.param_groups:  # warm-up over 100 steps, then a straight line down to 0
             group["lr"] = rate * min(1, (step + 1) / 100) * (1 - share)
-        loss = F.cross_entropy(judge(augmented(pixels[chosen], generator)), chosen, label_smoothing=0.1)
+        shown = augmented(pixels[chosen], generator)
+        loss = F.cross_entropy(judge(shown), known.labels[chosen], label_smoothing=0.1)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         if step % 200 == 0:
-            right = accuracy(judge, pixels)
+            right = accuracy(judge, known)
             print(f"{share:4.0%} step {step} loss {loss.item():.3f} originals {right:.1%}", flush=True)
             save(judge, names, file)
         step += 1
     save(judge, names, file)
-    return accuracy(judge, pixels)
+    return accuracy(judge, known)
 
 
 def save(judge: Judge, names: list[str], file: Path) -> None:

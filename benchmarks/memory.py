@@ -20,9 +20,9 @@ from typing import Any
 import torch
 
 from diffusion_tricks import Model, load_model
-from diffusion_tricks.devices.memory import MODES
 from diffusion_tricks.devices.peak import forget_peak, peak_memory_mb
 from diffusion_tricks.testing import tiny_pipeline
+from diffusion_tricks.types import MEMORY
 from diffusion_tricks_plugins import Guidance
 from speed import finished, settle
 from true_sizes import of_true_size
@@ -71,12 +71,12 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=2)
     parser.add_argument("--modes", action="store_true", help="every mode of memory instead of every size of chunks")
     parser.add_argument("--only", type=int, help="measure in this process, with so many rows; 0 is all")
-    parser.add_argument("--mode", choices=MODES, default="auto", help="with --only: the mode of memory")
+    parser.add_argument("--mode", choices=MEMORY, default="auto", help="with --only: the mode of memory")
     given = parser.parse_args()
     if given.only is not None:
         print(json.dumps(growth(given.model, given.device, given.steps, given.only or None, given.mode)))
         return
-    for rows, mode in [(None, mode) for mode in MODES] if given.modes else [(rows, "auto") for rows in CHUNKS]:
+    for rows, mode in [(None, mode) for mode in MEMORY] if given.modes else [(rows, "auto") for rows in CHUNKS]:
         print(json.dumps(apart(given.model, given.device, given.steps, rows, mode)), flush=True)
 
 

@@ -1,12 +1,12 @@
 """How far the embedded model reaches: every measure of the table, the goal beside it, met or not.
 
-    python benchmarks/reach.py --train-judge 30 --judge judge.pt            once: half an hour of one core
-    python benchmarks/reach.py --judge judge.pt --out sheets --json reach.json
+    python benchmarks/reach.py --train-judge 30 --judge judge.pt --drawings all.npz      once: half an hour of one core
+    python benchmarks/reach.py --judge judge.pt --drawings all.npz --out sheets --json reach.json
 
 The judge is a network trained apart from the model and from the scorer: another seed, another architecture, another
-augmentation; but on the same pictures, those of the font, so it says that the right thing was drawn, not that it is
-pretty. It ranks the names of all 1,593 emoji. Where the best of several is kept, the scorer chooses and the judge only
-gives its verdict. `--out` also makes sheets of pictures to look at: captions, anagrams, hybrids, edits, inpaintings.
+augmentation; but on the same pictures, so it says that the right thing was drawn, not that it is pretty. It ranks the
+names of all 1,593 emoji. Where the best of several is kept, the scorer chooses and the judge only gives its verdict.
+`--out` also makes sheets of pictures to look at: captions, anagrams, hybrids, edits, inpaintings.
 """
 
 from __future__ import annotations
@@ -22,12 +22,14 @@ from typing import Any
 import torch
 
 import judge as judging
+import looks
 import measures
+import reworked
 import sheets
 from diffusion_tricks import Recipe, load_model
 from diffusion_tricks.generate.score import Scorer
 
-PARTS = ("captions", "anagrams", "hybrids", "speed", "sheets")
+PARTS = ("captions", "looks", "anagrams", "hybrids", "inpainting", "edits", "speed", "sheets")
 CHOSEN = {"anagrams", "hybrids"}  # where the best of several is kept
 
 
@@ -45,6 +47,14 @@ def measured(bench: measures.Bench, given: argparse.Namespace) -> tuple[list[mea
             details[part] = [one.data() for one in made]
             if given.out:
                 sheets.illusions(made).save(given.out / f"{part}.png")
+    if "looks" in parts and given.drawings:
+        rows += looks.looks(bench, given.drawings)
+    elif "looks" in parts:
+        bench.tell("speckle and diversity are left out: they need --drawings")
+    if "inpainting" in parts:
+        rows += reworked.inpaintings(bench)[0]
+    if "edits" in parts:
+        rows += reworked.edits(bench)[0]
     if "speed" in parts:
         rows += measures.speed(bench, given.model, given.repeats)
     if "sheets" in parts and given.out:
@@ -67,6 +77,9 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--judge", type=Path, required=True, help="the judge's weights, read or written")
     parser.add_argument("--train-judge", type=float, metavar="MINUTES", help="train the judge, and do nothing else")
+    parser.add_argument(
+        "--drawings", type=Path, help="`training.data.sets --all`: what the judge learns, and `looks` needs"
+    )
     parser.add_argument("--model", default="emoji", help="a known name or a directory")
     parser.add_argument("--scorer", help="the CLIP that chooses; default: the one inside")
     parser.add_argument("--only", action="append", choices=PARTS, help="may be given several times")
@@ -84,7 +97,8 @@ def arguments() -> argparse.Namespace:
 def main() -> None:
     given = arguments()
     if given.train_judge:
-        print(f"{judging.train(given.train_judge, given.judge):.1%} of the originals are recognised")
+        right = judging.train(given.train_judge, given.judge, drawings=given.drawings)
+        print(f"{right:.1%} of the originals are recognised")
         return
     began = time.perf_counter()
     if given.out:

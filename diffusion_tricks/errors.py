@@ -65,9 +65,9 @@ class UsageError(DiffusionTricksError):
 class UnknownName(UsageError):
     """A name that is not registered; the message offers the nearest one that is."""
 
-    def __init__(self, kind: str, name: str, known: Iterable[str]):
+    def __init__(self, kind: str, name: object, known: Iterable[str]):
         known = sorted(known)
-        near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+        near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
         advice = f"did you mean {near[0]!r}?" if near else f"known are: {', '.join(known) or 'none'}"
         if kind == "trick" and not near:
             advice += "; one from a file is known once that is loaded, by `files`"

@@ -26,7 +26,7 @@ what a trick wants of a network it asks in the run itself, and what it does to t
 What they are given has, among others:
 
     step    index  t  x  alpha  sigma  fraction (0..1, of the schedule)  last  run, and once answered estimate
-    run     count  size  prompt  latent_shape  noise  model  network  rehearsal  tricks  facts  state(trick)
+    run     count  size  prompt  latent_shape  noise  model  network  rehearsal  tricks  facts  state(trick, kind)
             latents_of(pixels)  pixels()
     ask     x  prompt  but(...);  estimate  noise  clean  with_noise(eps)  with_clean(x0)  + - * /
 """

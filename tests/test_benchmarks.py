@@ -181,10 +181,11 @@ def test_captions_are_made_in_default_and_in_few_steps(
     things = [measures.Asked(f"a {name} thing", name) for name in ("red", "green")]
     monkeypatch.setattr(measures, "every_caption", lambda: things)
     red, green = (200, 0, 0), (0, 200, 0)
-    made = {25: plain(red, green), 20: plain(red, red)}
+    made = {25: plain(red, green), 20: plain(red, red), 8: plain(green, red)}
     monkeypatch.setattr(measures, "making", lambda recipe, model, scorer: results_of(made[recipe.steps]))
     rows, details = measures.captions(bench)
-    assert [row.value for row in rows] == [100, 100, 50]
+    assert [row.value for row in rows] == [100, 100, 2, 2, 50, 100]
+    assert "34.2-100.0 %" in rows[0].note
     assert details == {"places": {"a red thing": 1, "a green thing": 1}}
 
 

@@ -18,7 +18,8 @@ from diffusion_tricks.errors import PluginError
 from diffusion_tricks.generate.describe import sheet
 from diffusion_tricks.generate.plan import plan
 from diffusion_tricks.model.batching import Terms, answer
-from diffusion_tricks.sampling.begin import Sampling, begin
+from diffusion_tricks.sampling.begin import begin
+from diffusion_tricks.sampling.request import Sampling
 from diffusion_tricks.testing import check_trick, tiny_pipeline, tiny_upscaler
 from diffusion_tricks.testing.pipelines import tiny_arguments
 from diffusion_tricks_plugins import Anagram, Cache, Guidance
@@ -444,3 +445,9 @@ def test_every_trick_is_closed_once_a_stage_whatever_happens() -> None:
     next(run)
     run.close()
     assert log == ["one 1.0", "one closed 1"]
+
+
+def test_an_option_that_the_method_has_no_use_for_is_said() -> None:
+    model = load_model(tiny_pipeline("sd"), device="cpu")
+    recipe = Recipe(prompt="a", seed=1, steps=3, tricks=[TrickEntry(trick="cache", method="pyramid", threshold=0.2)])
+    assert "cache: `threshold` is of no use to method pyramid" in make(recipe, model)[0].facts["notes"]

@@ -205,7 +205,8 @@ def test_a_second_stage_goes_without(here: Path) -> None:
     with pytest.raises(UsageError, match="'IFPipeline' takes no ControlNet: expected Stable Diffusion"):
         ours(load_model(pipe, device="cpu"), trick(here))
     model = load_model(pipe, device="cpu", upscaler=tiny_upscaler())
-    from diffusion_tricks.sampling.begin import Sampling, begin
+    from diffusion_tricks.sampling.begin import begin
+    from diffusion_tricks.sampling.request import Sampling
 
     second = begin(model, Sampling(prompt="a", size=(64, 64), steps=2, upscale_steps=2), tricks=[trick(here)]).following
     assert second is not None

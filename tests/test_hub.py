@@ -32,7 +32,8 @@ from diffusion_tricks.loading.known import GIGABYTES, known_models
 from diffusion_tricks.loading.location import HubName, hub_name, location_of, pinned
 from diffusion_tricks.recipes.record import read_record
 from diffusion_tricks.registry.host import Host
-from diffusion_tricks.sampling.begin import Sampling, begin
+from diffusion_tricks.sampling.begin import begin
+from diffusion_tricks.sampling.request import Sampling
 from diffusion_tricks.testing.pipelines import tiny_controlnet, tiny_pipeline, tiny_upscaler
 from fake_hub import FIRST, SECOND, FakeHub, Repository, laid_out
 from registering import Registering

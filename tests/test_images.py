@@ -20,7 +20,7 @@ from diffusers.image_processor import VaeImageProcessor
 from PIL import Image, ImageCms
 
 from diffusion_tricks.errors import ModelError, OutputError, OutputFailed, PictureError, UsageError
-from diffusion_tricks.io import atomic
+from diffusion_tricks.io import atomic, publish
 from diffusion_tricks.io.atomic import atomic_write, atomic_write_all  # fmt: skip
 from diffusion_tricks.io.pictures import check_output, encode_picture, read_picture, write_picture  # fmt: skip
 from diffusion_tricks.io.pixels import alpha_of, enlarge, fit, flatten, to_images, to_tensor  # fmt: skip
@@ -405,11 +405,13 @@ def test_interrupted_while_writing(tmp_path, monkeypatch):
     assert contents(tmp_path) == {}
 
 
-@pytest.mark.parametrize("links", [True, False])
-def test_a_file_that_appears_meanwhile_is_not_overwritten_without_force(tmp_path, monkeypatch, links):
+@pytest.mark.parametrize("lacking", [[], ["link"], ["link", "rename"]])
+def test_a_file_that_appears_meanwhile_is_not_overwritten_without_force(tmp_path, monkeypatch, lacking):
     path = tmp_path / "a.json"
-    if not links:
+    if "link" in lacking:
         monkeypatch.setattr(os, "link", fail(errno.EPERM))
+    if "rename" in lacking:
+        monkeypatch.setattr(publish, "_renamed_exclusively", fail(errno.ENOSYS))
     with pytest.raises(OutputError, match="exists by now; pass `force=True`"):
         atomic_write(path, lambda file: path.write_bytes(b"theirs"))
     assert contents(tmp_path) == {"a.json": b"theirs"}
@@ -421,7 +423,7 @@ def test_where_there_are_no_hard_links(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "link", fail(errno.EOPNOTSUPP))
     atomic_write(tmp_path / "a.json", b"data")
     assert contents(tmp_path) == {"a.json": b"data"}
-    monkeypatch.setattr(os, "replace", fail(errno.EIO))
+    monkeypatch.setattr(publish, "_renamed_exclusively", fail(errno.EIO))
     with pytest.raises(OutputFailed, match=r"b\.json could not be written"):
         atomic_write(tmp_path / "b.json", b"data")
     assert contents(tmp_path) == {"a.json": b"data"}
@@ -458,12 +460,12 @@ def test_the_umask_is_honoured(tmp_path, umask, mode):
 
 def test_files_that_belong_together_are_all_put_back(tmp_path, monkeypatch):
     (tmp_path / "old.json").write_bytes(b"old")
-    publish = atomic._publish
+    whole = atomic._publish
 
     def failing(temporary: Path, path: Path, force: bool) -> None:
         if path.name == "picture.jpg":
             raise OSError(errno.EIO, "Input/output error")
-        publish(temporary, path, force)
+        whole(temporary, path, force)
 
     monkeypatch.setattr(atomic, "_publish", failing)
     files = {tmp_path / "old.json": b"new", tmp_path / "more.json": b"new", tmp_path / "picture.jpg": b"new"}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -290,6 +291,11 @@ def test_a_mode_that_is_none() -> None:
         opened(memory="lov")
 
 
+@dataclass
+class Drawn:
+    notes: list[int] = field(default_factory=list)
+
+
 class Greedy(Trick[Any]):
     """Draws noise and notes it before a step; finds memory full there while `times` is 2, after it while it is 1."""
 
@@ -299,7 +305,7 @@ class Greedy(Trick[Any]):
     @hookimpl
     def before_step(self, step: Step) -> None:
         drawn = step.run.noise.draw(step.run.latent_shape)
-        notes = step.run.state(self).setdefault("notes", [])
+        notes = step.run.state(self, Drawn).notes
         notes.append(step.index)
         self.fill(step, 2)
         step.x = step.x + 0.01 * drawn * len(notes)

@@ -96,7 +96,7 @@ def _of_its_steps(scheduler: Any, index: int) -> tuple[float, float]:
 
 def steps_for(case: str) -> list[int]:
     fewest = {KUTTA: 4, STEEP: 10}.get(case, 1)
-    return [steps for steps in (1, 2, 4, 10, 50) if steps >= fewest]
+    return [steps for steps in (1, 2, 10, 50) if steps >= fewest]
 
 
 def test_levels_are_those_of_add_noise(case: str) -> None:
@@ -173,7 +173,10 @@ def test_runge_kutta_needs_four_steps_and_starts_at_the_first() -> None:
     for steps in (1, 2, 3):
         with pytest.raises(UsageError, match=f"PNDMScheduler needs at least 4 steps, got {steps}"):
             readied(KUTTA, steps)
-    with pytest.raises(UsageError, match="PNDMScheduler cannot begin at index 3, in the middle of a step"):
+    with pytest.raises(
+        UsageError,
+        match="others remember; it cannot begin at index 3; use scheduler 'pndm'",
+    ):
         begin_at(readied(KUTTA, 8), 3)
     assert begin_at(readied(KUTTA, 8), 0) == 0
 

@@ -58,7 +58,7 @@ def test_the_tricks_are_built_in_order_with_their_options() -> None:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        ({"promt": "a"}, "^where: promt: Extra inputs are not permitted, got 'a'$"),
+        ({"promt": "a"}, r"^where: promt: Extra inputs are not permitted, got 'a'; did you mean 'prompt'\?$"),
         ({"steps": "many"}, "^where: steps: Input should be a valid integer.*, got 'many'$"),
         ({"steps": 0}, "^where: steps: Input should be greater than or equal to 1, got 0$"),
         ({"size": [64]}, r"^where: size\.1: Field required$"),

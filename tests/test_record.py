@@ -40,6 +40,7 @@ RECIPE = {
     "version": 1, "model": "emoji", "prompt": 'a "café", 兎', "seed": 5, "size": [64, 64], "steps": 20,
     "scheduler": "ddim", "tricks": [{"trick": "anagram"}, {"trick": "guidance", "scale": 7.0, "negative": "dull"}],
 }  # fmt: skip
+RECIPE_RECORD = {"record": 1, "recipe": RECIPE}
 FACTS = {"seed": 5, "model": "emoji", "plugins": {"my-tricks": "1.2"}, "seconds": 3.0}
 NAMESPACES = {
     "rdf": "http://www.w3.org/1999/02/22-rdf-syntax-ns#",
@@ -373,3 +374,27 @@ def test_a_large_record_survives(tmp_path):
     record = {"record": 1, "recipe": {"prompt": "rabbit " * 1_000_000}}
     save(PICTURE, tmp_path / "a.png", record)
     assert read_record(tmp_path / "a.png") == record
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.jpeg", "a.webp"])
+@pytest.mark.parametrize("text", ["a café, 兎 🐇\nSteps: 20, Seed: 5", "plain", "half \ud800 a pair, \0 and none"])
+def test_jpeg_and_webp_carry_the_parameters_where_other_programs_look(tmp_path, name, text):
+    """As the AUTOMATIC1111 web UI reads them, by piexif: eight bytes of prefix, then UTF-16, big-endian."""
+    save(PICTURE, tmp_path / name, RECIPE_RECORD, parameters=text, provenance="generated")
+    with Image.open(tmp_path / name) as picture:
+        comment = picture.getexif().get_ifd(0x8769)[0x9286]
+    assert comment[:8] == b"UNICODE\0"
+    assert comment[8:].decode("utf_16_be") == text.replace("\ud800", "?").replace("\0", "")
+    assert read_record(tmp_path / name) == RECIPE_RECORD | {"parameters": text.replace("\ud800", "?")}
+    assert read_picture(tmp_path / name).provenance == "generated"
+
+
+def test_parameters_that_no_segment_holds_stand_in_the_side_car_alone(tmp_path):
+    save(PICTURE, tmp_path / "a.jpg", RECIPE_RECORD, parameters="x" * 40_000)
+    assert not Image.open(tmp_path / "a.jpg").getexif()
+    assert read_record(tmp_path / "a.jpg")["parameters"] == "x" * 40_000
+
+
+def test_a_picture_without_metadata_has_no_exif(tmp_path):
+    save(PICTURE, tmp_path / "a.jpg", None, parameters="Steps: 20")
+    assert not Image.open(tmp_path / "a.jpg").getexif()

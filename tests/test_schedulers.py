@@ -30,7 +30,8 @@ from diffusion_tricks.diffusion.scheduler_quirks import send_what_it_draws, step
 from diffusion_tricks.diffusion.schedulers import FLOW_SCHEDULERS, SCHEDULERS, scheduler_for
 from diffusion_tricks.diffusion.steps import begin_at, set_steps
 from diffusion_tricks.errors import UnknownName, UsageError
-from diffusion_tricks.sampling.begin import Sampling, begin
+from diffusion_tricks.sampling.begin import begin
+from diffusion_tricks.sampling.request import Sampling
 from diffusion_tricks.testing import exact_model
 
 SD: dict[str, Any] = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "steps_offset": 1}
@@ -220,7 +221,7 @@ SHAPES: dict[str, Any] = {
     "zero SNR, CogVideoX": CogVideoXDDIMScheduler(rescale_betas_zero_snr=True, prediction_type="v_prediction"),
     "flow": FlowMatchEulerDiscreteScheduler(shift=3.0),
 }
-FEW = [1, 2, 3, 4, 5, 7, 10, 25, 50]
+FEW = [1, 2, 3, 10, 50]
 ALL = [(shape, each) for shape, own in SHAPES.items() for each in (FLOW_SCHEDULERS if shape == "flow" else SCHEDULERS)]
 
 

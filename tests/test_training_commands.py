@@ -48,24 +48,32 @@ def test_one_command_trains_and_the_next_samples(tmp_path: Path) -> None:
 def test_presets_are_sets_of_options_that_any_option_overrides(name: str) -> None:
     options = options_from({"lr": 0.5}, name)
     assert options.lr == 0.5
-    emoji = {"emoji": "emoji", "emoji-gpu": "all-emoji", "emoji-upscaler": "emoji"}
+    emoji = {"emoji": "emoji", "emoji-upscaler": "emoji"} | dict.fromkeys(("emoji-relay", "emoji-gpu"), "drawings.npz")
     assert options.data == emoji.get(name, "digits")
 
 
 def test_presets_of_the_model_inside() -> None:
-    stages = [options_from({}, name) for name in ("emoji", "emoji-gpu", "emoji-upscaler")]
+    stages = [options_from({}, name) for name in ("emoji", "emoji-upscaler")]
     assert [(o.task, o.size, o.batch, o.lr, o.shift, o.minutes) for o in stages] == [
-        ("text", 64, 16, 1e-3, 6.0, 300), ("text", 64, 512, 1.2e-3, 4.0, 20), ("upscale", 256, 16, 2e-3, 1.5, 85),
+        ("text", 64, 16, 1e-3, 6.0, 300), ("upscale", 256, 16, 2e-3, 1.5, 85),
     ]  # fmt: skip
     for o in stages:
         assert (o.objective, o.schedule, o.lr_schedule, o.beta2, o.ema) == ("v", "cosine", "cosine", 0.99, 0.999)
-    upscaler = stages[2]
+    upscaler = stages[1]
     assert (upscaler.crop, upscaler.factor, upscaler.max_noise_level, upscaler.sampling_steps) == (64, 4, 400, 15)
+
+
+@pytest.mark.parametrize("name", ["emoji-relay", "emoji-gpu"])
+def test_presets_of_the_second_generation_end_in_low_noise_with_an_average_that_is_chosen_afterwards(name: str) -> None:
+    o = options_from({}, name)
+    assert (o.task, o.size, o.objective, o.schedule, o.beta2) == ("text", 64, "v", "cosine", 0.99)
+    assert (o.shift, o.shift_end, o.profiles) == (4.0, 1.0, [0.05, 0.1])
+    assert o.averages is not None
 
 
 def test_the_model_inside_fits_in_40_mb_whichever_way_it_is_trained() -> None:
     """In float16, both stages together."""
-    for name in ("emoji", "emoji-gpu"):
+    for name in ("emoji", "emoji-relay", "emoji-gpu"):
         widths = options_from({}, name).channels_of_levels()
         second = options_from({}, "emoji-upscaler").channels_of_levels()
         assert widths
@@ -116,12 +124,21 @@ WRONG = [
 ]
 
 
+def without(line: tuple[Any, ...], words: list[Any]) -> list[Any]:
+    """A line without the options that other words give; each of them takes a value."""
+    kept = list(line)
+    for word in words:
+        if str(word).startswith("--") and word in kept:
+            del kept[kept.index(word) : kept.index(word) + 2]
+    return kept
+
+
 @pytest.mark.parametrize(("words", "message"), WRONG, ids=[str(words) for words, _ in WRONG])
 def test_bad_input_is_refused_and_leaves_nothing_behind(
     words: list[Any], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    quick = ("train", "--quiet") if "--resume" in words else QUICK
+    quick = ("train", "--quiet") if "--resume" in words else without(QUICK, words)
     outcome = run(*quick, *words)
     assert outcome.code == 2, outcome.err
     assert message in " ".join(outcome.err.split())

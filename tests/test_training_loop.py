@@ -14,10 +14,10 @@ import torch
 
 from diffusion_tricks.errors import NotANumber, OutputError, OutputFailed, UsageError
 from diffusion_tricks.io import atomic
-from diffusion_tricks.training import checkpoints, loop
+from diffusion_tricks.training import checkpoints, folder, loop
 from diffusion_tricks.training.data.stream import Stream
 from diffusion_tricks.training.feed import batches
-from diffusion_tricks.training.interrupts import Interrupted
+from diffusion_tricks.training.interrupts import Interrupted, Interrupts
 from diffusion_tricks.training.options import TrainOptions
 from diffusion_tricks.training.run import resume, train
 from training_data import TINY, Stripes, data, trained
@@ -85,20 +85,28 @@ def test_batches_drawn_ahead_are_the_same_in_the_same_order() -> None:
         assert a.captions == b.captions
 
 
-def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path: Path, number: signal.Signals) -> None:
     def press(count: int) -> None:
         if count == 20:
-            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), number)
 
     trained(tmp_path / "whole", steps=9)
-    before = signal.getsignal(signal.SIGINT)
+    before = signal.getsignal(number)
     with pytest.raises(Interrupted, match=r"saved at step 5; .*`resume=.*stopped"):
         trained(tmp_path / "stopped", Stripes(seen=press), steps=9)
-    assert signal.getsignal(signal.SIGINT) is before
+    assert signal.getsignal(number) is before
     resume(tmp_path / "stopped", quiet=True, data=data())
     assert same(state(tmp_path / "whole"), state(tmp_path / "stopped"))
     with pytest.raises(UsageError, match="complete, at step 9; for more, raise `steps`"):
         resume(tmp_path / "stopped", quiet=True, data=data())
+
+
+def test_a_closed_terminal_does_not_stop_what_nohup_started() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    with Interrupts():
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    signal.signal(signal.SIGHUP, before)
 
 
 class Broken(Stripes):
@@ -128,7 +136,7 @@ def test_a_full_disk_costs_no_older_checkpoint(tmp_path: Path, monkeypatch: pyte
     fill, out = atomic._fill, tmp_path / "out"
 
     def full(temporary: Path, content: Any) -> None:
-        if temporary.parent.name == "checkpoints" and len(checkpoints.kept(out)) == 2:
+        if temporary.parent.name == "checkpoints" and len(content) > 100 and len(checkpoints.kept(out)) == 2:
             temporary.write_bytes(b"half")
             raise OSError(errno.ENOSPC, "No space left on device")
         fill(temporary, content)
@@ -136,7 +144,8 @@ def test_a_full_disk_costs_no_older_checkpoint(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(atomic, "_fill", full)
     with pytest.raises(OutputFailed, match=r"disk is full.*last whole checkpoint is step-00000004.pt.*`resume="):
         trained(out, steps=7, checkpoint=2)
-    assert sorted(file.name for file in (out / "checkpoints").iterdir()) == ["step-00000002.pt", "step-00000004.pt"]
+    left = sorted(file.name for file in (out / "checkpoints").iterdir())
+    assert left == ["model.json", "step-00000002.pt", "step-00000004.pt"]
     monkeypatch.undo()
     assert resume(out, quiet=True, data=data()).steps == 7
 
@@ -190,6 +199,45 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
     checkpoints.kept(tmp_path / "out")[-1].write_bytes(b"no checkpoint")
     with pytest.raises(UsageError, match=r"step-00000002.pt is damaged; remove it"):
         resume(tmp_path / "out", {"steps": 4}, quiet=True, data=data())
+
+
+def test_a_byte_that_is_wrong_anywhere_in_a_checkpoint_is_found(tmp_path: Path) -> None:
+    """What is read is what was written, or is refused: torch itself reads the wrong numbers."""
+    numbers = torch.arange(64.0)
+    file = checkpoints.write(tmp_path, 1, {"step": 1, "numbers": numbers}, 1)
+    whole = file.read_bytes()
+    refused = 0
+    for place in range(0, len(whole), 7):
+        file.write_bytes(whole[:place] + bytes([whole[place] ^ 64]) + whole[place + 1 :])
+        try:
+            assert same(checkpoints.last(tmp_path), {"step": 1, "numbers": numbers})  # a byte that says nothing
+        except UsageError as error:
+            refused += "is damaged; remove it" in str(error)
+    assert refused > 4 * 64 // 7
+    file.write_bytes(whole)
+    assert same(checkpoints.last(tmp_path)["numbers"], numbers)
+
+
+def test_a_model_older_than_its_last_checkpoint_is_saved_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed between the two: what `resume` then says is complete is complete."""
+    trained(tmp_path / "whole", steps=4, checkpoint=2)
+    save, steps = folder.save_pipeline, iter((0, 2, 4))
+
+    def killed(*arguments: Any) -> None:
+        if next(steps) == 4:
+            raise KeyboardInterrupt
+        save(*arguments)
+
+    monkeypatch.setattr(folder, "save_pipeline", killed)
+    with pytest.raises(KeyboardInterrupt):
+        trained(tmp_path / "out", steps=4, checkpoint=2)
+    monkeypatch.undo()
+    weights = "unet/diffusion_pytorch_model.safetensors"
+    assert (tmp_path / "out" / weights).read_bytes() != (tmp_path / "whole" / weights).read_bytes()
+    assert resume(tmp_path / "out", quiet=True, data=data()).steps == 4
+    assert (tmp_path / "out" / weights).read_bytes() == (tmp_path / "whole" / weights).read_bytes()
+    with pytest.raises(UsageError, match="complete, at step 4"):
+        resume(tmp_path / "out", quiet=True, data=data())
 
 
 @pytest.mark.parametrize(("changes", "message"), [

@@ -212,7 +212,7 @@ def test_an_upscaler_to_start_from(folder: Path, tmp_path: Path) -> None:
 
 
 def test_a_flow_and_crops_that_cannot_be_halved_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="'flow' is none for it"):
+    with pytest.raises(UsageError, match="'flow' is none for it"):
         TrainOptions(task="upscale", objective="flow")
     with pytest.raises(UsageError, match="4 levels halve the side 3 times, which 4 pixels do not allow"):
         trained(tmp_path / "out", pictures(), steps=1, **{**SMALL, "widths": "8,8,8,8", "crop": 12})

@@ -28,7 +28,8 @@ from diffusion_tricks.families.open import family_of, opened
 from diffusion_tricks.families.packing import packed, unpacked
 from diffusion_tricks.families.table import FAMILIES as ROWS
 from diffusion_tricks.generate.plan import plan
-from diffusion_tricks.sampling.begin import Sampling, begin
+from diffusion_tricks.sampling.begin import begin
+from diffusion_tricks.sampling.request import Sampling
 from diffusion_tricks.testing.pipelines import FAMILIES, tiny_arguments, tiny_pipeline
 from diffusion_tricks_plugins import Guidance
 

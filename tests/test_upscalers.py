@@ -29,7 +29,8 @@ from diffusion_tricks.loading.location import upscaler_named, upscaler_of
 from diffusion_tricks.model.cascade import needs_upscaling, stages
 from diffusion_tricks.recipes.recipe import read_recipe, recipe_from, with_models
 from diffusion_tricks.recipes.record import read_record
-from diffusion_tricks.sampling.begin import Sampling, begin
+from diffusion_tricks.sampling.begin import begin
+from diffusion_tricks.sampling.request import Sampling
 from diffusion_tricks.testing import check_trick, tiny_pipeline, tiny_upscaler
 from diffusion_tricks_plugins import Anagram, Guidance, Hybrid, Inpaint, SDEdit
 

@@ -17,7 +17,7 @@ from diffusion_tricks.errors import UnknownName, UsageError
 from diffusion_tricks.registry.host import host
 from diffusion_tricks.registry.view import View, orthogonality_error, view_named
 from diffusion_tricks.testing import check_view
-from diffusion_tricks_plugins.views import SHUFFLING_BYTES, shuffling
+from diffusion_tricks_plugins.views.orthogonal import SHUFFLING_BYTES, shuffling
 
 PLAIN = [name for name in host().entries("view") if name != "rotate"]  # which needs an angle
 QUARTERS = ["rotate:270", "rotate:-90.0"]

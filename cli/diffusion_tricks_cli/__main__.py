@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from diffusion_tricks_cli.main import main
+from diffusion_tricks_cli.entry import main
 
 if __name__ == "__main__":
     main()

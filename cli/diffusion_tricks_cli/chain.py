@@ -102,7 +102,7 @@ def _head(word: str, known: dict[str, click.Option]) -> tuple[str, int]:
 
 def _deal_argument(word: str, dealt: Dealt, tricks: Collection[str]) -> None:
     if not dealt.links or dealt.links[-1].places < 1:
-        raise host().unknown("trick", word)
+        raise host().unknown("trick", word, tricks)
     dealt.links[-1].words.append(word)
     dealt.links[-1].places -= 1
 

@@ -22,7 +22,7 @@ from diffusion_tricks.registry.calls import is_interrupt
 from diffusion_tricks.registry.host import host
 from diffusion_tricks_cli.common import Once, program_options
 from diffusion_tricks_cli.failures import check_words, of_a_name, say_error, say_failure, wants
-from diffusion_tricks_cli.interrupts import INTERRUPTED, SAID, listen
+from diffusion_tricks_cli.interrupts import INTERRUPTED, SAID
 from diffusion_tricks_cli.printable import echo
 from diffusion_tricks_cli.streams import lasting_streams
 from diffusion_tricks_cli.wording import in_flags
@@ -186,7 +186,6 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
 
     args: the words after the program's name; None is what it was called with.
     """
-    listen()
     with warnings.catch_warnings(), lasting_streams():
         _quieten()
         code = _run(sys.argv[1:] if args is None else args)

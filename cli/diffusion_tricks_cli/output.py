@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import click
 from PIL import Image
 
-from diffusion_tricks.errors import OutputFailed, UsageError
+from diffusion_tricks.errors import OutputFailed, PictureError, UsageError
 from diffusion_tricks.io.atomic import atomic_write, check_place
-from diffusion_tricks.io.pictures import check_output
+from diffusion_tricks.io.pictures import check_output, open_picture
 from diffusion_tricks.recipes.recipe import Recipe, mapped, paths, with_models
-from diffusion_tricks.recipes.record import build_record, check_save, parameters_text, save
+from diffusion_tricks.recipes.record import build_record, check_save, parameters_text, save, sidecar_path
 from diffusion_tricks.registry.host import plugin_versions
 from diffusion_tricks_cli.common import Settings
 from diffusion_tricks_cli.printable import echo, printable
@@ -24,6 +24,7 @@ from diffusion_tricks_cli.wording import in_flags
 if TYPE_CHECKING:
     from diffusion_tricks.generate.result import Result
 
+STRIP = 256  # rows
 LOSSY = {".jpg", ".jpeg"}
 RECIPES = {".toml", ".json"}
 
@@ -44,6 +45,10 @@ class Output:
 
     def __init__(self, recipe: Recipe, settings: Settings, label: str, inputs: Iterable[Path] = ()):
         self.recipe, self.settings = recipe, settings
+        for flag, name in (("-o", settings.output), ("--steps-out", settings.steps_out),
+                           ("--save-recipe", settings.save_recipe)):  # fmt: skip
+            if name == "":
+                raise UsageError(f"{flag} expects the name of a file, got an empty one; name one, or leave {flag} out")
         self.pictures = named(settings.output or f"{label}-{{seed}}.png", recipe.seeds)
         self.films = named(settings.steps_out, recipe.seeds) if settings.steps_out else []
         self.recipe_file = Path(settings.save_recipe) if settings.save_recipe else None
@@ -61,10 +66,19 @@ class Output:
             check(path, force=force, inputs=self.inputs)
         if self.recipe_file:
             self._check_recipe(self.recipe_file)
-        targets = [*self.pictures, *self.films, *filter(None, [self.recipe_file])]
-        twice = next((path for path in targets if targets.count(path) > 1), None) if len(targets) < 100 else None
-        if twice:
-            raise UsageError(f"{twice} is to be written twice; give each output a name of its own")
+        self._check_apart()
+
+    def _check_apart(self) -> None:
+        """Raises UsageError where two of the files that are written, or removed, have one name."""
+        records = [sidecar_path(path) for path in self.pictures]  # of each: an old one would speak of the new picture
+        seen: dict[str, bool] = {}
+        for path in [*records, *self.pictures, *self.films, *filter(None, [self.recipe_file])]:
+            whole = os.path.join(os.path.realpath(path.parent), path.name)
+            if seen.get(whole):
+                raise UsageError(f"{path} is where the record of a picture stands; give this output another name")
+            if whole in seen:
+                raise UsageError(f"{path} is to be written twice; give each output a name of its own")
+            seen[whole] = len(seen) < len(records)
 
     def _check_recipe(self, file: Path) -> None:
         if file.suffix.lower() not in RECIPES:
@@ -113,12 +127,22 @@ class Output:
 
 def _verified(path: Path, image: Image.Image, facts: dict[str, Any]) -> dict[str, Any]:
     """The facts, true of the file as it lies on the disk. Raises OutputFailed if its pixels are not the picture's."""
-    if path.suffix.lower() in LOSSY:
-        return facts | ({"changed_outside": None} if "changed_outside" in facts else {})
-    with Image.open(path) as written:
-        if written.size != image.size or written.convert(image.mode).tobytes() != image.tobytes():
-            raise OutputFailed(f"{path} was written, but reads back with other pixels; the disk may be failing")
-    return facts
+    lossy = path.suffix.lower() in LOSSY
+    try:
+        with open_picture(path, max_pixels=image.width * image.height) as written:
+            written.load()
+            same = written.size == image.size and (lossy or _same_pixels(written, image))
+    except PictureError as error:
+        raise OutputFailed(f"{path} was written, but cannot be read back: {error}; the disk may be failing") from error
+    if not same:
+        raise OutputFailed(f"{path} was written, but reads back with other pixels; the disk may be failing")
+    return facts | ({"changed_outside": None} if lossy and "changed_outside" in facts else {})
+
+
+def _same_pixels(written: Image.Image, image: Image.Image) -> bool:
+    """Whether two pictures of one size have the same pixels; strip by strip, as they may be large."""
+    boxes = [(0, top, image.width, min(top + STRIP, image.height)) for top in range(0, image.height, STRIP)]
+    return all(written.crop(box).convert(image.mode).tobytes() == image.crop(box).tobytes() for box in boxes)
 
 
 def lossy_note(paths: Iterable[Path]) -> str | None:

@@ -28,7 +28,7 @@ OF_MODELS = ("device", "dtype", "max_rows", "memory", "quantize", "compile")
 if TYPE_CHECKING:
     from diffusion_tricks.generate.result import Result
     from diffusion_tricks.sampling.run import Step
-    from diffusion_tricks_cli.film import Film
+    from diffusion_tricks_cli.film import Films
 
 
 def carry_out(recipe: Recipe, settings: Settings, label: str, inputs: Iterable[Path] = (), said: str = "") -> None:
@@ -103,18 +103,18 @@ def _make(recipe: Recipe, settings: Settings, output: Output) -> bool:
     from diffusion_tricks.generate.defaults import check_prompts, with_guidance
     from diffusion_tricks.generate.make import making
     from diffusion_tricks.generate.score import Scorer
-    from diffusion_tricks_cli.film import Film
+    from diffusion_tricks_cli.film import Films
 
     if recipe.picture is None:
         with_guidance(recipe, tricks, 1.0)
         check_prompts(recipe, tricks)
     scorer = Scorer(settings.scorer) if settings.scorer or recipe.best_of > 1 else None
-    film = Film(few=any(path.suffix.lower() != ".gif" for path in output.films)) if output.films else None
+    films = Films(output.films, recipe.enlarge) if output.films else None
 
     def watch(step: Step) -> None:
         progress(step)
-        if film:
-            film(step)
+        if films:
+            films(step)
 
     failed, told = False, set[str]()
     try:
@@ -124,24 +124,23 @@ def _make(recipe: Recipe, settings: Settings, output: Output) -> bool:
         )):  # fmt: skip
             progress.clear()
             _note_untaught(result, told, settings)
-            failed = not _written(result, settings, output, film) or failed
+            failed = not _written(result, settings, output, films) or failed
         output.save_recipe()
     finally:
         progress.clear()
+        if films:
+            films.close()
     return failed
 
 
-def _written(result: Result, settings: Settings, output: Output, film: Film | None) -> bool:
+def _written(result: Result, settings: Settings, output: Output, films: Films | None) -> bool:
     """Saves one picture and says so; a disk that refuses it costs this picture only."""
-    from diffusion_tricks_cli.film import write_film
-
     try:
         facts = output.save(result)
-        if film and film.frames:
-            path, frames = output.films[result.index], film.of(result.index)
-            write_film(frames, path, output.recipe.enlarge, force=settings.force, inputs=output.inputs)
-            facts["steps_out"] = str(path)
-        elif film:
+        if films and (film := films.of(result.index)):
+            film.save(force=settings.force, inputs=output.inputs)
+            facts["steps_out"] = str(film.path)
+        elif films:
             nothing = f"no step was run, so {output.films[result.index]} was not written"
             facts["notes"] = [*facts.get("notes", ()), nothing]
     except (OutputFailed, OutputError) as error:

@@ -22,7 +22,7 @@ def device_of(name: str) -> torch.device:
     if name == "auto":
         return torch.device(next((kind for kind, there in accelerators.items() if there()), "cpu"))
     try:
-        device = torch.device(name)
+        device = torch.device(name if isinstance(name, torch.device) else str(name))
     except RuntimeError:
         raise UsageError(f"unknown device {name!r}; expected auto, cpu, cuda, cuda:N or mps") from None
     if device.type in accelerators and not accelerators[device.type]():

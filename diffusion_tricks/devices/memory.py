@@ -35,13 +35,13 @@ class Memory:
     """How one pipeline saves memory, and what it has given up.
 
     mode: one of MEMORY. own: the pipeline was loaded here, so what of it is thrown away can be loaded again. lent: it
-    is an object of the caller's, which is left as it is unless `mode` says otherwise. quantize:
-    its weights are kept in "int8" or "nf4". rows, pictures: at most so many in one call, by the size of the pictures;
-    None is no limit. offloaded: "models" or "layers" are on the device only while they work. tiles: pictures are
-    decoded and encoded in tiles. beside: networks that are no part of the pipeline, and are offloaded with its own.
-    thrown: text encoders are thrown away once they have worked; `elsewhere` is where those lie that are. cut: the
-    fewest rows that a lack of memory, and not the caller, cut a call down to. given_up:
-    the rungs taken, in words. notes: of those, what was not yet told.
+    is an object of the caller's, which is left as it is unless `mode` says otherwise. quantize: its weights are kept in
+    "int8" or "nf4". rows, pictures: at most so many in one call, by the size of the pictures; None is no limit.
+    offloaded: "models" or "layers" are on the device only while they work. tiles: pictures are decoded and encoded in
+    tiles. beside: networks that are no part of the pipeline, and are offloaded with its own. thrown: text encoders are
+    thrown away once they have worked; `elsewhere` is where those lie that are. cut: the fewest rows that a lack of
+    memory, and not the caller, cut a call down to. given_up: the rungs taken, in words. notes: of those, what was not
+    yet told.
     """
 
     mode: str = "auto"

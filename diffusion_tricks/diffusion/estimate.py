@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from diffusion_tricks.diffusion.noise_level import Level
+from diffusion_tricks.errors import PluginError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -62,10 +63,15 @@ class Estimate:
         variance = None if self.variance is None else spatial(self.variance)
         return replace(self, value=invert(self.value), variance=variance, x=x)
 
+    def __neg__(self) -> Estimate:
+        return replace(self, value=-self.value)
+
     def __sub__(self, other: Estimate) -> Estimate:
+        _check_estimate(other)
         return replace(self, value=self.value - other.value, direction=self.direction or not other.direction)
 
     def __add__(self, other: Estimate) -> Estimate:
+        _check_estimate(other)
         if self.direction and not other.direction:
             return other + self
         total = replace(self, value=self.value + other.value)
@@ -78,9 +84,18 @@ class Estimate:
 
     def __radd__(self, zero: int) -> Estimate:
         """For `sum(estimates)`, which starts at 0."""
-        return self if zero == 0 else NotImplemented
+        if not isinstance(zero, int) or zero != 0:
+            _check_estimate(zero)
+        return self
 
-    def __mul__(self, factor: float) -> Estimate:
+    def __rsub__(self, other: object) -> Estimate:
+        _check_estimate(other)
+        return NotImplemented
+
+    def __mul__(self, factor: float | Tensor) -> Estimate:
+        if isinstance(factor, Estimate):
+            raise TypeError("an estimate is multiplied by a number or a tensor, got an Estimate; combine its pictures, "
+                            "as in estimate.with_clean(estimate.clean * other.clean)")  # fmt: skip
         return replace(self, value=self.value * factor)
 
     __rmul__ = __mul__
@@ -89,13 +104,28 @@ class Estimate:
         return replace(self, value=self.value / divisor)
 
 
+def _check_estimate(other: object) -> None:
+    """Raises TypeError for what is none, and says what to do instead."""
+    if not isinstance(other, Estimate):
+        raise TypeError(
+            f"only estimates are added to an estimate and taken from it, got a {type(other).__name__}; change its "
+            "prediction by estimate.map(lambda value: value + 1), its noise by estimate.with_noise(estimate.noise + 1) "
+            "or its picture by estimate.with_clean"
+        )
+
+
 def mean(estimates: Iterable[Estimate], weights: Sequence[float] | None = None) -> Estimate:
     """The (weighted) mean of estimates of the same latents; their variances are averaged alike.
 
-    weights: one per estimate, >= 0, sum > 0; None is all equal.
+    weights: one per estimate, >= 0, sum > 0; None is all equal. Raises PluginError for no estimates, and for weights
+    that are not so.
     """
     estimates = list(estimates)
+    if not estimates:
+        raise PluginError("expected at least one estimate to take the mean of, got none")
     weights = [1.0] * len(estimates) if weights is None else weights
+    if len(weights) != len(estimates) or min(weights) < 0 or not sum(weights):
+        raise PluginError(f"expected {len(estimates)} weights, >= 0 and not all 0, got {weights}")
     values = weighted_mean([e.value for e in estimates], weights)
     variances = [e.variance for e in estimates if e.variance is not None]
     variance = weighted_mean(variances, weights) if len(variances) == len(estimates) else None

@@ -34,7 +34,8 @@ def first_spread(scheduler: Scheduler) -> float:
 def set_steps(scheduler: Scheduler, steps: int, timesteps: list[int] | None = None, /, **how: Any) -> torch.Tensor:
     """Readies the scheduler for a run of `steps`, or of the given `timesteps`; returns them (n), on the CPU.
 
-    how: what the model's family says of them beside their number, as `mu`, or instead, as `sigmas` and `timesteps`.
+    how: what else is said of them, by the model's family as `mu`, or instead of their number, as `sigmas` and
+    `timesteps`; or by an edit, as `strength`.
     They stay on the CPU, as the scheduler indexes its tables with them: on a GPU each step would wait.
     Raises UsageError for what the scheduler cannot be set to, or where that gives noise levels that are no numbers.
     """
@@ -82,6 +83,12 @@ def _check_levels(scheduler: Scheduler) -> None:
         raise UsageError("this model's schedule needs at least 2 steps, got 1")
     asked = getattr(scheduler, "num_inference_steps", None) or steps
     raise UsageError(f"{called(scheduler)} gives no noise levels for {asked} steps; {INSTEAD}")
+
+
+def can_spread(scheduler: Scheduler) -> bool:
+    """Whether the steps of a scheduler that is set can be spread over a part of its schedule, by `strength`."""
+    given = getattr(scheduler, "custom_timesteps", False)
+    return "strength" in inspect.signature(scheduler.set_timesteps).parameters and not given
 
 
 def strided(scheduler: Scheduler, stride: int) -> list[int]:
@@ -139,7 +146,10 @@ def begin_at(scheduler: Scheduler, index: int) -> int:
     """
     if index < len(scheduler.timesteps) and _in_the_middle(scheduler, index):
         levels = noise_levels(scheduler)
-        if runs_kutta(scheduler) or levels[index] != levels[index + 1]:  # all later steps remember Kutta's first
+        if runs_kutta(scheduler):
+            raise UsageError(f"{called(scheduler)} begins with steps that others remember; it cannot begin at index "
+                             f"{index}; use scheduler 'pndm', which leaves them out")  # fmt: skip
+        if levels[index] != levels[index + 1]:
             raise UsageError(f"{called(scheduler)} cannot begin at index {index}, in the middle of a step; "
                              "begin at another, or use another scheduler")  # fmt: skip
         index += 1

@@ -105,7 +105,7 @@ class Family(ABC):
 def parts_of(pipe: Pipeline) -> Parts:
     """The configuration of every component of a pipeline that has one, and its own as `model_index`."""
     components = {name: (part, getattr(part, "config", None)) for name, part in pipe.components.items()}
-    return {"model_index": dict(getattr(pipe, "config", {}))} | {
+    return {"model_index": {**getattr(pipe, "config", {}), "_class_name": type(pipe).__name__}} | {
         name: {**_plain(config), "_class_name": type(part).__name__}
         for name, (part, config) in components.items() if config is not None
     }  # fmt: skip

@@ -37,7 +37,8 @@ class Shape:
     precise: its pipeline keeps the latents in float32, whatever its weights are in. learned: it predicts a variance as
     well. inpaints: it sees a mask and what is known of a picture. distilled: the guidance scale is an input of it,
     learnt in training (arXiv:2210.03142), which is another thing than guidance by two answers. controllable: its
-    denoiser takes what a ControlNet adds. cacheable: it has attention, of which a step cache may save some.
+    denoiser takes what a ControlNet adds. cacheable: it has attention, of which a step cache may save some. spreads: an
+    edit spreads all steps over the part of the schedule that its strength says, as its image-to-image pipeline does.
     """
 
     channels: int
@@ -51,6 +52,7 @@ class Shape:
     distilled: bool = False
     controllable: bool = False
     cacheable: bool = True
+    spreads: bool = False
 
 
 def check_size(shape: Shape, size: Size) -> None:
@@ -93,6 +95,7 @@ def of_conditional_unet(parts: Parts) -> Shape:
         distilled=unet.get("time_cond_proj_dim") is not None,
         controllable=vae is not None,
         cacheable=attends(unet),
+        spreads=parts.get("model_index", {}).get("_class_name") == "LatentConsistencyModelPipeline",
     )  # fmt: skip
 
 

@@ -36,6 +36,10 @@ def _classes(parts: Parts) -> bool:
     return bool(parts["unet"].get("num_class_embeds"))
 
 
+def _edm(parts: Parts) -> bool:
+    return str(parts.get("scheduler", {}).get("_class_name")).startswith("EDM")
+
+
 def _few_steps(parts: Parts) -> bool:
     """By a scheduler made for that, or by noise that begins at the very end of a schedule that does not end in it."""
     scheduler = parts.get("scheduler", {})
@@ -116,6 +120,10 @@ FAMILIES: tuple[FamilyRow, ...] = (
     FamilyRow(
         "Stable Diffusion XL in few steps (Turbo, Lightning, LCM, TCD)", SDXL, UNET, Defaults(steps=4, guidance=1.0),
         when=_few_steps, notes=(UNGUIDED,),
+    ),
+    FamilyRow(
+        "Stable Diffusion XL with EDM's scaling (Playground v2.5)", SDXL, UNET, Defaults(steps=50, guidance=3.0),
+        when=_edm, notes=("it follows no scheduler but its own.",),
     ),
     FamilyRow("Stable Diffusion XL", SDXL, UNET),
     FamilyRow("Stable Diffusion that inpaints", ("StableDiffusionInpaintPipeline",), UNET, notes=(SEES_MASK,)),

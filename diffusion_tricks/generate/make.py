@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 
 from diffusion_tricks.devices.peak import forget_peak, peak_memory_mb
-from diffusion_tricks.errors import UsageError
+from diffusion_tricks.errors import ModelError, UsageError
 from diffusion_tricks.families.base import parts_of
 from diffusion_tricks.generate.best import check_candidates, scored
 from diffusion_tricks.generate.defaults import (
@@ -35,18 +35,20 @@ from diffusion_tricks.loading.outlines import Said
 from diffusion_tricks.model.model import Model, Second
 from diffusion_tricks.recipes.recipe import Recipe
 from diffusion_tricks.registry.trick import Trick
-from diffusion_tricks.sampling.begin import Sampling, begin
+from diffusion_tricks.sampling.begin import begin, check_model
+from diffusion_tricks.sampling.blame import blamed
 from diffusion_tricks.sampling.loop import denoise
+from diffusion_tricks.sampling.request import Sampling
 from diffusion_tricks.sampling.run import Run, Step
 
 if TYPE_CHECKING:
-    pass
+    from PIL.Image import Image
 
 BATCH = 8  # pictures that go through the loop together; the rest wait, so memory does not grow with `count`
 
 
 def make(recipe: Recipe, model: Model | None = None, **options: Any) -> list[Result]:
-    """Every picture of a recipe, at once. See `making`.
+    """Every picture of a recipe, at once. See `making`, also for what it raises.
 
     pictures = make(Recipe(prompt="a rabbit", seed=0), model=load_model("emoji"))
     pictures[0].image.save("rabbit.png")
@@ -73,7 +75,12 @@ def making(
     `load_model`. watch: called with every step, for previews and progress.
     scorer: what scores the pictures, and decides for a recipe with `best_of`; None is the one inside, only for those.
     A recipe with `picture` and tricks that only finish pictures is made without any model.
+    Raises, with the first picture that is asked for, UsageError for what cannot be as the recipe asks for it: an
+    UnknownName for a trick, scheduler or model that there is not, a RecipeError for seeds that do not suffice, a
+    PictureError for a picture that cannot be used; and ModelError, PluginError and OutOfMemory where the model, a trick
+    or the memory fails.
     """
+    _check_asked(recipe, model, watch, scorer)
     recipe = recipe.resolved()
     loading = {"device": device, "dtype": dtype, "memory": memory, "quantize": quantize, "compile": compile}
     if recipe.best_of == 1 and scorer is None:
@@ -82,6 +89,19 @@ def making(
     check_candidates(recipe)
     results = _making(recipe.candidates(), model, loading, max_rows, watch)
     yield from scored(results, scorer or Scorer(), recipe.best_of)
+
+
+def _check_asked(recipe: Any, model: Any, watch: Any, scorer: Any) -> None:
+    """Raises UsageError for arguments of other kinds than are expected."""
+    if not isinstance(recipe, Recipe):
+        came = repr(recipe) if isinstance(recipe, str) else f"a {type(recipe).__name__}"
+        raise UsageError(f'expected a Recipe, got {came}; make one, as in Recipe(prompt="a rabbit")')
+    if model is not None:
+        check_model(model)
+    if watch is not None and not callable(watch):
+        raise UsageError(f"watch must be a function of a step, got a {type(watch).__name__}")
+    if scorer is not None and not hasattr(scorer, "score"):
+        raise UsageError(f"scorer must be a Scorer, got a {type(scorer).__name__}")
 
 
 def _making(
@@ -145,7 +165,7 @@ def _batch(
         if watch is not None:
             watch(step)
     last = run.stages[-1]
-    images = to_images(last.pixels())
+    images = _decoded(run)
     facts: dict[str, Any] = {
         "model": model.name,
         **({"revision": model.revision} if model.revision else {}),
@@ -173,6 +193,15 @@ def _batch(
         icc = run.source.picture.icc if run.source else None  # its pixels' values are in that space
         size = {"width": image.width, "height": image.height}
         yield Result(image, recipe.seeds[index], index, single, kind, size | facts | noted(run, i), icc)
+
+
+def _decoded(run: Run) -> list[Image]:
+    """The pictures that a run and its stages made. Raises what tells whose values are no numbers, where some are."""
+    pixels = run.stages[-1].pixels()
+    try:
+        return to_images(pixels)
+    except ModelError as error:
+        raise blamed(run) from error
 
 
 def noted(run: Run, index: int) -> dict[str, Any]:

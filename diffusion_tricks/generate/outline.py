@@ -137,7 +137,12 @@ class OutlinedUpscaler:
     """A later stage that has a shape and no weights; where that is not known, it enlarges four times."""
 
     def __init__(self, outlined: OutlinedStage):
-        self.outlined, self.name, self.defaults = outlined, outlined.name, outlined.defaults
+        self.outlined, self.name = outlined, outlined.name
+
+    @property
+    def defaults(self) -> Defaults:
+        """As its own file says; that is looked for when it is asked for."""
+        return self.outlined.defaults
 
     @property
     def second(self) -> OutlinedUpscaler | None:

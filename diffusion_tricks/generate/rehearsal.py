@@ -23,8 +23,9 @@ from diffusion_tricks.model.cascade import needs_upscaling
 from diffusion_tricks.model.model import Model
 from diffusion_tricks.recipes.recipe import Recipe
 from diffusion_tricks.registry.trick import Trick
-from diffusion_tricks.sampling.begin import Sampling, begin
+from diffusion_tricks.sampling.begin import begin
 from diffusion_tricks.sampling.loop import denoise
+from diffusion_tricks.sampling.request import Sampling
 from diffusion_tricks.sampling.run import Run
 from diffusion_tricks.sampling.tricks import order
 

@@ -6,15 +6,19 @@ import contextlib
 import errno
 import os
 import secrets
+import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
 from diffusion_tricks.errors import OutputError, OutputFailed
+from diffusion_tricks.io.leftovers import held, sweep
+from diffusion_tricks.io.publish import take_free_place
 
 Data = bytes | Callable[[BinaryIO], object]
 FULL = {errno.ENOSPC, errno.EDQUOT}
-NO_HARD_LINKS = {errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EMLINK, errno.EXDEV, errno.EINVAL}
+PREFIX = ".diffusion-tricks-"
+_swept: set[str] = set()
 
 
 def atomic_write(path: str | Path, data: Data, *, force: bool = False, inputs: Iterable[str | Path] = ()) -> None:
@@ -35,6 +39,8 @@ def atomic_write_all(files: Mapping[Path, Data], *, force: bool = False, inputs:
     inputs = list(inputs)
     for path in files:
         check_place(path, force=force, inputs=inputs)
+    for folder in {path.parent for path in files}:
+        _sweep_once(folder)
     last = list(files)[-1] if files else None
     with contextlib.ExitStack() as staged, contextlib.ExitStack() as undo:
         ready = {path: staged.enter_context(_temporary(path, data)) for path, data in files.items()}
@@ -46,6 +52,14 @@ def atomic_write_all(files: Mapping[Path, Data], *, force: bool = False, inputs:
         undo.pop_all()
     for folder in {path.parent for path in files}:
         _sync_folder(folder)
+
+
+def _sweep_once(folder: Path) -> None:
+    """Removes what killed processes left in a folder; once in each process, as folders may be large."""
+    whole = os.path.abspath(folder)
+    if whole not in _swept:
+        _swept.add(whole)
+        sweep(folder, f"{PREFIX}*.tmp")
 
 
 def check_place(path: str | Path, *, force: bool, inputs: Iterable[str | Path] = ()) -> None:
@@ -90,21 +104,36 @@ def _same_file(path: Path, source: Path) -> bool:
 
 @contextlib.contextmanager
 def _temporary(path: Path, data: Data) -> Iterator[Path]:
-    """The data in a temporary file beside `path`, safe on the disk; gone at the end unless it was renamed."""
-    temporary = path.parent / f".diffusion-tricks-{secrets.token_hex(8)}.tmp"
+    """The data in a temporary file beside `path`, safe on the disk; gone at the end unless it was renamed.
+
+    It has the permissions of a file that it may replace.
+    """
+    temporary = path.parent / f"{PREFIX}{secrets.token_hex(8)}.tmp"
     try:
         with _explained(path):
-            _fill(temporary, data)
-        yield temporary
+            mode = _mode_of(path)
+            # os.open, not tempfile: its mode 0o600 would outlive the rename, this one honours the umask
+            os.close(os.open(temporary, os.O_CREAT | os.O_EXCL, 0o666 if mode is None else mode | 0o600))
+        with held(temporary):
+            with _explained(path):
+                _fill(temporary, data)
+                if mode is not None:
+                    os.chmod(temporary, mode)
+            yield temporary
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
 
 
+def _mode_of(path: Path) -> int | None:
+    """The permissions of a file, None where there is none."""
+    with contextlib.suppress(OSError):
+        return stat.S_IMODE(path.stat().st_mode) & 0o777
+    return None
+
+
 def _fill(temporary: Path, data: Data) -> None:
-    # os.open, not tempfile: its mode 0o600 would outlive the rename, this one honours the umask
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
-    with os.fdopen(descriptor, "wb") as file:
+    with temporary.open("wb") as file:
         if isinstance(data, bytes):
             file.write(data)
         else:
@@ -118,25 +147,9 @@ def _publish(temporary: Path, path: Path, force: bool) -> None:
         os.replace(temporary, path)
         return
     try:
-        os.link(temporary, path)  # unlike a rename, fails where a file has appeared meanwhile
+        take_free_place(temporary, path)
     except FileExistsError:
         raise OutputError(f"{path} exists by now; pass `force=True` to overwrite it, or choose another name") from None
-    except OSError as error:
-        if error.errno not in NO_HARD_LINKS:
-            raise
-        _publish_without_links(temporary, path)
-
-
-def _publish_without_links(temporary: Path, path: Path) -> None:
-    try:
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL))  # an empty file holds the place
-    except FileExistsError:
-        raise OutputError(f"{path} exists by now; pass `force=True` to overwrite it, or choose another name") from None
-    try:
-        os.replace(temporary, path)
-    except BaseException:
-        path.unlink(missing_ok=True)
-        raise
 
 
 def _put_back(path: Path, previous: bytes | None) -> None:

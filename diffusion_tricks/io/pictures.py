@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image, ImageCms, PngImagePlugin, TiffImagePlugin, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageCms, PngImagePlugin, TiffImagePlugin, UnidentifiedImageError
 
 from diffusion_tricks.errors import OutputError, OutputFailed, PictureError, UsageError
 from diffusion_tricks.io.atomic import atomic_write, check_place
@@ -25,6 +25,8 @@ from diffusion_tricks.io.provenance import Provenance, provenance_of
 
 READ = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF")
 WRITTEN = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF"}
+USER_COMMENT_PREFIX = b"UNICODE\0"  # big-endian, as the common programs write and read it
+MAX_COMMENT_BYTES = 65_000  # of the 65,533 of a JPEG's segment
 MAX_PIXELS = 100_000_000
 PROGRAMS = {b"%!PS": "PostScript", b"\xc5\xd0\xd3\xc6": "EPS", b"%PDF": "PDF"}
 TURNS = {
@@ -238,19 +240,20 @@ def write_picture(
 
 def encode_picture(
     image: Image.Image, path: str | Path, *, icc: bytes | None = None, text: Mapping[str, str] | None = None,
-    xmp: bytes | None = None,
+    xmp: bytes | None = None, comment: str = "",
 ) -> bytes:  # fmt: skip
     """The bytes of a picture file in the format that `path` ends in; nothing of `image.info` is written.
 
     PNG, WebP and TIFF are lossless and keep alpha; JPEG has quality 95, no chroma subsampling, and alpha is laid on
-    white. `text` is for PNG only (iTXt, UTF-8) and is left out elsewhere.
+    white. `text` is for PNG only (iTXt, UTF-8), `comment` for JPEG and WebP (EXIF UserComment, UTF-16), where it is not
+    longer than a segment of JPEG; elsewhere they are left out.
     """
     kind = _format(Path(path))
     gray = image.mode == "L" and icc is None  # the profiles kept here describe RGB
     image = _bare(image if gray or image.mode in {"RGB", "RGBA"} else _plain(image))
     if kind == "JPEG" and image.mode == "RGBA":
         image = flatten(image)
-    options = {"PNG": _png, "JPEG": _jpeg, "WEBP": _webp, "TIFF": _tiff}[kind](text or {}, xmp)
+    options = {"PNG": _png, "JPEG": _jpeg, "WEBP": _webp, "TIFF": _tiff}[kind](text or {}, xmp, comment)
     file = io.BytesIO()  # in memory first: Pillow's own file writing hides why the disk refused
     try:
         image.save(file, kind, icc_profile=icc, **options)
@@ -264,7 +267,7 @@ def _plain(image: Image.Image) -> Image.Image:
     return image.convert("RGBA" if image.has_transparency_data else "RGB")
 
 
-def _png(text: Mapping[str, str], xmp: bytes | None) -> dict[str, object]:
+def _png(text: Mapping[str, str], xmp: bytes | None, _: str) -> dict[str, object]:
     chunks = PngImagePlugin.PngInfo()
     if xmp:
         chunks.add_itxt("XML:com.adobe.xmp", xmp.decode("utf-8"))
@@ -274,15 +277,25 @@ def _png(text: Mapping[str, str], xmp: bytes | None) -> dict[str, object]:
     return {"pnginfo": chunks}
 
 
-def _jpeg(text: Mapping[str, str], xmp: bytes | None) -> dict[str, object]:
-    return {"quality": 95, "subsampling": 0, **({"xmp": xmp} if xmp else {})}
+def _jpeg(_: Mapping[str, str], xmp: bytes | None, comment: str) -> dict[str, object]:
+    return {"quality": 95, "subsampling": 0, **({"xmp": xmp} if xmp else {}), **_exif(comment)}
 
 
-def _webp(text: Mapping[str, str], xmp: bytes | None) -> dict[str, object]:
-    return {"lossless": True, "exact": True, **({"xmp": xmp} if xmp else {})}
+def _webp(_: Mapping[str, str], xmp: bytes | None, comment: str) -> dict[str, object]:
+    return {"lossless": True, "exact": True, **({"xmp": xmp} if xmp else {}), **_exif(comment)}
 
 
-def _tiff(text: Mapping[str, str], xmp: bytes | None) -> dict[str, object]:
+def _exif(comment: str) -> dict[str, object]:
+    """An EXIF block that holds a UserComment alone (EXIF 2.32, 4.6.5); none for one that does not fit."""
+    data = USER_COMMENT_PREFIX + comment.replace("\0", "").encode("utf-16-be", "replace")
+    if not comment or len(data) > MAX_COMMENT_BYTES:
+        return {}
+    exif = Image.Exif()
+    exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.UserComment] = data
+    return {"exif": exif}
+
+
+def _tiff(_: Mapping[str, str], xmp: bytes | None, __: str) -> dict[str, object]:
     tags = TiffImagePlugin.ImageFileDirectory_v2()
     if xmp:
         tags[TiffImagePlugin.XMP] = xmp

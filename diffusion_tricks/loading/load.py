@@ -122,7 +122,7 @@ def _ready(model: Model, compile: bool) -> Model:
 def upscaler_from(source: Any, device: torch.device, dtype: torch.dtype) -> Upscaler | None:
     """The stage behind a model that `source` stands for, not yet loaded; a list names several, each behind the last.
 
-    Raises UnknownName for a name that is nothing.
+    Raises UnknownName for a name that is nothing, ModelError for what is no pipeline.
     """
     no_code()
     from diffusion_tricks.families.table import guessed_row, upscaler_row
@@ -140,6 +140,8 @@ def upscaler_from(source: Any, device: torch.device, dtype: torch.dtype) -> Upsc
     if source is None:
         return None
     name = type(source).__name__
+    if not hasattr(source, "components"):
+        raise ModelError(f"expected an upscaler's name, a directory or a DiffusionPipeline, got a {name}")
     defaults = (upscaler_row(name) or guessed_row(name)).defaults
     return Upscaler(name, lambda saved: _placed(source, device, dtype, saved), defaults)
 

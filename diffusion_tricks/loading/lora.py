@@ -21,13 +21,16 @@ from diffusion_tricks.model.lora import EXPECTED, Lora, lora_from
 LAYER = re.compile(r"(.+?)[._]lora[._](?:A|B|down|up)\b")  # in the name of a weight, as programs write it
 
 
-def checked(loras: Iterable[str]) -> tuple[Lora, ...]:
+def checked(loras: Sequence[str]) -> tuple[Lora, ...]:
     """The LoRAs that texts say, looked at from outside: no weights are read.
 
     Raises UsageError and ModelError for files that cannot be loaded.
     """
     from diffusion_tricks.loading.checks import check_safetensors
 
+    listed = isinstance(loras, Iterable) and not isinstance(loras, str)
+    if not listed or not all(isinstance(text, str) for text in loras):
+        raise UsageError(f"loras must be a list of files, as in ['style.safetensors'], got {loras!r}")
     found = tuple(lora_from(text) for text in loras)
     for lora in found:
         file = Path(lora.file)

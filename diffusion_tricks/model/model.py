@@ -16,6 +16,7 @@ from diffusion_tricks.devices.memory import Job, Memory, Work, in_parts, persist
 from diffusion_tricks.devices.rungs import PICTURES, PROMPTS, tiled
 from diffusion_tricks.devices.text_encoders import arrive, leave
 from diffusion_tricks.devices.turns import alone_with
+from diffusion_tricks.errors import UsageError
 from diffusion_tricks.families.base import Family
 from diffusion_tricks.families.defaults import Defaults
 from diffusion_tricks.families.open import family_of
@@ -83,7 +84,10 @@ class Model:
         """The denoiser's arguments for each prompt; each is computed once and remembered.
 
         distilled: the guidance scale that a distilled model is given; None is its default.
+        Raises UsageError for a prompt that is no text.
         """
+        for prompt in prompts:
+            check_text(prompt)
         scale = self.defaults.distilled_guidance if distilled is None else distilled
         with alone_with(self.pipe):
             return self._prompts.found(prompts, (size, scale), partial(self._recorded, size, scale))
@@ -160,3 +164,11 @@ class Model:
 
 def _size(x: Tensor, scale: int = 1) -> Size:
     return x.shape[-1] * scale, x.shape[-2] * scale
+
+
+def check_text(prompt: str | None) -> None:
+    """Raises UsageError for a prompt with characters that no text has: Python's own, for bytes that are not UTF-8."""
+    try:
+        (prompt or "").encode("utf-8")
+    except UnicodeEncodeError:
+        raise UsageError(f"the prompt {prompt!r} is no text: it came as bytes that are not UTF-8") from None

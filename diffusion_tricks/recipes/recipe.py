@@ -6,39 +6,43 @@ import json
 import os
 from collections.abc import Callable, Collection
 from pathlib import Path, PureWindowsPath
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import tomli_w
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
     ValidationError,
+    field_validator,
     model_validator,
 )
 
-from diffusion_tricks.errors import RecipeError
+from diffusion_tricks.errors import RecipeError, UsageError
 from diffusion_tricks.io.foreign import NO_TEXT, read_object
 from diffusion_tricks.loading.known import UPSCALER_NAMES
 from diffusion_tricks.model.lora import lora_from
 from diffusion_tricks.registry.calls import guarded
+from diffusion_tricks.registry.checked import Checked, explain
 from diffusion_tricks.registry.host import host
 from diffusion_tricks.registry.options import check_texts, hint
-from diffusion_tricks.registry.trick import Trick, explain
+from diffusion_tricks.registry.trick import Trick
 
 VERSION = 1
 NAMES = ("picture", "model", "lora", "upscaler", "tricks")  # of files, or with some within
 KINDS = ("argument", "option")
 Mark = bool | str | Collection[str] | Callable[[str], bool]
 MAX_SIDE = 65536  # pixels
+SEEDS = 2**63  # of a recipe, from 0 up
 Side = Annotated[int, Field(ge=1, le=MAX_SIDE)]
 
 
-class TrickEntry(BaseModel):
-    """One trick of a recipe: its name, and its options beside it."""
+class TrickEntry(Checked):
+    """One trick of a recipe: its name, and its options beside it. Raises RecipeError for one without a name."""
 
+    _refusal: ClassVar[type[UsageError]] = RecipeError
+    _called: ClassVar[str] = "trick entry"
     model_config = ConfigDict(extra="allow", frozen=True)
 
     trick: str
@@ -56,8 +60,8 @@ class TrickEntry(BaseModel):
         return guarded(self.trick, "being made", host().trick(self.trick), **self.options)
 
 
-class Recipe(BaseModel):
-    """What to make. Unknown keys are errors.
+class Recipe(Checked):
+    """What to make. Raises RecipeError for keys that there are not, and for values that do not fit.
 
     version: of this schema. model: a known name, a directory, a .safetensors file, or a hub name, which may have an
     `@revision`. lora: files of LoRA weights for it, each FILE or FILE:WEIGHT. upscaler: what makes larger pictures of
@@ -73,12 +77,14 @@ class Recipe(BaseModel):
     enlarge: integer factor by which small pictures are enlarged. tricks: outermost first.
     """
 
+    _refusal: ClassVar[type[UsageError]] = RecipeError
+    _called: ClassVar[str] = "recipe"
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     version: int = Field(VERSION, ge=1, le=VERSION)
     model: str = "emoji"
-    lora: list[Annotated[str, AfterValidator(lambda text: str(lora_from(text)))]] = []
-    upscaler: Annotated[list[str], BeforeValidator(lambda said: [said] if isinstance(said, str) else said)] = []
+    lora: list[Annotated[str, AfterValidator(lambda text: str(lora_from(text)))]] = Field([])
+    upscaler: Annotated[list[str], BeforeValidator(lambda said: [said] if isinstance(said, str) else said)] = Field([])
     prompt: str | list[str] | None = None
     negative: str | None = None
     guidance: float | None = Field(None, ge=0)
@@ -92,11 +98,21 @@ class Recipe(BaseModel):
     upscale_scheduler: str | None = None
     noise_level: int | None = Field(None, ge=0)
     distilled_guidance: float | None = Field(None, ge=0)
-    seed: int | None = Field(None, ge=0, lt=2**63)
+    seed: int | None = Field(None, ge=0, lt=SEEDS)
     count: int = Field(1, ge=1, le=100_000)
     best_of: int = Field(1, ge=1, le=1000)
     enlarge: int = Field(1, ge=1, le=64)
-    tricks: list[TrickEntry] = []
+    tricks: list[TrickEntry] = Field([])
+
+    @field_validator(
+        "version", "size", "steps", "stride", "upscale_steps", "noise_level", "seed", "count", "best_of", "enlarge",
+        mode="before",
+    )  # fmt: skip
+    @classmethod
+    def _yes_is_no_number(cls, value: Any) -> Any:
+        if any(isinstance(one, bool) for one in (value if isinstance(value, list | tuple) else (value,))):
+            raise ValueError(f"must be a whole number, got {value}")
+        return value
 
     @model_validator(mode="before")
     @classmethod
@@ -124,15 +140,32 @@ class Recipe(BaseModel):
             raise ValueError(f"`steps={self.steps}` and `stride={self.stride}` both say which steps are made; give one")
         return self
 
+    @model_validator(mode="after")
+    def _seeds_suffice(self) -> Recipe:
+        if why := self.beyond_seeds():
+            raise ValueError(why)
+        return self
+
+    def beyond_seeds(self) -> str | None:
+        """Why its pictures and candidates would need seeds that there are not, or None."""
+        if self.seed is None or self.seed + self.count * self.best_of <= SEEDS:
+            return None
+        return (
+            f"seed {self.seed} with count {self.count} and best_of {self.best_of} goes on beyond {SEEDS - 1}, the "
+            "largest seed; give a smaller one"
+        )
+
     @property
     def seeds(self) -> list[int]:
-        """One seed per picture, that of its first candidate. Only for a recipe whose seed is set."""
+        """One seed per picture, that of its first candidate. Raises RecipeError while its seed is not drawn."""
         if self.seed is None:
             raise RecipeError("the recipe's seed is not drawn yet; set one, or use `resolved`")
         return [self.seed + i * self.best_of for i in range(self.count)]
 
     def resolved(self) -> Recipe:
-        """The same recipe with a seed, drawn if none was given."""
+        """The same recipe with a seed, drawn if none was given. Raises RecipeError where its seeds do not suffice."""
+        if why := self.beyond_seeds():
+            raise RecipeError(f"recipe: {why}")
         if self.seed is not None:
             return self
         return self.model_copy(update={"seed": int.from_bytes(os.urandom(4), "big")})
@@ -178,7 +211,7 @@ def recipe_from(data: Any, where: str = "recipe") -> Recipe:
     try:
         return Recipe.model_validate(data)
     except ValidationError as error:
-        raise RecipeError(f"{where}: {explain(error)}") from None
+        raise RecipeError(f"{where}: {explain(error, Recipe.model_fields)}") from None
 
 
 def read_recipe(file: Path) -> Recipe:

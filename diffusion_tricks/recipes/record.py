@@ -18,19 +18,20 @@ from typing import Any, Literal
 from PIL import Image
 from pydantic import BaseModel, Field, ValidationError
 
-from diffusion_tricks.errors import DiffusionTricksError, PictureError, RecipeError
+from diffusion_tricks.errors import DiffusionTricksError, OutputError, PictureError, RecipeError
 from diffusion_tricks.io.atomic import Data, atomic_write_all, check_place
 from diffusion_tricks.io.foreign import object_in, read_object
 from diffusion_tricks.io.pictures import check_output, encode_picture, open_picture, write_picture
 from diffusion_tricks.io.provenance import Provenance, provenance_xmp
 from diffusion_tricks.recipes.recipe import TrickEntry, mapped, recipe_from, with_models
 from diffusion_tricks.registry.calls import guarded
-from diffusion_tricks.registry.trick import explain
+from diffusion_tricks.registry.checked import explain
 
 PNG_KEY = "diffusion-tricks"
 PARAMETERS_KEY = "parameters"
 SCHEMA = 1
 ORDER = ("Steps", "Sampler", "CFG scale", "Seed", "Size", "Model", "Denoising strength", "Tricks")  # Version is last
+NO_LIMIT = 2**64  # of pixels that are not decoded
 OBJECTS = ("run", "plugins", "versions")
 SCORES = ("score", "candidates")
 LIBRARIES = ("diffusion-tricks", "diffusers", "torch", "transformers", "pillow", "pluggy", "pydantic", "numpy")
@@ -179,11 +180,17 @@ def sidecar_path(path: str | Path) -> Path:
 def check_save(
     path: str | Path, *, force: bool, inputs: Iterable[str | Path] = (), metadata: bool = True
 ) -> None:  # fmt: skip
-    """Raise `OutputError` unless `save` may write the picture, and its side-car where it needs one, at `path`."""
+    """Raise `OutputError` unless `save` may write the picture at `path`, and write or remove the side-car beside it."""
     inputs = list(inputs)
     check_output(path, force=force, inputs=inputs)
+    sidecar = sidecar_path(path)
     if metadata and not _carries_text(Path(path)):
-        check_place(sidecar_path(path), force=force, inputs=inputs)
+        check_place(sidecar, force=force, inputs=inputs)
+    elif not force and _is_stale(sidecar, inputs):
+        raise OutputError(
+            f"{sidecar} holds the record of an earlier picture, which would speak of {path}; pass `force=True` to "
+            "remove it, or choose another name"
+        )
 
 
 def save(
@@ -194,7 +201,8 @@ def save(
     """Write a picture with its record, in one piece or not at all, marked as made by a model if `provenance` says how.
 
     A PNG carries the record and the `parameters` text itself; other formats get a side-car, which takes its place
-    before the picture does. `record=None` writes neither. Raises as `write_picture` does.
+    before the picture does, and JPEG and WebP the `parameters` as EXIF UserComment too, where common programs look for
+    them. `record=None` writes none of it. Raises as `write_picture` does.
     """
     path, inputs = Path(path), list(inputs)
     xmp = provenance_xmp(provenance) if provenance else None
@@ -204,12 +212,13 @@ def save(
             {} if record is None else {PNG_KEY: _dump(record), **({PARAMETERS_KEY: parameters} if parameters else {})}
         )
         write_picture(image, path, force=force, inputs=inputs, icc=icc, text=text, xmp=xmp)
-        _remove_stale(sidecar_path(path), inputs)
+        if force and _is_stale(sidecar_path(path), inputs):
+            sidecar_path(path).unlink(missing_ok=True)
         return
     sidecar = _dump({**record, **({PARAMETERS_KEY: parameters} if parameters else {})}, indent=2) + "\n"
     files: dict[Path, Data] = {
         sidecar_path(path): sidecar.encode("utf-8", "replace"),
-        path: encode_picture(image, path, icc=icc, xmp=xmp),
+        path: encode_picture(image, path, icc=icc, xmp=xmp, comment=parameters),
     }
     atomic_write_all(files, force=force, inputs=inputs)
 
@@ -222,15 +231,14 @@ def _dump(record: Mapping[str, Any], indent: int | None = None) -> str:
     return json.dumps(record, ensure_ascii=False, indent=indent)
 
 
-def _remove_stale(sidecar: Path, inputs: list[str | Path]) -> None:
-    """Remove the record of a picture that stood here before: it would describe the new one wrongly."""
+def _is_stale(sidecar: Path, inputs: list[str | Path]) -> bool:
+    """Whether there is the record of a picture that stood here before: it would describe the new one wrongly."""
     if not os.path.isfile(sidecar) or any(os.path.exists(each) and sidecar.samefile(each) for each in inputs):
-        return
+        return False
     try:
-        _read_sidecar(sidecar)
+        return bool(_read_sidecar(sidecar))
     except RecipeError:  # not a record: somebody else's file
-        return
-    sidecar.unlink()
+        return False
 
 
 def read_record(path: str | Path) -> dict[str, Any]:
@@ -240,7 +248,7 @@ def read_record(path: str | Path) -> dict[str, Any]:
     damaged or was written by a newer diffusion-tricks.
     """
     path = Path(path)
-    with open_picture(path) as image:
+    with open_picture(path, max_pixels=NO_LIMIT) as image:
         text = image.info.get(PNG_KEY)
     if isinstance(text, str):
         return _checked(object_in(text, f"{path}: the diffusion-tricks record", RecipeError), path)

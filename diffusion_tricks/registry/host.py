@@ -103,11 +103,15 @@ class Host:
             raise self.unknown(kind, name)
         return entries[name]
 
-    def unknown(self, kind: str, name: str) -> UnknownName | PluginError:
-        """The error to raise for a name that is not registered: the nearest that is, or the plugins that are broken."""
+    def unknown(self, kind: str, name: str, known: Iterable[str] | None = None) -> UnknownName | PluginError:
+        """The error to raise for a name that is not known: the nearest that is, or the plugins that are broken.
+
+        known: names; None is all that are registered.
+        """
+        known = list(self.entries(kind) if known is None else known)
         broken = [f"{status.name!r} ({status.error})" for status in self.statuses if status.error]
-        if not broken or difflib.get_close_matches(name, self.entries(kind), n=1, cutoff=0.5):
-            return UnknownName(kind, name, self.entries(kind))
+        if not broken or difflib.get_close_matches(name, known, n=1, cutoff=0.5):
+            return UnknownName(kind, name, known)
         return PluginError(f"unknown {kind} {name!r}; it may be of a plugin that is broken: {', '.join(broken)}")
 
     def trick(self, name: str) -> type[Trick[Any]]:

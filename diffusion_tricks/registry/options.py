@@ -7,21 +7,25 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Collection, Mapping
-from typing import Annotated, Any, Literal
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 from pydantic.fields import FieldInfo
 
 from diffusion_tricks.io.foreign import NO_NAME, NO_TEXT
+from diffusion_tricks.registry.checked import Checked
 
 Share = Annotated[float, Field(ge=0, le=1)]  # of a whole
 MAX_TEXT = 10_000  # characters; encoders of text take a tenth of it, pages of print some thousands
 Marked = bool | tuple[str, ...] | Literal["model"] | Callable[[str], bool]  # see `option`
 
 
-class TrickOptions(BaseModel):
-    """The options of a trick. Unknown options are errors; values cannot be changed once set."""
+class TrickOptions(Checked):
+    """The options of a trick. Unknown options are errors; values cannot be changed once set.
+
+    Raises UsageError for options that do not fit.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -33,6 +37,18 @@ class TrickOptions(BaseModel):
             return data
         check_texts(data, names={name for name, field in cls.model_fields.items() if hint(field, "path")})
         return {key: os.fspath(value) if isinstance(value, os.PathLike) else value for key, value in data.items()}
+
+    @model_validator(mode="after")
+    def _heeded(self) -> Self:
+        """Nothing is said of what is not there: see `needs` of `option`."""
+        fields = type(self).model_fields
+        said = {name for name, field in fields.items() if getattr(self, name) != field.default}
+        for name in sorted(said & self.model_fields_set):
+            needs = hint(fields[name], "needs") or ()
+            if needs and not said.intersection(needs):
+                others = " or ".join(f"`{other}`" for other in needs)
+                raise ValueError(f"`{name}` is of no use without {others}; give that as well, or leave it out")
+        return self
 
 
 def check_texts(data: Mapping[str, Any], names: Collection[str] = ()) -> None:
@@ -59,17 +75,21 @@ def _check_texts(data: Any, none: re.Pattern[str]) -> None:
             left.extend(value.values() if isinstance(value, dict) else value)
 
 
-def option(default: Any = ..., help: str = "", *, flag: str = "", path: Marked = False, **limits: Any) -> Any:
+def option(
+    default: Any = ..., help: str = "", *, flag: str = "", path: Marked = False, needs: Sequence[str] = (),
+    **limits: Any,
+) -> Any:  # fmt: skip
     """An option of the command line, `--name-of-the-field VALUE` unless `flag` says another name.
 
     A `bool` field becomes a flag, a `list` field may be given many times, a `tuple` takes as many values as it
     has parts, a `Literal` becomes a choice. `path` marks a file that is read: recipes keep it relative to
     themselves. It is True; or, where a value may be something else, a function that says of a value whether it is a
     path, or the suffixes of such files, as of fonts: a path is then only what has one of them, or a separator.
-    "model" marks a directory of weights or a hub name.
+    "model" marks a directory of weights or a hub name. `needs` names other options, of which one must be given for this
+    one to act.
     `limits` go to `pydantic.Field` (`ge`, `le`, ...).
     """
-    return _field("option", default, help, flag, path, limits)
+    return _field("option", default, help, flag, path, limits, needs)
 
 
 def argument(default: Any = ..., help: str = "", *, path: Marked = False, **limits: Any) -> Any:
@@ -77,8 +97,11 @@ def argument(default: Any = ..., help: str = "", *, path: Marked = False, **limi
     return _field("argument", default, help, "", path, limits)
 
 
-def _field(cli: str, default: Any, help: str, flag: str, path: Marked, limits: dict[str, Any]) -> Any:
-    hints: dict[str, Any] = {"cli": cli, "flag": flag, "path": list(path) if isinstance(path, tuple) else path}
+def _field(
+    cli: str, default: Any, help: str, flag: str, path: Marked, limits: dict[str, Any], needs: Sequence[str] = ()
+) -> Any:  # fmt: skip
+    marked = list(path) if isinstance(path, tuple) else path
+    hints: dict[str, Any] = {"cli": cli, "flag": flag, "path": marked, "needs": list(needs)}
     return Field(default, description=help, json_schema_extra=hints, **limits)
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, Self, TypeVar
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, Self, TypeVar, get_args
 
 from pydantic import ValidationError
 
 from diffusion_tricks.errors import UsageError
+from diffusion_tricks.registry.checked import explain
 from diffusion_tricks.registry.options import TrickOptions
 
 if TYPE_CHECKING:
@@ -24,13 +26,13 @@ class Shown(NamedTuple):
 
 
 class Trick(Generic[O]):
-    """Base of every trick: `class Hybrid(Trick[HybridOptions])` with `Options = HybridOptions`.
+    """Base of every trick: `class Hybrid(Trick[HybridOptions])`, which says what its `Options` are.
 
     A trick fills run hooks (`diffusion_tricks.hookspecs.RunHooks`) with `@hookimpl` methods. It is made from
     keywords named as its options, `Hybrid(far="a skull", near="a mushroom")`, and is registered in one run's
     plugin manager; the same instance may serve many runs, so it keeps no state of a run in itself: that
-    belongs in `run.state(self)`. What an option stood for, such as the commit of a name at the hub, it tells the record
-    with `run.settle(self, option=value)`.
+    belongs in `run.state(self, Notes)`. What an option stood for, such as the commit of a name at the hub, it tells the
+    record with `run.settle(self, option=value)`. Raises UsageError for options that do not fit.
 
     `sums` names the facts that add up where several pictures make one sheet.
     `brings_prompts` says that it asks prompts of its own, so that a run needs none.
@@ -46,11 +48,16 @@ class Trick(Generic[O]):
     keeps_size: ClassVar[bool] = False
     options: O
 
+    def __init_subclass__(cls, **more: Any) -> None:
+        super().__init_subclass__(**more)
+        if "Options" not in vars(cls):
+            cls.Options = next(_options_of(cls), cls.Options)
+
     def __init__(self, **options: Any):
         try:
-            self.options = self.Options(**options)  # type: ignore[assignment]
+            self.options = self.Options.model_validate(options)  # type: ignore[assignment]
         except ValidationError as error:
-            raise UsageError(f"{self.label()}: {explain(error)}") from None
+            raise UsageError(f"{self.label()}: {explain(error, self.Options.model_fields)}") from None
 
     def variants(self) -> list[dict[str, Any]] | None:
         """Changes of its own options, one dictionary for each picture of a strip, or None for a single picture.
@@ -83,16 +90,9 @@ class Trick(Generic[O]):
         return cls.name or cls.__name__.lower()
 
 
-def explain(error: ValidationError) -> str:
-    """pydantic's findings in one line: where, what was expected, what came."""
-    rows = []
-    for row in error.errors(include_url=False):
-        where = ".".join(str(part) for part in row["loc"])
-        message = row["msg"].removeprefix("Value error, ")
-        came = "" if row["type"] in {"missing", "value_error"} else f", got {_shortened(repr(row['input']))}"
-        rows.append(f"{where}: {message}{came}" if where else message)
-    return "; ".join(rows)
-
-
-def _shortened(text: str, most: int = 200) -> str:
-    return text if len(text) <= most else f"{text[:most]}..."
+def _options_of(kind: type[Trick[Any]]) -> Iterator[type[TrickOptions]]:
+    """What a class says in `Trick[...]`, of itself and not of those it is made from."""
+    for base in vars(kind).get("__orig_bases__", ()):
+        for said in get_args(base):
+            if isinstance(said, type) and issubclass(said, TrickOptions):
+                yield said

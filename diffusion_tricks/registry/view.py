@@ -10,11 +10,11 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ConfigDict, ValidationError
 
 from diffusion_tricks.errors import UsageError
+from diffusion_tricks.registry.checked import Checked, explain
 from diffusion_tricks.registry.host import host
-from diffusion_tricks.registry.trick import explain
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,17 +23,19 @@ if TYPE_CHECKING:
     from diffusion_tricks.diffusion.estimate import Estimate
 
 
-class View(BaseModel):
+class View(Checked):
     """Base of every view: its fields are its parameters, so `patches:8,seed=3` sets them in order or by name.
 
     `apply` and `invert` take (b c h w) and give the same shape and dtype; the input is left untouched.
 
     orthogonal: noise seen through it is still N(0, I). latent: it does to a VAE's latents, without artefacts, what it
     does to their picture, as flips and quarter turns do.
+    Raises UsageError for parameters that it does not take, and where it is shown a picture that it does not fit.
     """
 
     orthogonal: ClassVar[bool] = True
     latent: ClassVar[bool] = False
+    _called: ClassVar[str] = "view {}"
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     @abstractmethod
@@ -80,7 +82,7 @@ def view_named(text: str) -> View:
     if missing := [key for key, one in view_class.model_fields.items() if one.is_required() and key not in parameters]:
         raise UsageError(f"view {name!r} needs {', '.join(missing)}; expected {name}:{','.join(missing).upper()}")
     try:
-        return view_class(**parameters)
+        return view_class.model_validate(parameters)
     except ValidationError as error:
         raise UsageError(f"view {text!r}: {explain(error)}") from None
 

@@ -12,15 +12,18 @@ from diffusion_tricks.devices.transfer import sent
 from diffusion_tricks.diffusion.ask import Ask
 from diffusion_tricks.diffusion.estimate import Estimate
 from diffusion_tricks.diffusion.scheduler_quirks import output_for, restore, snapshot, step_arguments, stepped
+from diffusion_tricks.errors import UsageError
 from diffusion_tricks.model.batching import answer
 from diffusion_tricks.model.model import Model
 from diffusion_tricks.registry.calls import Call, calls
 from diffusion_tricks.registry.trick import Trick
-from diffusion_tricks.sampling.begin import Sampling, begin
+from diffusion_tricks.sampling.begin import begin
+from diffusion_tricks.sampling.request import Sampling
 from diffusion_tricks.sampling.resolve import Layer, resolve
 from diffusion_tricks.sampling.retry import persisted
 from diffusion_tricks.sampling.run import Run, Step
 from diffusion_tricks.sampling.stages import closed, prepared, started
+from diffusion_tricks.sampling.trace import MODEL, SCHEDULER, START
 from diffusion_tricks.types import Size
 
 
@@ -38,6 +41,7 @@ def denoise(run: Run, latents: Tensor | None = None) -> Generator[Step]:
 def _steps(run: Run, x: Tensor) -> Iterator[Step]:
     """Every step of one stage, from latents x (b c h w) on; a step that a trick asks for again is made again."""
     times = sent(run.timesteps, run.model.device)
+    run.trace.note(START, run.first, x)
     for index in range(run.first, len(run.timesteps)):
         before = snapshot(run.scheduler) if calls(run.hook.after_step) else {}
         repeated, again = 0, True
@@ -57,17 +61,33 @@ def _take(step: Step) -> None:
     """Asks through all tricks, and takes the one step."""
     run = step.run
     for call in calls(run.hook.before_step):
-        call(step=step)
-    layers = [Layer(call.name, partial(_asked, call, step)) for call in calls(run.hook.estimate_noise)]
+        _changed(call, step)
+    layers = [
+        Layer(call.name, partial(_asked, call, step), partial(_gave, step, call.name))
+        for call in calls(run.hook.estimate_noise)
+    ]
     (estimate,) = resolve([Ask(step.x, run.prompt, run.condition)], layers, partial(_answer, step), step.spare)
     step.answered(estimate)
     output = output_for(run.scheduler, step.estimate).to(run.model.latent_dtype)
     arguments = step_arguments(run.scheduler, run.noise.generators, taken=step.index - run.first)
     t = run.timesteps[step.index]  # on the CPU
     step.x = run.scheduler.step(output, t, step.x, **arguments, return_dict=False)[0]
+    run.trace.note(SCHEDULER, step.index, step.x)
     stepped(run.scheduler, step.index)
     for call in calls(run.hook.after_step):
-        call(step=step)
+        _changed(call, step)
+
+
+def _changed(call: Call, step: Step) -> None:
+    """Lets a trick change the latents of a step."""
+    before = step.x
+    call(step=step)
+    if step.x is not before:
+        step.run.trace.note(call.name, step.index, step.x)
+
+
+def _gave(step: Step, who: object, estimate: Estimate) -> None:
+    step.run.trace.note(who, step.index, estimate.value)
 
 
 def _asked(call: Call, step: Step, ask: Ask) -> Any:
@@ -79,6 +99,8 @@ def _answer(step: Step, asks: list[Ask]) -> list[Estimate]:
     answers, rows = answer(step.run.model, asks, step.t, step.level, step.run.terms)
     step.rows += rows
     step.run.rows += rows
+    for estimate in answers:
+        _gave(step, MODEL, estimate)
     return answers
 
 
@@ -91,7 +113,7 @@ def sample(
     count: int | None = None,
     seeds: Sequence[int] | None = None,
     steps: int | None = None,
-    timesteps: list[int] | None = None,
+    timesteps: Sequence[int] | None = None,
     stride: int | None = None,
     scheduler: str | None = None,
     size: Size | None = None,
@@ -109,13 +131,23 @@ def sample(
 
     model: from `load_model`. tricks: outermost first. latents: standard normal starting noise (b c h w) instead of the
     seeds'; its length is the count, unless that is said. All else is as in `Sampling`.
-    Raises UsageError, PictureError, ModelError, PluginError and OutOfMemory.
+    Raises UsageError for what cannot be as it is asked for, at once or where a step shows it; PictureError for a
+    picture that a trick cannot use; ModelError, PluginError and OutOfMemory where model, trick or memory fail.
     """
-    if latents is not None and count is None and seeds is None:
-        count = len(latents)
+    if latents is not None:
+        rows = _rows_of(latents)
+        count = rows if count is None and seeds is None else count
     sampling = Sampling(
         prompt=prompt, seed=seed, count=count, seeds=seeds, steps=steps, timesteps=timesteps, stride=stride,
         scheduler=scheduler, size=size, upscale_steps=upscale_steps, upscale_scheduler=upscale_scheduler,
         noise_level=noise_level, distilled_guidance=distilled_guidance, max_rows=max_rows,
     )  # fmt: skip
     return denoise(begin(model, sampling, tricks), latents)
+
+
+def _rows_of(latents: Any) -> int:
+    """How many pictures latents are for. Raises UsageError for what is no batch of them."""
+    if not isinstance(latents, Tensor) or latents.ndim != 4:
+        came = f"one of shape {tuple(latents.shape)}" if isinstance(latents, Tensor) else f"a {type(latents).__name__}"
+        raise UsageError(f"latents must be a tensor (b c h w) of standard normal noise, got {came}")
+    return len(latents)

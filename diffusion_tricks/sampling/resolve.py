@@ -16,10 +16,11 @@ ROUNDS = 1000  # in which one generator asks, in one step, at the most
 
 @dataclass(frozen=True)
 class Layer:
-    """One trick's `estimate_noise`, with the name it is known by."""
+    """One trick's `estimate_noise`, with the name it is known by; `gave` is told each estimate that comes of it."""
 
     name: str
     estimate: Callable[[Ask], Asking | None]
+    gave: Callable[[Estimate], None] = lambda estimate: None
 
 
 def resolve(
@@ -65,6 +66,7 @@ def _through(
             turn = guarded(layer.name, PLACE, _turn, layer, running[i], answers, asks[i])
             if isinstance(turn, Estimate):
                 done[i] = turn
+                layer.gave(turn)
             else:
                 questions[i] = turn
         flat = [ask for pending in questions.values() for ask in pending]

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from diffusion_tricks.diffusion.estimate import Estimate
 from diffusion_tricks.diffusion.levels import levels_of
 from diffusion_tricks.diffusion.noise_level import Level
+from diffusion_tricks.diffusion.steps import can_spread, set_steps
 from diffusion_tricks.errors import PluginError, UsageError
 from diffusion_tricks.io.pictures import read_picture
 from diffusion_tricks.io.source import Source
 from diffusion_tricks.registry.calls import calls, guarded
+from diffusion_tricks.sampling.trace import Trace
 from diffusion_tricks.types import Fit, Prompt
 
 if TYPE_CHECKING:
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     from diffusion_tricks.model.model import Model
     from diffusion_tricks.registry.trick import Trick
     from diffusion_tricks.types import Size
+
+Notes = TypeVar("Notes")  # what a trick keeps of a run
 
 
 @dataclass
@@ -65,8 +69,9 @@ class Run:
     def __post_init__(self) -> None:
         self.hook = self.manager.hook
         self.levels = levels_of(self.scheduler)
+        self.trace = Trace()
         self.facts = [{} for _ in self.noise.seeds]
-        self._states: dict[int, dict[str, Any]] = {}
+        self._states: dict[int, Any] = {}
         self.begun: set[str] = set()  # names of the tricks whose `prepare` began, and that are not closed
         self._settled: dict[int, dict[str, Any]] = {}
 
@@ -116,9 +121,25 @@ class Run:
         """Evaluations the scheduler makes in one full step: 2 for Heun, else 1."""
         return int(getattr(self.scheduler, "order", 1))
 
-    def state(self, trick: Trick[Any]) -> dict[str, Any]:
-        """A trick's notes of this run; a trick instance itself may serve many runs."""
-        return self._states.setdefault(id(trick), {})
+    @overload
+    def state(self, trick: Trick[Any]) -> dict[str, Any]: ...
+
+    @overload
+    def state(self, trick: Trick[Any], kind: type[Notes]) -> Notes: ...
+
+    def state(self, trick: Trick[Any], kind: type[Any] = dict) -> Any:
+        """A trick's notes of this run, made by `kind()` when they are first asked for; the trick may serve many runs.
+
+        kind: a class that is made without arguments, such as a dataclass with defaults. A step that is taken again sets
+        back what stands in its attributes. Raises PluginError where the notes are of another kind already.
+        """
+        if id(trick) not in self._states:
+            self._states[id(trick)] = kind()
+        notes = self._states[id(trick)]
+        if not isinstance(notes, kind):
+            came, expected = type(notes).__name__, kind.__name__
+            raise PluginError(f"trick {trick.label()!r} keeps its notes as a {came}, not a {expected}; use one")
+        return notes
 
     def settle(self, trick: Trick[Any], **options: Any) -> None:
         """Says what options of a trick stood for, for the record, such as a commit for a name at the hub.
@@ -133,6 +154,21 @@ class Run:
     def settled(self, trick: Trick[Any]) -> dict[str, Any]:
         """What a trick has settled in this run and those that follow it."""
         return {name: value for run in self.stages for name, value in run._settled.get(id(trick), {}).items()}
+
+    def first_step(self, strength: float) -> int:
+        """The index of the first step of an edit of that strength, 0..1; the number of steps where none is made.
+
+        As in the image-to-image pipelines of diffusers: of all steps the last are made, so many as the strength says.
+        That of latent consistency models spreads all of them over what the strength leaves of the schedule, which is
+        then set anew.
+        """
+        steps = self.scheduler.num_inference_steps or len(self.timesteps)  # None for timesteps given one by one
+        if self.model.family.shape.spreads and 0 < strength < 1 and can_spread(self.scheduler):
+            self.timesteps = set_steps(self.scheduler, steps, strength=strength)
+            self.levels = levels_of(self.scheduler)
+            return 0
+        skipped = steps - min(int(steps * strength), steps)
+        return min(skipped * self.substeps, len(self.timesteps))
 
     def noised(self, clean: Tensor, noise: Tensor, index: int) -> Tensor:
         """Clean latents (b c h w) at the level before step `index`: alpha x0 + sigma eps."""

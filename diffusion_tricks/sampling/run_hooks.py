@@ -21,7 +21,8 @@ class RunHooks:
     def prepare(self, run: Run) -> None:
         """Before all else: read pictures, set `run.source`, check options against the model and the size.
 
-        `run.state(self)` keeps a trick's notes; `run.settle(self, network=...)` tells the record what an option meant.
+        `run.state(self, Notes)` keeps a trick's notes; `run.settle(self, network=...)` tells the record what an option
+        meant.
         Each stage of a larger picture is a run of its own; the second is given the first's `source`.
         """
 

@@ -26,8 +26,9 @@ from diffusion_tricks.model.model import Model
 from diffusion_tricks.recipes.recipe import Recipe, TrickEntry, recipe_from
 from diffusion_tricks.registry.trick import Trick
 from diffusion_tricks.registry.view import View, orthogonality_error, view_named
-from diffusion_tricks.sampling.begin import Sampling, begin
+from diffusion_tricks.sampling.begin import begin
 from diffusion_tricks.sampling.loop import denoise
+from diffusion_tricks.sampling.request import Sampling
 from diffusion_tricks.sampling.run import Run, Step
 from diffusion_tricks.types import Row
 

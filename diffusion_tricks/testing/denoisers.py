@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -91,6 +90,13 @@ class ExactFamily(Family):
         return latents
 
 
+class ExactPipeline:
+    """Stands for the pipeline of an exact model, of which there is a scheduler alone."""
+
+    def __init__(self, scheduler: Scheduler):
+        self.scheduler, self.components = scheduler, dict[str, Any]()
+
+
 def exact_model(
     images: Images,
     scheduler: Scheduler | None = None,
@@ -113,7 +119,7 @@ def exact_model(
         scheduler = DDPMScheduler(clip_sample=False, variance_type=kind)
     scheduler = copy.deepcopy(scheduler)
     scheduler.register_to_config(prediction_type=prediction)
-    pipe = SimpleNamespace(scheduler=scheduler, components={})
+    pipe = ExactPipeline(scheduler)
     family = ExactFamily(images, scheduler, variance)
     return Model(pipe, "exact", torch.device("cpu"), torch.float32, Defaults(steps=20), opened=family)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import sys
+import threading
+import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from diffusion_tricks.training.interrupts import Interrupted
 def main() -> int:
     """Does the work that the one argument says, and gives the exit code."""
     work = json.loads(sys.argv[1])
+    threading.Thread(target=_ends_with, args=(os.getppid(),), daemon=True).start()
     try:
         said: dict[str, Any] = {"trained": _worked(work)}
         code = 0
@@ -27,6 +30,13 @@ def main() -> int:
     if os.environ["RANK"] == "0":
         Path(work["answer"]).write_text(json.dumps(said), encoding="utf-8")
     return code
+
+
+def _ends_with(parent: int) -> None:
+    """Ends this process once its parent is dead, so that what was killed does not train on."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
 
 
 def _worked(work: dict[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +12,10 @@ import torch
 
 from diffusion_tricks.errors import OutputFailed, UsageError
 from diffusion_tricks.io.atomic import atomic_write
+from diffusion_tricks.io.foreign import read_object
 
 ROOM = "checkpoints"
+MODEL_STEP = "model.json"
 
 
 def kept(folder: Path) -> list[Path]:
@@ -40,16 +44,56 @@ def write(folder: Path, step: int, state: dict[str, Any], keep: int) -> Path:
     return file
 
 
+def set_aside_damaged(folder: Path) -> list[Path]:
+    """Renames the last checkpoints as long as they are not what was written, and gives them; the last is then whole."""
+    damaged = []
+    for file in reversed(kept(folder)):
+        if _is_whole(file):
+            break
+        damaged.append(file.rename(file.with_suffix(".damaged")))
+    return damaged
+
+
 def last(folder: Path) -> dict[str, Any]:
     """The state in the last checkpoint. Raises UsageError where there is none, or it is damaged."""
     files = kept(folder)
     if not files:
         raise UsageError(f"{folder} holds no checkpoint to go on from; expected the directory of a training")
     try:
+        _check_sums(files[-1])
         state: dict[str, Any] = torch.load(files[-1], map_location="cpu", weights_only=True)
-    except Exception as error:  # whatever a damaged file makes torch say
+    except Exception as error:  # whatever a damaged file makes zipfile and torch say
         raise UsageError(f"{files[-1]} is damaged; remove it to go on from the one before it") from error
     return state
+
+
+def _is_whole(file: Path) -> bool:
+    try:
+        _check_sums(file)
+    except (ValueError, OSError, zipfile.BadZipFile):
+        return False
+    return True
+
+
+def _check_sums(file: Path) -> None:
+    """Raises ValueError for a file of which a part has not the checksum that torch wrote, and itself does not read."""
+    with zipfile.ZipFile(file) as parts:
+        if (damaged := parts.testzip()) is not None:
+            raise ValueError(f"the checksum of {damaged} is wrong")
+
+
+def note_model(folder: Path, step: int) -> None:
+    """Notes the step of the model that is saved in the directory of a training."""
+    atomic_write(folder / ROOM / MODEL_STEP, json.dumps({"step": step}).encode(), force=True)
+
+
+def model_step(folder: Path) -> int | None:
+    """The step of the model that is saved; None where that is not known."""
+    try:
+        step = read_object(folder / ROOM / MODEL_STEP, UsageError).get("step")
+    except UsageError:
+        return None
+    return step if isinstance(step, int) else None
 
 
 def random_states(device: torch.device) -> dict[str, torch.Tensor]:

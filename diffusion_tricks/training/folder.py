@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-import shutil
 import tempfile
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,18 +20,21 @@ from typing import Any
 from diffusion_tricks.errors import OutputError, OutputFailed, UsageError
 from diffusion_tricks.io.atomic import atomic_write, atomic_write_all
 from diffusion_tricks.io.foreign import read_object
+from diffusion_tricks.io.leftovers import held, sweep
 from diffusion_tricks.io.reading import Unreadable, read_text
+from diffusion_tricks.training import replaced
 from diffusion_tricks.training.checkpoints import ROOM
 from diffusion_tricks.training.options import TrainOptions, options_from
+from diffusion_tricks.training.replaced import OPTIONS
 
-OPTIONS, METRICS, LOSS, SAMPLES = "training.json", "metrics.jsonl", "loss.png", "samples"
+MODEL_IN_THE_MAKING = ".model-"
+METRICS, LOSS, SAMPLES = "metrics.jsonl", "loss.png", "samples"
 MODEL = (
     "model_index.json", "diffusion_tricks.json", "unet", "scheduler", "text_encoder", "tokenizer",
     "image_noising_scheduler",
 )  # fmt: skip
 OWN = (OPTIONS, METRICS, LOSS, SAMPLES, ROOM, "denoiser.png", *MODEL)  # what `force` removes
 MOST_METRICS = 2**28  # bytes
-REPLACED = ".replaced"  # where an earlier training waits meanwhile
 
 
 def folder_for(options: TrainOptions) -> Path:
@@ -42,7 +45,7 @@ def folder_for(options: TrainOptions) -> Path:
 def begun(folder: Path, options: TrainOptions, force: bool) -> None:
     """Makes the directory and notes the options. Raises OutputError for one that holds something, unless `force`.
 
-    With `force` an earlier training in it is removed, and nothing else.
+    With `force` an earlier training in it is hidden, and nothing else, until the new one is complete: see `replaced`.
     """
     for source in (options.start_from, options.data):
         if source is not None and folder.exists() and Path(source).exists() and folder.samefile(source):
@@ -51,51 +54,59 @@ def begun(folder: Path, options: TrainOptions, force: bool) -> None:
             )
     if folder.exists() and not folder.is_dir():
         raise OutputError(f"{folder} is a file, expected a directory to write the training to; choose another name")
+    hidden_found(folder)
     if folder.is_dir() and any(folder.iterdir()):
         if not force:
             advice = f"go on with it with `resume={str(folder)!r}`, or " if (folder / OPTIONS).is_file() else ""
             raise OutputError(f"{folder} is there and not empty; {advice}choose another `out`, or pass `force=True`")
         if not (folder / OPTIONS).is_file():
             raise OutputError(f"{folder} holds no training, so `force` leaves it alone; choose another `out`")
-        _set_aside(folder)
+        replaced.hide(folder, OWN)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"the directory {folder} cannot be made: {error.strerror}; choose another `out`") from None
-    note_options(folder, options)
+        note_options(folder, options)
+    except BaseException as error:
+        abandon(folder)
+        if isinstance(error, OSError):
+            raise OutputError(
+                f"the directory {folder} cannot be made: {error.strerror}; choose another `out`"
+            ) from None
+        raise
 
 
-def _set_aside(folder: Path) -> None:
-    """Moves the training that is there out of the way, until the new one is known to work."""
-    forget_replaced(folder)
-    (folder / REPLACED).mkdir()
-    for name in OWN:
-        if (folder / name).exists():
-            (folder / name).rename(folder / REPLACED / name)
+def hidden_found(folder: Path) -> None:
+    """Brings back a training that was hidden for one that never came to anything, and tells of others that wait."""
+    if not replaced.waiting(folder):
+        return
+    if not _is_something(folder) and replaced.bring_back(folder, OWN):
+        warnings.warn(f"{folder}: the training that was to be replaced is back, as the new one came to nothing",
+                      stacklevel=3)  # fmt: skip
+    tell_of_hidden(folder)
 
 
-def forget_replaced(folder: Path) -> None:
-    """Removes the training that a new one replaced."""
-    shutil.rmtree(folder / REPLACED, ignore_errors=True)
+def tell_of_hidden(folder: Path) -> None:
+    """Says where earlier trainings wait, if any do."""
+    if places := replaced.waiting(folder):
+        names = ", ".join(str(place) for place in places)
+        warnings.warn(f"an earlier training is kept in {names} until the one in {folder} is complete", stacklevel=3)
 
 
-def _cleared(folder: Path) -> None:
-    for path in (folder / name for name in OWN):
-        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+def _is_something(folder: Path) -> bool:
+    """Whether a training can be gone on with, or has said how it went where there is nothing else to have."""
+    if not (folder / OPTIONS).is_file():
+        return False
+    return any((folder / ROOM).glob("step-*.pt")) or ((folder / METRICS).is_file() and not replaced.waiting(folder))
 
 
 def abandon(folder: Path) -> None:
     """Takes away a training that failed before its first checkpoint, and the directory if nothing else is in it.
 
-    What it was to replace comes back.
+    What it was to replace comes back; where the new one has checkpoints, both are kept, and that is said.
     """
-    if any((folder / ROOM).glob("step-*.pt")) or (folder / METRICS).is_file():
+    if _is_something(folder):
+        tell_of_hidden(folder)
         return
-    _cleared(folder)
-    if (folder / REPLACED).is_dir():
-        for path in (folder / REPLACED).iterdir():
-            path.rename(folder / path.name)
-    forget_replaced(folder)
+    replaced.bring_back(folder, OWN)
     with contextlib.suppress(OSError):
         folder.rmdir()
 
@@ -123,7 +134,8 @@ def save_pipeline(folder: Path, pipe: Any, about: Mapping[str, object]) -> None:
     Raises OutputFailed where the disk refuses it; the model that was there then stays.
     """
     try:
-        with tempfile.TemporaryDirectory(prefix=".model-", dir=folder) as place:
+        sweep(folder, f"{MODEL_IN_THE_MAKING}*")
+        with tempfile.TemporaryDirectory(prefix=MODEL_IN_THE_MAKING, dir=folder) as place, held(Path(place)):
             made = Path(place)
             pipe.save_pretrained(made)
             (made / "diffusion_tricks.json").write_text(json.dumps(dict(about), ensure_ascii=False), encoding="utf-8")

@@ -8,6 +8,8 @@ import time
 from types import FrameType
 from typing import Any
 
+# of a terminal, of a system, of a terminal that is closed; the last is not known to Windows
+SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 AGAIN = 2.0  # seconds; a second Ctrl-C after that does not wait
 
 
@@ -15,8 +17,13 @@ class Interrupted(KeyboardInterrupt):
     """A training was stopped and saved; the message says how to go on."""
 
 
+def heeded() -> list[int]:
+    """The signals that end a training; not one that is to be ignored, as nohup has it."""
+    return [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+
+
 class Interrupts:
-    """While it is entered, Ctrl-C and SIGTERM only set `asked`; a second one stops at once."""
+    """While it is entered, Ctrl-C and its like only set `asked`; a second one stops at once."""
 
     def __init__(self) -> None:
         self.asked = False
@@ -25,7 +32,7 @@ class Interrupts:
 
     def __enter__(self) -> Interrupts:
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in heeded():
                 self._before[number] = signal.signal(number, self._heard)
         return self
 

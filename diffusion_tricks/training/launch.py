@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from diffusion_tricks import errors
 from diffusion_tricks.errors import DiffusionTricksError
-from diffusion_tricks.training.interrupts import Interrupted
+from diffusion_tricks.training.interrupts import Interrupted, heeded
 
 if TYPE_CHECKING:
     from diffusion_tricks.training.loop import Trained
@@ -84,7 +84,7 @@ def _ended(started: list[subprocess.Popen[bytes]]) -> list[int]:
 
 @contextlib.contextmanager
 def _passed_on() -> Iterator[list[subprocess.Popen[bytes]]]:
-    """While it lasts, Ctrl-C and SIGTERM reach the processes and not this one; none outlives it."""
+    """While it lasts, Ctrl-C and its like reach the processes and not this one; none outlives it."""
     started: list[subprocess.Popen[bytes]] = []
 
     def pass_on(number: int, _: object) -> None:
@@ -92,7 +92,7 @@ def _passed_on() -> Iterator[list[subprocess.Popen[bytes]]]:
             if process.poll() is None:
                 process.send_signal(number)
 
-    before = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, pass_on) for number in heeded()}
     try:
         yield started
     finally:

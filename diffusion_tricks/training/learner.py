@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -13,11 +14,15 @@ from diffusers.training_utils import EMAModel
 from torch import Tensor, nn
 
 from diffusion_tricks.errors import UsageError
+from diffusion_tricks.training.averages import PowerAverages
 from diffusion_tricks.training.checkpoints import random_states, set_random_states
 from diffusion_tricks.training.data.stream import Batch
+from diffusion_tricks.training.levels import Levels
 from diffusion_tricks.training.objectives import Objective
 from diffusion_tricks.training.options import TrainOptions
 from diffusion_tricks.training.task import Task
+
+EVERY = 4  # steps between two updates of averages as long as a share of the run
 
 
 class Learner:
@@ -36,19 +41,22 @@ class Learner:
         self.parameters = list(network.parameters())
         optimizer = _optimizer(options, network)
         self.network, self.optimizer = accelerator.prepare(network, optimizer)
-        self.average = EMAModel(
-            self.parameters, decay=options.ema, use_ema_warmup=True, inv_gamma=1.0, power=0.75, foreach=True
-        )
+        self.average = _average(options, self.parameters)
+        self.levels = Levels(objective.total)
 
     def autocast(self) -> Any:
         """The context in which the network computes."""
         return torch.autocast(self.device.type, torch.bfloat16) if self.bfloat16 else contextlib.nullcontext()
 
-    def step(self, batch: Batch, rate: float) -> Tensor:
-        """One step at a learning rate; gives the loss, not yet waited for."""
+    def step(self, batch: Batch, rate: float, seen: float = 0.0) -> Tensor:
+        """One step at a learning rate, once so many pictures were seen; gives the loss, not yet waited for."""
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        loss = self._loss(self.network, batch, self.options.dropout)
+        t = self.objective.times(len(batch.pictures), self.device, seen)
+        errors = self._errors(self.network, batch, t, self.options.dropout)
+        if self.options.profiles:  # a long run, which is watched level by level
+            self.levels.note(t, errors)
+        loss = errors.mean()
         self.accelerator.backward(loss)
         if self.options.clip:
             nn.utils.clip_grad_norm_(self.parameters, self.options.clip)
@@ -57,19 +65,21 @@ class Learner:
         self.average.step(self.parameters)
         return loss.detach()
 
-    def _loss(self, network: Any, batch: Batch, dropout: float) -> Tensor:
+    def _errors(self, network: Any, batch: Batch, t: Tensor, dropout: float) -> Tensor:
+        """The error (b) of each picture at timesteps (b)."""
         x0 = batch.pictures.to(self.device, non_blocking=True, memory_format=self.layout)
         told = self.task.condition(batch, dropout)
         told = {name: value.to(self.device, non_blocking=True) for name, value in told.items()}
-        return self.objective.loss(network, x0, told, self.autocast())
+        return self.objective.errors(network, x0, t, told, self.autocast())
 
     def measured(self, batches: Sequence[Batch]) -> float:
-        """The mean loss over batches that are not learned from, with the same noise each time."""
+        """The mean loss over batches that are not learned from, with the same noise each time, drawn as at the end."""
         network, total, count = self.accelerator.unwrap_model(self.network), 0.0, 0
         with torch.random.fork_rng(), torch.no_grad():
             torch.manual_seed(0)
             for batch in batches:
-                total += float(self._loss(network, batch, 0.0)) * len(batch.pictures)
+                t = self.objective.times(len(batch.pictures), self.device, math.inf)
+                total += float(self._errors(network, batch, t, 0.0).sum())
                 count += len(batch.pictures)
         return total / count
 
@@ -93,6 +103,7 @@ class Learner:
             "network": self.accelerator.unwrap_model(self.network).state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "average": self.average.state_dict(),
+            "levels": self.levels.rounded(),
             "random": gather_object([random_states(self.device)]),
         }
 
@@ -107,11 +118,18 @@ class Learner:
         self.optimizer.load_state_dict(state["optimizer"])
         self.average.load_state_dict(state["average"])
         self.average.to(self.device)
+        self.levels.restore(state.get("levels", []) or self.levels.rounded())
         set_random_states(state["random"][self.accelerator.process_index], self.device)
 
 
 def _optimizer(options: TrainOptions, network: nn.Module) -> torch.optim.Optimizer:
-    betas = (0.9, options.beta2)
+    shared: dict[str, Any] = {"lr": options.lr, "betas": (0.9, options.beta2), "fused": True}
     if options.optimizer == "adam":
-        return torch.optim.Adam(network.parameters(), lr=options.lr, betas=betas)
-    return torch.optim.AdamW(network.parameters(), lr=options.lr, betas=betas, weight_decay=options.weight_decay)
+        return torch.optim.Adam(network.parameters(), **shared)
+    return torch.optim.AdamW(network.parameters(), weight_decay=options.weight_decay, **shared)
+
+
+def _average(options: TrainOptions, parameters: list[nn.Parameter]) -> Any:
+    if options.profiles:
+        return PowerAverages(parameters, options.profiles, EVERY)
+    return EMAModel(parameters, decay=options.ema, use_ema_warmup=True, inv_gamma=1.0, power=0.75, foreach=True)

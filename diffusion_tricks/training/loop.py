@@ -66,7 +66,7 @@ class Training:
         scheduler = training_schedule(options)
         self.learner = Learner(task, objective(options, scheduler), options, accelerator)
         torch.manual_seed(options.seed + 1 + rank)  # and noise of its own in each
-        self.stream = Stream(learned, options.batch, options.seed, rank, self.world)
+        self.stream = Stream(learned, options.batch, options.seed, rank, self.world, before=options.seen_before)
         self.total = total_steps(options, len(learned), self.world)
         self.every = 1 if self.world == 1 and self.learner.device.type == "cpu" else AGREE
         self.watch = Watch(self.learner, scheduler, learned, held, home, progress) if self.main else None
@@ -97,18 +97,23 @@ class Training:
         return self.step / (self.total or 1)
 
     @property
+    def seen(self) -> int:
+        """Pictures that lie behind, in all processes."""
+        pictures: int = self.step * self.options.batch * self.world
+        return pictures
+
+    @property
     def epoch(self) -> float:
         """Epochs that lie behind."""
-        pictures: int = self.step * self.options.batch * self.world
-        return pictures / len(self.stream.source)
+        return self.seen / len(self.stream.source)
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Goes on from a checkpoint. Raises UsageError where nothing is left to do."""
+        """Goes on from a checkpoint, if only to save its model. Raises UsageError where nothing is left to do."""
         self.learner.restore(state)
         self.step = self.stream.position = self.measured = int(state["step"])
         self.seconds = self.saved = float(state["seconds"])
         self.loss, self.held_out = float(state["loss"]), state["held_out"]
-        if self.done >= 1:
+        if self.done >= 1 and checkpoints.model_step(self.home) == self.step:
             raise UsageError(
                 f"this training is complete, at step {self.step}; for more, raise `steps`, `epochs` or `minutes`"
             )
@@ -142,7 +147,8 @@ class Training:
         mark, marked = time.monotonic(), self.step
         while self.done < 1 and not self.stopping:
             epoch = int(self.epoch)
-            self.losses.append(self.learner.step(next(feed), learning_rate(self.options, self.step, self.done)))
+            rate = learning_rate(self.options, self.step, self.done)
+            self.losses.append(self.learner.step(next(feed), rate, self.options.seen_before + self.seen))
             self.step += 1
             ended = int(self.epoch) > epoch or self.step == self.total
             if not (ended or self.step % self.every == 0 or self.step % self.options.report == 0 or self._due()):
@@ -207,6 +213,8 @@ class Training:
             if measuring:
                 self.held_out = self.watch.held_out_loss()
                 row["held_out"] = self.held_out
+            if self.options.profiles:
+                row |= {"seen": self.seen, "levels": self.learner.levels.rounded()}
             row["lr"] = learning_rate(self.options, self.step - 1, self.done)
             self.watch.note(row | {"images_per_second": round(self.rate, 1), "seconds": round(self.seconds, 2)})
             if measuring:
@@ -236,6 +244,8 @@ class Training:
             self.progress(f"saving step {self.step} ...")
             checkpoints.write(self.home, self.step, state, self.options.keep)
             self.watch.save_model()
+            checkpoints.note_model(self.home, self.step)
+            self.watch.keep_averages(self.seen)
             self.watch.draw_losses()
         self.saved = self.seconds
         self.accelerator.wait_for_everyone()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import string
 from collections.abc import Iterable
 
@@ -12,11 +13,16 @@ from diffusers.schedulers import DPMSolverMultistepScheduler, SchedulerMixin
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import T5Config, T5EncoderModel, T5Tokenizer
 
+WORD = re.compile(r"[^\s,.:]+")
 TEXT_LENGTH = 77  # IFPipeline pads every prompt to this many tokens
 
 
 def train_tokenizer(texts: Iterable[str], vocabulary: int = 3000) -> T5Tokenizer:
-    """A unigram T5 tokenizer over `texts`: pad 0, end 1, unknown 2."""
+    """A unigram T5 tokenizer over `texts`: pad 0, end 1, unknown 2; every word of them is a piece of its own.
+
+    vocabulary: of the pieces that other words are read in.
+    """
+    texts = [text.lower() for text in texts]
     tokenizer = Tokenizer(models.Unigram())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace(replacement="▁", prepend_scheme="always")]
@@ -28,9 +34,11 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int = 3000) -> T5Tokenizer
         unk_token="<unk>",
         initial_alphabet=list(string.ascii_lowercase),
     )
-    tokenizer.train_from_iterator((text.lower() for text in texts), trainer)
-    vocab = [tuple(row) for row in json.loads(tokenizer.to_str())["model"]["vocab"]]
-    return T5Tokenizer(vocab=vocab, extra_ids=0)
+    tokenizer.train_from_iterator(texts, trainer)
+    pieces = {piece: float(score) for piece, score in json.loads(tokenizer.to_str())["model"]["vocab"]}
+    words = sorted({f"▁{word}" for text in texts for word in WORD.findall(text)})
+    surer = dict.fromkeys(words, 0.0)  # than any two pieces, whose logarithms are below 0
+    return T5Tokenizer(vocab=list((pieces | surer).items()), extra_ids=0)
 
 
 def text_encoder(vocabulary: int, width: int = 192, layers: int = 3) -> T5EncoderModel:

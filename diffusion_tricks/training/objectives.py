@@ -15,6 +15,7 @@ from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, FlowMatchEuler
 from torch import Tensor
 
 from diffusion_tricks.training.options import TrainOptions
+from diffusion_tricks.training.rates import shift_after
 
 PREDICTIONS = {"epsilon": "epsilon", "v": "v_prediction", "sample": "sample"}
 BETAS = {"linear": "linear", "cosine": "squaredcos_cap_v2"}
@@ -28,24 +29,32 @@ class Predict(Protocol):
         """The predictions."""
 
 
+class Draw(Protocol):
+    """Shares of the schedule (b) in 0..1 from even ones."""
+
+    def __call__(self, u: Tensor, seen: float = 0.0) -> Tensor:
+        """The shares, once so many pictures were seen."""
+
+
 @dataclass(frozen=True)
 class Objective:
     """What is predicted, at which noise levels, and how errors weigh.
 
     kind: epsilon, v, sample or flow.  total: T.  alpha_bars: (T), of the schedule; a flow has none.
-    draw: maps shares of 0..1, evenly spread, to the shares of T that are trained.  min_snr: gamma, None weighs all 1.
+    draw: maps shares of 0..1, evenly spread, to the shares of T that are trained once so many pictures were seen.
+    min_snr: gamma, None weighs all 1.
     """
 
     kind: str
     total: int
     alpha_bars: Tensor | None
-    draw: Callable[[Tensor], Tensor]
+    draw: Draw
     min_snr: float | None = None
 
-    def times(self, count: int, device: torch.device) -> Tensor:
+    def times(self, count: int, device: torch.device, seen: float = 0.0) -> Tensor:
         """Timesteps (b): whole ones of 0..T-1, for a flow any of 0..T; stratified over the batch."""
         share = (torch.rand((), device=device) + torch.arange(count, device=device) / count) % 1
-        share = self.draw(share)[torch.randperm(count, device=device)]
+        share = self.draw(share, seen)[torch.randperm(count, device=device)]
         if self.alpha_bars is None:
             return share * self.total
         return (share * self.total).long().clamp(0, self.total - 1)
@@ -80,17 +89,20 @@ class Objective:
         return snr.clamp(max=self.min_snr) * in_clean[self.kind]
 
     def loss(self, network: Predict, x0: Tensor, condition: Mapping[str, Tensor], autocast: Any) -> Tensor:
-        """The mean weighted squared error for pictures (b c h w), one timestep each.
+        """The mean weighted squared error for pictures (b c h w), one timestep each, as before any were seen."""
+        return self.errors(network, x0, self.times(len(x0), x0.device), condition, autocast).mean()
+
+    def errors(self, network: Predict, x0: Tensor, t: Tensor, condition: Mapping[str, Tensor], autocast: Any) -> Tensor:
+        """The weighted mean squared error (b) of each of the pictures (b c h w), noised to timesteps (b).
 
         autocast: the context in which the network computes.
         """
-        t = self.times(len(x0), x0.device)
         alpha, sigma = self.level(t)
         eps = torch.randn_like(x0)
         with autocast:
             prediction = network(alpha * x0 + sigma * eps, t, **condition)
         errors = (prediction.float() - self.target(x0, eps, alpha, sigma)).square()
-        return (self.weight(alpha, sigma) * errors).mean()
+        return (self.weight(alpha, sigma) * errors).mean(dim=(1, 2, 3))
 
 
 def objective(options: TrainOptions, scheduler: Any) -> Objective:
@@ -102,14 +114,15 @@ def objective(options: TrainOptions, scheduler: Any) -> Objective:
     return Objective(options.objective, options.timesteps, bars, draw, options.min_snr)
 
 
-def shares(options: TrainOptions) -> Callable[[Tensor], Tensor]:
+def shares(options: TrainOptions) -> Draw:
     """From even shares of 0..1 to those of the options: logit-normal, then shifted (arXiv:2403.03206, 3.1, 5.3.2)."""
 
-    def draw(u: Tensor) -> Tensor:
+    def draw(u: Tensor, seen: float = 0.0) -> Tensor:
         if options.draw == "logit-normal":
             normal = torch.special.ndtri(u.clamp(1e-6, 1 - 1e-6))
             u = torch.sigmoid(options.logit_mean + options.logit_std * normal)
-        return u if options.shift == 1 else options.shift * u / (1 + (options.shift - 1) * u)
+        shift = shift_after(options, seen)
+        return u if shift == 1 else shift * u / (1 + (shift - 1) * u)
 
     return draw
 

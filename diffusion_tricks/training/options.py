@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from diffusion_tricks.errors import UsageError
+from diffusion_tricks.registry.checked import explain
 from diffusion_tricks.registry.options import Share, TrickOptions, option
-from diffusion_tricks.registry.trick import explain
 from diffusion_tricks.training.presets import preset
 
 Task = Literal["denoiser", "unconditional", "class", "text", "upscale"]
@@ -25,9 +25,12 @@ class TrainOptions(TrickOptions):
         "digits",
         "emoji (those the model inside knows), all-emoji, shapes, digits, a folder, one of MNIST's files, a data set",
     )
-    out: str | None = option(None, "the directory to write.  [default: TASK-DATA]", flag="output", path=True)
+    out: str | None = option(
+        None, "the directory to write.  [default: TASK-DATA]", flag="output", path=True, min_length=1
+    )
     size: int | None = option(None, "side of the pictures in pixels; unless given, the data's own", ge=4, le=1024)
     channels: Literal[1, 3] | None = option(None, "1 is gray, 3 is colour; unless given, the data's own")
+    things: int | None = option(None, "of a file of drawings, only the first so many things", ge=1)
     drawings: str | None = option(None, "larger drawings of emoji, which data.drawings renders", path=True)
     held_out: int = option(256, "pictures kept from training that the loss is measured on; 0 is none", ge=0)
 
@@ -41,6 +44,8 @@ class TrainOptions(TrickOptions):
     logit_mean: float = option(0.0, "of logit-normal timesteps")
     logit_std: float = option(1.0, "of logit-normal timesteps", gt=0)
     shift: float = option(1.0, "draws noisy timesteps more often; 1 is not at all", gt=0)
+    shift_end: float | None = option(None, "what --shift becomes, bit by bit; unless given, it stays", gt=0)
+    shift_over: int = option(500_000, "pictures until --shift-end is reached", ge=1)
     min_snr: float | None = option(None, "gamma of the min-SNR weights, 5 in arXiv:2303.09556; else all weigh 1", gt=0)
     dropout: Share = option(0.1, "share of the pictures shown without their class or caption, for guidance")
     crop: int = option(64, "side of the crops of pictures that an upscaler learns from", ge=8)
@@ -51,6 +56,7 @@ class TrainOptions(TrickOptions):
     widths: str | None = option(None, "channels of every level instead, as in 16,32,64")
     levels: int | None = option(None, "unless given, as many as the side can be halved for", ge=1, le=8)
     layers: int = option(1, "residual blocks of a level", ge=1, le=8)
+    seen_before: int = option(0, "pictures that the weights to start from have seen; shift and things go on", ge=0)
     start_from: str | None = option(None, "a model directory whose weights to start from", flag="from", path=True)
 
     epochs: int | None = option(None, f"how long; --steps or --minutes say it otherwise.  [default: {EPOCHS}]", ge=1)
@@ -59,13 +65,20 @@ class TrainOptions(TrickOptions):
     batch: int = option(64, "pictures of a step, in each process", ge=1)
     optimizer: Literal["adam", "adamw"] = option("adamw", "weights decay with adamw alone")
     lr: float = option(1e-3, "the highest learning rate", gt=0)
-    lr_schedule: Literal["constant", "cosine", "exponential"] = option("constant", "of the learning rate, over the run")
+    lr_schedule: Literal["constant", "cosine", "exponential", "inverse-sqrt"] = option(
+        "constant", "of the learning rate, over the run; inverse-sqrt needs no end"
+    )
+    lr_hold: int = option(5000, "steps before an inverse-sqrt schedule falls", ge=1)
+    cool_down: Share = option(0.0, "last share of the run, over which the rate falls straight to 0, whatever it was")
     lr_final: float = option(0.1, "what share of --lr an exponential schedule ends at", gt=0, le=1)
     warm_up: int = option(50, "steps over which the learning rate rises", ge=0)
     weight_decay: float = option(0.01, "of adamw", ge=0)
     beta2: float = option(0.999, "of the optimizer", ge=0, lt=1)
     clip: float = option(1.0, "the largest norm of the gradient; 0 is any", ge=0)
     ema: float = option(0.999, "decay of the average of the weights, which is what is saved; 0 is none", ge=0, lt=1)
+    profiles: list[Annotated[float, Field(gt=0, lt=0.28)]] = option(
+        [], "averages that grow with the run instead (arXiv:2312.02696): lengths as shares of it, the saved one first"
+    )
     seed: int = option(0, "of the first weights, the data's order and the noise", ge=0, lt=2**31)
 
     precision: Literal["auto", "float32", "bfloat16"] = option("auto", "auto is bfloat16 on a GPU, else float32")
@@ -82,6 +95,9 @@ class TrainOptions(TrickOptions):
     sampling_steps: int = option(50, "what the saved model samples with, unless told otherwise", ge=1)
     report: int = option(50, "steps between two lines of metrics.jsonl", ge=1)
     checkpoint: int = option(1000, "steps between two checkpoints; there is one at every end", ge=1)
+    averages: int | None = option(
+        None, "pictures between two copies of the --profiles that are kept, to choose from afterwards", ge=1
+    )
     keep: int = option(3, "checkpoints that are kept, the last ones", ge=1)
 
     @model_validator(mode="before")

@@ -24,6 +24,13 @@ EMOJI = {
     "guidance": 2.0, "sampling_steps": 25, "sheet_count": 16,
 }  # fmt: skip
 
+# The second generation: many things in several drawings (`data/sets.py`), first the layout of the noisiest steps, then
+# the clean surfaces of the least noisy.
+LONG = EMOJI | {
+    "data": "drawings.npz", "channels_last": True, "compile": True, "lr_schedule": "inverse-sqrt", "shift": 4.0,
+    "shift_end": 1.0, "profiles": [0.05, 0.1], "sheet_count": 30,
+}  # fmt: skip
+
 PRESETS: dict[str, tuple[str, dict[str, Any]]] = {
     "denoiser": (
         "one step from noise of sigma 0.5, without time",
@@ -53,15 +60,25 @@ PRESETS: dict[str, tuple[str, dict[str, Any]]] = {
             "minutes": 300.0,
         },
     ),
-    # A GPU has time for all 1,593 emoji, and for width where pictures are large, which costs time and few weights: 13.0
-    # million in the UNet and 1.7 in the text encoder, with the upscaler's 2.5 some 34 MB in float16. In large batches
-    # the levels of noise are spread evenly, so that less of the shift that helps small ones towards noise is needed.
-    "emoji-gpu": (
-        "the model inside, of all emoji, on a GPU",
-        EMOJI
+    # Days of two cores at the lowest priority. Two processes of one thread each wait for each other once a step, two
+    # threads of one process at every operation, which stands still beside other work. No end need be known: the rate
+    # falls with the inverse root of the steps until a cool-down is asked for, and the average is chosen afterwards.
+    "emoji-relay": (
+        "the model inside, for days beside other work: see diffusion_tricks.training.relay",
+        LONG
         | {
-            "data": "all-emoji", "widths": "32,64,96,192,192", "batch": 512, "channels_last": True, "compile": True,
-            "lr": 1.2e-3, "warm_up": 150, "shift": 4.0, "minutes": 20.0,
+            "widths": "32,64,96,128,256", "batch": 16, "processes": 2, "lr": 1e-3, "lr_hold": 6000, "warm_up": 200,
+            "shift_over": 600_000, "averages": 50_000, "steps": 47_000, "device": "cpu",
+        },
+    ),
+    # A GPU has time for more things, and for width where pictures are small: 15.1 million in the UNet and 1.5 in the
+    # text encoder, with the upscaler's 2.5 some 38 MB in float16. Large batches spread the noise levels evenly.
+    "emoji-gpu": (
+        "the model inside, on a GPU; with `data` as diffusion_tricks.training.data.sets wrote it",
+        LONG
+        | {
+            "widths": "32,64,96,192,224", "batch": 256, "workers": 12, "lr": 1.5e-3, "lr_schedule": "constant",
+            "cool_down": 0.3, "warm_up": 300, "shift_over": 3_000_000, "averages": 500_000, "minutes": 25.0,
         },
     ),
     "emoji-upscaler": (

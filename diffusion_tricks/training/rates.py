@@ -14,9 +14,18 @@ def learning_rate(options: TrainOptions, step: int, done: float) -> float:
         "constant": 1.0,
         "cosine": (1 + math.cos(math.pi * min(done, 1.0))) / 2,
         "exponential": options.lr_final ** min(done, 1.0),
+        "inverse-sqrt": max(1.0, (step + 1) / options.lr_hold) ** -0.5,  # arXiv:2312.02696, eq. 15
     }
     rate: float = options.lr * rise * falls[options.lr_schedule]
-    return rate
+    return rate * min(1.0, max(0.0, 1 - done) / options.cool_down) if options.cool_down else rate
+
+
+def shift_after(options: TrainOptions, seen: float) -> float:
+    """The shift of noise levels after so many pictures: from `shift` to `shift_end`, in even ratios."""
+    if options.shift_end is None:
+        return options.shift
+    shift: float = options.shift * (options.shift_end / options.shift) ** min(1.0, seen / options.shift_over)
+    return shift
 
 
 def total_steps(options: TrainOptions, pictures: int, world: int) -> int | None:

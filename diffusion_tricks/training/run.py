@@ -12,8 +12,8 @@ from typing import Any
 
 from accelerate import Accelerator
 
-from diffusion_tricks.errors import ModelError, UsageError
-from diffusion_tricks.training import checkpoints, folder
+from diffusion_tricks.errors import UsageError
+from diffusion_tricks.training import checkpoints, folder, replaced
 from diffusion_tricks.training.data.opening import open_source
 from diffusion_tricks.training.data.stream import Source
 from diffusion_tricks.training.launch import launch, launched
@@ -28,6 +28,7 @@ FREE = {
     *LENGTHS, "lr", "lr_schedule", "lr_final", "clip", "weight_decay", "report", "checkpoint", "keep", "sheets",
     "sheet_count", "sheet_steps", "guidance", "sampling_steps", "precision", "device", "channels_last", "compile",
     "workers", "min_snr", "shift", "draw", "logit_mean", "logit_std", "dropout",
+    "shift_end", "shift_over", "lr_hold", "cool_down", "things", "averages",
 }  # fmt: skip
 
 
@@ -41,17 +42,20 @@ def train(options: TrainOptions, *, force: bool = False, quiet: bool = False, da
     home = folder.folder_for(options)
     accelerator = None if _spawns(options, data) else Accelerator(cpu=options.device == "cpu")
     opened = data or _opened(options)  # first, so that data that cannot be had leaves no directory behind
-    if accelerator is None or accelerator.is_main_process:
+    main = accelerator is None or accelerator.is_main_process
+    if main:
         folder.begun(home, options, force)
-    if accelerator is not None:
-        accelerator.wait_for_everyone()
     try:
-        return _gone_on(home, True, quiet, opened)
-    except (UsageError, ModelError):
-        folder.abandon(home)
+        if accelerator is not None:
+            accelerator.wait_for_everyone()
+        done = _gone_on(home, True, quiet, opened)
+    except BaseException:  # a Ctrl-C, too
+        if main:
+            folder.abandon(home)
         raise
-    finally:
-        folder.forget_replaced(home)
+    if main:
+        replaced.forget(home)
+    return done
 
 
 def resume(
@@ -63,16 +67,21 @@ def resume(
     Raises what `train` does.
     """
     home = Path(home)
+    folder.hidden_found(home)
     before = folder.noted_options(home)
     options = changed(before, changes or {})
     checkpoints.last(home)
-    if not launched() or Accelerator(cpu=options.device == "cpu").is_main_process:
+    main = not launched() or Accelerator(cpu=options.device == "cpu").is_main_process
+    if main:
         folder.note_options(home, options)
     try:
-        return _gone_on(home, False, quiet, data)
+        done = _gone_on(home, False, quiet, data)
     except UsageError:
         folder.note_options(home, before)
         raise
+    if main:
+        replaced.forget(home)
+    return done
 
 
 def go_on(home: Path, *, fresh: bool, quiet: bool, data: Data | None = None) -> Trained:
@@ -122,6 +131,8 @@ def _opened(options: TrainOptions) -> Data:
         if not Path(options.drawings).is_dir():
             raise UsageError(f"`drawings` {options.drawings}: expected a folder of drawings, and there is none")
         asked["drawings"] = Path(options.drawings)
+    if options.things is not None:
+        asked["things"] = options.things
     if not options.held_out:
         return open_source(options.data, **asked), None
     learned, held = (open_source(options.data, held_out=held_out, **asked) for held_out in (False, True))

@@ -54,7 +54,7 @@ class TextTask:
         if source.channels != 3:
             raise UsageError("a model that reads is made for pictures in colour; use `channels=3`")
         self.guidance = GUIDANCE if options.guidance is None else options.guidance
-        self.shown = list(dict.fromkeys(_captions(source, 64)))
+        self.shown = list(getattr(source, "prompts", dict.fromkeys(_captions(source, 64))))
         if not any(self.shown):
             raise UsageError(
                 f"data {options.data!r} has no captions; use another `task`, or put .txt files beside them"

@@ -12,6 +12,8 @@ import torch
 from diffusion_tricks.devices.quiet import quiet_libraries
 from diffusion_tricks.errors import ModelError
 from diffusion_tricks.training import folder
+from diffusion_tricks.training.averages import PowerAverages
+from diffusion_tricks.training.averages_kept import averages_kept, keep
 from diffusion_tricks.training.data.stream import Batch, Source
 from diffusion_tricks.training.figures import loss_figure, sheet
 from diffusion_tricks.training.learner import Learner
@@ -67,6 +69,14 @@ class Watch:
         """Writes the model into the directory."""
         with quiet_libraries():
             folder.save_pipeline(self.home, self.pipeline(), defaults(self.options, self.task))
+
+    def keep_averages(self, seen: int) -> None:
+        """Keeps a copy of the averages every so many pictures, if the options ask for it."""
+        average, every = self.learner.average, self.options.averages
+        if every is not None and isinstance(average, PowerAverages):
+            kept = [int(file.stem.split("-")[1]) for file in averages_kept(self.home)]
+            if seen // every > max(kept, default=0) // every:
+                keep(self.home, seen, average)
 
     def shows(self, epoch: int, epochs: int | None) -> bool:
         """Whether a sheet is due after an epoch of so many; None is not known."""

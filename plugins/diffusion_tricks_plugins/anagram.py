@@ -74,7 +74,6 @@ class AnagramOptions(TrickOptions):
 class Anagram(Trick[AnagramOptions]):
     """eps = mean_i  v_i^-1( eps(v_i(x), prompt_i) )"""
 
-    Options = AnagramOptions
     name = "anagram"
     brings_prompts = True
 

@@ -53,7 +53,6 @@ class Cache(Trick[CacheOptions]):
     attention. first-block computes rows one by one, so that a picture does not depend on what is made beside it.
     """
 
-    Options = CacheOptions
     name = "cache"
     place = "cache"
 
@@ -92,12 +91,20 @@ class Cache(Trick[CacheOptions]):
         if why:
             raise UsageError(f"the cache {method!r} cannot be used with {run.model.name!r}: {why}")
         run.settle(self, method=method)
+        self._note_idle(run, method)
         start = kind.start if options.start is None else options.start
         stop = kind.stop if options.stop is None else options.stop
         targets = [start + (stop - start) * i / (options.probes + 1) for i in range(1, options.probes + 1)]
         caches = Caches(network, method, options.threshold, options.every, (start, stop), targets)
         caches.claim()
         run.state(self)["caches"] = caches
+
+    def _note_idle(self, run: Run, method: Method) -> None:
+        """Says of an option that the method has no use for; that may be another than the one that was asked for."""
+        idle = "every" if method == "first-block" else "threshold"
+        if idle in self.options.model_fields_set:
+            for facts in run.facts:
+                facts["notes"] = [*facts.get("notes", []), f"cache: `{idle}` is of no use to method {method}"]
 
     @hookimpl
     def estimate_noise(self, ask: Ask, step: Step) -> Asking:

@@ -56,7 +56,6 @@ class ControlNet(Trick[ControlNetOptions]):
     Before anagram, its picture turns with every view; after it, every view is shown it upright. Several add up.
     """
 
-    Options = ControlNetOptions
     name = "controlnet"
 
     @hookimpl

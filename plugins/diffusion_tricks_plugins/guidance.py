@@ -43,7 +43,6 @@ class GuidanceOptions(TrickOptions):
 class Guidance(Trick[GuidanceOptions]):
     """eps = eps_uncond + scale * (eps_cond - eps_uncond)"""
 
-    Options = GuidanceOptions
     name = "guidance"
     place = "guidance"
 

@@ -30,6 +30,8 @@ TAPS, TRIPLE_TAPS = 33, 25  # of the Gaussians at 64 pixels
 MOTION = 7  # pixels at 64
 TOLERANCE = 1e-4  # of the sum of the components in float32, on noise of spread 1
 
+SIGMA = 2.0  # in pixels of a 64-pixel picture
+
 
 class HybridOptions(TrickOptions):
     """Lengths hold for 64 pixels and scale with the size of what is filtered, picture or latents: the same share."""
@@ -38,8 +40,8 @@ class HybridOptions(TrickOptions):
     near: str = option(..., "what is seen from near; with --split color in colour, with --split motion at rest")
     mid: str | None = option(None, "what is seen from halfway, between far and near")
     split: Literal["frequency", "color", "motion"] = option("frequency", "what tells far from near")
-    sigma: float = option(2.0, "blur that far is seen through, in pixels of a 64-pixel picture", gt=0)
-    mid_sigma: float = option(1.0, "blur that mid is seen through, in the same pixels", gt=0)
+    sigma: float = option(SIGMA, "blur that far is seen through, in pixels of a 64-pixel picture", gt=0)
+    mid_sigma: float = option(1.0, "blur that mid is seen through, in the same pixels", needs=["mid"], gt=0)
     space: Space = option(
         "auto", "where filters act: on the latents as they are, or on the decoded picture; auto is latent, but for the"
         " colours of a model whose latents have none",
@@ -49,13 +51,14 @@ class HybridOptions(TrickOptions):
     def _whole(self) -> HybridOptions:
         if self.mid is not None and self.split != "frequency":
             raise ValueError(f"mid is a band of frequencies, there is none with split {self.split!r}; leave one out")
+        if self.sigma != SIGMA and self.split != "frequency":
+            raise ValueError(f"sigma is of bands of frequencies, not of split {self.split!r}; leave one out")
         return self
 
 
 class Hybrid(Trick[HybridOptions]):
     """eps = lowpass(eps_far) + highpass(eps_near)"""
 
-    Options = HybridOptions
     name = "hybrid"
     brings_prompts = True
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, model_validator
 
 from diffusion_tricks.plugin import (
     Box,
@@ -67,6 +67,12 @@ class InpaintOptions(TrickOptions):
         "put what is known back in at every step; auto does so unless the model was trained to inpaint and sees it",
     )
 
+    @model_validator(mode="after")
+    def _file_fits(self) -> InpaintOptions:
+        if self.mask_fit and not names_a_file(self.mask):
+            raise ValueError(f"mask_fit is for a mask in a file, and {self.mask!r} is none; leave it out")
+        return self
+
 
 @dataclass(frozen=True)
 class Known:
@@ -80,7 +86,6 @@ class Known:
 class Inpaint(Trick[InpaintOptions]):
     """x_t = m x_t + (1 - m) (alpha_t x0 + sigma_t eps)"""
 
-    Options = InpaintOptions
     name = "inpaint"
     sums = ("changed_outside",)
     place = "inpaint"

@@ -62,12 +62,14 @@ class OverlayOptions(TrickOptions):
         "cover", "cover: title top, author below it; poster: author at the foot; caption: all at the foot, on a box"
     )
     font: str | None = option(None, "a font file or an installed family; else a built-in font", path=FONT_FILES)
-    title_size: int | None = option(None, "title size in px; else as large as suits and fits", ge=1, le=10_000)
-    author_size: int | None = option(None, "author size in px; else automatic", ge=1, le=10_000)
-    text_size: int | None = option(None, "text size in px; else automatic", ge=1, le=10_000)
-    title_position: Position = option("auto", "where the title stands; auto: as the preset says")
-    author_position: Position = option("auto", "where the author stands; below: under the title")
-    text_position: Position = option("auto", "where the text stands; below: under title and author")
+    title_size: int | None = option(
+        None, "title size in px; else as large as suits and fits", needs=["title"], ge=1, le=10_000
+    )
+    author_size: int | None = option(None, "author size in px; else automatic", needs=["author"], ge=1, le=10_000)
+    text_size: int | None = option(None, "text size in px; else automatic", needs=["text"], ge=1, le=10_000)
+    title_position: Position = option("auto", "where the title stands; auto: as the preset says", needs=["title"])
+    author_position: Position = option("auto", "where the author stands; below: under the title", needs=["author"])
+    text_position: Position = option("auto", "where the text stands; below: under title and author", needs=["text"])
     align: Literal["auto", "left", "center", "right"] = option("auto", "of lines; auto: towards the text's side")
     margin: int | None = option(None, "px from the picture's edge to the ink or box; else 50, less if small", ge=0)
     spacing: int | None = option(None, "px between title, author and text; else 20, less if small", ge=0)
@@ -75,10 +77,14 @@ class OverlayOptions(TrickOptions):
     line_spacing: float = option(1.0, "line distance, 1 being the font's own", ge=0.5, le=5)
     color: str = option("auto", "of the letters; auto: black or white, whichever contrasts more with what is under it")
     stroke: int = option(0, "outline of the letters in px, 0 for none", ge=0, le=200)
-    stroke_color: str = option("auto", "of the outline; auto: black or white, whichever sets off the letters")
+    stroke_color: str = option(
+        "auto", "of the outline; auto: black or white, whichever sets off the letters", needs=["stroke"]
+    )
     shadow: tuple[int, int] = option((0, 0), "the shadow's offset in px, right and down; 0 0 for none")
     shadow_blur: float = option(0.0, "the shadow's softness, sigma in px; without an offset: a glow", ge=0, le=500)
-    shadow_color: str = option("auto", "of the shadow; auto: black or white, whichever sets off the letters")
+    shadow_color: str = option(
+        "auto", "of the shadow; auto: black or white, whichever sets off the letters", needs=["shadow", "shadow_blur"]
+    )
     box: str = option("auto", "colour behind each text, as #rrggbbaa to let the picture through; none; auto: preset")
     box_padding: int | None = option(None, "px from the ink to the box's edge; else as the spacing", ge=0)
 
@@ -118,7 +124,6 @@ class OverlayOptions(TrickOptions):
 class Overlay(Trick[OverlayOptions]):
     """Writes title, author and text on the finished picture; works alone, without a model."""
 
-    Options = OverlayOptions
     name = "overlay"
 
     @hookimpl

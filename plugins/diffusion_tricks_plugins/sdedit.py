@@ -45,7 +45,6 @@ class SDEditOptions(TrickOptions):
 class SDEdit(Trick[SDEditOptions]):
     """x_t0 = alpha_t0 x0 + sigma_t0 eps"""
 
-    Options = SDEditOptions
     name = "sdedit"
     place = "start"
 
@@ -108,9 +107,9 @@ class SDEdit(Trick[SDEditOptions]):
         By strength as in diffusers' image-to-image pipelines; by start index the first step at or below its t.
         """
         if self.options.start_index is not None:
+            if run.timesteps[-1] < 0:  # EDM's are logarithms of sigma
+                raise UsageError("sdedit: this model counts no timesteps; use strength, not start_index")
             t = STRIDED[self.options.start_index]
             whole = range(0, len(run.timesteps), run.substeps)  # never between the two evaluations of a Heun step
             return next((i for i in whole if run.timesteps[i] <= t), len(run.timesteps))
-        steps = self._steps(run)
-        skipped = steps - min(int(steps * self._strength), steps)
-        return min(skipped * run.substeps, len(run.timesteps))
+        return run.first_step(self._strength)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -27,13 +27,22 @@ def with_article(name: str) -> str:
     return f"{'an' if vowel or name.startswith('hour') else 'a'} {name}"
 
 
-def caption(names: Sequence[str], background: str | None, style: str, random: np.random.Generator) -> str:
-    """One way to ask for a thing that goes by `names`, the first said most often."""
+def caption(
+    names: Sequence[str],
+    background: str | None,
+    style: str,
+    random: np.random.Generator,
+    styles: Mapping[str, Sequence[str]] = STYLES,
+) -> str:
+    """One way to ask for a thing that goes by `names`, the first said most often.
+
+    styles: how each style is asked for; "" is none, whose ways are said now and then, if it has any.
+    """
     name = str(random.choice(names[1:])) if len(names) > 1 and random.random() < 0.4 else names[0]
     draw = random.random()
     text = with_article(name) if draw < 0.65 else name if draw < 0.9 else f"the {name}"
     if background is not None:
         text += f" on {with_article(background)} background"
-    if style or random.random() < 0.08:
-        text = str(random.choice(STYLES[style])).format(text)
+    if style or (random.random() < 0.08 and styles.get("")):
+        text = str(random.choice(styles[style])).format(text)
     return text

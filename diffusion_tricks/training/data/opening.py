@@ -72,6 +72,14 @@ def _emoji(
     return _redrawn(EmojiSource(**{name: value for name, value in options.items() if value is not None}), wanted)
 
 
+def _drawn(wanted: Wanted, *, things: int | None = None) -> Source:
+    from diffusion_tricks.training.data.drawn import DrawnSource, Pace
+    from diffusion_tricks.training.data.sets import Drawings
+
+    pace = None if wanted.held_out else Pace()
+    return _redrawn(DrawnSource(Drawings.read(wanted.folder), wanted.size or 64, things, pace=pace), wanted)
+
+
 def _shapes(wanted: Wanted, *, length: int = 10_000) -> Source:
     return _redrawn(ShapesSource(wanted.size or 32, wanted.channels or 3, length), wanted)
 
@@ -133,6 +141,7 @@ class Kind:
 KINDS = (
     Kind("emoji", "emoji", lambda w: w.data == "emoji", _emoji),
     Kind("all-emoji", "all-emoji", lambda w: w.data == "all-emoji", _emoji),
+    Kind("drawings", "an .npz file of drawings", lambda w: w.folder.suffix == ".npz", _drawn),
     Kind("shapes", "shapes", lambda w: w.data == "shapes", _shapes),
     Kind("digits", "digits", lambda w: w.data == "digits", _digits),
     Kind(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from torch import Tensor
@@ -40,6 +40,14 @@ class Source(Protocol):
         """The pictures at `indices`, augmented by `random` alone: the same arguments give the same batch."""
 
 
+@runtime_checkable
+class Paced(Source, Protocol):
+    """A source that shows more as a training goes on."""
+
+    def after(self, seen: int) -> Source:
+        """The source as it is once so many pictures were seen."""
+
+
 @dataclass
 class Stream:
     """Batches of a source without end, shuffled anew each epoch and shared out over `world` processes.
@@ -54,6 +62,7 @@ class Stream:
     rank: int = 0
     world: int = 1
     position: int = 0
+    before: int = 0  # pictures that were seen before the first batch
 
     def __iter__(self) -> Iterator[Batch]:
         """The batches from `position` on."""
@@ -66,7 +75,8 @@ class Stream:
         indices = [self._index(first + i) for i in range(self.batch)]
         random = np.random.default_rng([self.seed, 1, self.rank, self.position])
         self.position += 1
-        return self.source.draw(indices, random)
+        source = self.source.after(self.before + first) if isinstance(self.source, Paced) else self.source
+        return source.draw(indices, random)
 
     @property
     def epoch(self) -> float:

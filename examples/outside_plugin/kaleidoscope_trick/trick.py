@@ -22,7 +22,6 @@ class KaleidoscopeOptions(TrickOptions):
 class Kaleidoscope(Trick[KaleidoscopeOptions]):
     """The clean estimate, averaged over its mirror images."""
 
-    Options = KaleidoscopeOptions
     name = "kaleidoscope"
 
     @hookimpl

@@ -1,0 +1,287 @@
+"""Every option of every command but `train` acts or is refused: it changes files, facts, words, or the exit code.
+
+A table says for each option how it is made to act: what is said without it, and what with it. An option that is not in
+the table fails the test, so that a new one comes with its proof.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import pytest
+from PIL import Image
+from safetensors.torch import save_file
+
+from command_line import run
+from diffusion_tricks.registry.host import host
+from diffusion_tricks.testing import tiny_controlnet, tiny_pipeline, tiny_upscaler
+from diffusion_tricks_cli.commands import link_command
+from diffusion_tricks_cli.main import cli
+from test_given_twice import commands
+
+MAKE = "make -m ./if -p x --seed 1 --steps 2 --guidance 1 -o out.png --json"
+GUIDED = "make -m ./if -p x --seed 1 --steps 4 -o out.png --json"
+LATENT = "make -m ./sd -p x --seed 1 --steps 4 --guidance 1 -o out.png --json"
+FLUX = "make -m ./flux -p x --seed 1 --steps 6 --guidance 1 -o out.png --json"
+UP = "make -m ./if -p x --seed 1 --steps 1 --guidance 1 --size 64 --upscaler ./up -o out.png --json"
+UPPED = f"{UP} --upscale-steps 2"
+DRAWN = "make -m ./if -p x --seed 1 --steps 1 --guidance 1 --enlarge 16 -o out.png --json"
+TALK = "generate x -m ./if --seed 1 --steps 2 --guidance 1 -o out.png"
+FULL = "make -m ./if -p x --seed 1 --steps 2 --guidance 1 -o photo2.png --json"
+COVER = "make --seed 1 --picture photo.png -o out.png --json overlay --title Woods"
+TRICKS = {
+    "sdedit": f"{GUIDED} sdedit wide.png", "inpaint": f"{LATENT} inpaint photo.png --mask box:8,8,24,24",
+    "anagram": f"{GUIDED} anagram a b", "hybrid": f"{GUIDED} hybrid --far a --near b",
+    "controlnet": f"{LATENT} controlnet wide.png --network ./net", "guidance": f"{GUIDED} guidance --scale 3",
+    "overlay": COVER, "cache": f"{FLUX} cache --method pyramid",
+}  # fmt: skip
+WITH_AUTHOR, WITH_TEXT, BOXED = f"{COVER} --author Ann", f"{COVER} --text tale", f"{COVER} --box red"
+FIRST_BLOCK, STAGED = f"{FLUX} cache --method first-block --threshold", UPPED.replace("--guidance 1 ", "")
+LINES = f"{COVER} --title-size 20 --max-width 0.4 --title-position left".replace("Woods", "'in a wood'")
+THROUGH = f"{GUIDED} anagram --view identity a --view flip b"
+# option: (what is said without it, what with it), or what is said with it behind the words that stand for its command
+COMMON: dict[str, tuple[str, str]] = {
+    "prompt": (MAKE, MAKE.replace("-p x", "-p y")),
+    "model": (MAKE, MAKE.replace("./if", "./other")),
+    "lora": (LATENT, f"{LATENT} --lora style.safetensors"),
+    "seed": (MAKE, MAKE.replace("--seed 1", "--seed 2")),
+    "count": (MAKE, f"{MAKE} --count 2"),
+    "best_of": (MAKE, f"{MAKE} --best-of 2"),
+    "steps": (MAKE, MAKE.replace("--steps 2", "--steps 3")),
+    "stride": (MAKE, MAKE.replace("--steps 2", "--stride 250")),
+    "scheduler": (MAKE, f"{MAKE} --scheduler ddim"),
+    "guidance": (MAKE, MAKE.replace("--guidance 1", "--guidance 3")),
+    "distilled_guidance": (FLUX, f"{FLUX} --distilled-guidance 9"),
+    "negative": (GUIDED, f"{GUIDED} --negative z"),
+    "size": (MAKE, f"{MAKE} --size 24x16"),
+    "upscaler": (UP.replace("--upscaler ./up", ""), UP),
+    "upscale_steps": (UPPED, UPPED.replace("-steps 2", "-steps 3")),
+    "upscale_guidance": (UPPED, f"{UPPED} --upscale-guidance 5"),
+    "upscale_scheduler": (UPPED, f"{UPPED} --upscale-scheduler ddim"),
+    "noise_level": (UPPED, f"{UPPED} --noise-level 20"),
+    "enlarge": (MAKE, f"{MAKE} --enlarge 2"),
+    "device": (MAKE, f"{MAKE} --device cuda:77"),
+    "dtype": (MAKE, f"{MAKE} --dtype bfloat16"),
+    "max_rows": (MAKE, f"{MAKE} --max-rows 1"),
+    "quantize": (MAKE, f"{MAKE} --quantize nf4"),
+    "compile": (MAKE, f"{MAKE} --compile"),
+    "scorer": (MAKE, f"{MAKE} --scorer ./nowhere"),
+    "dry_run": (MAKE, f"{MAKE} --dry-run"),
+    "quiet": (TALK, f"{TALK} --quiet"),
+    "json": (TALK, f"{TALK} --json"),
+    "output": (MAKE, MAKE.replace("out.png", "else.png")),
+    "force": (FULL, f"{FULL} --force"),
+    "no_metadata": (MAKE, f"{MAKE} --no-metadata"),
+    "no_provenance": (MAKE, f"{MAKE} --no-provenance"),
+    "steps_out": (MAKE, f"{MAKE} --steps-out film.gif"),
+    "save_recipe": (MAKE, f"{MAKE} --save-recipe a.toml"),
+    "picture": (COVER, COVER.replace("photo.png", "wide.png")),
+}
+OWN: dict[str, dict[str, str | tuple[str, str]]] = {
+    "sdedit": {"strength": "--strength 0.9", "start_index": "--start-index 3", "sweep": "--sweep", "fit": "--fit pad"},
+    "inpaint": {
+        "mask": (TRICKS["inpaint"], TRICKS["inpaint"].replace("8,8", "4,8")),
+        "mask_fit": (
+            f"{LATENT} inpaint photo.png --mask wide.png", f"{LATENT} inpaint photo.png --mask wide.png --mask-fit",
+        ),
+        "invert": "--invert", "feather": "--feather 5", "padding": "--padding 1", "blend": "--blend off",
+    },
+    "anagram": {
+        "views": (THROUGH, THROUGH.replace("flip", "negate")), "reduction": "--reduction alternate",
+        "weights": "--weight 1 --weight 3", "space": "--space pixel",
+    },
+    "hybrid": {
+        "far": (TRICKS["hybrid"], TRICKS["hybrid"].replace("far a", "far c")),
+        "near": (TRICKS["hybrid"], TRICKS["hybrid"].replace("near b", "near c")),
+        "mid": "--mid c", "split": "--split motion", "sigma": "--sigma 5",
+        "mid_sigma": (f"{TRICKS['hybrid']} --mid c", f"{TRICKS['hybrid']} --mid c --mid-sigma 3"),
+        "space": "--space pixel",
+    },
+    "controlnet": {
+        "network": (TRICKS["controlnet"], TRICKS["controlnet"].replace("./net", "./net2")), "scale": "--scale 0.3",
+        "start": "--start 0.5", "stop": "--stop 0.5", "fit": "--fit pad",
+    },
+    "guidance": {
+        "scale": (TRICKS["guidance"], TRICKS["guidance"].replace("scale 3", "scale 4")),
+        "upscale_scale": (f"{STAGED} guidance --scale 2", f"{STAGED} guidance --scale 2 --upscale-scale 2.5"),
+        "negative": "--negative z", "start": "--start 0.5", "stop": "--stop 0.5", "rescale": "--rescale 0.7",
+        "normalise": "--normalise on", "variant": "--variant apg",
+    },
+    "overlay": {
+        "title": (COVER, COVER.replace("Woods", "Waves")), "author": "--author Ann", "text": "--text tale",
+        "preset": "--preset caption", "font": "--font nowhere.ttf", "title_size": "--title-size 12",
+        "author_size": (WITH_AUTHOR, f"{WITH_AUTHOR} --author-size 9"),
+        "text_size": (WITH_TEXT, f"{WITH_TEXT} --text-size 9"), "title_position": "--title-position bottom",
+        "author_position": (WITH_AUTHOR, f"{WITH_AUTHOR} --author-position bottom"),
+        "text_position": (WITH_TEXT, f"{WITH_TEXT} --text-position left"),
+        "align": (LINES, f"{LINES} --align right"),
+        "margin": "--margin 20", "spacing": (WITH_AUTHOR, f"{WITH_AUTHOR} --spacing 15"),
+        "max_width": "--max-width 0.3",
+        "line_spacing": (LINES, f"{LINES} --line-spacing 2"),
+        "color": "--color red", "stroke": "--stroke 2",
+        "stroke_color": (f"{COVER} --stroke 2", f"{COVER} --stroke 2 --stroke-color red"), "shadow": "--shadow 3 3",
+        "shadow_blur": "--shadow-blur 2",
+        "shadow_color": (f"{COVER} --shadow 3 3", f"{COVER} --shadow 3 3 --shadow-color red"), "box": "--box red",
+        "box_padding": (BOXED, f"{BOXED} --box-padding 9"),
+    },
+    "cache": {
+        "method": (FLUX + " cache", f"{FLUX} cache --method faster"),
+        "threshold": (f"{FIRST_BLOCK} 10", f"{FIRST_BLOCK} 0"),
+        "every": "--every 3", "start": "--start 0.5", "stop": "--stop 0.5", "probes": "--probes 1",
+    },
+}  # fmt: skip
+
+
+def own_cases() -> Iterator[tuple[str, str, str, str]]:
+    for trick, options in OWN.items():
+        for name, words in options.items():
+            before, after = (TRICKS[trick], f"{TRICKS[trick]} {words}") if isinstance(words, str) else words
+            yield trick, name, before, after
+
+
+OTHERS: list[tuple[tuple[str, ...], str, str, str]] = [
+    (("show",), "as_json", "show made.png", "show made.png --json"),
+    (("score",), "prompts", "score made.png", 'score made.png -p "a cat"'),
+    (("score",), "views", "score made.png", 'score made.png --view flip "a cat"'),
+    (("score",), "scorer", "score made.png", "score made.png --scorer ./nowhere"),
+    (("score",), "as_json", "score made.png", "score made.png --json"),
+    (("plugins",), "as_json", "plugins", "plugins --json"),
+    (("plugins",), "check", "--plugin hollow.py plugins", "--plugin hollow.py plugins --check"),
+    (("models",), "as_json", "models", "models --json"),
+    (("models", "show"), "as_json", "models show ./if", "models show ./if --json"),
+    (("models", "get"), "dtype", "models get emoji", "models get emoji --dtype float8"),
+    (("models", "taught"), "as_json", "models emoji", "models emoji --json"),
+    (("views",), "as_json", "views", "views --json"),
+    ((), "plugin", "plugins", "--plugin hollow.py plugins"),
+    ((), "debug", "make -p a nothing", "--debug make -p a nothing"),
+    ((), "no_plugin", "--plugin hollow.py plugins", "--plugin hollow.py --no-plugin hollow plugins"),
+]
+HOLLOW = """from diffusion_tricks import hookimpl
+
+@hookimpl
+def register_tricks(register):
+    register("hollow", "json:NoSuchThing", summary="s")
+"""
+CASES = [*(("make", name, *words) for name, words in COMMON.items()), *own_cases()]
+CASES += [(" ".join(words) or "the program", *rest) for words, *rest in OTHERS]
+
+
+@pytest.fixture(scope="module")
+def stock(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Models and pictures, which no test changes."""
+    folder = tmp_path_factory.mktemp("stock")
+    for kind in ("if", "sd", "flux"):
+        tiny_pipeline(kind).save_pretrained(folder / kind)
+    tiny_pipeline("if", seed=7).save_pretrained(folder / "other")
+    tiny_upscaler().save_pretrained(folder / "up")
+    for seed, name in ((2, "net"), (3, "net2")):
+        tiny_controlnet("sd", seed).save_pretrained(folder / name)
+    values = np.random.default_rng(0).integers(0, 256, (96, 96, 3), np.uint8)
+    Image.fromarray(values).save(folder / "photo.png")
+    Image.fromarray(values[:48]).save(folder / "wide.png")
+    save_file({}, folder / "style.safetensors")
+    (folder / "hollow.py").write_text(HOLLOW)
+    assert (
+        run(*shlex.split(MAKE.replace("./if", str(folder / "if")).replace("out.png", str(folder / "made.png")))).code
+        == 0
+    )
+    return folder
+
+
+@pytest.fixture
+def here(stock: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("diffusion_tricks.devices.compile.COMPILERS", ())
+    return tmp_path
+
+
+def seen(stock: Path, folder: Path, words: str) -> tuple[Any, ...]:
+    """All that a user could see of a command, but for what time does to it."""
+    folder.mkdir()
+    for item in stock.iterdir():
+        (folder / item.name).symlink_to(item)
+    (folder / "photo2.png").write_bytes((stock / "photo.png").read_bytes())
+    with pytest.MonkeyPatch.context() as inside:
+        inside.chdir(folder)
+        outcome = run(*shlex.split(words))
+    made = {f.name: content(f) for f in sorted(folder.iterdir()) if f.is_file() and not f.is_symlink()}
+    return outcome.code, [plain(line) for line in outcome.lines], outcome.err.replace(str(folder), ""), made
+
+
+def content(file: Path) -> Any:
+    """Of a picture its pixels and what kinds of records it has: that a recipe holds an option is no act of it."""
+    if file.suffix != ".png":
+        return file.read_bytes()
+    with Image.open(file) as picture:
+        return picture.size, picture.mode, picture.tobytes(), sorted(picture.info)
+
+
+def plain(line: str) -> Any:
+    """A line of stdout without what differs from run to run, and without the recipe."""
+    try:
+        facts = json.loads(line)
+    except ValueError:
+        return line
+    return (
+        {k: v for k, v in facts.items() if k not in {"seconds", "peak_memory_mb", "recipe"}}
+        if isinstance(facts, dict)
+        else facts
+    )
+
+
+def test_the_table_has_every_option_of_pictures() -> None:
+    with click.Context(cli) as ctx:
+        making = [cli.get_command(ctx, name) for name in ("generate", "make", "plan", "run", "rerun", "cover")]
+    common = {str(o.name) for command in making for o in getattr(command, "common", ())}
+    assert common == {*COMMON, "memory"}  # which changes no picture, fact or word, see below
+    for name in host().entries("trick"):
+        assert {str(o.name) for o in link_command(name).params if isinstance(o, click.Option)} == set(OWN[name]), name
+
+
+def test_the_table_has_every_other_option() -> None:
+    making = {"generate", "edit", "inpaint", "anagram", "hybrid", "cover", "make", "plan", "run", "rerun", "train"}
+    others = {
+        (words, str(param.name))
+        for words, command in commands()
+        if words[0] not in making
+        for param in command.params
+        if isinstance(param, click.Option)
+    }
+    assert others == {(words, name) for words, name, *_ in OTHERS if words}
+    assert {str(p.name) for p in cli.params if isinstance(p, click.Option)} == {
+        "version", *(name for words, name, *_ in OTHERS if not words)
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("words", [MAKE, TALK, COVER, UPPED, TRICKS["cache"], TRICKS["inpaint"]])
+def test_the_same_words_show_the_same(here: Path, stock: Path, words: str) -> None:
+    """So what differs below, differs by the option."""
+    assert seen(stock, here / "once", words) == seen(stock, here / "again", words)
+
+
+def test_memory_acts(here: Path, stock: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    thrown: list[object] = []
+    monkeypatch.setattr("diffusion_tricks.devices.text_encoders.throw_away", thrown.append)
+    seen(stock, here / "without", LATENT)
+    assert thrown == []
+    seen(stock, here / "with", f"{LATENT} --memory low")
+    assert thrown
+
+
+@pytest.mark.parametrize(("command", "option", "before", "after"), CASES, ids=[f"{c} {o}" for c, o, *_ in CASES])
+def test_it_acts_or_is_refused(here: Path, stock: Path, command: str, option: str, before: str, after: str) -> None:
+    without, with_it = seen(stock, here / "without", before), seen(stock, here / "with", after)
+    if option not in {"debug", "force", "mask_fit", "upscaler"} and command != "models get":  # without these it is refused
+        assert without[0] == 0, without[2]
+    differing = [part for part, one, other in zip(("code", "stdout", "stderr", "files"), without, with_it, strict=True)
+                 if one != other]  # fmt: skip
+    assert differing, f"{after!r} does what {before!r} does"
+    if with_it[0] != 0:
+        assert with_it[0] in {1, 2, 3}
+        assert "Error" in with_it[2]
