@@ -218,7 +218,7 @@ BAD_RECIPES = {
     ),
     "wrong type": ('prompt = "x"\nsteps = "many"', "recipe.toml: steps: Input should be a valid integer.*got 'many'"),
     "newer": ("version = 99", "the recipe has version 99, this program reads up to 1; update"),
-    "not toml": ("prompt = ", "recipe.toml: is not valid TOML"),
+    "not toml": ("prompt = ", "recipe.toml is not valid TOML"),
     "escapes": (
         '[[tricks]]\ntrick = "sdedit"\nimage = "../secret.png"',
         "'../secret.png' leads out of the recipe's fol",

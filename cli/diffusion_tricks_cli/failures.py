@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from collections.abc import Mapping, Sequence
 from itertools import takewhile
 
-from diffusion_tricks.errors import DiffusionTricksError
+from diffusion_tricks.errors import DiffusionTricksError, UsageError
+from diffusion_tricks.io.foreign import NO_NAME
 from diffusion_tricks_cli.printable import echo
 from diffusion_tricks_cli.wording import in_flags
 
@@ -14,6 +17,22 @@ from diffusion_tricks_cli.wording import in_flags
 def wants(flag: str, words: Sequence[str]) -> bool:
     """Whether a flag is among the options; the words may be too wrong to be parsed."""
     return flag in takewhile(lambda word: word != "--", words)
+
+
+def check_words(words: Sequence[str]) -> None:
+    """Raises UsageError for a word that is neither text nor the name of a file."""
+    if odd := next((word for word in words if NO_NAME.search(word)), None):
+        raise UsageError(f"expected words that are text, got {odd[:40]!a}; write it in UTF-8")
+
+
+def of_a_name(error: OSError) -> UsageError | None:
+    """What to say where a file system knows no such names, wherever one was looked for; None for any other error."""
+    if error.errno != errno.ENAMETOOLONG:
+        return None
+    name = str(error.filename or "")
+    return UsageError(
+        f"the name {name[:40]}... is too long for a file ({len(os.fsencode(name))} bytes); choose another"
+    )
 
 
 def say_error(error: DiffusionTricksError, as_json: bool) -> None:

@@ -21,7 +21,7 @@ from diffusion_tricks.errors import DiffusionTricksError, PluginError, UnknownNa
 from diffusion_tricks.registry.calls import is_interrupt
 from diffusion_tricks.registry.host import host
 from diffusion_tricks_cli.common import Once, program_options
-from diffusion_tricks_cli.failures import say_error, say_failure, wants
+from diffusion_tricks_cli.failures import check_words, of_a_name, say_error, say_failure, wants
 from diffusion_tricks_cli.interrupts import INTERRUPTED, SAID
 from diffusion_tricks_cli.printable import echo
 from diffusion_tricks_cli.streams import lasting_streams
@@ -196,6 +196,7 @@ def _run(args: Sequence[str]) -> int:
     """The error boundary: the project's own errors become a message, any other keeps its traceback."""
     as_json = wants("--json", args)
     try:
+        check_words(args)
         code = cli.main(args=list(args), prog_name=PROGRAM, standalone_mode=False)
         return code if isinstance(code, int) else 0
     except click.ClickException as error:
@@ -208,6 +209,11 @@ def _run(args: Sequence[str]) -> int:
             traceback.print_exception(error)
         say_error(error, as_json)
         return error.exit_code
+    except OSError as error:
+        if (said := of_a_name(error)) is None:
+            raise
+        say_error(said, as_json)
+        return said.exit_code
     except (KeyboardInterrupt, click.Abort):
         click.echo(SAID, err=True)
         if as_json:

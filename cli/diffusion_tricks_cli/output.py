@@ -85,7 +85,11 @@ class Output:
         if file.suffix.lower() not in RECIPES:
             raise UsageError(f"--save-recipe {file}: expected a name that ends in .toml or .json")
         check_place(file, force=self.settings.force, inputs=self.inputs)
-        self._portable(file)
+        self._text(file)
+
+    def _text(self, file: Path) -> str:
+        recipe = self._portable(file)
+        return recipe.to_json() if file.suffix.lower() == ".json" else recipe.to_toml()
 
     def _portable(self, file: Path) -> Recipe:
         """The recipe with paths that start at its own folder; models that lie elsewhere keep their names alone."""
@@ -96,8 +100,8 @@ class Output:
         """Writes the recipe, if that was asked for."""
         if self.recipe_file:
             recipe = self._portable(self.recipe_file)
-            text = recipe.to_json() if self.recipe_file.suffix.lower() == ".json" else recipe.to_toml()
-            atomic_write(self.recipe_file, text.encode(), force=self.settings.force, inputs=self.inputs)
+            text = self._text(self.recipe_file).encode()
+            atomic_write(self.recipe_file, text, force=self.settings.force, inputs=self.inputs)
             self._note_what_lies_elsewhere(recipe, self.recipe_file)
 
     def _note_what_lies_elsewhere(self, saved: Recipe, file: Path) -> None:

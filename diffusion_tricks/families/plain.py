@@ -18,7 +18,7 @@ from diffusion_tricks.families import shapes
 from diffusion_tricks.families.base import Family
 from diffusion_tricks.families.defaults import DEFAULTS_FILE
 from diffusion_tricks.families.replay import replayed
-from diffusion_tricks.io.reading import read_json
+from diffusion_tricks.io.foreign import read_object
 from diffusion_tricks.types import Pipeline, Row, Size
 
 ARTICLES = ("a ", "an ", "the ")
@@ -79,10 +79,7 @@ def class_names(pipe: Pipeline, embeddings: int) -> tuple[str, ...]:
     Raises ModelError for names that do not fit the network.
     """
     file = Path(str(getattr(pipe, "name_or_path", None) or "")) / DEFAULTS_FILE
-    try:
-        names = read_json(file).get("classes", []) if file.is_file() else []
-    except (ValueError, AttributeError) as error:
-        raise ModelError(f"{file}: expected classes, a list of names: {error}") from None
+    names = read_object(file, ModelError).get("classes", []) if file.is_file() else []
     if not names:
         return tuple(str(i) for i in range(embeddings))
     if not isinstance(names, list) or not len(names) <= embeddings <= len(names) + 1:

@@ -53,11 +53,20 @@ def _few_steps(parts: Parts) -> bool:
 class Serves:
     """A class of families, and its arithmetic.
 
-    opens: "module:class" of a `Family`. shape: of a model of these parts; it raises ModelError where none is served.
+    opens: "module:class" of a `Family`. of: the shape of a model of these parts; it raises ModelError where none is
+    served.
     """
 
     opens: str
-    shape: Callable[[Parts], Shape]
+    of: Callable[[Parts], Shape]
+
+    def shape(self, parts: Parts) -> Shape:
+        """What a model of these parts makes and takes. Raises ModelError, also for settings of a wrong kind."""
+        try:
+            return self.of(parts)
+        except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError) as error:
+            why = f"{type(error).__name__}: {error}"
+            raise ModelError(f"the settings of the model hold what cannot be ({why}); fetch it anew") from error
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from diffusion_tricks.diffusion.conditioning import Condition
-from diffusion_tricks.errors import DiffusionTricksError
+from diffusion_tricks.errors import DiffusionTricksError, ModelError
 from diffusion_tricks.families.base import Family
 from diffusion_tricks.families.defaults import Defaults
 from diffusion_tricks.families.lookup import described
@@ -125,7 +125,12 @@ class Settings:
 
         config = self.parts.get("scheduler", {})
         scheduler_class = getattr(schedulers, str(config.get("_class_name")), None) or schedulers.DDPMScheduler
-        return scheduler_class.from_config(config)
+        try:
+            return scheduler_class.from_config(config)
+        except Exception as error:  # of whatever kind a scheduler raises for settings that it cannot have
+            raise ModelError(
+                f"the model's scheduler cannot be made as its settings say: {error}; fetch it anew"
+            ) from error
 
 
 class OutlinedUpscaler:

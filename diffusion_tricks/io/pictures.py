@@ -40,8 +40,8 @@ TURNS = {
 }
 # what Pillow's readers are known to raise over bytes that are not what they claim to be
 DAMAGE = (
-    OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, ArithmeticError, AttributeError, struct.error,
-    zlib.error, Image.DecompressionBombError,
+    OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, ArithmeticError, AttributeError,
+    AssertionError, struct.error, zlib.error, Image.DecompressionBombError,
 )  # fmt: skip
 _opening = threading.Lock()
 
@@ -172,6 +172,8 @@ def _eight_bit_rgb(image: Image.Image, path: Path) -> Image.Image:
         return _from_cmyk(image)
     if image.mode.startswith("I"):
         return _from_16_bit(image, path)
+    if image.mode == "P" and image.palette is None:
+        raise PictureError(f"{path} holds numbers of colours and no palette that says which; get another copy of it")
     return image.convert("RGBA" if image.has_transparency_data else "RGB")
 
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 import stat
 from pathlib import Path
-from typing import Any
 
 MOST = 16 * 2**20  # bytes
 
@@ -32,15 +30,3 @@ def read_text(file: Path, most: int = MOST) -> str:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise Unreadable(f"cannot be read as text in UTF-8: {error.reason} at byte {error.start}") from None
-
-
-def read_json(file: Path, most: int = MOST) -> Any:
-    """What a file of JSON says. Raises Unreadable."""
-    try:
-        return json.loads(read_text(file, most))
-    except RecursionError:
-        raise Unreadable("is not valid JSON: it is nested too deeply") from None
-    except Unreadable:
-        raise
-    except ValueError as error:
-        raise Unreadable(f"is not valid JSON: {error}") from None

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from diffusion_tricks.errors import ModelError
-from diffusion_tricks.io.reading import Unreadable, read_json
+from diffusion_tricks.io.foreign import MAX_HEAD, read_head, read_object
 from diffusion_tricks.loading.files import INDEX_FILE, NOT_READ, PICKLES, SETTINGS, components_of, has_weights
 
 LIBRARIES = {"diffusers", "transformers"}
@@ -20,7 +20,6 @@ BRINGS_CODE = {"auto_map", "custom_pipeline", "custom_pipelines", "trust_remote_
 OWN_ATTENTION = {"eager", "sdpa", "flex_attention"}  # any other may be fetched, as compiled code
 SEVERAL = re.compile("Multi.*(ControlNet|Adapter)")  # classes that read folders beside their own, too
 MAX_SETTINGS_BYTES = 2**28  # of vocabularies, too
-MAX_HEADER_BYTES = 100_000_000  # the limit that safetensors itself sets
 SAVED = "expected a directory written by `save_pretrained` of a diffusers pipeline"
 CONVERT = "convert it with save_pretrained"
 
@@ -71,8 +70,8 @@ def read_index(folder: Path) -> dict[str, Any]:
     file = folder / INDEX_FILE
     if not file.is_file():
         raise ModelError(f"{folder} is not a diffusers pipeline: it has no {INDEX_FILE}")
-    index = _json(file)
-    if not isinstance(index, dict) or "_class_name" not in index:
+    index = read_object(file, ModelError, libraries=True)
+    if "_class_name" not in index:
         raise ModelError(f"{file} names no pipeline: expected a _class_name and its components")
     if odd := [key for key in index if not str(key).isidentifier()]:
         raise ModelError(f"{file}: expected names of components, which are folders beside it, got {odd[0]!r}")
@@ -84,7 +83,8 @@ def check_safetensors(file: Path) -> None:
     with file.open("rb") as opened:
         head = opened.read(64)
     length = int.from_bytes(head[:8], "little")
-    if head[8:9] == b"{" and length <= min(file.stat().st_size - 8, MAX_HEADER_BYTES):
+    if head[8:9] == b"{" and length <= min(file.stat().st_size - 8, MAX_HEAD):
+        read_head(file, ModelError)
         return
     if head.startswith(b"version https://git-lfs"):
         raise ModelError(f"{file} only stands for a file that git-lfs keeps; run `git lfs pull` in its folder")
@@ -95,17 +95,11 @@ def check_safetensors(file: Path) -> None:
     raise ModelError(f"{file} is not safetensors, whatever its name says, or it is damaged; fetch it again")
 
 
-def _json(file: Path) -> Any:
-    try:
-        return read_json(file)
-    except Unreadable as error:
-        raise ModelError(f"{file} {error}") from None
-
-
 def _check_code(folder: Path, index: dict[str, Any]) -> None:
     foreign = [key for key, value in index.items() if _is_code(folder, key, value)]
     for file in _settings(folder, index):
-        foreign += [f"{key} in {file.relative_to(folder).as_posix()}" for key in dict.fromkeys(_code_in(_json(file)))]
+        asked = dict.fromkeys(_code_in(read_object(file, ModelError, libraries=True)))
+        foreign += [f"{key} in {file.relative_to(folder).as_posix()}" for key in asked]
     if foreign:
         raise ModelError(f"{folder} wants to run code of its own ({', '.join(foreign)}); such models are refused")
 
@@ -181,11 +175,9 @@ def _check_weights(folder: Path, part: str, class_name: str) -> None:
 def _named_in(file: Path) -> list[str]:
     """The files of weights that a component's index, or its settings, name; any of them would be read."""
     if ".safetensors." in file.name and file.suffix == ".json":
-        index = _json(file)
-        parts = index.get("weight_map") if isinstance(index, dict) else None
+        parts = read_object(file, ModelError, libraries=True).get("weight_map")
         return sorted({str(name) for name in parts.values()}) if isinstance(parts, dict) else []
     if file.name == "config.json":
-        settings = _json(file)
-        named = settings.get("transformers_weights") if isinstance(settings, dict) else None
+        named = read_object(file, ModelError, libraries=True).get("transformers_weights")
         return [str(named).removesuffix(".index.json")] if named is not None else []
     return []

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from diffusion_tricks.errors import ModelError
-from diffusion_tricks.io.reading import Unreadable, read_json
+from diffusion_tricks.io.foreign import read_object
 from diffusion_tricks.loading.files import INDEX_FILE
 
 if TYPE_CHECKING:
@@ -59,15 +59,7 @@ class _Config(dict[str, Any]):
 
 def config_in(file: Path) -> dict[str, Any] | None:
     """What a file of settings says, None where there is none. Raises ModelError for one that is not valid."""
-    if not file.is_file():
-        return None
-    try:
-        config: Any = read_json(file)
-    except Unreadable as error:
-        raise ModelError(f"{file} {error}") from None
-    if not isinstance(config, dict):
-        raise ModelError(f"{file}: expected settings, each with its name, got a {type(config).__name__}")
-    return config
+    return read_object(file, ModelError, libraries=True) if file.is_file() else None
 
 
 def check_served(folder: Path) -> None:

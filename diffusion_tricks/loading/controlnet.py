@@ -20,7 +20,7 @@ from diffusion_tricks.devices.quiet import quiet_libraries
 from diffusion_tricks.devices.rungs import LOADING
 from diffusion_tricks.devices.turns import alone_with
 from diffusion_tricks.errors import ModelError, UsageError
-from diffusion_tricks.io.reading import Unreadable, read_json
+from diffusion_tricks.io.foreign import read_object
 from diffusion_tricks.loading.checks import BRINGS_CODE, check_safetensors
 from diffusion_tricks.loading.files import variant_for, variants
 from diffusion_tricks.loading.hub import Remote
@@ -99,16 +99,13 @@ def _config(folder: Path, source: str) -> dict[str, Any]:
     file = folder / CONFIG
     if not file.is_file():
         raise ModelError(f"{source!r} holds no ControlNet: it has no {CONFIG}; expected {EXPECTED}")
-    try:
-        config: Any = read_json(file)
-    except Unreadable as error:
-        raise ModelError(f"{file} {error}") from None
-    kind = config.get("_class_name") if isinstance(config, dict) else None
+    config = read_object(file, ModelError, libraries=True)
+    kind = config.get("_class_name")
     if kind != "ControlNetModel":
         raise ModelError(f"{source!r} holds a {kind or 'thing without a name'}; expected {EXPECTED}")
     if asked := BRINGS_CODE & {key for key, value in config.items() if value}:
         raise ModelError(f"{source!r} wants to run code of its own ({', '.join(sorted(asked))}); such are refused")
-    return dict(config)
+    return config
 
 
 def check_fits(config: Mapping[str, Any], unet: Mapping[str, Any], source: str, model: str) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from diffusion_tricks.errors import ModelError
 from diffusion_tricks.families.defaults import DEFAULTS_FILE
-from diffusion_tricks.io.reading import read_json
+from diffusion_tricks.io.foreign import read_object
 from diffusion_tricks.model.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -24,17 +24,18 @@ def defaults_of(location: Path, general: Defaults | None = None) -> Defaults:
     file, general = location / DEFAULTS_FILE, general or Defaults()
     if not file.is_file():
         return general
+    said = read_object(file, ModelError)
     try:
-        said = read_json(file)
         return replace(general, **{key: value for key, value in said.items() if key not in NOT_DEFAULTS})
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError) as error:
         raise ModelError(f"{file}: expected steps, guidance and scheduler: {error}") from None
 
 
 def vocabulary_of(location: Path) -> Vocabulary | None:
     """What the model's own file of defaults says it was taught. Raises ModelError for a file that is wrong."""
     file = location / DEFAULTS_FILE
+    said = read_object(file, ModelError) if file.is_file() else {}
     try:
-        return Vocabulary.said(read_json(file)) if file.is_file() else None
+        return Vocabulary.said(said)
     except (ValueError, TypeError) as error:
         raise ModelError(f"{file}: expected what the model was taught: {error}") from None

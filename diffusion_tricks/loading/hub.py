@@ -14,12 +14,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from diffusion_tricks.errors import ModelError, OutputError, OutputFailed
 from diffusion_tricks.families.defaults import DEFAULTS_FILE
 from diffusion_tricks.io.atomic import atomic_write
-from diffusion_tricks.io.reading import read_json
+from diffusion_tricks.io.foreign import read_object
 from diffusion_tricks.loading.checks import check_directory, read_index
 from diffusion_tricks.loading.files import (
     INDEX_FILE,
@@ -179,8 +178,8 @@ def _second(folder: Path) -> str | None:
     """The upscaler that lies within a model, where its own file of defaults names one."""
     file = folder / DEFAULTS_FILE
     try:
-        named: Any = read_json(file)["upscaler"] if file.is_file() else None
-    except (ValueError, KeyError, TypeError):
+        named = read_object(file, ModelError).get("upscaler") if file.is_file() else None
+    except ModelError:
         return None  # a file that is wrong is refused when it is read
     return named if isinstance(named, str) and ".." not in PurePosixPath(named).parts else None
 

@@ -6,7 +6,6 @@ settings: `dream/` beside `dream.safetensors`, the file's own folder, or that of
 
 from __future__ import annotations
 
-import json
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from diffusion_tricks.errors import ModelError
+from diffusion_tricks.io.foreign import read_head
 from diffusion_tricks.loading.checks import check_directory, check_safetensors, read_index
 from diffusion_tricks.loading.files import INDEX_FILE, SETTINGS, components_of
 from diffusion_tricks.loading.hub import Need, cached, fetched
@@ -97,9 +97,7 @@ def _examples(shapes: dict[str, Any]) -> str:
 def _shapes(file: Path) -> dict[str, SimpleNamespace]:
     """The shapes of the weights by name, from the head of the file."""
     check_safetensors(file)
-    with file.open("rb") as opened:
-        head = json.loads(opened.read(int.from_bytes(opened.read(8), "little")))
-    return {name: SimpleNamespace(shape=entry["shape"]) for name, entry in head.items() if name != "__metadata__"}
+    return {name: SimpleNamespace(shape=entry["shape"]) for name, entry in read_head(file, ModelError).items()}
 
 
 @contextmanager

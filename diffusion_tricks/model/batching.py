@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -11,10 +12,12 @@ import torch
 from torch import Tensor
 
 from diffusion_tricks.devices.memory import Job, Work, in_parts, persisting
+from diffusion_tricks.devices.oom import memory_is_full
 from diffusion_tricks.devices.rungs import PICTURES, ROWS
 from diffusion_tricks.diffusion.ask import Ask
 from diffusion_tricks.diffusion.estimate import Estimate
 from diffusion_tricks.diffusion.noise_level import Level
+from diffusion_tricks.errors import DiffusionTricksError, ModelError
 
 if TYPE_CHECKING:
     from diffusion_tricks.diffusion.conditioning import Network
@@ -132,8 +135,24 @@ def _predicted(model: Model, batch: Batch, t: Tensor, most: int | None) -> Tenso
     more = 0 if model.compiled is None else model.compiled.filled(batch.x, most) - count
     if more:
         batch = batch.at([*range(count), *([count - 1] * more)])
-    output = model.family.predict(batch.x, t, batch.rows, **_more(batch, t))
+    more_of_it = _more(batch, t)
+    with _blamed(model):
+        output = model.family.predict(batch.x, t, batch.rows, **more_of_it)
     return output[:count] if more else output
+
+
+@contextmanager
+def _blamed(model: Model) -> Iterator[None]:
+    """What a network raises, of whatever kind, is due to the settings of the model that it was made by."""
+    try:
+        yield
+    except DiffusionTricksError:
+        raise
+    except Exception as error:
+        if memory_is_full(error):
+            raise
+        why = f"{type(error).__name__}: {error}"
+        raise ModelError(f"model {model.name!r} cannot be run: its network failed ({why}); fetch it anew") from error
 
 
 def _more(batch: Batch, t: Tensor) -> dict[str, Any]:

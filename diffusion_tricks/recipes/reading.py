@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
-import tomllib
 from pathlib import Path
 
 from diffusion_tricks.errors import RecipeError
-from diffusion_tricks.io.reading import Unreadable, read_text
+from diffusion_tricks.io.foreign import read_object
 from diffusion_tricks.recipes.paths import is_directory, mapped, with_models
 from diffusion_tricks.recipes.recipe import Recipe, recipe_from
 
@@ -18,15 +16,8 @@ def read_recipe(file: Path) -> Recipe:
 
     Raises RecipeError for a file that is not one, and for a path that leads out of the recipe's folder.
     """
-    try:
-        text = read_text(file)
-    except Unreadable as error:
-        raise RecipeError(f"the recipe {file} {error}; expected a .toml or .json file") from None
-    form, read = ("JSON", json.loads) if file.suffix.lower() == ".json" else ("TOML", tomllib.loads)
-    try:
-        data = read(text)
-    except (ValueError, RecursionError) as error:
-        raise RecipeError(f"{file}: is not valid {form}: {error}") from None
+    form = "JSON" if file.suffix.lower() == ".json" else "TOML"
+    data = read_object(file, RecipeError, called="the recipe", form=form)
     return anchored(recipe_from(data, str(file)), file.parent, str(file))
 
 

@@ -18,6 +18,7 @@ from pydantic import (
 )
 
 from diffusion_tricks.errors import RecipeError, UsageError
+from diffusion_tricks.io.foreign import NO_TEXT
 from diffusion_tricks.model.lora import lora_from
 from diffusion_tricks.registry.calls import guarded
 from diffusion_tricks.registry.checked import Checked, explain
@@ -26,6 +27,7 @@ from diffusion_tricks.registry.options import check_texts
 from diffusion_tricks.registry.trick import Trick
 
 VERSION = 1
+NAMES = ("picture", "model", "lora", "upscaler", "tricks")  # of files, or with some within
 MAX_SIDE = 65536  # pixels
 SEEDS = 2**63  # of a recipe, from 0 up
 Side = Annotated[int, Field(ge=1, le=MAX_SIDE)]
@@ -115,7 +117,8 @@ class Recipe(Checked):
             raise ValueError(
                 f"the recipe has version {version}, this program reads up to {VERSION}; update the program"
             )
-        check_texts(data)
+        if isinstance(data, dict):
+            check_texts(data, names=NAMES)
         return data
 
     @model_validator(mode="before")
@@ -181,12 +184,21 @@ class Recipe(Checked):
         return self.model_dump(mode="json", exclude_none=True, exclude_defaults=True) | {"version": self.version}
 
     def to_json(self) -> str:
-        """As JSON text."""
-        return json.dumps(self.data(), indent=2, ensure_ascii=False) + "\n"
+        """As JSON text. Raises RecipeError for a file's name that is no text."""
+        return _writable(json.dumps(self.data(), indent=2, ensure_ascii=False) + "\n")
 
     def to_toml(self) -> str:
-        """As TOML text."""
-        return tomli_w.dumps(self.data())
+        """As TOML text. Raises RecipeError for a file's name that is no text, and for what TOML cannot say."""
+        try:
+            return _writable(tomli_w.dumps(self.data()))
+        except TypeError as error:
+            raise RecipeError(f"the recipe cannot be written as TOML: {error}") from None
+
+
+def _writable(text: str) -> str:
+    if odd := next((line for line in text.splitlines() if NO_TEXT.search(line)), None):
+        raise RecipeError(f"a recipe is text in UTF-8 and cannot hold {odd.strip()!a}; rename the file")
+    return text
 
 
 def recipe_from(data: Any, where: str = "recipe") -> Recipe:

@@ -20,9 +20,9 @@ from pydantic import BaseModel, Field, ValidationError
 
 from diffusion_tricks.errors import DiffusionTricksError, OutputError, PictureError, RecipeError
 from diffusion_tricks.io.atomic import Data, atomic_write_all, check_place
+from diffusion_tricks.io.foreign import object_in, read_object
 from diffusion_tricks.io.pictures import check_output, encode_picture, open_picture, write_picture
 from diffusion_tricks.io.provenance import Provenance, provenance_xmp
-from diffusion_tricks.io.reading import Unreadable, read_text
 from diffusion_tricks.recipes.paths import mapped, with_models
 from diffusion_tricks.recipes.recipe import TrickEntry, recipe_from
 from diffusion_tricks.registry.calls import guarded
@@ -237,7 +237,7 @@ def _is_stale(sidecar: Path, inputs: list[str | Path]) -> bool:
     if not os.path.isfile(sidecar) or any(os.path.exists(each) and sidecar.samefile(each) for each in inputs):
         return False
     try:
-        return bool(_parsed(_read_sidecar(sidecar), sidecar))
+        return bool(_read_sidecar(sidecar))
     except RecipeError:  # not a record: somebody else's file
         return False
 
@@ -252,30 +252,22 @@ def read_record(path: str | Path) -> dict[str, Any]:
     with open_picture(path, max_pixels=NO_LIMIT) as image:
         text = image.info.get(PNG_KEY)
     if isinstance(text, str):
-        return _parsed(text, path)
+        return _checked(object_in(text, f"{path}: the diffusion-tricks record", RecipeError), path)
     sidecar = sidecar_path(path)
     if os.path.isfile(sidecar):
-        return _parsed(_read_sidecar(sidecar), sidecar)
+        return _read_sidecar(sidecar)
     raise PictureError(
         f"{path} carries no diffusion-tricks record, and there is no {sidecar.name} beside it;"
         " expected a picture that diffusion-tricks saved with its metadata"
     )
 
 
-def _read_sidecar(sidecar: Path) -> str:
-    try:
-        return read_text(sidecar)
-    except Unreadable as error:
-        raise RecipeError(f"the record {sidecar} {error}") from None
+def _read_sidecar(sidecar: Path) -> dict[str, Any]:
+    return _checked(read_object(sidecar, RecipeError, called="the record", form="JSON"), sidecar)
 
 
-def _parsed(text: str, path: Path) -> dict[str, Any]:
-    try:
-        record: Any = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        reason = "nested too deeply" if isinstance(error, RecursionError) else error
-        raise RecipeError(f"{path}: the diffusion-tricks record is damaged, expected JSON ({reason})") from None
-    schema = record.get("record") if isinstance(record, dict) else None
+def _checked(record: dict[str, Any], path: Path) -> dict[str, Any]:
+    schema = record.get("record")
     if type(schema) is not int or schema < 1 or not isinstance(record.get("recipe"), dict):
         raise RecipeError(f"{path}: the diffusion-tricks record is damaged, expected an object with a recipe")
     if odd := next((key for key in OBJECTS if not isinstance(record.get(key) or {}, dict)), None):
@@ -285,4 +277,4 @@ def _parsed(text: str, path: Path) -> dict[str, Any]:
             f"{path}: the record has version {schema}, expected {SCHEMA}; it was written by a newer diffusion-tricks:"
             " update this one"
         )
-    return dict(record)
+    return record

@@ -6,12 +6,14 @@ No torch here: the command line reads options to draw its help.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 from pydantic.fields import FieldInfo
 
+from diffusion_tricks.io.foreign import NO_NAME, NO_TEXT
 from diffusion_tricks.registry.checked import Checked
 
 Share = Annotated[float, Field(ge=0, le=1)]  # of a whole
@@ -33,7 +35,7 @@ class TrickOptions(Checked):
         """Recipes hold paths as text; scripts may give `pathlib.Path`."""
         if not isinstance(data, dict):
             return data
-        check_texts(data)
+        check_texts(data, names={name for name, field in cls.model_fields.items() if hint(field, "path")})
         return {key: os.fspath(value) if isinstance(value, os.PathLike) else value for key, value in data.items()}
 
     @model_validator(mode="after")
@@ -49,8 +51,16 @@ class TrickOptions(Checked):
         return self
 
 
-def check_texts(data: Any) -> None:
-    """Raises ValueError for plain data with a text in it that no one can mean, of more than `MAX_TEXT` characters."""
+def check_texts(data: Mapping[str, Any], names: Collection[str] = ()) -> None:
+    """Raises ValueError for plain data with a text in it that no one can mean: too long, or no text at all.
+
+    names: keys of what may be a file's name, which may have bytes that are no text in UTF-8.
+    """
+    for key, value in data.items():
+        _check_texts(value, NO_NAME if key in names else NO_TEXT)
+
+
+def _check_texts(data: Any, none: re.Pattern[str]) -> None:
     left = [data]
     while left:
         value = left.pop()
@@ -59,6 +69,8 @@ def check_texts(data: Any) -> None:
                 f"expected texts of at most {MAX_TEXT:,} characters, got one of {len(value):,} that begins "
                 f"{value[:20]!r}; shorten it"
             )
+        if isinstance(value, str) and (odd := none.search(value)):
+            raise ValueError(f"expected text, got {value[:40]!a}, where {odd[0]!a} is none; write it in UTF-8")
         if isinstance(value, dict | list | tuple):
             left.extend(value.values() if isinstance(value, dict) else value)
 

@@ -12,7 +12,7 @@ import torch
 
 from diffusion_tricks.errors import OutputFailed, UsageError
 from diffusion_tricks.io.atomic import atomic_write
-from diffusion_tricks.io.reading import Unreadable, read_json
+from diffusion_tricks.io.foreign import read_object
 
 ROOM = "checkpoints"
 MODEL_STEP = "model.json"
@@ -90,8 +90,8 @@ def note_model(folder: Path, step: int) -> None:
 def model_step(folder: Path) -> int | None:
     """The step of the model that is saved; None where that is not known."""
     try:
-        step = read_json(folder / ROOM / MODEL_STEP)["step"]
-    except (Unreadable, TypeError, KeyError):
+        step = read_object(folder / ROOM / MODEL_STEP, UsageError).get("step")
+    except UsageError:
         return None
     return step if isinstance(step, int) else None
 

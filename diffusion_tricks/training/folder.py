@@ -19,8 +19,9 @@ from typing import Any
 
 from diffusion_tricks.errors import OutputError, OutputFailed, UsageError
 from diffusion_tricks.io.atomic import atomic_write, atomic_write_all
+from diffusion_tricks.io.foreign import read_object
 from diffusion_tricks.io.leftovers import held, sweep
-from diffusion_tricks.io.reading import read_json
+from diffusion_tricks.io.reading import Unreadable, read_text
 from diffusion_tricks.training import replaced
 from diffusion_tricks.training.checkpoints import ROOM
 from diffusion_tricks.training.options import TrainOptions, options_from
@@ -33,6 +34,7 @@ MODEL = (
     "image_noising_scheduler",
 )  # fmt: skip
 OWN = (OPTIONS, METRICS, LOSS, SAMPLES, ROOM, "denoiser.png", *MODEL)  # what `force` removes
+MOST_METRICS = 2**28  # bytes
 
 
 def folder_for(options: TrainOptions) -> Path:
@@ -121,9 +123,9 @@ def noted_options(folder: Path) -> TrainOptions:
     if not file.is_file():
         raise UsageError(f"{folder} holds no training to go on with: it has no {OPTIONS}")
     try:
-        return options_from(read_json(file))
-    except (ValueError, TypeError) as error:
-        raise UsageError(f"{file} is not valid: {error}") from None
+        return options_from(read_object(file, UsageError))
+    except (UsageError, TypeError) as error:
+        raise UsageError(f"{folder} holds no training to go on with: {error}") from None
 
 
 def save_pipeline(folder: Path, pipe: Any, about: Mapping[str, object]) -> None:
@@ -157,15 +159,21 @@ def add_metrics(folder: Path, row: Mapping[str, object]) -> None:
 
 
 def metrics(folder: Path) -> list[dict[str, Any]]:
-    """The rows so far; a last line that was cut off is left out."""
+    """The rows so far; a last line that was cut off is left out, and what is no row. Raises UsageError."""
     file = folder / METRICS
-    rows = []
-    for line in file.read_text(encoding="utf-8").splitlines() if file.is_file() else []:
-        try:
-            rows.append(json.loads(line))
-        except ValueError:
-            continue
-    return rows
+    try:
+        lines = read_text(file, MOST_METRICS).splitlines() if file.is_file() else []
+    except Unreadable as error:
+        raise UsageError(f"{file} {error}; remove it to go on without it") from None
+    return [row for line in lines if (row := _row(line))]
+
+
+def _row(line: str) -> dict[str, Any] | None:
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return row if isinstance(row, dict) and isinstance(row.get("step"), int) else None
 
 
 def cut_metrics(folder: Path, step: int) -> None:

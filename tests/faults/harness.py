@@ -17,7 +17,7 @@ SEED = 20
 PATIENCE = 60  # seconds of one case
 OK, FAILED, USAGE, MODEL = range(4)
 
-Case = tuple[str, Callable[[Path], str | None]]  # its name; what is wrong in an empty folder, None for nothing
+Case = tuple[str, Callable[[], str | None]]  # its name; what is wrong, tried in an empty folder; None for nothing
 
 
 @dataclass(frozen=True)
@@ -40,13 +40,13 @@ class Harness:
             folder = place / f"{self.name}-{index}"
             folder.mkdir()
             with chdir(folder):
-                yield name, _wrong(tried, folder)
+                yield name, _wrong(tried)
 
 
-def _wrong(tried: Callable[[Path], str | None], folder: Path) -> str | None:
+def _wrong(tried: Callable[[], str | None]) -> str | None:
     try:
         with patience():
-            return tried(folder)
+            return tried()
     except Exception as error:
         return f"{type(error).__name__}: {error}"
 
@@ -90,13 +90,18 @@ def judged(outcome: Outcome, codes: Collection[int]) -> str | None:
     return None
 
 
-def in_a_fork(work: Callable[[], int]) -> int:
-    """The exit code of a process that is as this one, does `work` and ends with what it gives, or is killed."""
+def in_a_fork(work: Callable[[], str]) -> tuple[int, str]:
+    """The exit code of a process that is as this one and does `work`, or is killed, and what came of it."""
+    told, tell = os.pipe()
     child = os.fork()
-    if child:
-        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    code = 99
-    try:
-        code = work()
-    finally:
-        os._exit(code)
+    if child == 0:
+        code = 99
+        try:
+            os.write(tell, work().encode())
+            code = 0
+        finally:
+            os._exit(code)
+    os.close(tell)
+    with os.fdopen(told) as said:
+        text = said.read()
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), text

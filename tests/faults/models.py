@@ -6,7 +6,7 @@ import json
 import random
 import shutil
 from collections.abc import Callable, Iterator
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from tempfile import mkdtemp
 
@@ -14,7 +14,7 @@ from faults.data import WHOLE, mutated
 from faults.harness import MODEL, OK, USAGE, Case, Harness, spoken
 
 MODELS = Harness(
-    "models", "a directory of a model is run or refused with a sentence, exit 3", 30, 200, lambda rng: _cases(rng)
+    "models", "a directory of a model is run or refused with a sentence, exit 3", 24, 200, lambda rng: _cases(rng)
 )
 WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
 HEADS: dict[str, bytes] = {
@@ -57,12 +57,12 @@ def _cases(rng: random.Random) -> Iterator[Case]:
     while True:
         if fixed and rng.random() < 0.5:
             name, file, made = fixed.pop()
-            yield name, lambda folder, file=file, made=made: _with(folder, file, made)  # type: ignore[misc]
+            yield name, partial(_with, file, made)
         else:
             file = rng.choice([name for name in settings if not name.startswith("tokenizer/tokenizer.json")])
             how, changed = mutated(rng, json.loads((tiny() / file).read_text()))
             data = json.dumps(changed).encode()
-            yield f"{file}: {how}", lambda folder, file=file, data=data: _with(folder, file, put(data))  # type: ignore[misc]
+            yield f"{file}: {how}", partial(_with, file, put(data))
 
 
 def head(data: bytes) -> Callable[[Path], object]:
@@ -75,8 +75,8 @@ def put(data: bytes) -> Callable[[Path], object]:
     return lambda file: file.write_bytes(data)
 
 
-def _with(folder: Path, file: str, made: Callable[[Path], object]) -> str | None:
-    model = Path(shutil.copytree(tiny(), folder / "model"))
+def _with(file: str, made: Callable[[Path], object]) -> str | None:
+    model = Path(shutil.copytree(tiny(), "model"))
     (model / file).unlink()
     made(model / file)
     line = ["generate", "a", "-m", "./model", "--seed", 1, "--steps", 2, "-o", "out.png"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from PIL import Image
@@ -62,7 +63,7 @@ def _cases(rng: random.Random) -> Iterator[Case]:
     cases = [(place, kind) for place in PLACES for kind in ODD]
     rng.shuffle(cases)
     for place, kind in cases:
-        yield f"{place}: {kind}", lambda folder, place=place, kind=kind: _named(PLACES[place], ODD[kind])  # type: ignore[misc]
+        yield f"{place}: {kind}", partial(_named, PLACES[place], ODD[kind])
 
 
 def _named(words: list[str], name: str) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import random
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,17 +21,17 @@ PICTURES = Harness(
 
 
 def _cases(rng: random.Random) -> Iterator[Case]:
-    yield "palette PNG without palette", lambda folder: _read(folder, "png", without_palette())
+    yield "palette PNG without palette", partial(_read, "png", without_palette())
     while True:
         ending, kind = rng.choice(list(KINDS.items()))
         mode = rng.choice(MODES.get(kind, ("RGB",)))
         how = rng.choice(list(MUTATIONS))
         data = MUTATIONS[how](rng, encoded(kind, mode))
-        yield f"{kind} {mode} {how}", lambda folder, ending=ending, data=data: _read(folder, ending, data)  # type: ignore[misc]
+        yield f"{kind} {mode} {how}", partial(_read, ending, data)
 
 
-def _read(folder: Path, ending: str, data: bytes) -> str | None:
-    file = folder / f"in.{ending}"
+def _read(ending: str, data: bytes) -> str | None:
+    file = Path(f"in.{ending}")
     file.write_bytes(data)
     return (
         spoken("cover", file, "--title", "x", "-o", "out.png", codes=(OK, USAGE))

@@ -7,6 +7,7 @@ import random
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from PIL import Image
@@ -19,8 +20,8 @@ STREAMS = Harness(
 PROGRAM = f'"{sys.executable}" -m diffusion_tricks_cli'
 ROOT = Path(__file__).resolve().parents[2]
 MAKES = "cover in.png --title x -o out.png"
-COMMANDS = [MAKES, f"{MAKES} --json", "plugins --json", "--help", "models", "views", "show made.png", "generate a --dry-run",
-            "cover none.png --title x -o out.png"]  # fmt: skip
+COMMANDS = [MAKES, f"{MAKES} --json", "plugins --json", "--help", "models", "views", "show made.png",
+            "generate a --dry-run", "cover none.png --title x -o out.png"]  # fmt: skip
 REDIRECTED = [
     "2>&-",
     ">&-",
@@ -38,7 +39,7 @@ def _cases(rng: random.Random) -> Iterator[Case]:
     cases = [(command, to) for command in COMMANDS for to in REDIRECTED]
     rng.shuffle(cases)
     for command, to in cases:
-        yield f"{command} {to}", lambda folder, command=command, to=to: _ended(command, to)  # type: ignore[misc]
+        yield f"{command} {to}", partial(_ended, command, to)
 
 
 def _ended(command: str, to: str) -> str | None:

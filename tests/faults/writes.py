@@ -5,10 +5,15 @@ from __future__ import annotations
 import os
 import random
 import resource
+import shutil
 import signal
+import stat
 import sys
 from collections.abc import Iterator
+from contextlib import chdir
+from functools import cache, partial
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 from unittest import mock
 
@@ -22,35 +27,48 @@ KILLS = Harness(
     "kills", "a file that was being written when all ended is as before, or whole", 40, 400, lambda rng: _kills(rng)
 )
 FULL = Harness(
-    "full disk", "where a file cannot be written all are as before, with a sentence, exit 1", 12, 120,
+    "full disk", "where a file cannot be written it is as before, with a sentence, exit 1", 12, 120,
     lambda rng: _full(rng),
 )  # fmt: skip
 COMMANDS: dict[str, list[str]] = {
-    "a new PNG": ["cover", "in.png", "--title", "x", "-o", "new.png"],
-    "a JPEG with its side-car": ["cover", "in.png", "--title", "x", "-o", "old.jpg", "--force"],
-    "a PNG in the place of another": ["cover", "in.png", "--title", "x", "-o", "old.png", "--force"],
-    "a recipe": ["cover", "in.png", "--title", "x", "-o", "new.webp", "--save-recipe", "r.toml"],
+    "a new PNG": ["cover", "in.png", "--title", "x", "--seed", "1", "-o", "new.png"],
+    "a JPEG with its side-car": ["cover", "in.png", "--title", "x", "--seed", "1", "-o", "old.jpg", "--force"],
+    "a PNG in the place of another": ["cover", "in.png", "--title", "x", "--seed", "1", "-o", "old.png", "--force"],
+    "a recipe": ["cover", "in.png", "--title", "x", "--seed", "1", "-o", "new.webp", "--save-recipe", "r.toml"],
 }  # fmt: skip
+FORCED = ["--force"]
 Files = dict[str, bytes]
 
 
 def _kills(rng: random.Random) -> Iterator[Case]:
     for command in COMMANDS:
         for place in range(places(command)):
-            yield f"{command}, at {place}", lambda folder, c=command, place=place: _killed(folder, c, place)  # type: ignore[misc]
+            yield f"{command}, at {place}", partial(_killed, command, place)
 
 
 def _full(rng: random.Random) -> Iterator[Case]:
     while True:
-        command, room = rng.choice(list(COMMANDS)), rng.choice((0, 1, 100, 500, 1000))
-        yield f"{command}, {room} bytes", lambda folder, c=command, room=room: _refused(folder, c, room)  # type: ignore[misc]
+        command, room = rng.choice(list(COMMANDS)), rng.choice((0, 1, 50, 200))
+        yield f"{command}, {room} bytes", partial(_refused, command, room)
 
 
-def laid_out(folder: Path) -> Files:
-    """A picture to work on, and outputs that are there already; what stands in each."""
-    Image.effect_noise((48, 48), 90).convert("RGB").save(folder / "in.png")
-    for name in ("old.png", "old.jpg"):
-        run("cover", folder / "in.png", "--title", "before", "-o", folder / name)
+@cache
+def before() -> Path:
+    """A folder with a picture to work on, and outputs that are there already."""
+    folder = Path(mkdtemp())
+    with chdir(folder):
+        Image.linear_gradient("L").resize((48, 48)).convert("RGB").save("in.png")
+        for name in ("old.png", "old.jpg"):
+            run("cover", "in.png", "--title", "before", "--seed", "1", "-o", name)
+    return folder
+
+
+@cache
+def after(command: str) -> Files:
+    """What the files become where nothing happens."""
+    folder = shutil.copytree(before(), Path(mkdtemp()) / "after")
+    with chdir(folder):
+        run(*COMMANDS[command])
     return held(folder)
 
 
@@ -61,21 +79,13 @@ def held(folder: Path) -> Files:
 
 def places(command: str) -> int:
     """How often a command touches the disk."""
-    import tempfile
-
-    with tempfile.TemporaryDirectory() as place:
-        folder = Path(place)
-        laid_out(folder)
-        reached, told = os.pipe()
-        in_a_fork(lambda: _touching(folder, command, FIRST, told))
-        os.close(told)
-        with os.fdopen(reached) as said:
-            return int(said.read())
+    folder = shutil.copytree(before(), Path(mkdtemp()) / "counted")
+    with chdir(folder):
+        return int(in_a_fork(partial(_touching, command, FIRST))[1])
 
 
-def _touching(folder: Path, command: str, at: int, told: int | None = None) -> int:
-    """Runs a command that is killed when it touches the disk for the `at`th time; in a process of its own."""
-    os.chdir(folder)
+def _touching(command: str, at: int) -> str:
+    """How often a command touches the disk; it is killed when it does for the `at`th time."""
     touched = 0
 
     def touch(descriptor: int | None = None) -> None:
@@ -88,68 +98,47 @@ def _touching(folder: Path, command: str, at: int, told: int | None = None) -> i
 
     def audited(event: str, arguments: tuple[Any, ...]) -> None:
         writes = event == "open" and isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR)
-        if writes or event in {"os.rename", "os.link", "os.remove", "os.truncate", "shutil.move"}:
+        if writes or event in {"os.rename", "os.link", "os.remove", "os.truncate"}:
             touch()
 
     fsync = os.fsync
 
     def synced(descriptor: int) -> None:
-        if os.path.isfile(f"/proc/self/fd/{descriptor}"):
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
             touch(descriptor)
         fsync(descriptor)
 
     sys.addaudithook(audited)
     with mock.patch("os.fsync", synced):
-        code = run(*COMMANDS[command]).code
-    if told is not None:
-        os.write(told, str(touched).encode())
-    return code
+        run(*COMMANDS[command])
+    return str(touched)
 
 
-def _killed(folder: Path, command: str, at: int) -> str | None:
-    before = laid_out(folder)
-    whole = _whole(folder, command)
-    code = in_a_fork(lambda: _touching(folder, command, at))
+def _killed(command: str, at: int) -> str | None:
+    shutil.copytree(before(), ".", dirs_exist_ok=True)
+    code, _ = in_a_fork(partial(_touching, command, at))
     if code != KILLED:
         return f"it was not killed, and ended with {code}"
-    after = held(folder)
-    if odd := [name for name, data in after.items() if data not in (before.get(name), whole.get(name))]:
+    return _partial(command) or judged(run(*COMMANDS[command], *FORCED[: "--force" not in COMMANDS[command]]), [OK])
+
+
+def _partial(command: str) -> str | None:
+    """What of the files is neither as before nor as it should become."""
+    was, is_now = held(before()), held(Path())
+    if odd := [name for name, data in is_now.items() if data not in (was.get(name), after(command).get(name))]:
         return f"neither as before nor whole: {', '.join(odd)}"
-    if lost := before.keys() - after.keys():
-        return f"lost: {', '.join(lost)}"
-    return judged(run(*COMMANDS[command], *([] if "--force" in COMMANDS[command] else ["--force"])), [OK])
+    lost = was.keys() - is_now.keys()
+    return f"lost: {', '.join(lost)}" if lost else None
 
 
-def _whole(folder: Path, command: str) -> Files:
-    """What the files become where nothing happens, seen in a folder of its own."""
-    beside = folder / ".whole"
-    beside.mkdir()
-    laid_out(beside)
-    here = Path.cwd()
-    os.chdir(beside)
-    try:
-        run(*COMMANDS[command])
-    finally:
-        os.chdir(here)
-    return held(beside)
+def _refused(command: str, room: int) -> str | None:
+    shutil.copytree(before(), ".", dirs_exist_ok=True)
+    code, wrong = in_a_fork(partial(_in_little_room, command, room))
+    return wrong or (f"it ended with {code}" if code else _partial(command))
 
 
-def _refused(folder: Path, command: str, room: int) -> str | None:
-    before = laid_out(folder)
-    told, tell = os.pipe()
-    code = in_a_fork(lambda: _in_little_room(folder, command, room, tell))
-    os.close(tell)
-    with os.fdopen(told) as said:
-        wrong = said.read()
-    if wrong or code:
-        return wrong or f"it ended with {code}"
-    return None if held(folder) == before else "files were changed"
-
-
-def _in_little_room(folder: Path, command: str, room: int, tell: int) -> int:
-    os.chdir(folder)
+def _in_little_room(command: str, room: int) -> str:
+    """What is wrong with how a command ends that can write so many bytes to a file."""
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
-    wrong = judged(run(*COMMANDS[command]), [FAILED])
-    os.write(tell, (wrong or "").encode())
-    return 0
+    return judged(run(*COMMANDS[command]), [FAILED]) or ""
