@@ -51,3 +51,13 @@ def test_the_page_of_hooks_names_all_of_them() -> None:
     }
     assert told == specified
     assert len(specified) > 10
+
+
+def test_every_promise_is_held_by_a_test_that_is_there() -> None:
+    page = (ROOT / "docs" / "reliability.md").read_text()
+    rows = [row.split("|") for row in page.splitlines() if row.startswith("| ") and not row.startswith("| promise")]
+    assert len(rows) > 10
+    for _, promise, held_by, _ in rows:
+        files = re.findall(r"`(tests/[a-z_/]+\.py)`", held_by)
+        assert files, promise
+        assert all((ROOT / file).is_file() for file in files), promise
