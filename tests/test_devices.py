@@ -10,8 +10,10 @@ import pytest
 import torch
 
 from diffusion_tricks.devices.capacity import free_memory
+from diffusion_tricks.devices.choice import device_of
 from diffusion_tricks.devices.container import left_in_container
 from diffusion_tricks.devices.peak import peak_memory_mb
+from diffusion_tricks.errors import ModelError
 
 
 def test_the_free_memory_of_this_computer() -> None:
@@ -80,3 +82,9 @@ def test_windows_keeps_the_peak_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("psutil.Process.memory_info", lambda self: SimpleNamespace(rss=1, peak_wset=234_560_000))
     monkeypatch.setitem(sys.modules, "resource", None)  # there is none on Windows
     assert peak_memory_mb(torch.device("cpu")) == 234.6
+
+
+@pytest.mark.parametrize("name", ["meta", "xpu"])
+def test_a_device_that_computes_nothing_here_is_refused(name: str) -> None:
+    with pytest.raises(ModelError, match=rf"device '{name}' does not compute here: .*; use `device=\"cpu\"` or auto"):
+        device_of(name)

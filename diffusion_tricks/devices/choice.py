@@ -29,7 +29,20 @@ def device_of(name: str) -> torch.device:
         raise ModelError(f'device {name!r} was asked for, but torch finds none here; use `device="cpu"` or auto')
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise ModelError(f"device {name!r} was asked for, but there are only {torch.cuda.device_count()}")
+    if device.type not in ("cpu", *accelerators):
+        _check_computes(device)
     return device
+
+
+def _check_computes(device: torch.device) -> None:
+    """Raises ModelError for a device that holds no values here, as meta, or that torch was not built for."""
+    import torch
+
+    try:
+        torch.ones(1, device=device).item()
+    except Exception as error:  # of whatever kind the device's own code raises
+        why = next(iter(str(error).splitlines()), type(error).__name__)
+        raise ModelError(f"device '{device}' does not compute here: {why}; use `device=\"cpu\"` or auto") from error
 
 
 def has_device(name: str) -> bool:
