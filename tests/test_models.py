@@ -14,7 +14,7 @@ import torch
 
 from diffusion_tricks import Ask, Model, load_model, sample
 from diffusion_tricks.diffusion.noise_level import Level
-from diffusion_tricks.errors import ModelError, OutOfMemory, PluginError, UnknownName, UsageError
+from diffusion_tricks.errors import ModelError, OutOfMemory, UnknownName, UsageError
 from diffusion_tricks.families.defaults import DEFAULTS_FILE
 from diffusion_tricks.loading.known import known_models
 from diffusion_tricks.model import batching
@@ -140,8 +140,8 @@ def own_pipeline(folder: Path) -> None:
             "is not a diffusers pipeline: it has no model_index.json",
         ),
         (lambda folder: (folder / "model_index.json").write_text("{"), "model_index.json is not valid JSON: "),
-        (lambda folder: (folder / "model_index.json").write_bytes(b"\xff\xfe"), "model_index.json is not valid JSON: "),
-        (lambda folder: (folder / "model_index.json").write_text("[]"), "model_index.json names no pipeline"),
+        (lambda folder: (folder / "model_index.json").write_bytes(b"\xff\xfe"), "cannot be read as text in UTF-8"),
+        (lambda folder: (folder / "model_index.json").write_text("[]"), "model_index.json holds a list, expected"),
         (lambda folder: (folder / "model_index.json").write_text("{}"), "model_index.json names no pipeline"),
         (without_safetensors, r"expected weights as \.safetensors; .* has none; convert it with save_pretrained"),
         (
@@ -157,7 +157,7 @@ def own_pipeline(folder: Path) -> None:
             lambda folder: (folder / "unet" / "diffusion_pytorch_model.safetensors").write_bytes(b"12345678"),
             "diffusion_pytorch_model.safetensors is not safetensors, whatever its name says, or it is damaged; fetch",
         ),
-        (lambda folder: (folder / DEFAULTS_FILE).write_text("{"), "expected steps, guidance and scheduler: "),
+        (lambda folder: (folder / DEFAULTS_FILE).write_text("{"), "diffusion_tricks.json is not valid JSON: "),
         (
             lambda folder: (folder / DEFAULTS_FILE).write_text('{"step": 3}'),
             "expected steps, guidance and scheduler: .*step",
@@ -353,14 +353,16 @@ def test_a_full_memory_in_a_trick_or_a_scheduler_says_what_to_try(model: Model) 
             list(sample(model, prompt="a", steps=1, tricks=[Large()]))
 
 
-def test_other_failures_of_the_model_keep_their_traceback(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_failures_of_the_model_are_told_as_its_own(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network that does not fit its settings is no fault of a trick, nor of memory; the cause stays with the error."""
+
     def wrong(*arguments: Any) -> Any:
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
 
     monkeypatch.setattr(model.family, "predict", wrong)
-    with pytest.raises(RuntimeError, match="mat1 and mat2") as caught:
+    with pytest.raises(ModelError, match="its network failed .RuntimeError: mat1 and mat2") as caught:
         final(model)
-    assert not isinstance(caught.value, PluginError | OutOfMemory)
+    assert isinstance(caught.value.__cause__, RuntimeError)
 
 
 def test_text_encoders_are_on_an_accelerator_only_while_they_work(model: Model) -> None:

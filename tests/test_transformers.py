@@ -295,7 +295,7 @@ def test_rows_are_told_apart_by_configurations(
 def test_every_row_opens() -> None:
     for row in ROWS:
         assert opened(row).__name__.endswith("Family")
-        assert opened(row).shape_of is row.serves.shape
+        assert opened(row).shape_of is row.serves.of
 
 
 @pytest.mark.parametrize(("kind", "largest"), [("sd3", 128), ("zimage", 256)])

@@ -206,6 +206,7 @@ def save(
     them. `record=None` writes none of it. Raises as `write_picture` does.
     """
     path, inputs = Path(path), list(inputs)
+    parameters = parameters.replace("\0", "").encode("utf-8", "replace").decode("utf-8")  # as every reader takes it
     xmp = provenance_xmp(provenance) if provenance else None
     check_save(path, force=force, inputs=inputs, metadata=record is not None)
     if _carries_text(path) or record is None:
