@@ -354,13 +354,13 @@ def test_a_full_memory_in_a_trick_or_a_scheduler_says_what_to_try(model: Model) 
 
 
 def test_other_failures_of_the_model_are_told_as_its_own(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A network that does not fit its settings is no fault of a trick, nor of memory; the cause stays with the error."""
+    """A network that does not fit its settings is no fault of a trick or of memory; its cause stays with the error."""
 
     def wrong(*arguments: Any) -> Any:
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
 
     monkeypatch.setattr(model.family, "predict", wrong)
-    with pytest.raises(ModelError, match="its network failed .RuntimeError: mat1 and mat2") as caught:
+    with pytest.raises(ModelError, match=r"its network failed \(RuntimeError: mat1 and mat2") as caught:
         final(model)
     assert isinstance(caught.value.__cause__, RuntimeError)
 
