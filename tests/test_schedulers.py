@@ -22,7 +22,7 @@ from diffusers import (
 from diffusers import schedulers as library
 from torch import Tensor
 
-from diffusion_tricks import Run, Start, Trick, hookimpl, sample
+from diffusion_tricks import Run, Start, Trick, hookimpl, load_model, sample
 from diffusion_tricks.diffusion.followed import FOLLOWED
 from diffusion_tricks.diffusion.levels import noise_levels, prediction_of, uses_learned_variance
 from diffusion_tricks.diffusion.noise import Noise
@@ -32,7 +32,7 @@ from diffusion_tricks.diffusion.steps import begin_at, set_steps
 from diffusion_tricks.errors import UnknownName, UsageError
 from diffusion_tricks.sampling.begin import begin
 from diffusion_tricks.sampling.request import Sampling
-from diffusion_tricks.testing import exact_model
+from diffusion_tricks.testing import exact_model, tiny_pipeline
 
 SD: dict[str, Any] = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "steps_offset": 1}
 OWN = {
@@ -399,3 +399,11 @@ def test_a_run_on_cuda_sends_what_its_scheduler_draws(monkeypatch: pytest.Monkey
     assert "step" not in vars(begin(model, Sampling(prompt="a")).scheduler)
     monkeypatch.setattr(model, "device", torch.device("cuda"))
     assert "step" in vars(begin(model, Sampling(prompt="a", scheduler="ddpm")).scheduler)
+
+
+@pytest.mark.parametrize(("name", "lost"), [("euler", True), ("ddim", False), (None, False)])
+def test_thresholding_that_a_scheduler_lacks_is_noted(name: str | None, lost: bool) -> None:
+    model = load_model(tiny_pipeline("if"), device="cpu")
+    notes = begin(model, Sampling(prompt="a", steps=2, scheduler=name)).facts[0].get("notes", [])
+    assert [note for note in notes if note.startswith("EulerDiscreteScheduler has no thresholding")] == notes
+    assert len(notes) == int(lost)

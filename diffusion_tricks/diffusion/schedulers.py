@@ -70,6 +70,14 @@ def scheduler_for(own: Scheduler, name: str | None) -> Scheduler:
     return _with_training_of(own, lambda **betas: scheduler_class.from_config(config | betas))
 
 
+def lost_in_exchange(own: Scheduler, chosen: Scheduler) -> str | None:
+    """What a model's own scheduler does to its pictures that the one in its place does not, in a sentence; or None."""
+    if own.config.get("thresholding") and not chosen.config.get("thresholding"):
+        kind = type(chosen).__name__
+        return f"{kind} has no thresholding, with which this model's own scheduler holds values in their range"
+    return None
+
+
 def _ending(own: Scheduler) -> dict[str, Any]:
     """A last step of a lower order where it ends in no noise at all, of which UniPC takes the logarithm otherwise."""
     return {"lower_order_final": True} if own.config.get("final_sigmas_type", "zero") == "zero" else {}

@@ -9,7 +9,7 @@ from diffusion_tricks.devices.turns import alone_with
 from diffusion_tricks.diffusion.levels import Scheduler
 from diffusion_tricks.diffusion.noise import Noise
 from diffusion_tricks.diffusion.scheduler_quirks import send_what_it_draws
-from diffusion_tricks.diffusion.schedulers import scheduler_for
+from diffusion_tricks.diffusion.schedulers import lost_in_exchange, scheduler_for
 from diffusion_tricks.diffusion.steps import input_scaling, set_steps, strided
 from diffusion_tricks.errors import UsageError
 from diffusion_tricks.model.batching import Terms
@@ -57,6 +57,7 @@ def begin(
         run_manager(tricks),
         rehearsal=rehearsal,
     )
+    _note_lost(run)
     for upscaler, larger in later:
         scheduler, times = _schedule(
             upscaler, larger, Sampling(scheduler=sampling.upscale_scheduler, steps=sampling.upscale_steps)
@@ -75,6 +76,7 @@ def begin(
             previous=last,
         )
         last = last.following
+        _note_lost(last)
     return run
 
 
@@ -128,3 +130,10 @@ def _scheduled(model: Model, size: Size, sampling: Sampling) -> tuple[Scheduler,
         model.encode_prompts([None], size)
     how = {} if timesteps is not None else family.schedule(family.shape, scheduler, steps, size)
     return scheduler, set_steps(scheduler, steps, timesteps, **how)
+
+
+def _note_lost(run: Run) -> None:
+    """Notes of every picture what the scheduler that was chosen leaves out."""
+    if lost := lost_in_exchange(run.model.pipe.scheduler, run.scheduler):
+        for facts in run.facts:
+            facts["notes"] = [*facts.get("notes", ()), lost]
