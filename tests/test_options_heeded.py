@@ -36,4 +36,4 @@ def test_what_would_do_nothing_is_refused(
 
 
 def test_the_default_value_says_nothing() -> None:
-    Hybrid(far="a", near="b", mid_sigma=1.0)
+    assert Hybrid(far="a", near="b", mid_sigma=1.0).options.mid is None

@@ -43,40 +43,23 @@ def begin(
     with alone_with(model.pipe):  # an upscaler may be loaded now
         (_, size), *later = stages(model, (asked[0], asked[1]), sampling.noise_level)
     _check_told(model, sampling, size, upscaled=bool(later))
-    scheduler, times = _schedule(model, size, sampling)
-    terms = Terms(size, input_scaling(scheduler), sampling.max_rows, sampling.distilled_guidance)
-    tricks = tuple(tricks)
-    run = last = Run(
-        model,
-        sampling.prompts,
-        Noise(sampling.every_seed),
-        terms,
-        scheduler,
-        times,
-        tricks,
-        run_manager(tricks),
-        rehearsal=rehearsal,
-    )
-    _note_lost(run)
+    tricks, noise = tuple(tricks), Noise(sampling.every_seed)
+
+    def stage(model: Model, size: Size, how: Sampling, previous: Run | None = None) -> Run:
+        scheduler, times = _schedule(model, size, how)
+        terms = Terms(size, input_scaling(scheduler), sampling.max_rows, how.distilled_guidance)
+        run = Run(
+            model, sampling.prompts, noise, terms, scheduler, times, tricks, run_manager(tricks),
+            rehearsal=rehearsal, previous=previous,
+        )  # fmt: skip
+        _note_lost(run)
+        return run
+
+    run = last = stage(model, size, sampling)
+    upscaled = Sampling(scheduler=sampling.upscale_scheduler, steps=sampling.upscale_steps)
     for upscaler, larger in later:
-        scheduler, times = _schedule(
-            upscaler, larger, Sampling(scheduler=sampling.upscale_scheduler, steps=sampling.upscale_steps)
-        )
-        terms = Terms(larger, input_scaling(scheduler), sampling.max_rows)
-        last.following = Run(
-            upscaler,
-            run.prompt,
-            run.noise,
-            terms,
-            scheduler,
-            times,
-            tricks,
-            run_manager(tricks),
-            rehearsal=rehearsal,
-            previous=last,
-        )
+        last.following = stage(upscaler, larger, upscaled, last)
         last = last.following
-        _note_lost(last)
     return run
 
 
