@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ from diffusion_tricks_cli.film import chosen
 from diffusion_tricks_cli.main import COMMANDS, plugin_options
 from diffusion_tricks_cli.output import named
 from diffusion_tricks_cli.progress import Progress
-from diffusion_tricks_plugins import Guidance
+from diffusion_tricks_plugins import Guidance, Inpaint
 
 PROGRAM = [sys.executable, "-m", "diffusion_tricks_cli"]
 
@@ -643,3 +644,7 @@ def test_interrupted_it_leaves_no_partial_file_and_exits_130(tiny: Path, folder:
 def test_costs_of_a_strip_are_summed_to_whole_milliseconds() -> None:
     parts = [Result(Image.new("RGB", (2, 2)), 0, 0, Recipe(), None, {"seconds": s, "steps": 3}) for s in (0.1, 0.2)]
     assert (strip(parts).facts["seconds"], strip(parts).facts["steps"]) == (0.3, 6)
+    counted = [replace(part, facts=part.facts | {"changed_outside": 2}) for part in parts]
+    assert strip(counted).facts["changed_outside"] == 2
+    assert strip(counted, ["changed_outside"]).facts["changed_outside"] == 2 * len(parts)
+    assert Inpaint.sums == ("changed_outside",)
