@@ -218,7 +218,7 @@ def test_of_two_plugins_that_register_one_name_the_later_is_broken(monkeypatch: 
 
 def test_a_plugin_may_not_take_the_name_of_a_built_in_trick(monkeypatch: pytest.MonkeyPatch) -> None:
     install(monkeypatch, {"mine": ("dist-mine", lambda: plugin(other="a:A", hybrid="a:A"))})
-    assert broken("mine") == f"there is already a trick called 'hybrid', from '{BUILT_IN}' (built in)"
+    assert broken("mine") == f"there is already a trick called 'hybrid', from '{BUILT_IN[0]}' (built in)"
     assert "other" not in host().entries("trick")  # nothing of a broken plugin stays
 
 

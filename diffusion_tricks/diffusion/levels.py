@@ -44,6 +44,25 @@ def levels_of(scheduler: Scheduler) -> list[Level]:
     return [Level(alpha, sigma, prediction, spread) for alpha, sigma in noise_levels(scheduler)]
 
 
+def training_level(scheduler: Scheduler, t: int) -> Level:
+    """The level of the training's timestep t, whatever steps a run makes: x_t = alpha x0 + sigma eps.
+
+    t: 0 to T - 1 of a schedule that keeps alpha_bar, (sqrt(alpha_bar_t), sqrt(1 - alpha_bar_t)); of a flow 0 to T,
+    (1 - t / T, t / T). Raises UsageError for another t, and for a scheduler that counts no timesteps.
+    """
+    longest = int(scheduler.config.get("num_train_timesteps") or 0)
+    flow = flows(scheduler)
+    if not flow and not hasattr(scheduler, "alphas_cumprod"):
+        raise UsageError(f"{type(scheduler).__name__} counts no timesteps: its noise is said by sigma alone")
+    last = longest if flow else longest - 1
+    if not 0 <= t <= last:
+        raise UsageError(f"t must be between 0 and {last} for this model, got {t}")
+    if flow:
+        return Level(1 - t / longest, t / longest, prediction_of(scheduler))
+    bar = float(scheduler.alphas_cumprod[t])
+    return Level(bar**0.5, (1 - bar) ** 0.5, prediction_of(scheduler))
+
+
 def noise_levels(scheduler: Scheduler) -> list[tuple[float, float]]:
     """(alpha, sigma) before each step and after the last: n + 1 of them, in the scheduler's own scaling.
 

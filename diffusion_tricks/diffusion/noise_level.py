@@ -29,6 +29,19 @@ class Level:
     prediction: str = "epsilon"
     sigma_data: float = 0.5
 
+    @property
+    def snr(self) -> float:
+        """Signal to noise, alpha^2 / sigma^2: infinite where there is no noise.    VDM, arXiv:2107.00630, 3.1"""
+        return (self.alpha / self.sigma) ** 2 if self.sigma else math.inf
+
+    def noised(self, clean: Tensor, noise: Tensor) -> Tensor:
+        """x = alpha x0 + sigma eps: the forward process, of clean latents and standard normal noise (b c h w).
+
+        sqrt(alpha_bar) x0 + sqrt(1 - alpha_bar) eps in DDPM's letters, arXiv:2006.11239, equation 4.
+        """
+        noisy: Tensor = self.alpha * clean + self.sigma * noise
+        return noisy
+
     def clean(self, value: Tensor, x: Tensor) -> Tensor:
         """x0 from the prediction `value` at `x`."""
         if self.prediction == "sample":

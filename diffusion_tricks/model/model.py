@@ -16,6 +16,8 @@ from diffusion_tricks.devices.memory import Job, Memory, Work, in_parts, persist
 from diffusion_tricks.devices.rungs import PICTURES, PROMPTS, tiled
 from diffusion_tricks.devices.text_encoders import arrive, leave
 from diffusion_tricks.devices.turns import alone_with
+from diffusion_tricks.diffusion.levels import training_level
+from diffusion_tricks.diffusion.noise_level import Level
 from diffusion_tricks.errors import UsageError
 from diffusion_tricks.families.base import Family
 from diffusion_tricks.families.defaults import Defaults
@@ -77,6 +79,10 @@ class Model:
     def latent_dtype(self) -> torch.dtype:
         """In what a run keeps its latents: the denoiser's, or float32 where the family's own pipeline keeps them so."""
         return torch.float32 if self.family.shape.precise else self.dtype
+
+    def level(self, t: int) -> Level:
+        """The noise level of a timestep of its training, see `training_level`. Raises UsageError."""
+        return training_level(self.pipe.scheduler, t)
 
     def encode_prompts(
         self, prompts: Sequence[str | None], size: Size, distilled: float | None = None

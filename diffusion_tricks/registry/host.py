@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from diffusion_tricks.registry.trick import Trick
 
-BUILT_IN = "diffusion_tricks_plugins"
+BUILT_IN = ("diffusion_tricks_plugins", "diffusion_tricks_learn")
 KNOWN_MODELS = "diffusion_tricks.loading.known"  # registers as plugins do
 RESERVED = frozenset({"trick", "help"})  # in a recipe the name of a trick, on the command line its help
 LEFT_OUT = "left out by `without`"
@@ -207,10 +207,10 @@ _host: Host | None = None
 
 
 def host(files: Iterable[Path] = (), without: Iterable[str] = ()) -> Host:
-    """The host of this process, made at the first call: the built-in tricks, installed plugins, then `files`.
+    """The host of this process, made at the first call: the built-in plugins, installed ones, then `files`.
 
     files: single Python files to load as plugins. without: names of plugins to leave out; they and the allow list
-    in the environment variable `DIFFUSION_TRICKS_PLUGINS` are read before anything is loaded. The built-in tricks
+    in the environment variable `DIFFUSION_TRICKS_PLUGINS` are read before anything is loaded. The built-in plugins
     are always there. Later calls with arguments make a new host, which takes the place of the old one.
     A file outranks an installed plugin of its name. Raises UnknownName for a name in `without` that no plugin has, and
     UsageError for a file that cannot be one.
@@ -231,7 +231,8 @@ def _made(files: list[Path], without: set[str]) -> Host:
         check_file(file)
     made = Host()
     made.add_core()
-    made.add(BUILT_IN, "built in", partial(importlib.import_module, BUILT_IN), _version("diffusion-tricks"))
+    for name in BUILT_IN:
+        made.add(name, "built in", partial(importlib.import_module, name), _version("diffusion-tricks"))
     outranked = {file.stem: file.name for file in files}
     for point in found:
         origin = point.dist.name if point.dist else point.value

@@ -172,8 +172,7 @@ class Run:
 
     def noised(self, clean: Tensor, noise: Tensor, index: int) -> Tensor:
         """Clean latents (b c h w) at the level before step `index`: alpha x0 + sigma eps."""
-        level = self.levels[index]
-        return level.alpha * clean + level.sigma * noise
+        return self.levels[index].noised(clean, noise)
 
     def latents_of(self, pixels: Tensor) -> Tensor:
         """Pixels (b 3 H W) in -1..1 as latents (b c h w) on the model's device."""

@@ -15,6 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from diffusion_tricks.plugin import convolved, gaussian
+
 Filter = Callable[[Tensor], Tensor]  # (b c h w) -> (b c h w), linear
 REFERENCE_SIDE = 64
 
@@ -22,14 +24,6 @@ REFERENCE_SIDE = 64
 def odd(length: float) -> int:
     """`length` as an odd number of pixels, so that it has a middle: 7 for 7, 29 for 28, 17 for 16.5."""
     return 2 * int(length // 2) + 1
-
-
-def gaussian(sigma: float, taps: int, device: torch.device | str = "cpu") -> Tensor:
-    """A Gaussian of `taps` values (an odd number) that add up to 1."""
-    radius = taps // 2
-    at = torch.arange(-radius, radius + 1, dtype=torch.float64)
-    kernel = torch.exp(-0.5 * (at / sigma) ** 2)
-    return (kernel / kernel.sum()).to(device, torch.float32)
 
 
 def blur(sigma: float, taps: int, side: int, device: torch.device | str = "cpu") -> Filter:
@@ -42,15 +36,6 @@ def blur(sigma: float, taps: int, side: int, device: torch.device | str = "cpu")
     reach = max(odd(taps * scale) // 2, math.ceil(4 * sigma * scale))
     kernel = gaussian(sigma * scale, 2 * min(reach, side - 1) + 1, device)
     return lambda x: convolved(x, kernel)
-
-
-def convolved(x: Tensor, kernel: Tensor) -> Tensor:
-    """x (b c h w) with every channel filtered by `kernel` (k) down the columns and along the rows."""
-    channels, radius = x.shape[1], len(kernel) // 2
-    weight = kernel.to(x.dtype).expand(channels, 1, 1, -1)
-    x = F.pad(x, (radius,) * 4, mode="reflect")  # (b c h+2r w+2r)
-    x = F.conv2d(x, weight.transpose(2, 3), groups=channels)  # (b c h w+2r)
-    return F.conv2d(x, weight, groups=channels)  # (b c h w)
 
 
 def motion(length: float, side: int) -> Filter:

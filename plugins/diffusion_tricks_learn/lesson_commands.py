@@ -1,0 +1,93 @@
+"""The command of each lesson: its own options, those that all lessons have, and the line that repeats it. No torch."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import click
+
+from diffusion_tricks_learn.course import Lesson
+from diffusion_tricks_learn.numbers import Numbers
+
+COMMON = ("out", "seed", "full", "quick", "model", "device", "force", "quiet")
+
+
+def common() -> list[click.Parameter]:
+    """The options that every lesson has."""
+    return [
+        click.Option(["--out"], metavar="DIR", required=True, help="The folder for figure, numbers and report."),
+        click.Option(["--seed"], type=click.IntRange(0, 2**31 - 1), default=0, show_default=True,
+                     help="Of all chance; one for each student, say."),
+        click.Option(["--quick/--full"], default=True, help="A quick look, or as thorough as the course.  "
+                     "[default: quick]"),
+        click.Option(["-m", "--model"], help="Another model: name, directory or hub name."),
+        click.Option(["--device"], default="auto", show_default=True, help="auto, cpu, cuda."),
+        click.Option(["--force"], is_flag=True, help="Replace what an earlier run left in the folder."),
+        click.Option(["--quiet"], is_flag=True, help="Say nothing on the way."),
+    ]  # fmt: skip
+
+
+def picture(required: bool = True, several: bool = False) -> click.Argument:
+    """The argument for a picture's file."""
+    count = -1 if several else 1
+    return click.Argument(["pictures" if several else "picture"], type=click.Path(), required=required, nargs=count,
+                          metavar="PIC..." if several else "PIC")  # fmt: skip
+
+
+def numbers(flag: str, default: Sequence[float], help: str, whole: bool = True) -> click.Option:
+    """An option that takes numbers with commas."""
+    return click.Option([flag], type=Numbers(whole), default=",".join(f"{n:g}" for n in default), show_default=True,
+                        help=help)  # fmt: skip
+
+
+# lesson: its own parameters
+PARAMETERS: dict[str, Callable[[], list[click.Parameter]]] = {
+    "forward": lambda: [
+        picture(),
+        numbers("--t", (250, 500, 750), "Timesteps, of the training's."),
+    ],
+}
+
+
+def lesson_command(one: Lesson) -> click.Command:
+    """The command of a lesson."""
+    from diffusion_tricks_learn.report import measured_times
+
+    quick, full = measured_times(one)
+    text = f"{one.summary[:1].upper()}{one.summary[1:]}.\n\n{one.exercise}\n\n{quick}, {full}."
+    params = [*PARAMETERS[one.name](), *common()]
+    return click.Command(one.name, callback=_taught, params=params, help=text, short_help=one.summary)
+
+
+def _taught(**values: Any) -> None:
+    """Does a lesson, and leaves its files."""
+    from diffusion_tricks_learn.teach import teach
+
+    ctx = click.get_current_context()
+    shared = {name: values.pop(name) for name in COMMON if name in values}
+    reports = teach(str(ctx.info_name), values, shared, command_line(ctx))
+    click.echo(str(reports))
+
+
+def command_line(ctx: click.Context) -> str:
+    """The line that repeats the command: what was given, as a shell reads it."""
+    words = ["diffusion-tricks", "learn", str(ctx.info_name)]
+    for param in ctx.command.params:
+        if ctx.get_parameter_source(str(param.name)) is not click.core.ParameterSource.COMMANDLINE:
+            continue
+        words += _words(param, ctx.params[str(param.name)])
+    return shlex.join(words)
+
+
+def _words(param: click.Parameter, value: Any) -> list[str]:
+    values = [str(one) for one in value] if isinstance(value, tuple | list) else [str(value)]
+    if isinstance(param, click.Argument):
+        return values
+    flag = next((name for name in param.opts if name.startswith("--")), param.opts[0])
+    if getattr(param, "is_flag", False):
+        return [flag if value else param.secondary_opts[0]]
+    if isinstance(param.type, Numbers):
+        return [flag, ",".join(f"{number:g}" for number in value)]
+    return [word for one in values for word in (flag, one)]
