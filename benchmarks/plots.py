@@ -7,9 +7,9 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
+from diffusion_tricks.io.lettering import FAINT, INK, LIGHT, font, upwards
 from diffusion_tricks.io.pictures import write_picture
 from diffusion_tricks.training.curves import multiples
-from diffusion_tricks.training.lettering import FAINT, INK, LIGHT, font, upwards
 
 SIZE = (1000, 620)
 LEFT, TOP, RIGHT, BOTTOM = 96, 64, 40, 80  # margins, pixels

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from diffusion_tricks.families.controlnet import control as control
     from diffusion_tricks.generate.score import shown_through as shown_through
     from diffusion_tricks.io.fonts import font_folders as font_folders
+    from diffusion_tricks.io.grid import labelled_grid as labelled_grid
     from diffusion_tricks.io.pictures import Picture as Picture
     from diffusion_tricks.io.pictures import read_picture as read_picture
     from diffusion_tricks.io.pixels import alpha_of as alpha_of
@@ -83,6 +84,7 @@ _HOMES = {
     "families.controlnet": ("control",),
     "generate.score": ("shown_through",),
     "io.fonts": ("font_folders",),
+    "io.grid": ("labelled_grid",),
     "io.pictures": (
         "Picture",
         "read_picture",

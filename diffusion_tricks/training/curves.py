@@ -10,8 +10,8 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
+from diffusion_tricks.io.lettering import FAINT, INK, LIGHT, font, upwards
 from diffusion_tricks.io.pictures import write_picture
-from diffusion_tricks.training.lettering import FAINT, INK, LIGHT, font, upwards
 
 SIZE = (1200, 720)
 LEFT, TOP, RIGHT, BOTTOM = 96, 28, 48, 76  # margins, pixels

@@ -9,21 +9,15 @@ import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from PIL import Image, ImageDraw
+import torch
+from PIL import Image
 from torch import Tensor
 
 from diffusion_tricks.errors import UsageError
+from diffusion_tricks.io.grid import TILE, labelled_grid
 from diffusion_tricks.io.pictures import write_picture
-from diffusion_tricks.io.pixels import enlarge, to_images
+from diffusion_tricks.io.pixels import to_images
 from diffusion_tricks.training.curves import loss_figure
-from diffusion_tricks.training.lettering import FAINT, INK, font, wrapped
-
-CELL = 112  # pixels: about how large a small picture is shown
-GAP = 6
-LETTERS, LINE = 13, 17  # pixels
-LINES = 2  # of a caption
-TRAINED = (178, 58, 20)
-PAPER = (238, 238, 241)  # neither the white nor the black of a picture's own ground
 
 
 def sheet(
@@ -39,20 +33,10 @@ def sheet(
     _check(pictures, captions)
     if (columns is not None and columns < 1) or (scale is not None and scale < 1):
         raise UsageError(f"expected 1 column or more and a scale of 1 or more, got {columns} and {scale}")
-    count, _, h, w = pictures.shape
-    columns = min(columns or math.ceil(math.sqrt(count)), count)
-    scale = scale or enlargement(w)
-    letters = font(LETTERS)
-    lines = [wrapped(text, letters, w * scale, LINES) for text in captions or []]
-    below = max(map(len, lines), default=0) * LINE
-    wide, high = w * scale + GAP, h * scale + below + GAP
-    page = Image.new("RGB", (columns * wide + GAP, math.ceil(count / columns) * high + GAP), PAPER)
-    draw = ImageDraw.Draw(page)
-    for place, tile in enumerate(tiles(pictures, scale)):
-        x, y = GAP + place % columns * wide, GAP + place // columns * high
-        page.paste(tile, (x, y))
-        for row, text in enumerate(lines[place] if lines else []):
-            draw.text((x + w * scale / 2, y + h * scale + 2 + row * LINE), text, INK, letters, anchor="ma")
+    page = labelled_grid(
+        _images(pictures), captions=captions if captions and any(captions) else (),
+        across=min(columns, len(pictures)) if columns else None, tile=_shown(pictures, scale),
+    )  # fmt: skip
     write_picture(page, file, force=True)
 
 
@@ -67,43 +51,24 @@ def denoiser_figure(
     and a held-out mean squared error per level.  Raises UsageError where these do not fit each other.
     """
     _check_levels(noisy, before, after, sigmas, errors)
-    levels, count, _, h, w = noisy.shape
-    scale, letters = scale or enlargement(w), font(LETTERS)
-    names = ["noisy input", "before training", "after training"]
-    left = math.ceil(max(letters.getlength(name) for name in [*names, *errors, "mean squared error"])) + 2 * GAP
-    wide, high, top = w * scale + GAP, h * scale + GAP, 2 * LINE + 2 * GAP
-    bottom = top + 3 * count * high + (count - 1) * GAP
-    size = (left + levels * wide, bottom + (len(errors) + 1) * LINE + 2 * GAP)
-    page = Image.new("RGB", size, PAPER)
-    draw = ImageDraw.Draw(page)
-    for column, sigma in enumerate(sigmas):
-        x = left + column * wide
-        middle, at_home = x + w * scale / 2, math.isclose(sigma, trained)
-        colour = TRAINED if at_home else INK
-        draw.text((middle, GAP), f"sigma {sigma:g}", colour, letters, anchor="ma")
-        draw.text((middle, GAP + LINE), "trained" if at_home else "", colour, letters, anchor="ma")
-        for row, name in enumerate(errors):
-            draw.text((middle, bottom + LINE + row * LINE), _short(errors[name][column]), colour, letters, anchor="ma")
-    for row, (name, rows) in enumerate(zip(names, (noisy, before, after), strict=True)):
-        for number in range(count):
-            y = top + (3 * number + row) * high + number * GAP
-            draw.text((left - GAP, y + h * scale / 2), name, INK, letters, anchor="rm")
-            for column, tile in enumerate(tiles(rows[:, number], scale)):
-                page.paste(tile, (left + column * wide, y))
-    draw.text((left - GAP, bottom), "mean squared error", FAINT, letters, anchor="ra")
-    for row, name in enumerate(errors):
-        draw.text((left - GAP, bottom + LINE + row * LINE), name, INK, letters, anchor="ra")
+    named = {"noisy input": noisy, "before training": before, "after training": after}
+    shown = torch.stack(list(named.values())).permute(2, 0, 1, 3, 4, 5).flatten(0, 2)  # a picture's three rows together
+    at_home = [i for i, sigma in enumerate(sigmas) if math.isclose(sigma, trained)]
+    page = labelled_grid(
+        _images(shown), rows=[*named] * noisy.shape[1], tile=_shown(shown, scale), marked=at_home,
+        columns=[f"sigma {sigma:g}" + ("\ntrained" if i in at_home else "") for i, sigma in enumerate(sigmas)],
+        footer={f"mean squared error, {name}": list(map(_short, row)) for name, row in errors.items()},
+    )  # fmt: skip
     write_picture(page, file, force=True)
 
 
-def enlargement(width: int) -> int:
-    """How many times larger pictures of that width are shown."""
-    return max(1, round(CELL / width))
+def _images(pictures: Tensor) -> list[Image.Image]:
+    return to_images(pictures.float().expand(-1, 3, -1, -1))
 
 
-def tiles(pictures: Tensor, scale: int) -> list[Image.Image]:
-    """Pictures (n c h w) in -1..1 as images, each pixel a crisp square of `scale`."""
-    return [enlarge(image, scale, "nearest") for image in to_images(pictures.float().expand(-1, 3, -1, -1))]
+def _shown(pictures: Tensor, scale: int | None) -> int:
+    """How wide pictures (n c h w) are shown, in pixels."""
+    return TILE if scale is None else scale * pictures.shape[-1]
 
 
 def _check(pictures: Tensor, captions: Sequence[str] | None) -> None:
@@ -129,4 +94,4 @@ def _short(error: float) -> str:
     return f"{error:.4f}" if error < 10 else f"{error:.3g}"
 
 
-__all__ = ["denoiser_figure", "enlargement", "loss_figure", "sheet", "tiles"]
+__all__ = ["denoiser_figure", "loss_figure", "sheet"]

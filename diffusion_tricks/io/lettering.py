@@ -1,0 +1,104 @@
+"""Words on sheets and figures, in Pillow's own font, so that they look the same everywhere. No torch here."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+from PIL import Image, ImageDraw, ImageFont
+
+INK, FAINT, LIGHT = (32, 32, 36), (120, 120, 128), (228, 228, 232)
+LEADING = 1.3  # from one line to the next, in sizes of the letters
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+Colour = tuple[int, int, int]
+
+
+def font(size: int) -> Font:
+    """Pillow's own font at `size` pixels."""
+    return ImageFont.load_default(size)
+
+
+@dataclass(frozen=True)
+class Block:
+    """A text in lines, its letters `size` pixels high."""
+
+    lines: tuple[str, ...]
+    size: int
+
+    @cached_property
+    def letters(self) -> Font:
+        """What it is set in."""
+        return font(self.size)
+
+    @property
+    def width(self) -> int:
+        """Of its longest line, in pixels."""
+        return math.ceil(max(map(self.letters.getlength, self.lines), default=0))
+
+    @property
+    def height(self) -> int:
+        """Of all lines, in pixels."""
+        return round(len(self.lines) * self.size * LEADING)
+
+    def draw(self, page: Image.Image, at: tuple[float, float], side: str = "l", colour: Colour = INK) -> None:
+        """Draws it downwards from `at`, which is the left, middle or right of its lines, as `side` is l, m or r."""
+        draw = ImageDraw.Draw(page)
+        for row, line in enumerate(self.lines):
+            draw.text((at[0], at[1] + row * self.size * LEADING), line, colour, self.letters, anchor=f"{side}a")
+
+
+def block(text: str, size: int, width: float) -> Block:
+    """The text in lines of at most `width` pixels; nothing of it is left out. See `wrapped`."""
+    return Block(tuple(wrapped(text, font(size), width)), size)
+
+
+def wrapped(text: str, lettering: Font, width: float) -> list[str]:
+    """The text in lines of at most `width` pixels, broken between words and at its own line ends.
+
+    A word that is wider is broken within, and a letter that is wider stands alone.
+    """
+    return [line for part in text.splitlines() for line in _lines(part.split(), lettering, width)]
+
+
+def length(text: str, size: int) -> float:
+    """How long the text is in one line, in pixels."""
+    return font(size).getlength(" ".join(text.split()))
+
+
+def widest_word(text: str, size: int) -> float:
+    """The width in pixels below which a word of the text would be broken; 0 where it has none."""
+    letters = font(size)
+    return max(map(letters.getlength, text.split()), default=0.0)
+
+
+def _lines(words: list[str], lettering: Font, width: float) -> Iterator[str]:
+    line = ""
+    for word in words:
+        longer = f"{line} {word}".lstrip()
+        if lettering.getlength(longer) <= width:
+            line = longer
+            continue
+        if line:
+            yield line
+        *whole, line = _broken(word, lettering, width)
+        yield from whole
+    if line:
+        yield line
+
+
+def _broken(word: str, lettering: Font, width: float) -> Iterator[str]:
+    while len(word) > 1 and lettering.getlength(word) > width:
+        most = next((n for n in range(len(word) - 1, 1, -1) if lettering.getlength(word[:n]) <= width), 1)
+        yield word[:most]
+        word = word[most:]
+    yield word
+
+
+def upwards(text: str, lettering: Font, colour: Colour) -> Image.Image:
+    """The text turned a quarter to the left, on white."""
+    box = lettering.getbbox(text)
+    page = Image.new("RGB", (int(box[2]) + 2, int(box[3]) + 4), "white")
+    ImageDraw.Draw(page).text((1, 1), text, colour, lettering)
+    return page.transpose(Image.Transpose.ROTATE_90)
