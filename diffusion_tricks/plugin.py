@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from diffusion_tricks.diffusion.conditioning import Control as Control
     from diffusion_tricks.diffusion.estimate import Estimate as Estimate
     from diffusion_tricks.diffusion.estimate import mean as mean
+    from diffusion_tricks.diffusion.noise_level import Level as Level
     from diffusion_tricks.diffusion.schedulers import SCHEDULERS as SCHEDULERS
     from diffusion_tricks.errors import DiffusionTricksError as DiffusionTricksError
     from diffusion_tricks.errors import ModelError as ModelError
@@ -32,6 +33,11 @@ if TYPE_CHECKING:
     from diffusion_tricks.errors import UsageError as UsageError
     from diffusion_tricks.families.controlnet import control as control
     from diffusion_tricks.generate.score import shown_through as shown_through
+    from diffusion_tricks.io.atomic import atomic_write as atomic_write
+    from diffusion_tricks.io.atomic import atomic_write_all as atomic_write_all
+    from diffusion_tricks.io.blur import convolved as convolved
+    from diffusion_tricks.io.blur import gaussian as gaussian
+    from diffusion_tricks.io.blur import gaussian_blur as gaussian_blur
     from diffusion_tricks.io.fonts import font_folders as font_folders
     from diffusion_tricks.io.grid import labelled_grid as labelled_grid
     from diffusion_tricks.io.pictures import Picture as Picture
@@ -43,6 +49,10 @@ if TYPE_CHECKING:
     from diffusion_tricks.io.pixels import to_tensor as to_tensor
     from diffusion_tricks.io.source import Source as Source
     from diffusion_tricks.loading.controlnet import controlnet_for as controlnet_for
+    from diffusion_tricks.metrics import diversity as diversity
+    from diffusion_tricks.metrics import frechet_distance as frechet_distance
+    from diffusion_tricks.metrics import psnr as psnr
+    from diffusion_tricks.metrics import sharpness as sharpness
     from diffusion_tricks.registry.host_hooks import hookimpl as hookimpl
     from diffusion_tricks.registry.options import Share as Share
     from diffusion_tricks.registry.options import TrickOptions as TrickOptions
@@ -76,6 +86,7 @@ _HOMES = {
         "Estimate",
         "mean",
     ),
+    "diffusion.noise_level": ("Level",),
     "diffusion.schedulers": ("SCHEDULERS",),
     "errors": (
         "DiffusionTricksError", "ModelError", "OutOfMemory", "OutputError", "PictureError", "PluginError",
@@ -83,6 +94,8 @@ _HOMES = {
     ),
     "families.controlnet": ("control",),
     "generate.score": ("shown_through",),
+    "io.atomic": ("atomic_write", "atomic_write_all"),
+    "io.blur": ("convolved", "gaussian", "gaussian_blur"),
     "io.fonts": ("font_folders",),
     "io.grid": ("labelled_grid",),
     "io.pictures": (
@@ -98,6 +111,7 @@ _HOMES = {
     ),
     "io.source": ("Source",),
     "loading.controlnet": ("controlnet_for",),
+    "metrics": ("diversity", "frechet_distance", "psnr", "sharpness"),
     "registry.host_hooks": ("hookimpl",),
     "registry.options": ("Share", "TrickOptions",
         "argument",

@@ -88,5 +88,3 @@ def notebook(name: str, output: str | None, force: bool) -> None:
 
 
 every.params += common()
-
-

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from diffusion_tricks.plugin import OutputError, atomic_write
-from diffusion_tricks_learn.lesson_commands import PARAMETERS, lesson_command
 from diffusion_tricks_learn.course import Lesson, lessons
+from diffusion_tricks_learn.lesson_commands import PARAMETERS, lesson_command
 from diffusion_tricks_learn.pictures import drawn_inside
 from diffusion_tricks_learn.report import FIGURE, NUMBERS, REPORT, measured_times, rendered
 from diffusion_tricks_learn.session import duration, whisper
