@@ -7,7 +7,7 @@
     found = last(forward(Session(seed=0), "photo.png"))
     found.figure.show()
 
-`course.toml` has the words of every lesson, `commands` the options of each, `experiments` what it computes, and
+`words` has the words of every lesson, `lesson_commands` the options of each, `experiments` what it computes, and
 `report` the three files that it leaves.
 """
 

@@ -1,4 +1,4 @@
-"""The lessons as words: what stands in `course.toml`, in the order of the course. No torch here."""
+"""The lessons as words: what stands in the files of `words`, in the order of the course. No torch here."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from diffusion_tricks.plugin import UnknownName
 
-WORDS = Path(__file__).parent / "course.toml"
+WORDS = Path(__file__).parent / "words"
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,8 @@ class Lesson:
 @cache
 def lessons() -> dict[str, Lesson]:
     """Every lesson by its name, in the order of the course."""
-    words = tomllib.loads(WORDS.read_text(encoding="utf-8"))
+    texts = [file.read_text(encoding="utf-8") for file in sorted(WORDS.glob("*.toml"))]
+    words = {name: said for text in texts for name, said in tomllib.loads(text).items()}
     return {name: Lesson(name, **{**said, "formula": tuple(said["formula"])}) for name, said in words.items()}
 
 
