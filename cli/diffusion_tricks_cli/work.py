@@ -76,6 +76,9 @@ def _check_pictures(recipe: Recipe) -> None:
 def _check_runs(recipe: Recipe, settings: Settings) -> None:
     """Raises UsageError for what cannot be done with so many runs, or with none."""
     runs = len(versions(recipe.build()))
+    for name in ("show", "every"):
+        if getattr(settings, name) is not None and not settings.steps_out:
+            raise UsageError(f"--{name} is of --steps-out, which is missing; name the film or strip with it")
     if settings.steps_out and runs > 1:
         raise UsageError(f"--steps-out shows one run, but {runs} were asked for in a strip; leave one out")
     if settings.steps_out and recipe.best_of > 1:
@@ -104,13 +107,13 @@ def _make(recipe: Recipe, settings: Settings, output: Output) -> int:
     from diffusion_tricks.generate.defaults import check_prompts, with_guidance
     from diffusion_tricks.generate.make import making
     from diffusion_tricks.generate.score import Scorer
-    from diffusion_tricks_cli.film import Films
+    from diffusion_tricks_cli.film import CLEAN, Films
 
     if recipe.picture is None:
         with_guidance(recipe, tricks, 1.0)
         check_prompts(recipe, tricks)
     scorer = Scorer(settings.scorer) if settings.scorer or recipe.best_of > 1 else None
-    films = Films(output.films, recipe.enlarge) if output.films else None
+    films = Films(output.films, recipe.enlarge, settings.show or CLEAN, settings.every) if output.films else None
 
     def watch(step: Step) -> None:
         progress(step)
