@@ -11,7 +11,7 @@ from unittest import mock
 
 import pytest
 
-from faults import writes
+from faults import streams, writes
 from faults.harnesses import HARNESSES, Harness
 
 
@@ -49,3 +49,11 @@ def test_publishing_that_is_not_atomic_is_found(
             with chdir(tmp_path / str(at)):
                 found.append(writes.wrong_after_a_kill(command, (), at))
     assert any(wrong and "neither as before nor whole" in wrong for wrong in found), found
+
+
+def test_a_stream_that_raises_is_found(tmp_path: Path) -> None:
+    """The harness of streams fails where the code that it tries is broken."""
+    with chdir(tmp_path), mock.patch("diffusion_tricks_cli.streams.Lasting._silenced", side_effect=OSError("full")):
+        assert streams.wrong_in_a_fork(streams.MAKES, {}) is None
+        for to in ({1: "full"}, {2: "full"}, {1: "left"}):
+            assert streams.wrong_in_a_fork(f"{streams.MAKES} --force --json", to)
