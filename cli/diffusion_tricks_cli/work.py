@@ -62,7 +62,7 @@ def _carry_out(recipe: Recipe, settings: Settings, output: Output, said: str) ->
     if settings.dry_run:
         show_plan(recipe, settings)
         return
-    if _make(recipe, settings, output):
+    if _make(recipe, settings, output) > 0:
         click.get_current_context().exit(1)
 
 
@@ -93,8 +93,8 @@ def _note_idle(recipe: Recipe, settings: Settings, named: list[str]) -> None:
         remark(f"Note: no model makes a picture that is only finished, so nothing was done with {options}", settings)
 
 
-def _make(recipe: Recipe, settings: Settings, output: Output) -> bool:
-    """Whether a picture failed."""
+def _make(recipe: Recipe, settings: Settings, output: Output) -> int:
+    """How many pictures could not be written. Raises OutputFailed where the recipe could not."""
     tricks = recipe.build()
     runs = len(versions(tricks))
     if settings.quiet:
@@ -117,7 +117,7 @@ def _make(recipe: Recipe, settings: Settings, output: Output) -> bool:
         if films:
             films(step)
 
-    failed, told = False, set[str]()
+    failed, told = 0, set[str]()
     try:
         for result in apart(making(
             recipe, device=settings.device, dtype=settings.dtype, memory=settings.memory, quantize=settings.quantize,
@@ -125,8 +125,8 @@ def _make(recipe: Recipe, settings: Settings, output: Output) -> bool:
         )):  # fmt: skip
             progress.clear()
             _note_untaught(result, told, settings)
-            failed = not _written(result, settings, output, films) or failed
-        output.save_recipe()
+            failed += not _written(result, settings, output, films)
+        output.save_recipe(failed)
     finally:
         progress.clear()
         if films:
