@@ -23,6 +23,7 @@ class Ask:
     prompt: one text for all pictures, or one per picture.
     condition: what the model sees beside `x`, or None: an upscaler the small picture, one that inpaints what is known.
     controls: pictures that a second network makes more arguments of, such as a ControlNet.
+    within: tricks that answer this question before those inside the one that asks it, the outermost first.
 
     Whatever moves `x` moves these with it: ask through a view by `View.through`, or by `moved`.
     """
@@ -31,6 +32,7 @@ class Ask:
     prompt: Prompt
     condition: Condition | None = None
     controls: tuple[Control, ...] = ()
+    within: tuple[Trick[Any], ...] = ()
 
     def but(self, **changes: Any) -> Ask:
         """The same question with another `x` or `prompt`; for an `x` that is moved, see `moved`."""

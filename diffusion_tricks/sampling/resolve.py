@@ -1,9 +1,10 @@
-"""Tricks ask, the model answers: all that is pending at one depth goes through the model in one batch."""
+"""Tricks ask, the model answers: all that is pending at one time goes through the model in one batch."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Generator, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from diffusion_tricks.diffusion.ask import Ask, Asking
 from diffusion_tricks.diffusion.estimate import Estimate
@@ -16,11 +17,35 @@ ROUNDS = 1000  # in which one generator asks, in one step, at the most
 
 @dataclass(frozen=True)
 class Layer:
-    """One trick's `estimate_noise`, with the name it is known by; `gave` is told each estimate that comes of it."""
+    """One trick's `estimate_noise`, with the name it is known by; `gave` is told each estimate that comes of it.
+
+    place: the exclusive place in a run that the trick fills, if any.
+    """
 
     name: str
     estimate: Callable[[Ask], Asking | None]
     gave: Callable[[Estimate], None] = lambda estimate: None
+    place: str | None = None
+
+
+@dataclass(eq=False)
+class Question:
+    """An ask on its way inwards: the layers that it has yet to pass, the outermost first, and in the end its answer.
+
+    asking: the generator of the first of them, once it was begun. waits: for what it asked. turns: that it had.
+    """
+
+    ask: Ask
+    layers: tuple[Layer, ...]
+    asking: Asking | None = None
+    waits: list[Question] = field(default_factory=list)
+    turns: int = 0
+    answer: Estimate | None = None
+
+    @property
+    def ready(self) -> bool:
+        """Whether its generator can go on."""
+        return self.answer is None and all(one.answer is not None for one in self.waits)
 
 
 def resolve(
@@ -28,51 +53,80 @@ def resolve(
     layers: Sequence[Layer],
     answer: Callable[[list[Ask]], list[Estimate]],
     spared: Callable[[int], None] = lambda rows: None,
+    within: Callable[[Any], Layer] | None = None,
 ) -> list[Estimate]:
     """Answers `asks` through `layers`, the outermost first; `answer` is the model.
 
-    What a trick asks is answered by the next trick inside it. All generators of one depth step together, so all
-    that is pending there is answered in one call, and equal asks (`Ask.key`) are answered once.
+    What a trick asks is answered by the next trick inside it, or by those that the ask itself holds (`Ask.within`),
+    which `within` gives the layers of. All generators go on until all wait for the model; what is pending then is
+    answered in one call, and equal asks (`Ask.key`) are answered once.
     spared: is told how many rows the model is spared by that.
     """
-    once = list({ask.key: ask for ask in asks}.values())
-    if layers:
-        answers = _through(once, layers[0], layers[1:], answer, spared)
-    else:
-        answers = answer(once)
-        spared(sum(len(ask.x) for ask in asks) - sum(len(ask.x) for ask in once))
-    known = {ask.key: estimate for ask, estimate in zip(once, answers, strict=True)}
-    return [known[ask.key] for ask in asks]
+    asked = Open(within)
+    roots = [asked.question(ask, tuple(layers)) for ask in asks]
+    while pending := asked.go_on():
+        once = {ask.key: ask for ask in (one.ask for one in pending)}
+        answers = dict(zip(once, answer(list(once.values())), strict=True))
+        spared(sum(len(one.ask.x) for one in pending) - sum(len(ask.x) for ask in once.values()))
+        for one in pending:
+            one.answer = answers[one.ask.key]
+    return [root.answer for root in roots if root.answer is not None]
 
 
-def _through(
-    asks: list[Ask],
-    layer: Layer,
-    inner: Sequence[Layer],
-    answer: Callable[[list[Ask]], list[Estimate]],
-    spared: Callable[[int], None],
-) -> list[Estimate]:
-    """Runs one generator of `layer` per ask, all in lockstep."""
-    running = [guarded(layer.name, PLACE, _started, layer, ask) for ask in asks]
-    done: dict[int, Estimate] = {}
-    sent: dict[int, list[Estimate] | None] = dict.fromkeys(range(len(asks)))
-    rounds = 0
-    while sent:
-        rounds += 1
-        if rounds > ROUNDS:
+class Open:
+    """The questions of one step, on their ways."""
+
+    def __init__(self, within: Callable[[Any], Layer] | None):
+        self.within = within
+        self.asking: list[Question] = []  # those that a generator is to answer
+        self.pending: list[Question] = []  # those that wait for the model
+        self.known: dict[Any, Question] = {}
+
+    def question(self, ask: Ask, layers: tuple[Layer, ...]) -> Question:
+        """An ask that has yet to pass `layers`; the one that is on its way already, if it is the same."""
+        ask, layers = self._entered(ask, layers)
+        if not layers:
+            self.pending.append(Question(ask, layers))
+            return self.pending[-1]
+        key = (ask.key, *map(id, layers))
+        known = self.known.get(key)
+        if known is None or known.answer is not None:
+            known = self.known[key] = Question(ask, layers)
+            self.asking.append(known)
+        return known
+
+    def _entered(self, ask: Ask, layers: tuple[Layer, ...]) -> tuple[Ask, tuple[Layer, ...]]:
+        """The ask with the tricks that it holds before the others; one of the others in the place of one is left out."""
+        if not ask.within or self.within is None:
+            return ask, layers
+        own = tuple(self.within(trick) for trick in ask.within)
+        taken = {layer.place for layer in own} - {None}
+        return ask.but(within=()), (*own, *(layer for layer in layers if layer.place not in taken))
+
+    def go_on(self) -> list[Question]:
+        """Lets every generator go on until all wait, and gives what then waits for the model."""
+        while ready := [one for one in self.asking if one.ready]:
+            for one in ready:
+                self._turn(one)
+        self.asking = [one for one in self.asking if one.answer is None]
+        pending, self.pending = self.pending, []
+        return pending
+
+    def _turn(self, one: Question) -> None:
+        layer, *inner = one.layers
+        if one.turns == ROUNDS:
             raise _unfit(layer, f"return an estimate in the end; it yielded questions {ROUNDS} times")
-        questions: dict[int, list[Ask]] = {}
-        for i, answers in sent.items():
-            turn = guarded(layer.name, PLACE, _turn, layer, running[i], answers, asks[i])
-            if isinstance(turn, Estimate):
-                done[i] = turn
-                layer.gave(turn)
-            else:
-                questions[i] = turn
-        flat = [ask for pending in questions.values() for ask in pending]
-        replies = iter(resolve(flat, inner, answer, spared) if flat else [])
-        sent = {i: [next(replies) for _ in pending] for i, pending in questions.items()}
-    return [done[i] for i in range(len(asks))]
+        one.turns += 1
+        if one.asking is None:
+            one.asking, answers = guarded(layer.name, PLACE, _started, layer, one.ask), None
+        else:
+            answers = [waited.answer for waited in one.waits]
+        turn = guarded(layer.name, PLACE, _turn, layer, one.asking, answers, one.ask)
+        if isinstance(turn, Estimate):
+            one.answer = turn
+            layer.gave(turn)
+        else:
+            one.waits = [self.question(ask, tuple(inner)) for ask in turn]
 
 
 def _started(layer: Layer, ask: Ask) -> Asking:
