@@ -13,11 +13,12 @@ from diffusers import StableDiffusionImg2ImgPipeline
 from diffusers import schedulers as library
 from torch import Tensor
 
-from diffusion_tricks import Model, Step, load_model, sample
+from diffusion_tricks import Model, Recipe, Step, load_model, make, sample
 from diffusion_tricks.diffusion.followed import FOLLOWED, NOT_FOLLOWED
 from diffusion_tricks.errors import ModelError, UsageError
 from diffusion_tricks.generate.describe import sheet
-from diffusion_tricks.testing import tiny_pipeline
+from diffusion_tricks.generate.plan import plan
+from diffusion_tricks.testing import tiny_pipeline, tiny_upscaler
 from diffusion_tricks_plugins import Guidance, SDEdit
 
 SEED, STEPS = 5, 5
@@ -138,6 +139,30 @@ def test_what_cannot_be_followed_is_refused_in_the_same_words(kind: str, folder:
     with pytest.raises(ModelError) as caught:
         load_model(str(model), device="cpu")
     assert str(caught.value) == refused
+
+
+def test_an_upscaler_that_cannot_be_followed_is_refused_in_the_same_words(tmp_path: Path) -> None:
+    """By a note of `models show`, by a plan, by loading, and by a pipeline in memory; alone its model is run."""
+    upscaler, model = tiny_upscaler(), tmp_path / "model"
+    upscaler.scheduler = library.IPNDMScheduler()
+    upscaler.save_pretrained(model / "up")
+    tiny_pipeline("if").save_pretrained(model)
+    (model / "diffusion_tricks.json").write_text('{"upscaler": "up"}')
+    known, larger = sheet(str(model)), Recipe(prompt="a", model=str(model), size=(64, 64), steps=1)
+    assert known.abilities is not None
+    assert (known.refused, known.abilities.upscalers) == (None, ())
+    said = f"the upscaler 'up' cannot be run: its IPNDMScheduler {NOT_FOLLOWED['IPNDMScheduler']}; "
+    (why,) = [note for note in known.abilities.notes if note.startswith(said)]
+    for work in (plan, lambda recipe: make(recipe, device="cpu")):
+        with pytest.raises(ModelError) as caught:
+            work(larger)
+        assert str(caught.value) == why
+    for source in (model / "up", upscaler):
+        loaded = load_model(str(model), upscaler=source if source is upscaler else None, device="cpu")
+        with pytest.raises(ModelError) as caught:
+            list(sample(loaded, prompt="a", size=(64, 64), steps=1))
+        assert str(caught.value).partition(": ")[2] == why.partition(": ")[2]
+    assert len(list(sample(load_model(str(model), device="cpu"), prompt="a", steps=1))) == 1
 
 
 @pytest.mark.parametrize("options", [{"invert_sigmas": True}, {"scale_factors": [0.5]}])

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
+from unittest import mock
 
 import pytest
 from PIL import Image
 
 from command_line import run
 from diffusion_tricks.errors import OutputError
+from diffusion_tricks.io import atomic
+from diffusion_tricks.recipes.reading import read_recipe
 from diffusion_tricks.recipes.record import check_save, read_record, save
 from diffusion_tricks_cli import output
 
@@ -60,6 +64,43 @@ def test_a_recipe_is_not_saved_where_a_record_stands(picture: str, force: list[s
     )
     assert (refused.code, "is where the record of a picture stands" in refused.err) == (2, True)
     assert sorted(contents()) == ["photo.png"]
+
+
+def disk_refuses(ending: str, times: int = 99) -> Any:
+    """A disk that becomes full whenever a file of that kind is written, for so many times."""
+    left, fill = iter(range(times)), atomic._temporary
+
+    def temporary(path: Path, data: Any) -> Any:
+        full = path.suffix == ending and next(left, None) is not None
+        return fill(path, _no_room if full else data)
+
+    return mock.patch.object(atomic, "_temporary", temporary)
+
+
+def _no_room(file: BinaryIO) -> None:
+    file.write(b"half")
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize(("count", "lost"), [(1, 1), (3, 3), (3, 1)])
+def test_a_recipe_of_pictures_that_failed_is_kept_whole_and_said(count: int, lost: int, tiny: Path) -> None:
+    words = ["generate", "a", "-m", tiny, "--steps", 1, "--count", count, "-o", "out.png", "--save-recipe", "r.toml"]
+    with disk_refuses(".png", lost):
+        failed = run(*words)
+    assert (failed.code, len(failed.lines)) == (1, count - lost)
+    said = f"Note: r.toml is the whole recipe, though {lost} of its {count} pictures could not be written; make them "
+    assert f"{said}anew with: diffusion-tricks run r.toml\n" in failed.err
+    assert run("run", "r.toml", "-m", tiny).code == 0
+    seeds = [read_record(path)["seed"] for path in sorted(Path().glob("r-*.png"))]
+    assert seeds == [*range(read_recipe(Path("r.toml")).seed or 0, seeds[0] + count)]
+
+
+def test_a_recipe_that_cannot_be_written_is_not_left_behind() -> None:
+    with disk_refuses(".toml"):
+        failed = run(*COVER, "-o", "v.png", "--save-recipe", "r.toml")
+    assert (failed.code, failed.out) == (1, "v.png\n")
+    assert "Error: r.toml could not be written: the disk is full" in failed.err
+    assert sorted(contents()) == ["photo.png", "v.png"]
 
 
 @pytest.mark.parametrize("flag", ["-o", "--save-recipe", "--steps-out"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -96,13 +97,17 @@ class Output:
         portable = mapped(self.recipe, lambda path: _relative(path, file))
         return with_models(portable, lambda model: _portable_model(model, file))
 
-    def save_recipe(self) -> None:
-        """Writes the recipe, if that was asked for."""
+    def save_recipe(self, failed: int) -> None:
+        """Writes the recipe, if that was asked for; of one whose pictures could not all be written it says so."""
         if self.recipe_file:
             recipe = self._portable(self.recipe_file)
             text = self._text(self.recipe_file).encode()
             atomic_write(self.recipe_file, text, force=self.settings.force, inputs=self.inputs)
             self._note_what_lies_elsewhere(recipe, self.recipe_file)
+            if failed:
+                said = f"is the whole recipe, though {failed} of its {recipe.count} pictures could not be written"
+                again = f"diffusion-tricks run {shlex.quote(str(self.recipe_file))}"
+                remark(f"Note: {self.recipe_file} {said}; make them anew with: {again}", self.settings)
 
     def _note_what_lies_elsewhere(self, saved: Recipe, file: Path) -> None:
         named = [("model", "-m", saved.model, self.recipe.model)]

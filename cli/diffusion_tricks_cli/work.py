@@ -62,7 +62,7 @@ def _carry_out(recipe: Recipe, settings: Settings, output: Output, said: str) ->
     if settings.dry_run:
         show_plan(recipe, settings)
         return
-    if _make(recipe, settings, output):
+    if _make(recipe, settings, output) > 0:
         click.get_current_context().exit(1)
 
 
@@ -76,6 +76,9 @@ def _check_pictures(recipe: Recipe) -> None:
 def _check_runs(recipe: Recipe, settings: Settings) -> None:
     """Raises UsageError for what cannot be done with so many runs, or with none."""
     runs = len(versions(recipe.build()))
+    for name in ("show", "every"):
+        if getattr(settings, name) is not None and not settings.steps_out:
+            raise UsageError(f"--{name} is of --steps-out, which is missing; name the film or strip with it")
     if settings.steps_out and runs > 1:
         raise UsageError(f"--steps-out shows one run, but {runs} were asked for in a strip; leave one out")
     if settings.steps_out and recipe.best_of > 1:
@@ -93,8 +96,8 @@ def _note_idle(recipe: Recipe, settings: Settings, named: list[str]) -> None:
         remark(f"Note: no model makes a picture that is only finished, so nothing was done with {options}", settings)
 
 
-def _make(recipe: Recipe, settings: Settings, output: Output) -> bool:
-    """Whether a picture failed."""
+def _make(recipe: Recipe, settings: Settings, output: Output) -> int:
+    """How many pictures could not be written. Raises OutputFailed where the recipe could not."""
     tricks = recipe.build()
     runs = len(versions(tricks))
     if settings.quiet:
@@ -104,20 +107,20 @@ def _make(recipe: Recipe, settings: Settings, output: Output) -> bool:
     from diffusion_tricks.generate.defaults import check_prompts, with_guidance
     from diffusion_tricks.generate.make import making
     from diffusion_tricks.generate.score import Scorer
-    from diffusion_tricks_cli.film import Films
+    from diffusion_tricks_cli.film import CLEAN, Films
 
     if recipe.picture is None:
         with_guidance(recipe, tricks, 1.0)
         check_prompts(recipe, tricks)
     scorer = Scorer(settings.scorer) if settings.scorer or recipe.best_of > 1 else None
-    films = Films(output.films, recipe.enlarge) if output.films else None
+    films = Films(output.films, recipe.enlarge, settings.show or CLEAN, settings.every) if output.films else None
 
     def watch(step: Step) -> None:
         progress(step)
         if films:
             films(step)
 
-    failed, told = False, set[str]()
+    failed, told = 0, set[str]()
     try:
         for result in apart(making(
             recipe, device=settings.device, dtype=settings.dtype, memory=settings.memory, quantize=settings.quantize,
@@ -125,8 +128,8 @@ def _make(recipe: Recipe, settings: Settings, output: Output) -> bool:
         )):  # fmt: skip
             progress.clear()
             _note_untaught(result, told, settings)
-            failed = not _written(result, settings, output, films) or failed
-        output.save_recipe()
+            failed += not _written(result, settings, output, films)
+        output.save_recipe(failed)
     finally:
         progress.clear()
         if films:

@@ -6,7 +6,7 @@ from diffusion_tricks.errors import ModelError
 from diffusion_tricks.families.defaults import Defaults
 from diffusion_tricks.families.refusals import missing, own_defaults, pipeline_named, refusal, replayable, unfollowed
 from diffusion_tricks.families.shapes import is_conditional_unet, of_any_latents
-from diffusion_tricks.families.table import UNET, FamilyRow, Serves, row_for, upscaler_row
+from diffusion_tricks.families.table import UNET, FamilyRow, Serves, no_upscaler, row_for, upscaler_row
 from diffusion_tricks.types import Parts
 
 # what serves the pipelines that no row names
@@ -50,6 +50,19 @@ def described(pipeline: str, parts: Parts, kind: type | None = None) -> FamilyRo
     except ModelError as error:
         raise ModelError(refusal(pipeline, str(error))) from None
     return BY_ITS_OWN_CALL
+
+
+def upscaler_described(name: str, pipeline: str, parts: Parts) -> FamilyRow:
+    """The row of the upscaler called `name`, of a pipeline of that class name, judged by its configurations alone.
+
+    Raises ModelError for a model that is no upscaler, or whose scheduler cannot be followed.
+    """
+    row = upscaler_row(pipeline)
+    if row is None:
+        raise no_upscaler(name, pipeline)
+    if why := unfollowed(parts):
+        raise ModelError(f"the upscaler {name!r} cannot be run: {why}")
+    return row
 
 
 def defaults_for(pipeline: str, parts: Parts, kind: type | None = None) -> Defaults:

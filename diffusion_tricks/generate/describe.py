@@ -166,7 +166,7 @@ def _abilities(name: str, said: Said) -> Abilities:
     parts = said.parts
     row = described(said.pipeline, parts)
     shape, defaults, scheduler = row.serves.shape(parts), said.defaults, parts.get("scheduler", {})
-    chain = _chain(name, said, shape)
+    chain, why = _chain(name, said, shape)
     return Abilities(
         family=row.title,
         sizes=tuple({"size": list(r.size), "most": r.most, "multiple": r.multiple} for r in reaches(chain)),
@@ -176,21 +176,25 @@ def _abilities(name: str, said: Said) -> Abilities:
         scheduler=defaults.scheduler or str(scheduler.get("_class_name")), prediction=prediction_in(scheduler),
         dtype=row.dtype, prompts=said.prompts,
         inpaints=shape.inpaints, controlnet=shape.controllable, lora=said.takes_lora,
-        tricks=_tricks(shape), upscalers=tuple(stage.name for stage in chain[1:]), notes=row.notes,
+        tricks=_tricks(shape), upscalers=tuple(stage.name for stage in chain[1:]),
+        notes=(*row.notes, *([why] if why else [])),
     )  # fmt: skip
 
 
-def _chain(name: str, said: Said, shape: Shape) -> list[Link]:
-    """The model and the stages that may stand behind it, one after another."""
+def _chain(name: str, said: Said, shape: Shape) -> tuple[list[Link], str | None]:
+    """The model and the stages that may stand behind it, one after another; and why they end before one is run."""
     location = location_of(name)
     own = upscaler_of(name, said.folder or location, said.defaults)
     stage = OutlinedStage(own) if own else None
     chain = [Link(label_of(name, location), shape, followed=stage is not None)]
     while stage is not None:
-        _, shape, factor = stage.behind(shape.size)
+        try:
+            _, shape, factor = stage.behind(shape.size)
+        except ModelError as error:
+            return chain, str(error)
         chain.append(Link(stage.name, shape, factor, followed=stage.second is not None))
         stage = stage.second
-    return chain
+    return chain, None
 
 
 def _tricks(shape: Any) -> tuple[str, ...]:

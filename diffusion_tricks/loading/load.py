@@ -11,7 +11,7 @@ from diffusion_tricks.devices.choice import device_of, dtype_of
 from diffusion_tricks.devices.quiet import quiet_libraries
 from diffusion_tricks.errors import ModelError
 from diffusion_tricks.loading.checks import SAVED, check_directory, read_index
-from diffusion_tricks.loading.configs import check_served
+from diffusion_tricks.loading.configs import check_served, described_in
 from diffusion_tricks.loading.defaults_file import defaults_of, vocabulary_of
 from diffusion_tricks.loading.download import (
     brought,
@@ -148,14 +148,15 @@ def upscaler_from(source: Any, device: torch.device, dtype: torch.dtype) -> Upsc
 
 def _upscaler_named(name: str, device: torch.device, dtype: torch.dtype) -> Upscaler:
     """Without the components that it takes from the model before it."""
+    from diffusion_tricks.families.lookup import upscaler_described
     from diffusion_tricks.families.table import guessed_row, upscaler_row
     from diffusion_tricks.model.upscaler import Upscaler
 
     def load(saved: Memory) -> Any:
         place = place_of(name)
         settings = folder_here(place, checked=False) or settings_folder(name)
-        row = upscaler_row(str(read_index(settings)["_class_name"]))
-        parts = dict.fromkeys(row.enlarges.borrowed if row and row.enlarges else ())
+        row = upscaler_described(stage.name, *described_in(settings))
+        parts = dict.fromkeys(row.enlarges.borrowed if row.enlarges else ())
         location, stage.revision = brought(place, dtype, without=parts)
         return _laid_out(_loaded(name, location, dtype, **parts), device, saved)
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from diffusion_tricks.families.defaults import Defaults
 from diffusion_tricks.families.enlarging import checked_level
+from diffusion_tricks.families.lookup import upscaler_described
 from diffusion_tricks.families.shapes import Shape
-from diffusion_tricks.families.table import FamilyRow, guessed_row, no_upscaler, upscaler_row
+from diffusion_tricks.families.table import FamilyRow, guessed_row
 from diffusion_tricks.loading.configs import described_in
 from diffusion_tricks.loading.defaults_file import defaults_of
 from diffusion_tricks.loading.download import folder_here
@@ -18,14 +19,8 @@ from diffusion_tricks.types import Parts, Size
 
 
 def upscaler_kind(name: str, folder: Path | None) -> FamilyRow:
-    """The row of an upscaler. Raises ModelError for a model that is none."""
-    if folder is None:
-        return guessed_row(name)
-    pipeline = described_in(folder)[0]
-    found = upscaler_row(pipeline)
-    if found is None:
-        raise no_upscaler(name, pipeline)
-    return found
+    """The row of an upscaler. Raises ModelError for a model that is none, or that cannot be run."""
+    return upscaler_described(name, *described_in(folder)) if folder else guessed_row(name)
 
 
 class OutlinedStage:

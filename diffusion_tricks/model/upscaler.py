@@ -8,7 +8,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from diffusion_tricks.devices.memory import Memory
-from diffusion_tricks.families.table import no_upscaler, upscaler_row
 from diffusion_tricks.types import Pipeline
 
 if TYPE_CHECKING:
@@ -39,16 +38,16 @@ class Upscaler:
         return self.follows()
 
     def behind(self, base: Model, noise_level: int | None = None) -> Model:
-        """The upscaler as the model that follows `base`. Raises ModelError for a pipeline that is no upscaler."""
+        """The upscaler as the model that follows `base`. Raises ModelError for a pipeline that cannot be one."""
+        from diffusion_tricks.families.base import parts_of
+        from diffusion_tricks.families.lookup import upscaler_described
         from diffusion_tricks.families.open import opened
         from diffusion_tricks.model.model import Model
 
         if self._pipe is None or self._memory is None:
             self._memory = Memory(base.memory.mode)
             self._pipe = self.load(self._memory)
-        row = upscaler_row(type(self._pipe).__name__)
-        if row is None:
-            raise no_upscaler(self.name, type(self._pipe).__name__)
+        row = upscaler_described(self.name, type(self._pipe).__name__, parts_of(self._pipe))
         level = self.defaults.noise_level if noise_level is None else noise_level
         family = opened(row)(self._pipe, base, level)  # type: ignore[call-arg]
         return Model(

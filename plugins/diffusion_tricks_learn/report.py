@@ -116,10 +116,16 @@ def page(told: Told, found: Findings, seconds: float) -> str:
         rows=[[shown(row.get(column, "")) for column in columns] for row in found.table],
         says=found.says,
         command=told.command,
-        about=f"seed {told.session.seed}, {'full' if told.session.full else 'quick'}, {seconds:.0f} s,"
-        f" diffusion-tricks {__version__}",
+        about=about(told.session, seconds),
         done=found.done,
     )
+
+
+def about(session: Session, seconds: float) -> str:
+    """How an experiment was run, in a line."""
+    model = f"model {session.model}, " if session.model else ""
+    thorough = "--full" if session.full else "--quick"
+    return f"{model}seed {session.seed}, {thorough}, {seconds:.0f} s, diffusion-tricks {__version__}"
 
 
 def shown(value: Any) -> str:

@@ -29,24 +29,25 @@ def whole_course(picture: str | None, shared: Mapping[str, Any]) -> Path:
     tell = (lambda text: None) if shared["quiet"] else whisper
     _make(folder)
     courses = [one for one in lessons().values() if one.name in PARAMETERS]
-    left = [one for one in courses if shared["force"] or not complete(folder / one.name)]
+    left = [one for one in courses if shared["force"] or done(folder / one.name) != 1]
     seconds = sum(one.full if full else one.quick for one in left)
     tell(f"{len(left)} of {len(courses)} lessons to do, about {duration(seconds)} on two cores")
     picture = picture or str(drawn_inside(folder, shared["seed"]))
     for one in left:
         options, words = _defaults(one, picture, folder)
         command = shlex.join(["diffusion-tricks", "learn", one.name, *words, "--out", one.name, *_said(shared)])
-        teach(one.name, options, {**shared, "out": folder / one.name}, command)
+        force = shared["force"] or done(folder / one.name) is not None
+        teach(one.name, options, {**shared, "out": folder / one.name, "force": force}, command)
         write_index(folder, courses)
     return write_index(folder, courses)
 
 
-def complete(folder: Path) -> bool:
-    """Whether a lesson's report stands there, of an experiment that was not interrupted."""
+def done(folder: Path) -> float | None:
+    """The share of a lesson that was done, 0 to 1, by the numbers in its folder; None where it has left none."""
     try:
-        return json.loads((folder / NUMBERS).read_text(encoding="utf-8"))["done"] == 1 and (folder / REPORT).exists()
+        return float(json.loads((folder / NUMBERS).read_text(encoding="utf-8"))["done"])
     except (OSError, ValueError, KeyError, TypeError):
-        return False
+        return None
 
 
 def write_index(folder: Path, courses: list[Lesson]) -> Path:

@@ -47,7 +47,9 @@ def _wrong(tried: Callable[[], str | None]) -> str | None:
     try:
         with patience():
             return tried()
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a plugin's may be any
         return f"{type(error).__name__}: {error}"
 
 

@@ -7,9 +7,12 @@ from faults.harness import Harness
 from faults.models import MODELS
 from faults.names import NAMES
 from faults.pictures import PICTURES
+from faults.plugins import BAD_PLUGINS
 from faults.streams import STREAMS
 from faults.writes import FULL, KILLS
 
-HARNESSES: tuple[Harness, ...] = (KILLS, FULL, PICTURES, RECIPES, RECORDS, MODELS, NAMES, STREAMS)
+HARNESSES: tuple[Harness, ...] = (
+    KILLS, FULL, PICTURES, RECIPES, RECORDS, MODELS, NAMES, STREAMS, BAD_PLUGINS,
+)  # fmt: skip
 
 __all__ = ["HARNESSES", "Harness"]

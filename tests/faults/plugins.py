@@ -2,8 +2,27 @@
 
 from __future__ import annotations
 
+import importlib
+import random
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from unittest import mock
 
+from PIL import Image
+
+from command_line import run
+from faults.harness import MODEL, OK, Case, Harness
+from faults.models import tiny
+
+BAD_PLUGINS = Harness(
+    "plugins", "a bad plugin, a file or installed, is named, exit 3, and all else works beside it", 75, 200,
+    lambda rng: _cases(rng),
+)  # fmt: skip
+NEVER_SHOWN = ("views_of", "parameters")  # what fails there costs a score or a line for other programs, no picture
 HEAD = """
 from diffusion_tricks.plugin import Trick, TrickOptions, View, hookimpl, option
 from PIL import Image
@@ -28,14 +47,24 @@ class Bad(Trick[Options]):
 class BadPlugin:
     """A plugin's source, and when it fails: while it is "loaded", when its trick is "built", or in a "run".
 
-    says: what the message holds beside its name. code: the exit code, where that is another than 3.
+    fails: "" for one that is harmless, but for what it prints or leaves out. says: what the message holds.
     """
 
     name: str
     source: str
-    fails: str
+    fails: str = ""
     says: str = ""
-    code: int = 3
+
+    @property
+    def called(self) -> str:
+        """The name of its module, which no other test has."""
+        return f"bad_{self.name}"
+
+    def write(self, folder: Path) -> Path:
+        """Its file, in a folder."""
+        file = folder / f"{self.called}.py"
+        file.write_text(self.source.replace("PLUGIN", self.called))
+        return file
 
 
 def at_import(name: str, statement: str, says: str) -> BadPlugin:
@@ -51,9 +80,9 @@ def of_class(name: str, source: str, says: str) -> BadPlugin:
     return BadPlugin(name, f"{HEAD}{source}{REGISTER}", "built", says)
 
 
-def in_run(name: str, hook: str, says: str, code: int = 3) -> BadPlugin:
+def in_run(name: str, hook: str, says: str, fails: str = "run") -> BadPlugin:
     body = "".join(f"    {line}\n" for line in hook.splitlines())
-    return BadPlugin(name, f"{HEAD}{TRICK}\n    @hookimpl\n{body}{REGISTER}", "run", says, code)
+    return BadPlugin(name, f"{HEAD}{TRICK}\n    @hookimpl\n{body}{REGISTER}", fails, says)
 
 
 def method(name: str, source: str, says: str) -> BadPlugin:
@@ -138,11 +167,10 @@ PLUGINS = (
     method("variants", "def variants(self):\n    raise RuntimeError('boom')", "RuntimeError: boom"),
     method("parameters", "def parameters(self):\n    raise RuntimeError('boom')", ""),
 )  # fmt: skip
-# harmless, but for what they print or leave out
 QUIET = (
-    BadPlugin("prints", f"{HEAD}print('hello')\n{TRICK}{REGISTER}", ""),
-    in_run("finish_nothing", "def finish_image(self, run, image, index):\n    return None", ""),
-    in_run("prints_in_run", "def before_step(self, step):\n    print('hello')", ""),
+    BadPlugin("prints", f"{HEAD}print('hello')\n{TRICK}{REGISTER}"),
+    in_run("finish_nothing", "def finish_image(self, run, image, index):\n    return None", "", ""),
+    in_run("prints_in_run", "def before_step(self, step):\n    print('hello')", "", ""),
 )
 COMMAND = (
     HEAD
@@ -156,3 +184,69 @@ def register_commands(cli):
         {}
 """
 )
+
+
+def _cases(rng: random.Random) -> Iterator[Case]:
+    """Every one as a file, then every one installed."""
+    plugins = [*PLUGINS, *QUIET]
+    yield from ((f"{each.name}, a file", partial(_as_file, each)) for each in plugins)
+    rng.shuffle(plugins)
+    yield from ((f"{each.name}, installed", partial(_installed, each)) for each in plugins)
+
+
+def _as_file(plugin: BadPlugin) -> str | None:
+    return _wrong(plugin, "--plugin", plugin.write(Path()))
+
+
+def _installed(plugin: BadPlugin) -> str | None:
+    site = Path("site").resolve()
+    with installed([plugin], site), mock.patch.object(sys, "path", [str(site), *sys.path]):
+        return _wrong(plugin)
+
+
+@contextmanager
+def installed(plugins: list[BadPlugin], site: Path) -> Iterator[None]:
+    """A folder with plugins as an installer leaves them, each with its entry point; their modules go at the end."""
+    with ExitStack() as forgotten:
+        for plugin in plugins:
+            facts = site / f"{plugin.called}-1.0.dist-info"
+            facts.mkdir(parents=True)
+            plugin.write(site)
+            (facts / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {plugin.called}\nVersion: 1.0\n")
+            (facts / "entry_points.txt").write_text(f"[diffusion_tricks]\n{plugin.called} = {plugin.called}\n")
+            forgotten.callback(sys.modules.pop, plugin.called, None)
+        importlib.invalidate_caches()
+        yield
+
+
+def _wrong(plugin: BadPlugin, *there: object) -> str | None:
+    """What is wrong with the command line beside a plugin, and where its trick is used; there: words that load it."""
+    return _beside(plugin, *there) or _used(plugin, *there)
+
+
+def _beside(plugin: BadPlugin, *there: object) -> str | None:
+    Image.new("RGB", (16, 16)).save("in.png")
+    for words in (["--help"], ["--version"], ["cover", "in.png", "--title", "x", "-o", "cover.png", "--json"]):
+        outcome = run(*there, *words)
+        if outcome.code != OK:
+            return f"{words[0]} ends with {outcome.code}: {outcome.err[-300:]}"
+    if outcome.json["path"] != "cover.png":
+        return f"cover says {outcome.out}"
+    row = next(row for row in run(*there, "plugins", "--json").json if row["name"] == plugin.called)
+    broken = plugin.fails == "loaded"
+    if (row["status"] == "broken") != broken or (broken and plugin.says not in str(row["errors"])):
+        return f"it is listed as {row}"
+    return None
+
+
+def _used(plugin: BadPlugin, *there: object) -> str | None:
+    make = ["make", "-m", tiny(), "-p", "a", "--steps", 2, "--seed", 1, "-o", "out.png", "--json", "bad"]
+    made, file = run(*there, *make), Path("out.png")
+    if not plugin.fails or plugin.name in NEVER_SHOWN:
+        fine = made.code == OK and made.json["path"] == file.name and file.is_file()
+        return None if fine else f"make ends with {made.code}: {made.out} {made.err[-300:]}"
+    if made.code != MODEL or "Traceback" in made.err or file.exists():
+        return f"make ends with {made.code}: {made.err[-300:]}"
+    says = "" if plugin.fails == "loaded" else plugin.says
+    named = "bad" in made.err and says in made.err and made.json["error"]
+    return None if named else f"neither its name nor {says!r} is said: {made.err[-300:]}"
