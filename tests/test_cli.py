@@ -545,6 +545,7 @@ def test_lists() -> None:
         "hybrid",
         "controlnet",
         "guidance",
+        "clip-guidance",
         "overlay",
         "cache",
     ]
@@ -638,7 +639,7 @@ def examples() -> list[str]:
     for command in COMMANDS:
         text = run(command, "--help").out
         found += [row.strip() for row in text.partition("Example:")[2].splitlines() if row.strip()]
-    for trick in ("sdedit", "inpaint", "anagram", "hybrid", "guidance", "overlay", "cache"):
+    for trick in ("sdedit", "inpaint", "anagram", "hybrid", "guidance", "clip-guidance", "overlay", "cache"):
         found.append(run("make", trick, "--help").lines[-1].strip())
     return found
 
