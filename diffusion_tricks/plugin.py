@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from diffusion_tricks.errors import UsageError as UsageError
     from diffusion_tricks.families.controlnet import control as control
     from diffusion_tricks.generate.score import Scorer as Scorer
+    from diffusion_tricks.generate.score import seen_through as seen_through
     from diffusion_tricks.generate.score import shown_through as shown_through
     from diffusion_tricks.io.atomic import atomic_write as atomic_write
     from diffusion_tricks.io.atomic import atomic_write_all as atomic_write_all
@@ -54,6 +55,11 @@ if TYPE_CHECKING:
     from diffusion_tricks.metrics import frechet_distance as frechet_distance
     from diffusion_tricks.metrics import psnr as psnr
     from diffusion_tricks.metrics import sharpness as sharpness
+    from diffusion_tricks.registry.branch import Branch as Branch
+    from diffusion_tricks.registry.branch import Prompted as Prompted
+    from diffusion_tricks.registry.branch import plain_prompts as plain_prompts
+    from diffusion_tricks.registry.branch import prompts_of as prompts_of
+    from diffusion_tricks.registry.branch import shown_by as shown_by
     from diffusion_tricks.registry.host_hooks import hookimpl as hookimpl
     from diffusion_tricks.registry.options import Share as Share
     from diffusion_tricks.registry.options import TrickOptions as TrickOptions
@@ -94,7 +100,7 @@ _HOMES = {
         "RecipeError", "UnknownName", "UsageError",
     ),
     "families.controlnet": ("control",),
-    "generate.score": ("Scorer", "shown_through"),
+    "generate.score": ("Scorer", "seen_through", "shown_through"),
     "io.atomic": ("atomic_write", "atomic_write_all"),
     "io.blur": ("convolved", "gaussian", "gaussian_blur"),
     "io.fonts": ("font_folders",),
@@ -113,6 +119,7 @@ _HOMES = {
     "io.source": ("Source",),
     "loading.controlnet": ("controlnet_for",),
     "metrics": ("diversity", "frechet_distance", "psnr", "sharpness"),
+    "registry.branch": ("Branch", "Prompted", "plain_prompts", "prompts_of", "shown_by"),
     "registry.host_hooks": ("hookimpl",),
     "registry.options": ("Share", "TrickOptions",
         "argument",

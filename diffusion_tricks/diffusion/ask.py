@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from diffusion_tricks.diffusion.estimate import Estimate
 from diffusion_tricks.types import Moves, Prompt
@@ -13,6 +13,18 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from diffusion_tricks.diffusion.conditioning import Condition, Control
+
+
+class Branching(Protocol):
+    """Tricks in the place of a prompt, and the prompt that they shape; None where they bring their own."""
+
+    @property
+    def prompt(self) -> str | None:
+        """What is asked."""
+
+    @property
+    def built(self) -> tuple[Any, ...]:
+        """The tricks, outermost first."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,11 +44,17 @@ class Ask:
     prompt: Prompt
     condition: Condition | None = None
     controls: tuple[Control, ...] = ()
-    within: tuple[Trick[Any], ...] = ()
+    within: tuple[Any, ...] = ()
 
     def but(self, **changes: Any) -> Ask:
         """The same question with another `x` or `prompt`; for an `x` that is moved, see `moved`."""
         return replace(self, **changes)
+
+    def asking(self, said: str | Branching | None) -> Ask:
+        """The same question with another prompt, or with the tricks that stand in the place of one."""
+        if said is None or isinstance(said, str):
+            return replace(self, prompt=said)
+        return replace(self, prompt=self.prompt if said.prompt is None else said.prompt, within=said.built)
 
     def moved(self, apply: Callable[[Tensor], Tensor], **changes: Any) -> Ask:
         """The question with `x` and all pictures beside it moved by `apply` (b c h w); and with other `changes`."""
@@ -54,7 +72,7 @@ class Ask:
     def key(self) -> tuple[Any, ...]:
         """Equal for asks that must have the same answer: the same tensors, the same prompt."""
         beside = tuple((id(control.network), id(control.condition)) for control in self.controls)
-        return id(self.x), id(self.condition), beside, self.prompt
+        return id(self.x), id(self.condition), beside, tuple(map(id, self.within)), self.prompt
 
     @property
     def rows(self) -> list[str | None]:

@@ -213,5 +213,9 @@ def shown(recipe: Recipe, image: Image) -> list[Shown]:
 
 def shown_through(views: Iterable[tuple[str, str]], image: Image) -> list[Shown]:
     """A picture through views, each named as for anagrams, with what it should show."""
-    x = to_tensor(image)
-    return [Shown(name, to_images(view_named(name).apply(x))[0], prompt) for name, prompt in views]
+    return [Shown(name, seen_through(name, image), prompt) for name, prompt in views]
+
+
+def seen_through(name: str, image: Image) -> Image:
+    """A picture through a view, which is named as for anagrams."""
+    return to_images(view_named(name).apply(to_tensor(image)))[0]

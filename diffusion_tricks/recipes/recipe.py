@@ -20,9 +20,8 @@ from pydantic import (
 from diffusion_tricks.errors import RecipeError, UsageError
 from diffusion_tricks.io.foreign import NO_TEXT
 from diffusion_tricks.model.lora import lora_from
-from diffusion_tricks.registry.calls import guarded
 from diffusion_tricks.registry.checked import Checked, explain
-from diffusion_tricks.registry.host import host
+from diffusion_tricks.registry.entry import TrickEntry
 from diffusion_tricks.registry.options import check_texts
 from diffusion_tricks.registry.trick import Trick
 
@@ -31,28 +30,6 @@ NAMES = ("picture", "model", "lora", "upscaler", "tricks")  # of files, or with 
 MAX_SIDE = 65536  # pixels
 SEEDS = 2**63  # of a recipe, from 0 up
 Side = Annotated[int, Field(ge=1, le=MAX_SIDE)]
-
-
-class TrickEntry(Checked):
-    """One trick of a recipe: its name, and its options beside it. Raises RecipeError for one without a name."""
-
-    _refusal: ClassVar[type[UsageError]] = RecipeError
-    _called: ClassVar[str] = "trick entry"
-    model_config = ConfigDict(extra="allow", frozen=True)
-
-    trick: str
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """The options as given, not yet checked."""
-        return dict(self.model_extra or {})
-
-    def build(self) -> Trick[Any]:
-        """The trick itself.
-
-        Raises UnknownName for an unknown trick, UsageError for options it does not take, PluginError where it fails.
-        """
-        return guarded(self.trick, "being made", host().trick(self.trick), **self.options)
 
 
 class Recipe(Checked):

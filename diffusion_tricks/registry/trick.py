@@ -3,7 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, Self, TypeVar, get_args
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    ClassVar,
+    Generic,
+    NamedTuple,
+    Protocol,
+    Self,
+    TypeVar,
+    get_args,
+    runtime_checkable,
+)
 
 from pydantic import ValidationError
 
@@ -25,6 +36,15 @@ class Shown(NamedTuple):
     prompt: str
 
 
+@runtime_checkable
+class Nest(Protocol):
+    """What options hold where tricks stand in the place of a prompt: a `Branch`."""
+
+    @property
+    def built(self) -> tuple[Trick[Any], ...]:
+        """The tricks."""
+
+
 class Trick(Generic[O]):
     """Base of every trick: `class Hybrid(Trick[HybridOptions])`, which says what its `Options` are.
 
@@ -35,6 +55,7 @@ class Trick(Generic[O]):
     record with `run.settle(self, option=value)`. Raises UsageError for options that do not fit.
 
     `sums` names the facts that add up where several pictures make one sheet.
+    `nested` are the tricks that stand in the place of prompts in its options, see `Branch`, and those in theirs.
     `brings_prompts` says that it asks prompts of its own, so that a run needs none.
     `keeps_size` says that the finished picture has the size of one that it reads, so that a recipe cannot enlarge it.
     `place` names an exclusive place in a run ("start", "guidance"): two tricks with the same place are an error.
@@ -58,6 +79,7 @@ class Trick(Generic[O]):
             self.options = self.Options.model_validate(options)  # type: ignore[assignment]
         except ValidationError as error:
             raise UsageError(f"{self.label()}: {explain(error, self.Options.model_fields)}") from None
+        self.nested: tuple[Trick[Any], ...] = tuple(_nested(self.options))
 
     def variants(self) -> list[dict[str, Any]] | None:
         """Changes of its own options, one dictionary for each picture of a strip, or None for a single picture.
@@ -96,6 +118,23 @@ class Trick(Generic[O]):
     def label(cls) -> str:
         """The trick's name for messages."""
         return cls.name or cls.__name__.lower()
+
+
+def _nested(options: TrickOptions) -> Iterator[Trick[Any]]:
+    """The tricks in every branch, each before those in its own."""
+    for branch in _branches(dict(options)):
+        for trick in branch.built:
+            yield trick
+            yield from trick.nested
+
+
+def _branches(value: Any) -> Iterator[Nest]:
+    """Every branch in the values of options."""
+    if isinstance(value, Nest):
+        yield value
+    elif isinstance(value, dict | list | tuple):
+        for one in value.values() if isinstance(value, dict) else value:
+            yield from _branches(one)
 
 
 def _options_of(kind: type[Trick[Any]]) -> Iterator[type[TrickOptions]]:

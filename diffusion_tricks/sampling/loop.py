@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -24,6 +24,7 @@ from diffusion_tricks.sampling.retry import persisted
 from diffusion_tricks.sampling.run import Run, Step
 from diffusion_tricks.sampling.stages import closed, prepared, started
 from diffusion_tricks.sampling.trace import MODEL, SCHEDULER, START
+from diffusion_tricks.sampling.tricks import nested
 from diffusion_tricks.types import Size
 
 
@@ -62,11 +63,9 @@ def _take(step: Step) -> None:
     run = step.run
     for call in calls(run.hook.before_step):
         _changed(call, step)
-    layers = [
-        Layer(call.name, partial(_asked, call, step), partial(_gave, step, call.name))
-        for call in calls(run.hook.estimate_noise)
-    ]
-    (estimate,) = resolve([Ask(step.x, run.prompt, run.condition)], layers, partial(_answer, step), step.spare)
+    layers, within = _layers(step)
+    ask = Ask(step.x, run.prompt, run.condition)
+    (estimate,) = resolve([ask], layers, partial(_answer, step), step.spare, within)
     step.answered(estimate)
     output = output_for(run.scheduler, step.estimate).to(run.model.latent_dtype)
     arguments = step_arguments(run.scheduler, run.noise.generators, taken=step.index - run.first)
@@ -76,6 +75,18 @@ def _take(step: Step) -> None:
     stepped(run.scheduler, step.index)
     for call in calls(run.hook.after_step):
         _changed(call, step)
+
+
+def _layers(step: Step) -> tuple[list[Layer], Callable[[Trick[Any]], Layer]]:
+    """What a question passes through, the outermost first; and the layer of a trick that stands within another."""
+    of = {
+        call.implementation.plugin: Layer(
+            call.name, partial(_asked, call, step), partial(_gave, step, call.name), call.implementation.plugin.place
+        )
+        for call in calls(step.run.hook.estimate_noise)
+    }
+    within = nested(step.run.tricks)
+    return [layer for trick, layer in of.items() if trick not in within], of.__getitem__
 
 
 def _changed(call: Call, step: Step) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -62,7 +62,7 @@ def resolve(
     answered in one call, and equal asks (`Ask.key`) are answered once.
     spared: is told how many rows the model is spared by that.
     """
-    asked = Open(within)
+    asked = Open(within or _nobody)
     roots = [asked.question(ask, tuple(layers)) for ask in asks]
     while pending := asked.go_on():
         once = {ask.key: ask for ask in (one.ask for one in pending)}
@@ -76,7 +76,7 @@ def resolve(
 class Open:
     """The questions of one step, on their ways."""
 
-    def __init__(self, within: Callable[[Any], Layer] | None):
+    def __init__(self, within: Callable[[Any], Layer]) -> None:
         self.within = within
         self.asking: list[Question] = []  # those that a generator is to answer
         self.pending: list[Question] = []  # those that wait for the model
@@ -90,16 +90,16 @@ class Open:
             return self.pending[-1]
         key = (ask.key, *map(id, layers))
         known = self.known.get(key)
-        if known is None or known.answer is not None:
+        if known is None:
             known = self.known[key] = Question(ask, layers)
             self.asking.append(known)
         return known
 
     def _entered(self, ask: Ask, layers: tuple[Layer, ...]) -> tuple[Ask, tuple[Layer, ...]]:
-        """The ask with the tricks that it holds before the others; one of the others in the place of one is left out."""
-        if not ask.within or self.within is None:
+        """The ask, the tricks that it holds before the others; those whose place one of them fills are left out."""
+        if not ask.within:
             return ask, layers
-        own = tuple(self.within(trick) for trick in ask.within)
+        own = tuple(map(self.within, ask.within))
         taken = {layer.place for layer in own} - {None}
         return ask.but(within=()), (*own, *(layer for layer in layers if layer.place not in taken))
 
@@ -109,6 +109,7 @@ class Open:
             for one in ready:
                 self._turn(one)
         self.asking = [one for one in self.asking if one.answer is None]
+        self.known = {key: one for key, one in self.known.items() if one.answer is None}
         pending, self.pending = self.pending, []
         return pending
 
@@ -127,6 +128,10 @@ class Open:
             layer.gave(turn)
         else:
             one.waits = [self.question(ask, tuple(inner)) for ask in turn]
+
+
+def _nobody(trick: Any) -> Layer:
+    raise PluginError(f"trick {trick.label()!r} answers a question here, but is none of the run's")
 
 
 def _started(layer: Layer, ask: Ask) -> Asking:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pluggy
@@ -25,6 +25,7 @@ def run_manager(tricks: Sequence[Trick[Any]]) -> pluggy.PluginManager:
     that does not exist.
     """
     refuse_clashes(tricks)
+    tricks = [*tricks, *nested(tricks)]
     manager = pluggy.PluginManager(PROJECT)
     manager.add_hookspecs(RunHooks)
     names = _names(tricks)
@@ -38,6 +39,11 @@ def run_manager(tricks: Sequence[Trick[Any]]) -> pluggy.PluginManager:
         for hook in unspecified(trick, known):
             raise PluginError(f"trick {name!r}: {UnknownName('hook', hook, known)}")
     return manager
+
+
+def nested(tricks: Iterable[Trick[Any]]) -> list[Trick[Any]]:
+    """The tricks that stand in the place of prompts within others."""
+    return [one for trick in tricks for one in trick.nested]
 
 
 def _names(tricks: Sequence[Trick[Any]]) -> list[str]:
@@ -60,8 +66,21 @@ def refuse_clashes(tricks: Sequence[Trick[Any]]) -> None:
                 "leave one of them out"
             )
         taken[trick.place] = name
+    _refuse_two_claims(tricks)
+
+
+def _refuse_two_claims(tricks: Sequence[Trick[Any]]) -> None:
+    """Of two tricks that each say what is asked, one would never be heard."""
+    first, *others = [trick.label() for trick in tricks if trick.brings_prompts] or [""]
+    if others:
+        raise UsageError(
+            f"{first!r} and {others[0]!r} both say what is asked, and nothing says how they nest; write one in the"
+            f" place of a prompt of the other, {first} with [{others[0]} ...] or {others[0]} with [{first} ...]"
+        )
 
 
 def order(tricks: Sequence[Trick[Any]]) -> list[str]:
     """The names of the tricks that shape the estimate, outermost first, as a run nests them."""
-    return [call.name for call in calls(run_manager(tricks).hook.estimate_noise)]
+    within = set(map(id, nested(tricks)))
+    shaping = calls(run_manager(tricks).hook.estimate_noise)
+    return [call.name for call in shaping if id(call.implementation.plugin) not in within]

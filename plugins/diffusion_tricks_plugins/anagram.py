@@ -14,6 +14,7 @@ from pydantic import model_validator
 
 from diffusion_tricks.plugin import (
     Asking,
+    Prompted,
     Shown,
     Trick,
     TrickOptions,
@@ -24,6 +25,9 @@ from diffusion_tricks.plugin import (
     mean,
     option,
     orthogonality_error,
+    plain_prompts,
+    prompts_of,
+    shown_by,
     view_named,
 )
 from diffusion_tricks_plugins.pixel_space import Space, Synchronised
@@ -39,8 +43,8 @@ TOLERANCE = 1e-9  # of the orthogonality check in float64
 class AnagramOptions(TrickOptions):
     """`prompts` alone are seen through `identity` and `flip`; `views` names a view for each prompt."""
 
-    prompts: list[str] = argument([], "two prompts, for the picture as it is and upside down")
-    views: list[tuple[str, str]] = option([], "a view and what it shows; give it once per view", flag="view")
+    prompts: list[Prompted] = argument([], "two prompts, for the picture as it is and upside down")
+    views: list[tuple[str, Prompted]] = option([], "a view and what it shows; give it once per view", flag="view")
     reduction: Literal["mean", "alternate"] = option("mean", "combine all views in every step, or take turns")
     weights: list[float] = option([], "one per view, in order; default all 1", flag="weight")
     space: Space = option(
@@ -66,7 +70,7 @@ class AnagramOptions(TrickOptions):
             raise ValueError("views take turns on latents only; leave space out, or use reduction mean")
         return self
 
-    def pairs(self) -> list[tuple[str, str]]:
+    def pairs(self) -> list[tuple[str, Prompted]]:
         """Every view's name and prompt."""
         return self.views or list(zip(("identity", "flip"), self.prompts, strict=True))
 
@@ -79,17 +83,18 @@ class Anagram(Trick[AnagramOptions]):
 
     def __init__(self, **options: Any):
         super().__init__(**options)
-        self.views: list[tuple[View, str]] = [(view_named(name), prompt) for name, prompt in self.options.pairs()]
+        self.views: list[tuple[View, Prompted]] = [(view_named(name), prompt) for name, prompt in self.options.pairs()]
 
     def views_of(self, image: Image) -> list[Shown]:
         """The picture through every view."""
-        from diffusion_tricks.plugin import shown_through  # here: it needs torch, the options do not
+        from diffusion_tricks.plugin import seen_through  # here: it needs torch, the options do not
 
-        return shown_through(self.options.pairs(), image)
+        views = ((name, seen_through(name, image), prompt) for name, prompt in self.options.pairs())
+        return [one for view in views for one in shown_by(*view)]
 
     def parameters(self) -> dict[str, Any]:
         """What the views show."""
-        return {"Prompt": [prompt for _, prompt in self.options.pairs()]}
+        return {"Prompt": prompts_of([prompt for _, prompt in self.options.pairs()])}
 
     @hookimpl
     def prepare(self, run: Run) -> None:
@@ -101,7 +106,7 @@ class Anagram(Trick[AnagramOptions]):
             weights = self.options.weights or [1.0] * len(self.views)
             run.state(self)["synchronised"] = Synchronised(run, self.views, weights)
         for facts in run.facts:
-            facts["space"] = space
+            facts.setdefault("space", space)
 
     def space(self, run: Run) -> Literal["latent", "pixel"]:
         """Where the views of a run act. Raises UsageError for a view that is to act on latents and cannot."""
@@ -126,9 +131,9 @@ class Anagram(Trick[AnagramOptions]):
                                  ' or `space="pixel"`')  # fmt: skip
 
     @hookimpl
-    def prompts(self, run: Run) -> list[str]:
+    def prompts(self, run: Run) -> list[str | None]:
         """What the views show."""
-        return [prompt for _, prompt in self.views]
+        return plain_prompts([prompt for _, prompt in self.views])
 
     @hookimpl
     def estimate_noise(self, ask: Ask, step: Step) -> Asking:
@@ -140,5 +145,5 @@ class Anagram(Trick[AnagramOptions]):
         if self.options.reduction == "alternate":
             turn = step.index // step.run.substeps  # both halves of a Heun step belong to one view
             chosen, weights = [self.views[turn % len(self.views)]], None
-        answers: list[Estimate] = yield [view.through(ask, prompt=prompt) for view, prompt in chosen]
+        answers: list[Estimate] = yield [view.through(ask.asking(prompt)) for view, prompt in chosen]
         return mean((view.back(a, ask.x) for (view, _), a in zip(chosen, answers, strict=True)), weights)

@@ -16,7 +16,19 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import model_validator
 
-from diffusion_tricks.plugin import Asking, Shown, Trick, TrickOptions, UsageError, hookimpl, option
+from diffusion_tricks.plugin import (
+    Asking,
+    Prompted,
+    Shown,
+    Trick,
+    TrickOptions,
+    UsageError,
+    hookimpl,
+    option,
+    plain_prompts,
+    prompts_of,
+    shown_by,
+)
 from diffusion_tricks_plugins.pixel_space import Space, recombined
 
 if TYPE_CHECKING:
@@ -36,9 +48,9 @@ SIGMA = 2.0  # in pixels of a 64-pixel picture
 class HybridOptions(TrickOptions):
     """Lengths hold for 64 pixels and scale with the size of what is filtered, picture or latents: the same share."""
 
-    far: str = option(..., "what is seen from afar; with --split color in gray, with --split motion in motion")
-    near: str = option(..., "what is seen from near; with --split color in colour, with --split motion at rest")
-    mid: str | None = option(None, "what is seen from halfway, between far and near")
+    far: Prompted = option(..., "what is seen from afar; with --split color in gray, with --split motion in motion")
+    near: Prompted = option(..., "what is seen from near; with --split color in colour, with --split motion at rest")
+    mid: Prompted | None = option(None, "what is seen from halfway, between far and near")
     split: Literal["frequency", "color", "motion"] = option("frequency", "what tells far from near")
     sigma: float = option(SIGMA, "blur that far is seen through, in pixels of a 64-pixel picture", gt=0)
     mid_sigma: float = option(1.0, "blur that mid is seen through, in the same pixels", needs=["mid"], gt=0)
@@ -64,7 +76,7 @@ class Hybrid(Trick[HybridOptions]):
 
     def parameters(self) -> dict[str, Any]:
         """What is seen from afar, and nearer."""
-        return {"Prompt": [one for one in (self.options.far, self.options.mid, self.options.near) if one is not None]}
+        return {"Prompt": prompts_of(self.seen)}
 
     @hookimpl
     def prepare(self, run: Run) -> None:
@@ -79,7 +91,7 @@ class Hybrid(Trick[HybridOptions]):
             raise UsageError(f"the components of hybrid do not add up to the picture (error {error:.1e})")
         run.state(self).update(bands=bands, space=space)
         for facts in run.facts:
-            facts["space"] = space
+            facts.setdefault("space", space)
 
     def space(self, run: Run) -> Literal["latent", "pixel"]:
         """Where the filters of a run act. Raises UsageError for colours that are to be those of latents."""
@@ -111,7 +123,7 @@ class Hybrid(Trick[HybridOptions]):
         x = to_tensor(image)
         names = ("far", "mid", "near") if self.options.mid is not None else ("far", "near")
         pictures = [*(to_images(low(x))[0] for low in self.distances(min(image.size))), image]
-        return [Shown(*view) for view in zip(names, pictures, self.seen, strict=True)]
+        return [one for view in zip(names, pictures, self.seen, strict=True) for one in shown_by(*view)]
 
     def distances(self, side: int) -> list[Filter]:
         """What takes a picture of that shorter side away, the farthest first; from near all is seen."""
@@ -126,12 +138,12 @@ class Hybrid(Trick[HybridOptions]):
         return [lambda x: coarse(fine(x)), fine]
 
     @hookimpl
-    def prompts(self, run: Run) -> list[str]:
+    def prompts(self, run: Run) -> list[str | None]:
         """What is seen, the farthest first."""
-        return self.seen
+        return plain_prompts(self.seen)
 
     @property
-    def seen(self) -> list[str]:
+    def seen(self) -> list[Prompted]:
         """The prompts of the components, the farthest first."""
         return [prompt for prompt in (self.options.far, self.options.mid, self.options.near) if prompt is not None]
 
@@ -140,7 +152,7 @@ class Hybrid(Trick[HybridOptions]):
         """The sum of every prompt's component."""
         state = step.run.state(self)
         bands: list[Filter] = state["bands"]
-        answers: list[Estimate] = yield [ask.but(prompt=prompt) for prompt in self.seen]
+        answers: list[Estimate] = yield [ask.asking(prompt) for prompt in self.seen]
         if state["space"] == "pixel":
             return recombined(step.run, answers, partial(summed, bands))
         return reduce(operator.add, [answer.map(band) for answer, band in zip(answers, bands, strict=True)])

@@ -12,7 +12,7 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
-from diffusion_tricks.plugin import Asking, UsageError, View, mean
+from diffusion_tricks.plugin import Asking, Prompted, UsageError, View, mean
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -60,7 +60,7 @@ class Synchronised:
     weights: one per view, >= 0, sum > 0. Raises UsageError for a view that does not fit the size of the run.
     """
 
-    def __init__(self, run: Run, views: Sequence[tuple[View, str]], weights: Sequence[float]):
+    def __init__(self, run: Run, views: Sequence[tuple[View, Prompted]], weights: Sequence[float]):
         self.run = run
         self.blank = blank(run)
         self.views = [view for view, _ in views]
@@ -91,15 +91,15 @@ class Synchronised:
     def _question(self, ask: Ask, i: int) -> Ask:
         """What view i asks; one that has latents of its own moves only what the model sees beside them."""
         if i not in self.x:
-            return self.views[i].through(ask, prompt=self.prompts[i])
-        return self.views[i].through(ask.but(x=self.blank), prompt=self.prompts[i]).but(x=self.x[i])
+            return self.views[i].through(ask.asking(self.prompts[i]))
+        return self.views[i].through(ask.but(x=self.blank).asking(self.prompts[i])).but(x=self.x[i])
 
     def _begun(self, ask: Ask, step: Step) -> Generator[list[Ask], list[Estimate], dict[int, Estimate]]:
         """Gives every view apart its first latents, alpha E(v_i(D(z))) + sigma eps_i; z is the model's first idea.
 
         That is what the tied views are asked for; their answers are handed on.
         """
-        answers = yield [self._question(ask, i) for i in self.tied] or [ask.but(prompt=self.prompts[0])]
+        answers = yield [self._question(ask, i) for i in self.tied] or [ask.asking(self.prompts[0])]
         clean = self.views[self.tied[0]].invert(answers[0].clean) if self.tied else answers[0].clean
         picture = decoded(self.run, [clean])[0]
         again, *starts = encoded(self.run, [picture, *(self.views[i].apply(picture) for i in self.apart)])

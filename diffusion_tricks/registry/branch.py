@@ -1,0 +1,103 @@
+"""Tricks in the place of a prompt: an anagram of hybrids, a hybrid whose far is an anagram. No torch here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ConfigDict, Field, model_validator
+
+from diffusion_tricks.errors import UsageError
+from diffusion_tricks.registry.checked import Checked
+from diffusion_tricks.registry.entry import TrickEntry
+from diffusion_tricks.registry.host_hooks import PROJECT
+from diffusion_tricks.registry.trick import Shown, Trick
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+ALLOWED = ("prepare", "prompts", "estimate_noise", "close", "report")  # hooks of a trick that shapes one answer
+
+
+class Branch(Checked):
+    """What one answer is shaped by, where else a prompt alone would stand.
+
+        Anagram(views=[("identity", {"trick": "hybrid", "far": "a skull", "near": "a mushroom"}), ("flip", "a duck")])
+
+    prompt: what is asked, unless a trick brings prompts of its own. tricks: outermost first; they stand outside those
+    of the run, and one that fills an exclusive place, such as guidance, takes it from the run's. A single trick may
+    stand for the whole, and a list for `tricks`.
+    Raises UsageError for tricks that do more than shape an answer, and where nothing says what is asked.
+    """
+
+    _called = "branch"
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    prompt: str | None = None
+    tricks: list[TrickEntry] = Field(min_length=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _in_short(cls, data: Any) -> Any:
+        if isinstance(data, list | tuple):
+            return {"tricks": data}
+        return {"tricks": [data]} if isinstance(data, dict) and "trick" in data else data
+
+    @cached_property
+    def built(self) -> tuple[Trick[Any], ...]:
+        """The tricks themselves, made once. Raises UsageError, UnknownName, PluginError."""
+        made = tuple(entry.build() for entry in self.tricks)
+        for trick in made:
+            if more := sorted(hooks_of(trick) - set(ALLOWED)):
+                raise UsageError(f"trick {trick.label()!r} does more than shape one answer ({more[0]}), so it cannot"
+                                 " stand in the place of a prompt; give it to the whole run")  # fmt: skip
+        bring = [trick.label() for trick in made if trick.brings_prompts]
+        if self.prompt is None and not bring:
+            names = " ".join(trick.label() for trick in made)
+            raise UsageError(f"[{names}] stands in the place of a prompt and says none; put one before it, as in"
+                             f' [{names} "a rabbit"]')  # fmt: skip
+        if self.prompt is not None and bring:
+            raise UsageError(f"the prompt {self.prompt!r} is not asked beside {bring[0]!r}, which brings its own; leave"
+                             " it out")  # fmt: skip
+        return made
+
+
+Prompted = str | Branch  # an option that takes a prompt, or tricks in its place
+
+
+def plain_prompts(said: Iterable[Prompted]) -> list[str | None]:
+    """The prompts that a trick asks itself, for its hook `prompts`; tricks in their place name their own."""
+    return [one if isinstance(one, str) else one.prompt for one in said if isinstance(one, str) or one.prompt]
+
+
+def prompts_of(said: Iterable[Prompted]) -> list[str]:
+    """Every prompt that is asked, also by tricks in the place of one: what `parameters` calls "Prompt"."""
+    return [prompt for one in said for prompt in _asked(one)]
+
+
+def _asked(said: Prompted) -> list[str]:
+    if isinstance(said, str):
+        return [said]
+    within = [prompt for trick in said.built for prompt in _listed(trick.parameters().get("Prompt"))]
+    return within if said.prompt is None else [said.prompt]
+
+
+def _listed(value: Any) -> list[str]:
+    return [] if value is None else [value] if isinstance(value, str) else list(value)
+
+
+def shown_by(name: str, picture: Image, said: Prompted) -> list[Shown]:
+    """What a picture should show, seen through the view `name`: the prompt, or what the tricks in its place show."""
+    if isinstance(said, str):
+        return [Shown(name, picture, said)]
+    if said.prompt is not None:
+        return [Shown(name, picture, said.prompt)]
+    within = [view for trick in said.built for view in trick.views_of(picture)]
+    return [Shown(f"{name} > {view.name}", view.picture, view.prompt) for view in within]
+
+
+def hooks_of(trick: Trick[Any]) -> set[str]:
+    """The names of the run hooks that a trick fills."""
+    members = (name for kind in type(trick).__mro__ for name in vars(kind))
+    return {name for name in members if getattr(getattr(type(trick), name), f"{PROJECT}_impl", None) is not None}
