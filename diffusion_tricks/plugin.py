@@ -32,7 +32,13 @@ if TYPE_CHECKING:
     from diffusion_tricks.errors import UsageError as UsageError
     from diffusion_tricks.families.controlnet import control as control
     from diffusion_tricks.generate.score import shown_through as shown_through
+    from diffusion_tricks.io.fonts import FONT_FILES as FONT_FILES
+    from diffusion_tricks.io.fonts import Typeface as Typeface
+    from diffusion_tricks.io.fonts import check_glyphs as check_glyphs
+    from diffusion_tricks.io.fonts import direction_of as direction_of
+    from diffusion_tricks.io.fonts import find_typeface as find_typeface
     from diffusion_tricks.io.fonts import font_folders as font_folders
+    from diffusion_tricks.io.fonts import is_invisible as is_invisible
     from diffusion_tricks.io.grid import labelled_grid as labelled_grid
     from diffusion_tricks.io.pictures import Picture as Picture
     from diffusion_tricks.io.pictures import read_picture as read_picture
@@ -83,7 +89,15 @@ _HOMES = {
     ),
     "families.controlnet": ("control",),
     "generate.score": ("shown_through",),
-    "io.fonts": ("font_folders",),
+    "io.fonts": (
+        "FONT_FILES",
+        "Typeface",
+        "check_glyphs",
+        "direction_of",
+        "find_typeface",
+        "font_folders",
+        "is_invisible",
+    ),
     "io.grid": ("labelled_grid",),
     "io.pictures": (
         "Picture",
