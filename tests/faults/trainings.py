@@ -36,10 +36,10 @@ MINE = b"what a user wrote"
 
 @cache
 def before() -> Path:
-    """A folder with a training; made in a fork, as what torch has computed here would not go on in one."""
+    """A folder with a training; made here, so that no fork need import what trainings do."""
     folder = Path(mkdtemp())
     with chdir(folder):
-        assert in_a_fork(lambda: run(*TRAIN).err) == (0, "")
+        assert run(*TRAIN).code == OK
     return folder
 
 
@@ -59,6 +59,7 @@ def weights(kind: str) -> set[bytes]:
 
 def _kills(rng: random.Random) -> Iterator[Case]:
     cases: list[Case] = []
+    before()
     for kind, words in BEGUN.items():
         with chdir(mkdtemp()):
             _begin(words)
@@ -124,6 +125,7 @@ COMMANDS: dict[str, list[object]] = {
 
 
 def _folders(rng: random.Random) -> Iterator[Case]:
+    before()
     foreign = [(f"foreign {name}", name, _put) for name in FOREIGN]
     odd = [(f"{name}: {what}", name, made) for name in OWN for what, made in ODD.items()]
     cases = [
