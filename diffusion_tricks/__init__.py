@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from diffusion_tricks.loading.load import load_model as load_model
     from diffusion_tricks.model.model import Model as Model
     from diffusion_tricks.recipes.recipe import Recipe as Recipe
-    from diffusion_tricks.recipes.recipe import TrickEntry as TrickEntry
+    from diffusion_tricks.registry.branch import Branch as Branch
+    from diffusion_tricks.registry.entry import TrickEntry as TrickEntry
     from diffusion_tricks.registry.host_hooks import hookimpl as hookimpl
     from diffusion_tricks.registry.options import TrickOptions as TrickOptions
     from diffusion_tricks.registry.options import argument as argument
@@ -53,7 +54,9 @@ _HOMES = {
     "registry.host_hooks": ("hookimpl",),
     "loading.load": ("load_model",),
     "model.model": ("Model",),
-    "recipes.recipe": ("Recipe", "TrickEntry"),
+    "recipes.recipe": ("Recipe",),
+    "registry.branch": ("Branch",),
+    "registry.entry": ("TrickEntry",),
     "registry.options": ("TrickOptions", "argument", "option"),
     "registry.trick": ("Shown", "Trick"),
     "registry.view": ("View",),

@@ -11,7 +11,8 @@ import click
 from click.shell_completion import CompletionItem
 
 from diffusion_tricks.errors import DiffusionTricksError, PluginError, UsageError
-from diffusion_tricks.recipes.recipe import Recipe, TrickEntry
+from diffusion_tricks.recipes.recipe import Recipe
+from diffusion_tricks.registry.entry import TrickEntry
 from diffusion_tricks.registry.host import host
 from diffusion_tricks_cli.chain import Dealt, Link, deal, flags, mistyped
 from diffusion_tricks_cli.common import (
@@ -24,24 +25,8 @@ from diffusion_tricks_cli.common import (
     with_common,
 )
 from diffusion_tricks_cli.from_options import Positional, given, parameters, words
+from diffusion_tricks_cli.links import BRANCHES, entry_of, entry_words, link_command
 from diffusion_tricks_cli.work import carry_out, show_plan
-
-
-def link_command(name: str) -> click.Command:
-    """The command that parses one trick of a chain. Raises PluginError for a trick that cannot be loaded."""
-    entry = host().find("trick", name)
-    trick = entry.load()
-    shown = entry.notes.get("example", f'make -p "a rabbit" {name}')
-    about = f"{entry.summary[:1].upper()}{entry.summary[1:]}.\n\n{(trick.__doc__ or '').strip()}"
-    return Sectioned(name, params=parameters(trick.Options), help=about, epilog=example(shown))
-
-
-def entry_of(link: Link, parent: click.Context) -> TrickEntry:
-    """What a link's words say, as an entry of a recipe."""
-    command = link.command
-    resilient = parent.resilient_parsing
-    ctx = command.make_context(command.name, list(link.words), parent=parent, resilient_parsing=resilient)
-    return TrickEntry(trick=str(command.name), **given(ctx, command.params))
 
 
 class Chain(Sectioned):
@@ -186,7 +171,7 @@ def shortcut_command(name: str) -> click.Command:
     """The command of a shortcut; of a trick that cannot be loaded, a command that says so."""
     shortcut = SHORTCUTS[name]
     try:
-        own = parameters(host().trick(shortcut.trick).Options) if shortcut.trick else []
+        own = parameters(host().trick(shortcut.trick).Options, BRANCHES) if shortcut.trick else []
     except PluginError as error:
         return _broken_command(name, error)
     arguments = [p for p in own if isinstance(p, click.Argument)]
@@ -216,16 +201,15 @@ def _shortcut_callback(name: str, shortcut: Shortcut, own: list[click.Parameter]
         recipe, settings = with_common(Recipe(tricks=entries), common).resolved(), settings_of(common)
         if not shortcut.picture:
             common["seed"] = recipe.seed
-        carry_out(recipe, settings, name, said=f"same as: {make_line(common, entries, own)}")
+        carry_out(recipe, settings, name, said=f"same as: {make_line(common, entries)}")
 
     return callback
 
 
-def make_line(common: dict[str, Any], entries: list[TrickEntry], params: list[click.Parameter]) -> str:
+def make_line(common: dict[str, Any], entries: list[TrickEntry]) -> str:
     """The `make` command that says the same, ready for a shell."""
     said = ["diffusion-tricks", "make", *words([*common_options(), picture_option()], common)]
-    for entry in entries:
-        said += [entry.trick, *words(params, entry.options, host().entries("trick"))]
+    said += [word for entry in entries for word in entry_words(entry)]
     return shlex.join(said)
 
 

@@ -11,8 +11,10 @@ from click.core import ParameterSource
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from diffusion_tricks.registry.branch import Branch, Prompted
 from diffusion_tricks.registry.options import TrickOptions, hint
 
+Kind = click.ParamType[Any]
 LIMITS = {"ge": ("min", False), "gt": ("min", True), "le": ("max", False), "lt": ("max", True)}
 
 
@@ -24,15 +26,18 @@ class Positional(click.Argument):
         self.note = note
 
 
-def parameters(options: type[TrickOptions]) -> list[click.Parameter]:
-    """One Click parameter for each option of a trick, arguments first."""
-    made = [_parameter(name, field) for name, field in options.model_fields.items()]
+def parameters(options: type[TrickOptions], prompted: Kind = click.STRING) -> list[click.Parameter]:
+    """One Click parameter for each option of a trick, arguments first.
+
+    prompted: how a prompt is read in whose place tricks may stand.
+    """
+    made = [_parameter(name, field, prompted) for name, field in options.model_fields.items()]
     return sorted(made, key=lambda parameter: isinstance(parameter, click.Option))
 
 
-def _parameter(name: str, field: FieldInfo) -> click.Parameter:
+def _parameter(name: str, field: FieldInfo, prompted: Kind) -> click.Parameter:
     annotation, limits, many = _plain(field.annotation, field.metadata)
-    kind = click.Path() if hint(field, "path") else _type(annotation, limits)
+    kind = click.Path() if hint(field, "path") else _type(annotation, limits, prompted)
     help_text = field.description or ""
     if hint(field, "cli") == "argument":
         required = field.is_required()
@@ -62,7 +67,7 @@ def _metavar(annotation: Any) -> dict[str, Any]:
     """`TEXT TEXT` for a tuple, which Click would put in brackets."""
     if get_origin(annotation) is not tuple:
         return {}
-    words = {str: "TEXT", int: "INTEGER", float: "NUMBER"}
+    words = {str: "TEXT", Prompted: "TEXT", int: "INTEGER", float: "NUMBER"}
     return {"metavar": " ".join(words.get(part, "VALUE") for part in get_args(annotation))}
 
 
@@ -86,12 +91,14 @@ def _without_none(annotation: Any) -> list[Any]:
     return [part for part in get_args(annotation) if part is not type(None)]
 
 
-def _type(annotation: Any, limits: Sequence[Any]) -> Any:
+def _type(annotation: Any, limits: Sequence[Any], prompted: Kind) -> Any:
     """The Click type; what Click has none for is left a text, which pydantic reads."""
+    if Branch in get_args(annotation):
+        return prompted
     if get_origin(annotation) is Literal:
         return click.Choice(get_args(annotation))
     if get_origin(annotation) is tuple:
-        return tuple(_type(part, ()) for part in get_args(annotation))
+        return tuple(_type(part, (), prompted) for part in get_args(annotation))
     ranged = _range(limits)
     if annotation is int:
         return click.IntRange(**ranged) if ranged else click.INT
@@ -131,7 +138,8 @@ def words(params: Iterable[click.Parameter], values: Mapping[str, Any], reserved
             options += option_words(param, values[param.name])
         elif param.name in values:
             value = values[param.name]
-            arguments += [str(part) for part in (value if isinstance(value, list) else [value])]
+            values_of = value if isinstance(value, list) else [value]
+            arguments += [word for part in values_of for word in _said([param.type], [part])]
     guard = any(word.startswith("-") or word in set(reserved) for word in arguments)
     return [*options, *(["--"] if guard else []), *arguments]
 
@@ -141,6 +149,12 @@ def option_words(option: click.Option, value: Any) -> list[str]:
     flag = option.opts[0]
     if option.is_flag:
         return [flag] if value else option.secondary_opts[:1]
-    text = getattr(option.type, "text", str)
     times = value if option.multiple and isinstance(value, list) else [value]
-    return [word for one in times for word in (flag, *(map(str, one) if option.nargs > 1 else [text(one)]))]
+    kinds: Sequence[Any] = getattr(option.type, "types", [option.type])
+    parts = [one if option.nargs > 1 else [one] for one in times]
+    return [word for one in parts for word in (flag, *_said(kinds, one))]
+
+
+def _said(kinds: Sequence[Any], values: Sequence[Any]) -> Iterable[str]:
+    for kind, value in zip(kinds, values, strict=True):
+        yield from kind.words(value) if hasattr(kind, "words") else [getattr(kind, "text", str)(value)]

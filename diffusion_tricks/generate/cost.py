@@ -35,7 +35,7 @@ class Plan:
 
     model: None for a picture that is only finished. known: whether the model's shape could be read; if not, `size`,
     `scheduler`, steps and the guidance that is on by default are a guess. order: tricks that shape the estimate,
-    outermost first. stages: one, or more for a larger size.
+    outermost first. tree: them and what they ask as lines, indented. stages: one, or more for a larger size.
     """
 
     model: str | None
@@ -45,6 +45,7 @@ class Plan:
     count: int
     order: list[str]
     tricks: list[str]
+    tree: list[str]
     stages: list[Stage]
 
     @property
@@ -67,6 +68,6 @@ class Plan:
         known = {"model": self.model, "model_known": self.known, "size": list(self.size) if self.size else None}
         cost = {"steps": self.steps, "rows_per_step": max(self.rows, default=0), "rows_total": sum(self.rows)}
         cost["rows_spared"] = self.spared
-        nesting = {"tricks": self.tricks, "order": self.order, "rows": self.rows}
+        nesting = {"tricks": self.tricks, "tree": self.tree, "order": self.order, "rows": self.rows}
         stages = {"stages": [stage.data() for stage in self.stages]} if len(self.stages) > 1 else {}
         return known | {"scheduler": self.scheduler, "count": self.count} | cost | nesting | stages

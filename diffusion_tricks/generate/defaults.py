@@ -15,9 +15,12 @@ from diffusion_tricks.loading.download import folder_here
 from diffusion_tricks.loading.location import location_of
 from diffusion_tricks.loading.outlines import Said, said_of
 from diffusion_tricks.model.cascade import needs_upscaling, nothing_upscaled
-from diffusion_tricks.recipes.recipe import Recipe, TrickEntry
+from diffusion_tricks.recipes.recipe import Recipe
+from diffusion_tricks.registry.branch import within
 from diffusion_tricks.registry.calls import guarded
+from diffusion_tricks.registry.entry import TrickEntry
 from diffusion_tricks.registry.host import host
+from diffusion_tricks.registry.trick import branches
 
 if TYPE_CHECKING:
     from diffusion_tricks.model.model import Model
@@ -150,17 +153,23 @@ def settled_tricks(recipe: Recipe, tricks: Sequence[Trick[Any]], run: Run) -> li
 
     tricks: as they were run. Options that make the variants of a strip are left as they were said.
     """
-    return [
-        _settled(entry, trick, run.settled(trick)) for entry, trick in zip(recipe.tricks, tricks, strict=True)
-    ]  # fmt: skip
+    return [_settled(entry, trick, run) for entry, trick in zip(recipe.tricks, tricks, strict=True)]
 
 
-def _settled(entry: TrickEntry, trick: Trick[Any], settled: dict[str, Any]) -> TrickEntry:
+def _settled(entry: TrickEntry, trick: Trick[Any], run: Run) -> TrickEntry:
+    options = {name: _settled_within(value, getattr(trick.options, name), run) for name, value in entry.options.items()}
+    entry, settled = TrickEntry(trick=entry.trick, **options), run.settled(trick)
     if not settled:
         return entry
     said = entry.build().options
     same = {name: value for name, value in settled.items() if getattr(said, name) == getattr(trick.options, name)}
     return TrickEntry(trick=entry.trick, **entry.options | same)
+
+
+def _settled_within(value: Any, read: Any, run: Run) -> Any:
+    """The value of an option, with what those of tricks in the place of prompts stood for; read: as the trick has it."""
+    inner = (trick for branch in branches(read) for trick in branch.built)
+    return within(value, lambda entry: _settled(entry, next(inner), run))
 
 
 def _agreed(values: Iterable[T]) -> T | None:

@@ -18,7 +18,7 @@ def plan(recipe: Recipe) -> Plan:
         check_finishers(tricks)
         check_settings(recipe, tricks)
         finish(None, tricks, read_picture(Path(recipe.picture)).image, 0)
-        return Plan(None, True, None, None, recipe.count, [], [trick.label() for trick in tricks], [])
+        return Plan(None, True, None, None, recipe.count, [], [trick.label() for trick in tricks], [], [])
     from diffusion_tricks.generate.rehearsal import cost_of  # here, as it needs torch, and what is above does not
 
     return cost_of(recipe)

@@ -29,6 +29,7 @@ from diffusion_tricks.loading.location import upscaler_named
 from diffusion_tricks.model.cascade import needs_upscaling
 from diffusion_tricks.model.model import Model
 from diffusion_tricks.recipes.recipe import Recipe
+from diffusion_tricks.registry.branch import outline
 from diffusion_tricks.registry.trick import Trick
 from diffusion_tricks.sampling.begin import begin
 from diffusion_tricks.sampling.loop import denoise
@@ -65,8 +66,9 @@ def cost_of(recipe: Recipe) -> Plan:
         for stage in run.stages
     ]  # fmt: skip
     names = [trick.label() for trick in tricks]
+    tree = [line for trick in tricks for line in outline(trick)]
     return Plan(
-        model.name, known, stages[-1].size, stages[0].scheduler, recipe.count, order(tricks), names, stages
+        model.name, known, stages[-1].size, stages[0].scheduler, recipe.count, order(tricks), names, tree, stages
     )  # fmt: skip
 
 

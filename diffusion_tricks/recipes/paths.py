@@ -9,7 +9,9 @@ from typing import Any
 
 from diffusion_tricks.loading.known import UPSCALER_NAMES
 from diffusion_tricks.model.lora import lora_from
-from diffusion_tricks.recipes.recipe import Recipe, TrickEntry
+from diffusion_tricks.recipes.recipe import Recipe
+from diffusion_tricks.registry.branch import within
+from diffusion_tricks.registry.entry import TrickEntry
 from diffusion_tricks.registry.host import host
 from diffusion_tricks.registry.options import hint
 
@@ -63,7 +65,12 @@ def _changed(
 ) -> dict[str, Any]:  # fmt: skip
     fields = host().trick(entry.trick).Options.model_fields
     marks = {name: hint(field, "path") for name, field in fields.items() if hint(field, "cli") in of}
-    return {name: _each(value, change, marks.get(name, False), beside) for name, value in entry.options.items()}
+
+    def inside(one: TrickEntry) -> TrickEntry:
+        return TrickEntry(trick=one.trick, **_changed(one, change, of, beside))
+
+    changed = {name: _each(value, change, marks.get(name, False), beside) for name, value in entry.options.items()}
+    return {name: within(value, inside) for name, value in changed.items()}
 
 
 def _each(value: Any, change: Callable[[str], str], mark: Mark, beside: Path) -> Any:

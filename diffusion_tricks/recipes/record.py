@@ -24,9 +24,10 @@ from diffusion_tricks.io.foreign import object_in, read_object
 from diffusion_tricks.io.pictures import check_output, encode_picture, open_picture, write_picture
 from diffusion_tricks.io.provenance import Provenance, provenance_xmp
 from diffusion_tricks.recipes.paths import mapped, with_models
-from diffusion_tricks.recipes.recipe import TrickEntry, recipe_from
+from diffusion_tricks.recipes.recipe import recipe_from
 from diffusion_tricks.registry.calls import guarded
 from diffusion_tricks.registry.checked import explain
+from diffusion_tricks.registry.entry import TrickEntry
 
 PNG_KEY = "diffusion-tricks"
 PARAMETERS_KEY = "parameters"

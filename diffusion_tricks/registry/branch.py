@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -66,6 +66,19 @@ class Branch(Checked):
 Prompted = str | Branch  # an option that takes a prompt, or tricks in its place
 
 
+def within(value: Any, change: Callable[[TrickEntry], TrickEntry]) -> Any:
+    """The value of an option as plain data, with `change` applied to the entries of tricks that stand in it."""
+    if isinstance(value, Branch):
+        value = value.model_dump(exclude_none=True)
+    if isinstance(value, dict) and "trick" in value:
+        return change(TrickEntry.model_validate(value)).model_dump()
+    if isinstance(value, dict):
+        return {key: within(one, change) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(within(one, change) for one in value)
+    return value
+
+
 def plain_prompts(said: Iterable[Prompted]) -> list[str | None]:
     """The prompts that a trick asks itself, for its hook `prompts`; tricks in their place name their own."""
     return [one if isinstance(one, str) else one.prompt for one in said if isinstance(one, str) or one.prompt]
@@ -95,6 +108,17 @@ def shown_by(name: str, picture: Image, said: Prompted) -> list[Shown]:
         return [Shown(name, picture, said.prompt)]
     within = [view for trick in said.built for view in trick.views_of(picture)]
     return [Shown(f"{name} > {view.name}", view.picture, view.prompt) for view in within]
+
+
+def outline(trick: Trick[Any]) -> list[str]:
+    """A trick and what it asks as lines, each level indented by two more."""
+    lines = [trick.label()]
+    for name, said in trick.asks():
+        prompt = said if isinstance(said, str) else said.prompt
+        inside = [] if isinstance(said, str) else [line for one in said.built for line in outline(one)]
+        lines += [f"  {name}: {prompt}"] if prompt is not None else [f"  {name}:"]
+        lines += [f"    {line}" for line in inside]
+    return lines
 
 
 def hooks_of(trick: Trick[Any]) -> set[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -39,6 +39,10 @@ class Shown(NamedTuple):
 @runtime_checkable
 class Nest(Protocol):
     """What options hold where tricks stand in the place of a prompt: a `Branch`."""
+
+    @property
+    def prompt(self) -> str | None:
+        """What they shape; None where they bring prompts of their own."""
 
     @property
     def built(self) -> tuple[Trick[Any], ...]:
@@ -96,6 +100,13 @@ class Trick(Generic[O]):
         """
         return None
 
+    def asks(self) -> Sequence[tuple[str, str | Nest]]:
+        """The prompts of its own that it asks, or the tricks in their place, each with what it is called.
+
+        As in ("flip", "a duck"); none by default. Plans draw it.
+        """
+        return []
+
     def views_of(self, image: Image) -> list[Shown]:
         """The trick's own ways to look at a finished picture, each with what it should show; none by default.
 
@@ -122,19 +133,19 @@ class Trick(Generic[O]):
 
 def _nested(options: TrickOptions) -> Iterator[Trick[Any]]:
     """The tricks in every branch, each before those in its own."""
-    for branch in _branches(dict(options)):
+    for branch in branches(dict(options)):
         for trick in branch.built:
             yield trick
             yield from trick.nested
 
 
-def _branches(value: Any) -> Iterator[Nest]:
+def branches(value: Any) -> Iterator[Nest]:
     """Every branch in the values of options."""
     if isinstance(value, Nest):
         yield value
     elif isinstance(value, dict | list | tuple):
         for one in value.values() if isinstance(value, dict) else value:
-            yield from _branches(one)
+            yield from branches(one)
 
 
 def _options_of(kind: type[Trick[Any]]) -> Iterator[type[TrickOptions]]:

@@ -79,12 +79,10 @@ def _take(step: Step) -> None:
 
 def _layers(step: Step) -> tuple[list[Layer], Callable[[Trick[Any]], Layer]]:
     """What a question passes through, the outermost first; and the layer of a trick that stands within another."""
-    of = {
-        call.implementation.plugin: Layer(
-            call.name, partial(_asked, call, step), partial(_gave, step, call.name), call.implementation.plugin.place
-        )
-        for call in calls(step.run.hook.estimate_noise)
-    }
+    of: dict[Any, Layer] = {}
+    for call in calls(step.run.hook.estimate_noise):
+        trick: Any = call.implementation.plugin
+        of[trick] = Layer(call.name, partial(_asked, call, step), partial(_gave, step, call.name), trick.place)
     within = nested(step.run.tricks)
     return [layer for trick, layer in of.items() if trick not in within], of.__getitem__
 

@@ -23,7 +23,8 @@ from diffusion_tricks.io.pixels import to_images
 from diffusion_tricks.loading.load import load_model
 from diffusion_tricks.model.cascade import needs_upscaling
 from diffusion_tricks.model.model import Model
-from diffusion_tricks.recipes.recipe import Recipe, TrickEntry, recipe_from
+from diffusion_tricks.recipes.recipe import Recipe, recipe_from
+from diffusion_tricks.registry.entry import TrickEntry
 from diffusion_tricks.registry.trick import Trick
 from diffusion_tricks.registry.view import View, orthogonality_error, view_named
 from diffusion_tricks.sampling.begin import begin

@@ -85,6 +85,10 @@ class Anagram(Trick[AnagramOptions]):
         super().__init__(**options)
         self.views: list[tuple[View, Prompted]] = [(view_named(name), prompt) for name, prompt in self.options.pairs()]
 
+    def asks(self) -> list[tuple[str, Prompted]]:
+        """What each view shows."""
+        return self.options.pairs()
+
     def views_of(self, image: Image) -> list[Shown]:
         """The picture through every view."""
         from diffusion_tricks.plugin import seen_through  # here: it needs torch, the options do not

@@ -74,6 +74,12 @@ class Hybrid(Trick[HybridOptions]):
     name = "hybrid"
     brings_prompts = True
 
+    def asks(self) -> list[tuple[str, Prompted]]:
+        """What is seen, the farthest first."""
+        options = self.options
+        named = (("far", options.far), ("mid", options.mid), ("near", options.near))
+        return [(name, prompt) for name, prompt in named if prompt is not None]
+
     def parameters(self) -> dict[str, Any]:
         """What is seen from afar, and nearer."""
         return {"Prompt": prompts_of(self.seen)}
@@ -121,9 +127,10 @@ class Hybrid(Trick[HybridOptions]):
         from diffusion_tricks.plugin import to_images, to_tensor
 
         x = to_tensor(image)
-        names = ("far", "mid", "near") if self.options.mid is not None else ("far", "near")
         pictures = [*(to_images(low(x))[0] for low in self.distances(min(image.size))), image]
-        return [one for view in zip(names, pictures, self.seen, strict=True) for one in shown_by(*view)]
+        return [
+            one for (name, said), seen in zip(self.asks(), pictures, strict=True) for one in shown_by(name, seen, said)
+        ]
 
     def distances(self, side: int) -> list[Filter]:
         """What takes a picture of that shorter side away, the farthest first; from near all is seen."""
@@ -145,7 +152,7 @@ class Hybrid(Trick[HybridOptions]):
     @property
     def seen(self) -> list[Prompted]:
         """The prompts of the components, the farthest first."""
-        return [prompt for prompt in (self.options.far, self.options.mid, self.options.near) if prompt is not None]
+        return [prompt for _, prompt in self.asks()]
 
     @hookimpl
     def estimate_noise(self, ask: Ask, step: Step) -> Asking:

@@ -66,7 +66,9 @@ def found(session: Session, prompt: str, tried: list[Guided], done: float) -> Fi
         return grid(
             [[result.image for result in one.results] for one in tried],
             captions=[[f"score {score:.2f}" for score in one.scores] for one in tried],
-            rows=[f"gamma = {one.scale:g}\nscore {mean(one.scores):.2f}\ndiversity {one.diversity:.2f}" for one in tried],
+            rows=[
+                f"gamma = {one.scale:g}\nscore {mean(one.scores):.2f}\ndiversity {one.diversity:.2f}" for one in tried
+            ],
             columns=[f"seed {result.seed}" for result in tried[0].results],
             title=f'Guidance: {session.name()}, "{prompt}", {tried[0].results[0].facts["steps"]} steps',
         )
@@ -90,5 +92,7 @@ def said(tried: list[Guided]) -> list[str]:
     if better and narrower:
         says.append("Guidance buys likeness to the prompt with variety: it draws all pictures to what is typical.")
     if not better:
-        says.append("So strong a guidance is too much for this model: colours are driven beyond what it was trained on.")
+        says.append(
+            "So strong a guidance is too much for this model: colours are driven beyond what it was trained on."
+        )
     return says
