@@ -167,7 +167,7 @@ def _settled(entry: TrickEntry, trick: Trick[Any], run: Run) -> TrickEntry:
 
 
 def _settled_within(value: Any, read: Any, run: Run) -> Any:
-    """The value of an option, with what those of tricks in the place of prompts stood for; read: as the trick has it."""
+    """The value of an option, with what those of tricks in a place of prompts stood for; read: as it is checked."""
     inner = (trick for branch in branches(read) for trick in branch.built)
     return within(value, lambda entry: _settled(entry, next(inner), run))
 
