@@ -69,12 +69,12 @@ def chart(
 
 
 def stacked(*pictures: Image.Image) -> Image.Image:
-    """Pictures one below the other, each on ground of its own corner's colour; white between them."""
+    """Pictures one below the other, each on a ground of its own corner's colour."""
     width = max(picture.width for picture in pictures)
     page = Image.new("RGB", (width, sum(picture.height + GAP for picture in pictures) - GAP), "white")
     top = 0
     for picture in pictures:
-        page.paste(picture.getpixel((0, 0)), (0, top, width, top + picture.height))
+        page.paste(picture.crop((0, 0, 1, 1)).resize((width, picture.height)), (0, top))
         page.paste(picture, (0, top))
         top += picture.height + GAP
     return page

@@ -24,7 +24,7 @@ def pixels_of(path: str, model: Model) -> Tensor:
 
 
 def distance(x: Tensor, y: Tensor) -> float:
-    """How far two pictures are apart, the root of the mean squared difference: 0 for the same, 1 for black and white."""
+    """The root of the mean squared difference of two pictures in -1..1: 0 for equal ones, 1 for black and white."""
     return float(((x - y) / 2).square().mean().sqrt())
 
 

@@ -5,7 +5,6 @@ DDPM, arXiv:2006.11239, algorithm 2, in strides, arXiv:2102.09672;  DPM-Solver++
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import mean
@@ -38,7 +37,7 @@ class Tried:
         """What was measured, of one picture."""
         first, pictures = self.results[0].facts, [to_tensor(result.image) for result in self.results]
         return {
-            "scheduler": self.scheduler, "steps": self.steps, "clip_score": mean(self.scores or [math.nan]),
+            "scheduler": self.scheduler, "steps": self.steps, **({"clip_score": mean(self.scores)} if self.scores else {}),
             "sharpness": mean(map(sharpness, pictures)), "denoiser_calls": first["rows_total"],
             "seconds": first["seconds"],
         }  # fmt: skip
@@ -85,6 +84,8 @@ def found(session: Session, asked: list[str], tried: list[Tried], done: float) -
 
 def said(rows: list[Row]) -> list[str]:
     """How each scheduler's pictures change with its steps, and whether a solver's fewest look like the other's most."""
+    if "clip_score" not in rows[0]:
+        return []
     says, names = list[str](), list(dict.fromkeys(row["scheduler"] for row in rows))
     ends = {name: _ends([row for row in rows if row["scheduler"] == name]) for name in names}
     for name, (few, many) in ends.items():
