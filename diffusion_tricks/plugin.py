@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from diffusion_tricks.errors import UnknownName as UnknownName
     from diffusion_tricks.errors import UsageError as UsageError
     from diffusion_tricks.families.controlnet import control as control
+    from diffusion_tricks.generate.score import Scorer as Scorer
     from diffusion_tricks.generate.score import shown_through as shown_through
     from diffusion_tricks.io.atomic import atomic_write as atomic_write
     from diffusion_tricks.io.atomic import atomic_write_all as atomic_write_all
@@ -93,7 +94,7 @@ _HOMES = {
         "RecipeError", "UnknownName", "UsageError",
     ),
     "families.controlnet": ("control",),
-    "generate.score": ("shown_through",),
+    "generate.score": ("Scorer", "shown_through"),
     "io.atomic": ("atomic_write", "atomic_write_all"),
     "io.blur": ("convolved", "gaussian", "gaussian_blur"),
     "io.fonts": ("font_folders",),

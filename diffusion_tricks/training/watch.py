@@ -65,10 +65,10 @@ class Watch:
         with self.learner.averaged():
             return self.task.pipeline(self.scheduler)
 
-    def save_model(self) -> None:
-        """Writes the model into the directory."""
+    def save_model(self, place: Path | None = None) -> None:
+        """Writes the model into the directory, or into another."""
         with quiet_libraries():
-            folder.save_pipeline(self.home, self.pipeline(), defaults(self.options, self.task))
+            folder.save_pipeline(place or self.home, self.pipeline(), defaults(self.options, self.task))
 
     def keep_averages(self, seen: int) -> None:
         """Keeps a copy of the averages every so many pictures, if the options ask for it."""
@@ -87,18 +87,30 @@ class Watch:
         return epoch % math.ceil(max(epochs or 1, 1) / SHEETS) == 0
 
     def sheet(self, name: str) -> Path:
-        """Writes a sheet of samples. A model that has come apart so far that it gives no numbers has none."""
+        """Writes a sheet of samples, and its model where that is kept.
+
+        A model that has come apart so far that it gives no numbers has no sheet.
+        """
         file = self.home / folder.SAMPLES / f"{name}.png"
         file.parent.mkdir(exist_ok=True)
+        if self.options.keep_models:
+            kept = self.home / folder.MODELS / name
+            kept.mkdir(parents=True, exist_ok=True)
+            self.save_model(kept)
         self.progress(f"sampling {self.options.sheet_count} pictures ...")
         try:
             with quiet_libraries():
                 seen = self.source if self.held is None else self.held
                 page = self.task.page(self.pipeline(), seen, self.options, self.learner.device)
-            sheet(page.pictures, file, page.columns, page.captions)
+            sheet(page.pictures, file, page.columns, page.captions, title=self._title(name))
         except ModelError as error:
             self.progress.say(f"Warning: no sheet {name}: {error}")
         return file
+
+    def _title(self, name: str) -> str:
+        """Of a sheet: when it was made, and with what guidance."""
+        when = " ".join(str(int(part)) if part.isdigit() else part for part in name.split("-"))
+        return when if self.task.guidance == 1 else f"{when}, guidance {self.task.guidance:g}"
 
     def denoiser_figure(self) -> None:
         """Writes the figure of noise levels, before and after training."""

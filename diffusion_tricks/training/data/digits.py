@@ -59,7 +59,7 @@ class DigitsSource:
         far = self._moved(self.lines[faces, classes][:, None], random)  # (b 1 h w), in pixels of MNIST
         pen = _column(random.uniform(*PEN, len(classes)))
         ink = ((pen - far) / EDGE + 0.5).clamp(0, 1)
-        return Batch(ink * 2 - 1, [_caption(int(digit), random) for digit in classes], classes)
+        return Batch(ink * 2 - 1, [captioned(int(digit), random) for digit in classes], classes)
 
     def _moved(self, lines: Tensor, random: np.random.Generator) -> Tensor:
         """The distances, bent and slanted, at the size asked for."""
@@ -100,7 +100,8 @@ def _column(values: np.ndarray) -> Tensor:
     return torch.from_numpy(values).float()[:, None, None, None]
 
 
-def _caption(digit: int, random: np.random.Generator) -> str:
+def captioned(digit: int, random: np.random.Generator) -> str:
+    """One of the ways in which a digit is called."""
     word = WORDS[digit]
     article = "an" if word == "eight" else "a"
     ways = (f"{article} {word}", f"{article} {word}", str(digit), word, f"the digit {digit}", f"a handwritten {word}")
