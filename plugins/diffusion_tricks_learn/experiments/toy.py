@@ -33,7 +33,7 @@ SAMPLERS = {
     "flow": FlowMatchEulerDiscreteScheduler(),
 }
 TITLES = {"moons": "two moons", "roll": "a swiss roll"}
-DRAWN = 40  # trajectories
+DRAWN = 600  # pieces of ways, of all of them together
 GRAY, WAY, END = "#b9bcc4", "#3b6ea8", "#b23a14"
 
 
@@ -68,7 +68,9 @@ class Ways:
     def draw(self, axes: Axes) -> None:
         """The data, some of the ways, and all of the ends."""
         scatter(axes, self.known, GRAY)
-        axes.plot(*self.states[:, :DRAWN].unbind(2), color=WAY, linewidth=0.6, alpha=0.7)
+        drawn = self.states[:, : max(4, DRAWN // len(self.states))]
+        axes.plot(*drawn.unbind(2), color=WAY, linewidth=0.7, alpha=0.7)
+        scatter(axes, drawn[0], WAY)
         scatter(axes, self.states[-1], END)
         axes.set_title(f"{self.denoiser}, {self.sampler}, {len(self.states) - 1} steps", fontsize=10)
         axes.set_xlabel(f"{self.distance:.3f} from the data", fontsize=9)
@@ -76,11 +78,12 @@ class Ways:
 
 def toy(session: Session, data: str = "moons") -> Iterator[Findings]:
     """Trajectories in the plane of three samplers, with the exact denoiser and with a trained one."""
+    session.makes_its_own("a model of points")
     generator = torch.Generator().manual_seed(session.seed)
     known = points(data, session.either(500, 2000), generator)
     fresh = nearest(points(data, 500, generator), known)
     noise = torch.randn(session.either(150, 500), 2, 1, 1, generator=generator)
-    steps, updates = session.either((100, 20, 20), (1000, 50, 50)), session.either(1500, 8000)
+    steps, updates = session.either((100, 20, 20), (1000, 50, 50)), session.either(2500, 8000)
     session.clock.expect(2 * sum(steps) + updates)
     network, losses, ways = PointDenoiser(session.seed), list[float](), list[Ways]()
     for denoiser in ("exact", "trained"):
@@ -139,6 +142,7 @@ def figure(title: str, known: Tensor, ways: Sequence[Ways], losses: Sequence[flo
     def shown(axes: Axes) -> None:
         scatter(axes, known, GRAY)
         axes.set_title(f"data: {title}", fontsize=10)
+        axes.set_xlabel("gray: data, blue: ways from noise, red: ends", fontsize=9)
 
     def loss(axes: Axes) -> None:
         smooth = torch.tensor(losses).unfold(0, 50, 10).mean(1)
