@@ -45,7 +45,7 @@ def sheet(
 def _labels(captions: Sequence[str], across: int) -> tuple[Sequence[str], Sequence[str]]:
     """The captions as labels of the columns, where every row has the same; else as they are."""
     above = captions[:across]
-    cycled = all(text == above[i % across] for i, text in enumerate(captions))
+    cycled = len(captions) > across and all(text == above[i % across] for i, text in enumerate(captions))
     return (above, ()) if cycled and any(captions) else ((), captions if any(captions) else ())
 
 

@@ -66,20 +66,15 @@ PARAMETERS: dict[str, Callable[[], list[click.Parameter]]] = {
     ],
     "denoise": lambda: [
         picture(),
-        click.Option(
-            ["--i-start"], type=click.IntRange(0, 33), default=10, show_default=True, help="Begin at t = 990 - 30 i."
-        ),
+        click.Option(["--i-start"], type=click.IntRange(0, 33), default=10, show_default=True,
+                     help="Begin at t = 990 - 30 i."),
         prompt("What the picture shows.  [default: nothing is said]"),
     ],
     "steps": lambda: [
         numbers("--steps", (5, 10, 100), "Steps to compare."),
         prompts("What to draw.  [default: three things]"),
-        click.Option(
-            ["--scheduler"],
-            multiple=True,
-            metavar="NAME",
-            help="One to compare, such as ddpm or dpm++2m. May be given several times.  [default: ddpm and dpm++2m]",
-        ),
+        click.Option(["--scheduler"], multiple=True, metavar="NAME", help="One to compare, such as ddpm or dpm++2m. "
+                     "May be given several times.  [default: ddpm and dpm++2m]"),
     ],
     "sample": lambda: [prompt("What to draw.  [default: a rabbit]"), count(1)],
     "guidance": lambda: [
