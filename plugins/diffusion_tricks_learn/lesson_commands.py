@@ -66,21 +66,49 @@ PARAMETERS: dict[str, Callable[[], list[click.Parameter]]] = {
     ],
     "denoise": lambda: [
         picture(),
-        click.Option(["--i-start"], type=click.IntRange(0, 33), default=10, show_default=True,
-                     help="Begin at t = 990 - 30 i."),
+        click.Option(
+            ["--i-start"], type=click.IntRange(0, 33), default=10, show_default=True, help="Begin at t = 990 - 30 i."
+        ),
         prompt("What the picture shows.  [default: nothing is said]"),
     ],
     "steps": lambda: [
         numbers("--steps", (5, 10, 100), "Steps to compare."),
         prompts("What to draw.  [default: three things]"),
-        click.Option(["--scheduler"], multiple=True, metavar="NAME", help="One to compare, such as ddpm or dpm++2m. "
-                     "May be given several times.  [default: ddpm and dpm++2m]"),
+        click.Option(
+            ["--scheduler"],
+            multiple=True,
+            metavar="NAME",
+            help="One to compare, such as ddpm or dpm++2m. May be given several times.  [default: ddpm and dpm++2m]",
+        ),
     ],
-    "sample": lambda: [prompt("What to draw.  [default: a rabbit]"), count(1)],
+    "sample": lambda: [prompt("What to draw.  [default: a fox]"), count(1)],
     "guidance": lambda: [
-        prompt("What to draw.  [default: a rabbit]"),
+        prompt("What to draw.  [default: a fox]"),
         numbers("--scales", (1, 7), "Scales of guidance to compare; 1 is none.", whole=False),
         count(2),
+    ],
+    "edit": lambda: [
+        picture(required=False, several=True),
+        click.Option(
+            ["--draw"],
+            type=click.Path(),
+            metavar="FILE",
+            help="A drawing as text, one form a line: circle "
+            "x y r colour, line x1 y1 x2 y2 width colour, polygon x1 y1 x2 y2 ... colour, background colour; "
+            "lengths are percent.",
+        ),
+        prompt("What to edit towards.  [default: a rocket]"),
+        numbers("--i-start", (1, 3, 5, 7, 10, 20), "Begin at t = 990 - 30 i, of 0 to 33."),
+    ],
+    "inpaint": lambda: [
+        picture(),
+        click.Option(
+            ["--mask"],
+            default="box:25%,0%,75%,40%",
+            show_default=True,
+            help="What to make new: a file (white = new), alpha, box:x0,y0,x1,y1 or ellipse:x0,y0,x1,y1.",
+        ),
+        prompt("What to put there.  [default: a top hat]"),
     ],
 }
 
