@@ -92,8 +92,8 @@ class FullDisk:
     def write(self, data: bytes) -> int:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    def close(self) -> None:
-        pass
+    def close(self) -> None:  # as a file, which flushes first
+        raise OSError(errno.ENOSPC, "No space left on device")
 
 
 def test_a_full_disk_costs_the_film_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

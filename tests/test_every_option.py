@@ -39,7 +39,7 @@ TRICKS = {
     "sdedit": f"{GUIDED} sdedit wide.png", "inpaint": f"{LATENT} inpaint photo.png --mask box:8,8,24,24",
     "anagram": f"{GUIDED} anagram a b", "hybrid": f"{GUIDED} hybrid --far a --near b",
     "controlnet": f"{LATENT} controlnet wide.png --network ./net", "guidance": f"{GUIDED} guidance --scale 3",
-    "overlay": COVER, "cache": f"{FLUX} cache --method pyramid",
+    "clip-guidance": f"{GUIDED} clip-guidance", "overlay": COVER, "cache": f"{FLUX} cache --method pyramid",
 }  # fmt: skip
 WITH_AUTHOR, WITH_TEXT, BOXED = f"{COVER} --author Ann", f"{COVER} --text tale", f"{COVER} --box red"
 FIRST_BLOCK, STAGED = f"{FLUX} cache --method first-block --threshold", UPPED.replace("--guidance 1 ", "")
@@ -80,6 +80,8 @@ COMMON: dict[str, tuple[str, str]] = {
     "no_metadata": (MAKE, f"{MAKE} --no-metadata"),
     "no_provenance": (MAKE, f"{MAKE} --no-provenance"),
     "steps_out": (MAKE, f"{MAKE} --steps-out film.gif"),
+    "show": (f"{MAKE} --steps-out film.gif", f"{MAKE} --steps-out film.gif --show both"),
+    "every": (f"{GUIDED} --steps-out film.gif", f"{GUIDED} --steps-out film.gif --every 2"),
     "save_recipe": (MAKE, f"{MAKE} --save-recipe a.toml"),
     "picture": (COVER, COVER.replace("photo.png", "wide.png")),
 }
@@ -113,6 +115,7 @@ OWN: dict[str, dict[str, str | tuple[str, str]]] = {
         "negative": "--negative z", "start": "--start 0.5", "stop": "--stop 0.5", "rescale": "--rescale 0.7",
         "normalise": "--normalise on", "variant": "--variant apg",
     },
+    "clip-guidance": {"temperature": "--temperature 2", "scale": "--scale 3", "clip": "--clip ./nowhere"},
     "overlay": {
         "title": (COVER, COVER.replace("Woods", "Waves")), "author": "--author Ann", "text": "--text tale",
         "preset": "--preset caption", "font": "--font nowhere.ttf", "title_size": "--title-size 12",

@@ -271,6 +271,7 @@ def test_an_anagram_of_two_equal_views_is_plain(subject: Subject) -> None:
 
 TRICKS: dict[str, dict[str, Any]] = {
     "guidance": {"scale": SCALE},
+    "clip-guidance": {"scale": SCALE},
     "sdedit": {"image": "image.png"},
     "inpaint": {"image": "image.png", "mask": "mask_image.png"},
     "anagram": {"views": [("identity", "a rabbit"), ("flip", "a duck")]},
@@ -284,7 +285,7 @@ def test_every_trick_runs(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> 
     common = {"prompt": PROMPTS[0], "seed": SEED, "steps": 2, "size": subject.size}
     plain = make(Recipe(**common, guidance=1), model=subject.model)[0].image
     for name, options in TRICKS.items():
-        guidance = {} if name == "guidance" else {"guidance": 1}
+        guidance = {} if "guidance" in name else {"guidance": 1}
         recipe = Recipe(**common, **guidance, tricks=[TrickEntry(trick=name, **options)])
         image = make(recipe, model=subject.model)[0].image
         assert image.size == ((16, 16) if name == "inpaint" else subject.size)

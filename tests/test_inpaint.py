@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,6 @@ from skimage import data
 
 from diffusion_tricks import Recipe, TrickEntry, make, sample
 from diffusion_tricks.errors import UsageError
-from diffusion_tricks.families.base import Family
-from diffusion_tricks.families.shapes import Shape
 from diffusion_tricks.generate.result import Result
 from diffusion_tricks.hookspecs import hookimpl
 from diffusion_tricks.io.pictures import read_picture, write_picture
@@ -25,8 +22,7 @@ from diffusion_tricks.registry.options import TrickOptions
 from diffusion_tricks.registry.trick import Trick
 from diffusion_tricks.sampling.begin import begin
 from diffusion_tricks.sampling.run import Step
-from diffusion_tricks.testing.denoisers import ExactFamily, exact_model
-from diffusion_tricks.types import Parts
+from diffusion_tricks.testing.denoisers import exact_model
 from diffusion_tricks_plugins import Inpaint, SDEdit
 from diffusion_tricks_plugins.inpaint import blended, changed_outside
 from diffusion_tricks_plugins.masks import Mask
@@ -164,49 +160,16 @@ def test_known_region_has_one_noise_at_every_level(tmp_path: Path, name: str) ->
     torch.testing.assert_close(steps[-1].x[..., 8:, :], expected, rtol=0, atol=0)
 
 
-class TwoPictures(Family):
-    """The exact denoiser of a data set of two pictures: x0 is their mean, weighted by how likely x makes them."""
-
-    def __init__(self, first: torch.Tensor, second: torch.Tensor):
-        self.exact = [exact_model(picture).family for picture in (first, second)]
-        self.pictures = torch.cat([first, second])
-        self.shape = self.exact[0].shape
-
-    @staticmethod
-    def shape_of(parts: Parts) -> Shape:
-        raise NotImplementedError
-
-    def record(self, prompts: Any, size: Any, distilled: float | None = None) -> list[dict[str, Any]]:
-        return [{} for _ in prompts]
-
-    def encode(self, pixels: torch.Tensor) -> torch.Tensor:
-        return pixels
-
-    def decode(self, latents: torch.Tensor) -> torch.Tensor:
-        return latents
-
-    def predict(self, x: torch.Tensor, t: torch.Tensor, rows: Any, **more: Any) -> torch.Tensor:
-        family = self.exact[0]
-        assert isinstance(family, ExactFamily)
-        sigma = float(family.sigmas[int(t)])
-        alpha, beta = 1 / math.hypot(1, sigma), sigma / math.hypot(1, sigma)
-        far = (x[:, None] - alpha * self.pictures[None]).flatten(2).double().square().sum(2)  # (n 2)
-        share = torch.softmax(-far / (2 * beta**2), dim=1).to(x.dtype)
-        x0: torch.Tensor = torch.einsum("np,pchw->nchw", share, self.pictures)
-        return (x - alpha * x0) / beta
-
-
 @pytest.mark.parametrize("which", [0, 1])
 def test_the_model_completes_what_the_known_region_shows(tmp_path: Path, which: int) -> None:
     pictures = [Image.fromarray(page).resize((32, 32)) for page in (data.astronaut(), data.cat())]
-    model = exact_model(RED)
-    family = TwoPictures(*(to_tensor(page) for page in pictures))
-    model.family = family
+    known = torch.cat([to_tensor(page) for page in pictures])
+    model = exact_model(known)
     inpaint = Inpaint(image=saved(pictures[which], tmp_path / "a.png"), mask="box:6,6,26,26", padding="100%")
     end = list(sample(model, tricks=[inpaint], steps=20, scheduler="ddim", seed=0, count=4))[-1]
     torch.testing.assert_close(end.x, to_tensor(pictures[which]).expand(4, -1, -1, -1), rtol=0, atol=0.02)
     free = list(sample(model, steps=20, scheduler="ddim", seed=0, count=16))[-1]
-    ends = {int((x - family.pictures).square().mean((1, 2, 3)).argmin()) for x in free.x}
+    ends = {int((x - known).square().mean((1, 2, 3)).argmin()) for x in free.x}
     assert ends == {0, 1}  # without the known region either may come
 
 

@@ -90,7 +90,8 @@ def test_importing_and_listing_costs_no_torch() -> None:
         "print([m for m in ('torch', 'diffusers', 'transformers', 'PIL', 'numpy') if m in sys.modules])"
     )
     assert said.splitlines() == [
-        "['anagram', 'cache', 'controlnet', 'guidance', 'hybrid', 'inpaint', 'overlay', 'sdedit'] emoji",
+        "['anagram', 'cache', 'clip-guidance', 'controlnet', 'guidance', 'hybrid', 'inpaint', 'overlay', "
+        "'sdedit'] emoji",
         "[]",
     ]
 
@@ -113,6 +114,7 @@ def test_built_in_names_are_there_and_load() -> None:
         "hybrid",
         "controlnet",
         "guidance",
+        "clip-guidance",
         "overlay",
         "cache",
     ]

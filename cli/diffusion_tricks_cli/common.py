@@ -16,6 +16,7 @@ from diffusion_tricks_cli.values import Name, Size
 DTYPES = ("auto", "float32", "float16", "bfloat16")
 MEMORY_HELP = "auto; low: models wait off the device; lowest: every layer, slow.  [default: auto]"
 WITHOUT_MODEL = {"dry_run", "quiet", "json", "output", "force", "no_metadata", "save_recipe"}
+SHOWN = ("noisy", "clean", "both")  # of a step
 COMMON_TITLE = "Common options, which may stand anywhere"
 
 
@@ -38,6 +39,8 @@ class Settings:
     no_metadata: bool = False
     no_provenance: bool = False
     steps_out: str | None = None
+    show: str | None = None
+    every: int | None = None
     save_recipe: str | None = None
 
 
@@ -118,6 +121,8 @@ def _output_options() -> list[click.Option]:
         click.Option(["--no-metadata"], is_flag=True, help="Keep no record in the picture."),
         click.Option(["--no-provenance"], is_flag=True, help="Do not mark the picture as made by a model."),
         click.Option(["--steps-out"], type=click.Path(), help="Show the denoising: film.gif or strip.png."),
+        click.Option(["--show"], type=click.Choice(SHOWN), help="What --steps-out shows.  [default: clean]"),
+        click.Option(["--every"], type=click.IntRange(1), metavar="N", help="--steps-out shows every N-th step."),
         click.Option(["--save-recipe"], type=click.Path(), help="Write the recipe: name.toml or name.json."),
     ]  # fmt: skip
 

@@ -76,6 +76,9 @@ def _check_pictures(recipe: Recipe) -> None:
 def _check_runs(recipe: Recipe, settings: Settings) -> None:
     """Raises UsageError for what cannot be done with so many runs, or with none."""
     runs = len(versions(recipe.build()))
+    for name in ("show", "every"):
+        if getattr(settings, name) is not None and not settings.steps_out:
+            raise UsageError(f"--{name} is of --steps-out, which is missing; name the film or strip with it")
     if settings.steps_out and runs > 1:
         raise UsageError(f"--steps-out shows one run, but {runs} were asked for in a strip; leave one out")
     if settings.steps_out and recipe.best_of > 1:
@@ -104,33 +107,36 @@ def _make(recipe: Recipe, settings: Settings, output: Output) -> int:
     from diffusion_tricks.generate.defaults import check_prompts, with_guidance
     from diffusion_tricks.generate.make import making
     from diffusion_tricks.generate.score import Scorer
-    from diffusion_tricks_cli.film import Films
+    from diffusion_tricks_cli.film import CLEAN, Films
 
     if recipe.picture is None:
         with_guidance(recipe, tricks, 1.0)
         check_prompts(recipe, tricks)
     scorer = Scorer(settings.scorer) if settings.scorer or recipe.best_of > 1 else None
-    films = Films(output.films, recipe.enlarge) if output.films else None
+    films = Films(output.films, recipe.enlarge, settings.show or CLEAN, settings.every) if output.films else None
 
     def watch(step: Step) -> None:
         progress(step)
         if films:
             films(step)
 
-    failed, told = 0, set[str]()
+    failed, untaught = 0, dict[str, list[str]]()
     try:
         for result in apart(making(
             recipe, device=settings.device, dtype=settings.dtype, memory=settings.memory, quantize=settings.quantize,
             compile=settings.compile, max_rows=settings.max_rows, watch=watch, scorer=scorer,
         )):  # fmt: skip
             progress.clear()
-            _note_untaught(result, told, settings)
+            untaught |= result.facts.get("unknown_words", {})
+            named = str(result.facts["model"])
             failed += not _written(result, settings, output, films)
         output.save_recipe(failed)
     finally:
         progress.clear()
         if films:
             films.close()
+        if untaught:
+            remark(f"Note: {unknown_note(named, untaught)}", settings)
     return failed
 
 
@@ -154,14 +160,6 @@ def _written(result: Result, settings: Settings, output: Output, films: Films | 
         remark(f"Note: {note}", settings)
     say(facts, settings.json)
     return True
-
-
-def _note_untaught(result: Result, told: set[str], settings: Settings) -> None:
-    """Says which words the model was not taught, each once in a run; `told` holds those that were said."""
-    words: dict[str, list[str]] = result.facts.get("unknown_words", {})
-    for word in [word for word in words if word not in told]:
-        remark(f"Note: {unknown_note(str(result.facts['model']), word, words[word])}", settings)
-    told.update(words)
 
 
 def show_plan(recipe: Recipe, settings: Settings, recipe_too: bool = True) -> None:

@@ -5,6 +5,7 @@ A frame is what Pillow makes of a picture of its own, with the best 256 colours 
 
 from __future__ import annotations
 
+import contextlib
 import io
 import shutil
 import tempfile
@@ -60,7 +61,8 @@ class Animation:
     def close(self) -> None:
         """Gives the temporary file up."""
         if self._file:
-            self._file.close()
+            with contextlib.suppress(OSError):  # what was buffered, a full disk does not take
+                self._file.close()
         self._file = None
 
     def _copy(self, target: BinaryIO) -> None:

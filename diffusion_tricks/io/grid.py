@@ -12,7 +12,7 @@ from diffusion_tricks.errors import UsageError
 from diffusion_tricks.io.lettering import INK, Block, Colour, block, length, widest_word
 from diffusion_tricks.io.pixels import MOST_PIXELS, enlarge, flatten
 
-TILE = 112  # pixels: about how wide a small picture is shown
+TILE = 112  # pixels: how wide the widest picture is shown at the least
 GAP = 6
 LETTERS, SHARE = 15, 20  # pixels; and one part in so many of a tile, where that is more
 HEADING = 1.2  # a title's letters, in sizes of the others
@@ -34,9 +34,9 @@ def labelled_grid(
     tiles: row by row, None for an empty place; alpha is laid on white. rows, columns: labels, on the left and above.
     captions: a text below each tile. footer: lines below the grid, each a name and a text for every column, such as a
     number measured of it. title: a line above all. across: tiles in a row; else as many as there are column labels,
-    or what the row labels leave, or about as many as there are rows. tile: about how wide, in pixels, the widest is
-    shown: all are enlarged by one whole factor, in crisp squares, and never made smaller. marked: columns, from 0,
-    whose labels and footer are in colour.
+    or what the row labels leave, or about as many as there are rows. tile: how wide, in pixels, the widest is shown at
+    the least: all are enlarged by one whole factor, in crisp squares. marked: columns, from 0, whose labels and footer
+    are in colour.
     Words are wrapped, and a column is widened for a word that is wider; nothing is cut off.
 
     Raises UsageError for no tiles, for labels that do not fit their number, and for a page of too many pixels.
@@ -149,5 +149,5 @@ def _check(
 
 def _enlarged(tiles: Sequence[Image.Image | None], tile: int) -> list[Image.Image | None]:
     flat = [None if one is None else flatten(one) for one in tiles]
-    factor = max(1, round(tile / max((one.width for one in flat if one), default=tile)))
+    factor = max(1, math.ceil(tile / max((one.width for one in flat if one), default=tile)))
     return [None if one is None else enlarge(one, factor, "nearest") for one in flat]

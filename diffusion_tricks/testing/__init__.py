@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from diffusion_tricks.testing.checks import check_trick, check_view
-from diffusion_tricks.testing.denoisers import exact_model
+from diffusion_tricks.testing.denoisers import denoiser_model, exact_model, posterior_mean
 from diffusion_tricks.testing.pipelines import tiny_arguments, tiny_controlnet, tiny_pipeline, tiny_upscaler
 
 __all__ = [
     "check_trick",
     "check_view",
+    "denoiser_model",
     "exact_model",
+    "posterior_mean",
     "tiny_arguments",
     "tiny_controlnet",
     "tiny_pipeline",

@@ -14,6 +14,7 @@ from diffusion_tricks.plugin import hookimpl
 if TYPE_CHECKING:
     from diffusion_tricks_plugins.anagram import Anagram as Anagram
     from diffusion_tricks_plugins.cache import Cache as Cache
+    from diffusion_tricks_plugins.clip_guidance import ClipGuidance as ClipGuidance
     from diffusion_tricks_plugins.controlnet import ControlNet as ControlNet
     from diffusion_tricks_plugins.guidance import Guidance as Guidance
     from diffusion_tricks_plugins.hybrid import Hybrid as Hybrid
@@ -29,6 +30,7 @@ TRICKS = {
     "hybrid": ("Hybrid", "one picture that shows one thing from afar and another from near"),
     "controlnet": ("ControlNet", "work a picture, such as a pattern, into what is made"),
     "guidance": ("Guidance", "classifier-free guidance: follow the prompt more closely"),
+    "clip-guidance": ("ClipGuidance", "follow the prompt as far as CLIP finds it in the picture, step by step"),
     "overlay": ("Overlay", "title, author and text on the finished picture"),
     "cache": ("Cache", "faster: what changes little from step to step is not computed again"),
 }
@@ -43,6 +45,7 @@ EXAMPLES = {
         "monster-labs/control_v1p_sd15_qrcode_monster --scale 1.2 -o out.png"
     ),
     "guidance": 'make -p "a rabbit" guidance --scale 5 --stop 0.8 -o out.png',
+    "clip-guidance": 'make -p "a rabbit" clip-guidance --scale 7 -o out.png',
     "overlay": 'make -p "a castle" overlay --title "Castles" --enlarge 8 -o out.png',
     "cache": 'make -p "a rabbit" cache --method pyramid -o out.png',
 }
@@ -61,8 +64,15 @@ VIEWS = {
     "patches": ("views.orthogonal:Patches", "square patches shuffled; patches:8,seed=3 is an 8 x 8 grid"),
     "inner_circle": ("views.orthogonal:InnerCircle", "the inside of a circle turned; inner_circle:90 turns a quarter"),
 }
-_HOME = {class_name: name for name, (class_name, _) in TRICKS.items()}
-__all__ = ["Anagram", "Cache", "ControlNet", "Guidance", "Hybrid", "Inpaint", "Overlay", "SDEdit"]
+
+
+def module_of(name: str) -> str:
+    """The module of a trick."""
+    return name.replace("-", "_")
+
+
+_HOME = {class_name: module_of(name) for name, (class_name, _) in TRICKS.items()}
+__all__ = ["Anagram", "Cache", "ClipGuidance", "ControlNet", "Guidance", "Hybrid", "Inpaint", "Overlay", "SDEdit"]
 
 
 @hookimpl
@@ -71,7 +81,7 @@ def register_tricks(register: Callable[..., None]) -> None:
     for name, (class_name, summary) in TRICKS.items():
         notes = {"example": EXAMPLES[name]} | ({"automatic": "guidance"} if name == "guidance" else {})
         notes |= {"needs": NEEDS[name]} if name in NEEDS else {}
-        register(name, f"diffusion_tricks_plugins.{name}:{class_name}", summary=summary, **notes)
+        register(name, f"diffusion_tricks_plugins.{module_of(name)}:{class_name}", summary=summary, **notes)
 
 
 @hookimpl

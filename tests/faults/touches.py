@@ -1,0 +1,71 @@
+"""Ends a process where it touches the disk: a file is to be opened, was just opened, is synced, named or removed."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
+from typing import Any
+from unittest import mock
+
+from faults.harness import in_a_fork
+
+KILLED = 77
+NEVER = 10**9
+NAMING = {"os.rename", "os.link", "os.remove", "os.truncate"}
+OPENING = ("os.open", "io.open", "builtins.open")
+Work = Callable[[], object]
+
+
+def places(work: Work) -> int:
+    """How often `work` touches the disk."""
+    return int(in_a_fork(partial(_touching, work, NEVER))[1])
+
+
+def killed(work: Work, at: int) -> str | None:
+    """Does `work` in a process that ends when it touches the disk for the `at`th time; what went wrong with that."""
+    code, _ = in_a_fork(partial(_touching, work, at))
+    return None if code == KILLED else f"it was not killed, and ended with {code}"
+
+
+def _touching(work: Work, at: int) -> str:
+    touched = 0
+
+    def touch(descriptor: int | None = None) -> None:
+        nonlocal touched
+        if touched == at:
+            if descriptor is not None:  # half of it is on the disk
+                os.ftruncate(descriptor, os.fstat(descriptor).st_size // 2)
+            os._exit(KILLED)
+        touched += 1
+
+    def audited(event: str, arguments: tuple[Any, ...]) -> None:
+        writes = event == "open" and isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR)
+        if writes or event in NAMING:
+            touch()
+
+    def opening(real: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+        before = touched
+        opened = real(*arguments, **named)
+        if touched > before:  # it is empty now, or as it was
+            touch()
+        return opened
+
+    fsync = os.fsync
+
+    def synced(descriptor: int) -> None:
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            touch(descriptor)
+        fsync(descriptor)
+
+    sys.addaudithook(audited)
+    with ExitStack() as patched:
+        patched.enter_context(mock.patch("os.fsync", synced))
+        for name in OPENING:
+            real = sys.modules[name.partition(".")[0]].open
+            patched.enter_context(mock.patch(name, partial(opening, real)))
+        work()
+    return str(touched)
