@@ -58,12 +58,41 @@ def numbers(flag: str, default: Sequence[float], help: str, whole: bool = True) 
                         help=help)  # fmt: skip
 
 
+def side() -> click.Option:
+    """The option for the side of training pictures."""
+    return click.Option(["--size"], type=click.IntRange(8, 256), help="Side of the pictures in pixels.")
+
+
+def steps() -> click.Option:
+    """The option for the length of a training."""
+    return click.Option(["--steps"], type=click.IntRange(min=1), help="Of each training, instead of the lesson's own.")
+
+
 # lesson: its own parameters
 PARAMETERS: dict[str, Callable[[], list[click.Parameter]]] = {
     "forward": lambda: [
         picture(),
         numbers("--t", (250, 500, 750), "Timesteps, of the training's."),
     ],
+    "data": lambda: [
+        click.Argument(["source"], required=False, default="digits", metavar="[DATA]"),
+        side(),
+    ],
+    "train-digits": lambda: [
+        click.Option(
+            ["--kind"],
+            type=click.Choice(["denoiser", "time", "class", "flow"]),
+            default="denoiser",
+            show_default=True,
+            help="What the network learns.",
+        ),
+        click.Option(["--data"], default="digits", show_default=True, help="Digits, or a folder with MNIST's files."),
+        steps(),
+    ],
+    "ablate": lambda: [
+        click.Option(["--data"], default="shapes", show_default=True, help="shapes, digits, a folder, ..."),
+        side(),
+        steps(),
     "denoise": lambda: [
         picture(),
         click.Option(
