@@ -42,11 +42,43 @@ def numbers(flag: str, default: Sequence[float], help: str, whole: bool = True) 
                         help=help)  # fmt: skip
 
 
+def things() -> click.Option:
+    """The option for the classes that are drawn and told apart."""
+    return click.Option(["-p", "--prompt", "prompts"], multiple=True, help="A thing to draw, of two or more that are "
+                        "told apart; once for each.  [default: the model's classes, or ten things]")  # fmt: skip
+
+
+def pictures_each(default: str) -> click.Option:
+    """The option for how many pictures each class has."""
+    return click.Option(["--count"], type=click.IntRange(1, 1000), help=f"Pictures of each.  [default: {default}]")
+
+
 # lesson: its own parameters
 PARAMETERS: dict[str, Callable[[], list[click.Parameter]]] = {
     "forward": lambda: [
         picture(),
         numbers("--t", (250, 500, 750), "Timesteps, of the training's."),
+    ],
+    "recognise": lambda: [things(), pictures_each("2, in full 10")],
+    "scores": lambda: [things(), pictures_each("2, in full 8")],
+    "clip-guidance": lambda: [
+        click.Option(["-p", "--prompt"], default="a strawberry", show_default=True, help="What to draw."),
+        click.Option(
+            ["--temperature"],
+            type=click.FloatRange(0, min_open=True),
+            help="How far apart two scores are a clear choice.  [default: CLIP's own]",
+        ),
+        click.Option(["--scale"], type=click.FloatRange(0), default=7.0, show_default=True, help="Of both guidances."),
+    ],
+    "samplers": lambda: [things(), pictures_each("1, in full 10")],
+    "compare": lambda: [
+        click.Option(
+            ["--with", "others"],
+            multiple=True,
+            metavar="MODEL",
+            help="One more model, beside that of --model. May be given several times.",
+        ),
+        pictures_each("1, in full 5"),
     ],
 }
 
