@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -73,7 +74,7 @@ def basic(session: Session, count: int) -> Entrant:
         "parameters": 0,
         "weights_mb": 0.0,
     }
-    return judged(session, BASIC, Clip(session.scorer, SHAPES), x.clamp(-1, 1), asked, costs)
+    return judged(session, BASIC, Clip(session.scorer, SHAPES), x.clamp(-1, 1).expand(-1, 3, -1, -1), asked, costs)
 
 
 def drawn(session: Session, name: str, each: int) -> Entrant:
@@ -103,7 +104,7 @@ def weights(model: Model) -> Row:
 
 
 def judged(session: Session, name: str, judge: Judge, x: Tensor, asked: list[str], costs: Row) -> Entrant:
-    """Quality as the share that is read as what was asked, by a model's own judge; diversity by CLIP for all of them."""
+    """Quality as the share that a model's own judge reads as what was asked; diversity by CLIP for all of them."""
     various = diversity(session.scorer.pictures(to_images(x))) if len(x) > 1 else 0.0
     row: Row = {
         "model": name, "judge": judge.label, "classes": len(judge.names),
@@ -147,7 +148,7 @@ def _bars(entrants: list[Entrant]) -> list[Callable[[Any], None]]:
         axes.invert_yaxis()
         axes.tick_params(labelleft=key == shown[0][0])
 
-    return [lambda axes, one=one: bars(axes, *one) for one in shown]
+    return [partial(bars, key=key, label=label, scale=scale) for key, label, scale in shown]
 
 
 def says(entrants: list[Entrant], cards: dict[str, dict[str, str | None]]) -> list[str]:

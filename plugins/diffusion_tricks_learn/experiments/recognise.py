@@ -119,10 +119,10 @@ def spread(at: Tensor) -> float:
 def said(numbers: dict[str, Any]) -> list[str]:
     """Where both curves stand, against the midterm's."""
     noisy, clean = numbers["noisy_mean_share"], numbers["clean_mean_share"]
+    sd = {kind: numbers[f"{kind}_sd_share"] for kind in KINDS}
     says = [
-        f"The noisy picture is recognised after {noisy:.0%} of the steps on average (sd {numbers['noisy_sd_share']:.0%}),"
-        f" the clean estimate after {clean:.0%} (sd {numbers['clean_sd_share']:.0%}); the midterm found about"
-        f" {MIDTERM:.0%}."
+        f"The noisy picture is recognised after {noisy:.0%} of the steps on average (sd {sd['noisy']:.0%}), the clean"
+        f" estimate after {clean:.0%} (sd {sd['clean']:.0%}); the midterm found about {MIDTERM:.0%}."
     ]
     if clean < noisy:
         says.append(

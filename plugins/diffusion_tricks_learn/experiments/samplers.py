@@ -49,7 +49,7 @@ class Tried:
         """For the figure."""
         row = self.row
         return (f"{self.scheduler}, {self.steps} steps\n{row['denoiser_calls']} calls, {row['seconds']:.2f} s\n"
-                f"right {self.right:.0%}\nFrechet {self.distance:.1f}")  # fmt: skip
+                f"right {self.right:.0%}\nFrechet {self.distance:.3g}")  # fmt: skip
 
 
 def samplers(session: Session, prompts: Sequence[str] = (), count: int | None = None) -> Iterator[Findings]:
