@@ -83,6 +83,11 @@ def test_the_model_inside_fits_in_40_mb_whichever_way_it_is_trained() -> None:
         assert 2 * sum(p.numel() for part in parts for p in part.parameters()) < 40e6
 
 
+def _kind(name: str) -> tuple[str, str]:
+    options = options_from({}, name)
+    return options.task, options.objective
+
+
 def test_presets_repeat_the_exercises() -> None:
     denoiser = options_from({}, "denoiser")
     told = (denoiser.width, denoiser.batch, denoiser.optimizer, denoiser.lr, denoiser.epochs, denoiser.sigma)
@@ -93,6 +98,13 @@ def test_presets_repeat_the_exercises() -> None:
     assert (time.lr_schedule, time.lr_final) == ("exponential", 0.1)
     shown = options_from({}, "class")
     assert (shown.guidance, shown.sheets, shown.dropout, shown.epochs) == (5.0, [1, 5, 10, 20], 0.1, 20)
+    for name in ("denoiser", "time", "class", "flow"):
+        lesson = options_from({}, f"{name}-quick")
+        assert (lesson.task, lesson.objective, lesson.width) == (*_kind(name), 16)
+        assert name == "denoiser" or (lesson.timesteps, lesson.sheets, lesson.epochs) == (400, [1, 5, 20], 20)
+        assert "minutes" in PRESETS[f"{name}-quick"][0]
+        assert "core-hours" in PRESETS[name][0]
+    assert (options_from({}, "class-quick").guidance, options_from({}, "class-quick").dropout) == (5, 0.1)
     flow = options_from({}, "flow")
     assert (flow.objective, flow.sheet_steps, flow.width) == ("flow", 50, 64)
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from diffusion_tricks.errors import NotANumber, OutputError, OutputFailed, UsageError
 from diffusion_tricks.io import atomic
@@ -21,6 +23,8 @@ from diffusion_tricks.training.interrupts import Interrupted, Interrupts
 from diffusion_tricks.training.options import TrainOptions
 from diffusion_tricks.training.run import resume, train
 from training_data import TINY, Stripes, data, trained
+
+WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
 
 
 def same(a: Any, b: Any) -> bool:
@@ -61,6 +65,67 @@ def test_sheets_measures_and_threads_leave_the_training_as_it_is(tmp_path: Path)
         tmp_path / "watched", steps=8, task="class", sheet_count=2, sheet_steps=2, workers=3, report=1, checkpoint=3
     )
     assert same(state(tmp_path / "plain"), state(tmp_path / "watched"))
+
+
+def test_pictures_count_as_an_epoch(tmp_path: Path) -> None:
+    """The data has 20, and goes on to be shuffled as a whole."""
+    trained(tmp_path / "short", epochs=3, pictures=8, report=50, sheet_count=1, sheet_steps=1, keep_models=True)
+    assert [row["epoch"] for row in rows(tmp_path / "short")] == [1, 2, 3]
+    assert rows(tmp_path / "short")[-1]["step"] == 6
+    names = [f"epoch-{epoch:04}" for epoch in (1, 2, 3)]
+    assert sorted(file.stem for file in (tmp_path / "short" / "samples").iterdir()) == names
+    assert sorted(file.name for file in (tmp_path / "short" / "models").iterdir()) == names
+    trained(tmp_path / "long", steps=6)
+    assert same(state(tmp_path / "short")["network"], state(tmp_path / "long")["network"])
+    weights = [
+        load_file(tmp_path / "short" / place / WEIGHTS) for place in ("models/epoch-0001", "models/epoch-0003", ".")
+    ]
+    assert not same(weights[0], weights[1])
+    assert same(weights[1], weights[2])
+
+
+@pytest.mark.parametrize("length", [{"steps": 20}, {"minutes": 1e-9}])
+def test_sheets_of_epochs_that_do_not_come_are_made_at_their_share(
+    tmp_path: Path, length: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = TrainOptions(
+        **{**TINY, "out": str(tmp_path), "sheets": [1, 5, 20], "sheet_count": 1, "sheet_steps": 1, **length}
+    )
+    train(asked, data=data())
+    places = [1, 5, 20] if "steps" in length else [1]
+    assert sorted(f.stem for f in (tmp_path / "samples").iterdir()) == [f"step-{step:06}" for step in places]
+    assert (
+        "shorter than 20 epochs, so the sheets of epochs 1, 5, 20 are made at 5%, 25%, 100%" in capsys.readouterr().err
+    )
+
+
+def test_sheets_of_epochs_that_come_are_made_after_them(tmp_path: Path) -> None:
+    for name, length in (("epochs", {"epochs": 2}), ("steps", {"steps": 10})):
+        trained(tmp_path / name, sheets=[1, 2], sheet_count=1, sheet_steps=1, **length)
+        made = sorted(file.stem for file in (tmp_path / name / "samples").iterdir())
+        assert made == ["epoch-0001", "epoch-0002"]
+    trained(tmp_path / "fewer", sheets=[1, 3], sheet_count=1, sheet_steps=1, epochs=2)
+    assert sorted(file.stem for file in (tmp_path / "fewer" / "samples").iterdir()) == ["epoch-0001", "last"]
+
+
+def test_a_run_gone_on_with_makes_the_sheets_that_are_left(tmp_path: Path) -> None:
+    def press(count: int) -> None:
+        if count == 20:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    sheets = {"sheets": [1, 4], "sheet_count": 1, "sheet_steps": 1, "steps": 8}
+    with pytest.raises(Interrupted):
+        trained(tmp_path, Stripes(seen=press), **sheets)
+    assert [file.stem for file in (tmp_path / "samples").iterdir()] == ["step-000002"]
+    resume(tmp_path, quiet=True, data=data())
+    assert sorted(file.stem for file in (tmp_path / "samples").iterdir()) == ["step-000002", "step-000008"]
+
+
+def test_how_long_it_takes_is_said_after_the_first_steps(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    train(TrainOptions(**{**TINY, "out": str(tmp_path), "steps": 25}), data=data())
+    found = re.search(r"About (\d+) seconds for 25 steps at (\d+) images/s", capsys.readouterr().err)
+    assert found
+    assert abs(int(found[1]) - 5 * 4 / max(1, int(found[2]))) <= 1
 
 
 def test_it_learns(tmp_path: Path) -> None:

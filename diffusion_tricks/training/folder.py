@@ -4,6 +4,7 @@ DIR/model_index.json, unet/, ...     the model, as a pipeline of diffusers, with
 DIR/training.json                    the options
 DIR/metrics.jsonl, loss.png          how it went
 DIR/samples/                         sheets
+DIR/models/                          the model as it was at each sheet, if the options ask for it
 DIR/checkpoints/                     what --resume goes on from
 """
 
@@ -28,12 +29,12 @@ from diffusion_tricks.training.options import TrainOptions, options_from
 from diffusion_tricks.training.replaced import OPTIONS
 
 MODEL_IN_THE_MAKING = ".model-"
-METRICS, LOSS, SAMPLES = "metrics.jsonl", "loss.png", "samples"
+METRICS, LOSS, SAMPLES, MODELS = "metrics.jsonl", "loss.png", "samples", "models"
 MODEL = (
     "model_index.json", "diffusion_tricks.json", "unet", "scheduler", "text_encoder", "tokenizer",
     "image_noising_scheduler",
 )  # fmt: skip
-OWN = (OPTIONS, METRICS, LOSS, SAMPLES, ROOM, "denoiser.png", *MODEL)  # what `force` removes
+OWN = (OPTIONS, METRICS, LOSS, SAMPLES, MODELS, ROOM, "denoiser.png", *MODEL)  # what `force` removes
 MOST_METRICS = 2**28  # bytes
 
 

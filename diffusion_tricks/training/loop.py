@@ -21,13 +21,14 @@ from diffusion_tricks.training.interrupts import Interrupted, Interrupts
 from diffusion_tricks.training.learner import Learner
 from diffusion_tricks.training.objectives import objective, training_schedule
 from diffusion_tricks.training.options import TrainOptions
-from diffusion_tricks.training.progress import Progress, line
-from diffusion_tricks.training.rates import learning_rate, total_steps
+from diffusion_tricks.training.progress import Progress, line, spoken
+from diffusion_tricks.training.rates import learning_rate, sheet_shares, total_steps
 from diffusion_tricks.training.tasks import seen, task_for
 from diffusion_tricks.training.watch import Watch
 
 MEASURE = 10  # reports between two measures of the held-out loss, in an epoch
 LEFT = 0.1  # of a picture's variance in the noisiest step, above which there is a remark
+TIMED = 20  # steps after which it is said how long the run takes
 AGREE = 10  # steps between two agreements of processes, or two waits for a GPU
 SAVE = 300.0  # seconds between two checkpoints at the most
 
@@ -67,18 +68,40 @@ class Training:
         self.learner = Learner(task, objective(options, scheduler), options, accelerator)
         torch.manual_seed(options.seed + 1 + rank)  # and noise of its own in each
         self.stream = Stream(learned, options.batch, options.seed, rank, self.world, before=options.seen_before)
-        self.total = total_steps(options, len(learned), self.world)
+        self.pictures = options.pictures or len(learned)  # of an epoch
+        self.total = total_steps(options, self.pictures, self.world)
+        self.shares = sheet_shares(options, None if self.total is None else self.epochs_after(self.total))
         self.every = 1 if self.world == 1 and self.learner.device.type == "cpu" else AGREE
         self.watch = Watch(self.learner, scheduler, learned, held, home, progress) if self.main else None
         self._note_what_is_left()
+        self._note_shares()
         self.step, self.seconds, self.saved = 0, 0.0, 0.0
         self.learning = 0.0  # seconds spent on steps alone, in this process
         self.loss, self.rate = math.nan, 0.0
         self.held_out: float | None = None
         self.measured = 0  # the step of the last measure
+        self.showed = 0.0  # the share of the run up to which sheets are made
         self.stopping = False  # agreed between processes, each of which may have heard a Ctrl-C
         self.losses: list[Tensor] = []  # since the last agreement
         self.means: list[float] = []  # of agreements since the last row of metrics
+
+    def _note_shares(self) -> None:
+        """A remark where the run ends before the epochs after which sheets were promised."""
+        if self.shares:
+            epochs = ", ".join(map(str, sorted(self.options.sheets)))
+            ways = ", ".join(f"{share:.0%}" for share in self.shares)
+            self.progress.say(
+                f"Note: the run is shorter than {max(self.options.sheets)} epochs, so the sheets of epochs {epochs} "
+                f"are made at {ways} of the way"
+            )
+
+    def _foretell(self, first: int) -> None:
+        """A remark after the first steps on how long the run takes, where no clock decides."""
+        if self.total is not None and self.step == first + TIMED:
+            seconds = (self.total - self.step) * self.options.batch * self.world / self.rate
+            self.progress.say(
+                f"About {spoken(seconds)} for {self.total:,} steps at {self.rate:.0f} images/s, and the sheets beside"
+            )
 
     def _note_what_is_left(self) -> None:
         """A remark where the noisiest step is far from noise, from which sampling starts all the same."""
@@ -105,7 +128,12 @@ class Training:
     @property
     def epoch(self) -> float:
         """Epochs that lie behind."""
-        return self.seen / len(self.stream.source)
+        return self.epochs_after(self.step)
+
+    def epochs_after(self, steps: int) -> float:
+        """How many epochs so many steps are."""
+        pictures: int = steps * self.options.batch * self.world
+        return pictures / self.pictures
 
     def restore(self, state: dict[str, Any]) -> None:
         """Goes on from a checkpoint, if only to save its model. Raises UsageError where nothing is left to do."""
@@ -113,6 +141,7 @@ class Training:
         self.step = self.stream.position = self.measured = int(state["step"])
         self.seconds = self.saved = float(state["seconds"])
         self.loss, self.held_out = float(state["loss"]), state["held_out"]
+        self.showed = self.done
         if self.done >= 1 and checkpoints.model_step(self.home) == self.step:
             raise UsageError(
                 f"this training is complete, at step {self.step}; for more, raise `steps`, `epochs` or `minutes`"
@@ -144,7 +173,7 @@ class Training:
         """Steps, until the run is done or is to stop."""
         workers = self.options.workers
         feed = batches(self.stream, (4 if self.learner.device.type == "cuda" else 0) if workers is None else workers)
-        mark, marked = time.monotonic(), self.step
+        mark, marked, first = time.monotonic(), self.step, self.step
         while self.done < 1 and not self.stopping:
             epoch = int(self.epoch)
             rate = learning_rate(self.options, self.step, self.done)
@@ -156,8 +185,9 @@ class Training:
             self._agree(began, interrupts)
             now = time.monotonic()
             self.rate = (self.step - marked) * self.options.batch * self.world / max(now - mark, 1e-9)
+            self._foretell(first)
             self.progress(line(self.done, self.step, self.epoch, self.loss, self.rate, self.seconds))
-            if self._pause(ended or self.done >= 1):
+            if self._pause(ended or self.done >= 1 or self._passed()):
                 self.learning += now - mark
                 mark, marked = time.monotonic(), self.step
         feed.close()  # type: ignore[attr-defined]
@@ -220,15 +250,22 @@ class Training:
             if measuring:
                 self.watch.draw_losses()
             self._show(ended)
+        self.showed = self.done
         self.measured = self.step if measuring else self.measured
         self.accelerator.wait_for_everyone()
 
+    def _passed(self) -> bool:
+        """Whether the run has come to a share of the way at which a sheet was promised."""
+        return any(self.showed < share <= self.done for share in self.shares)
+
     def _show(self, ended: bool) -> None:
-        """The sheet of an epoch that has ended, or of the end."""
+        """The sheet of an epoch that has ended, of a share of the way, or of the end."""
         assert self.watch is not None
         epoch = int(self.epoch)
-        epochs = None if self.total is None else round(self.total * self.epoch / self.step)
-        if ended and epoch and self.watch.shows(epoch, epochs):
+        epochs = None if self.total is None else round(self.epochs_after(self.total))
+        if self._passed():
+            self.watch.sheet(f"step-{self.step:06}")
+        elif ended and epoch and not self.shares and self.watch.shows(epoch, epochs):
             self.watch.sheet(f"epoch-{epoch:04}")
         elif self.done >= 1 and self.options.sheet_count:
             self.watch.sheet("last")

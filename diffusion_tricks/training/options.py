@@ -23,15 +23,20 @@ class TrainOptions(TrickOptions):
     task: Task = option("unconditional", "denoiser is one step at one noise level, upscale a second stage")
     data: str = option(
         "digits",
-        "emoji (those the model inside knows), all-emoji, shapes, digits, a folder, one of MNIST's files, a data set",
+        "emoji (those the model inside knows), all-emoji, shapes, digits, sklearn-digits, a folder, one of MNIST's or "
+        "CIFAR-10's files, a data set",
     )
     out: str | None = option(
         None, "the directory to write.  [default: TASK-DATA]", flag="output", path=True, min_length=1
     )
     size: int | None = option(None, "side of the pictures in pixels; unless given, the data's own", ge=4, le=1024)
     channels: Literal[1, 3] | None = option(None, "1 is gray, 3 is colour; unless given, the data's own")
+    labels: str | None = option(None, "other names for the data's classes, in their order, as in t-shirt,trouser,coat")
     things: int | None = option(None, "of a file of drawings, only the first so many things", ge=1)
     drawings: str | None = option(None, "larger drawings of emoji, which data.drawings renders", path=True)
+    pictures: int | None = option(
+        None, "pictures that count as an epoch; unless given, all that the data has, of digits 60,000", ge=1
+    )
     held_out: int = option(256, "pictures kept from training that the loss is measured on; 0 is none", ge=0)
 
     objective: Objective = option("v", "what the network predicts; a denoiser always predicts the clean picture")
@@ -88,7 +93,12 @@ class TrainOptions(TrickOptions):
     processes: int = option(1, "start so many, one for each GPU or core; torchrun does as well", ge=1, le=64)
     workers: int | None = option(None, "threads that draw data ahead; unless given, 4 on a GPU, else none", ge=0, le=64)
 
-    sheets: list[int] = option([], "the epochs after which a sheet of samples is made; unless given, each (50 at most)")
+    sheets: list[int] = option(
+        [],
+        "the epochs after which a sheet of samples is made; unless given, each (50 at most); where steps or minutes "
+        "end the run before them, sheets are made at as large a share of the way",
+    )
+    keep_models: bool = option(False, "keep the model of every sheet, too, in the directory's `models`")
     sheet_count: int = option(40, "pictures on a sheet; 0 makes none", ge=0, le=1000)
     sheet_steps: int = option(25, "sampling steps for a sheet", ge=1)
     guidance: float | None = option(None, "of sheets and saved model; unless given, 5 for a class, 3 for text", ge=0)
@@ -124,7 +134,15 @@ class TrainOptions(TrickOptions):
             raise ValueError("an upscaler predicts epsilon, v or the sample, so objective 'flow' is none for it")
         if self.widths is not None:
             self.channels_of_levels()
+        self.names()
         return self
+
+    def names(self) -> tuple[str, ...]:
+        """`labels` as a list; empty where there are none. Raises ValueError for one that is empty or stands twice."""
+        names = tuple(name.strip() for name in self.labels.split(",")) if self.labels is not None else ()
+        if not all(names) or len({name.lower() for name in names}) < len(names):
+            raise ValueError(f"labels must be names with commas, each once, as in shirt,coat, got {self.labels!r}")
+        return names
 
     def channels_of_levels(self) -> tuple[int, ...] | None:
         """`widths` as numbers. Raises ValueError for what is no list of multiples of 8."""

@@ -1,6 +1,7 @@
 """Trainings that go by a name: sets of options, as data. No torch here.
 
-`denoiser`, `time`, `class` and `flow` are the exercises of a course on generative models; `emoji` is the model inside,
+`denoiser`, `time`, `class` and `flow` are the exercises of a course on generative models, with `-quick` in minutes, as
+the digit models inside were made (times are those of two cores with nothing else to do); `emoji` is the model inside,
 and `emoji-upscaler` its second stage.
 """
 
@@ -18,6 +19,13 @@ EXERCISE = {
     "lr_final": 0.1, "warm_up": 100,
 }  # fmt: skip
 
+LONG_LESSON = "8 to 10 core-hours"
+
+# What fits into a lesson on two cores: a narrow network, more steps for its schedule, and fewer pictures an epoch.
+LESSON = EXERCISE | {
+    "width": 16, "timesteps": 400, "batch": 32, "pictures": 3000, "sheets": [1, 5, 20], "keep_models": True,
+}  # fmt: skip
+
 EMOJI = {
     "task": "text", "data": "emoji", "size": 64, "channels": 3, "objective": "v", "schedule": "cosine",
     "optimizer": "adamw", "lr_schedule": "cosine", "beta2": 0.99, "ema": 0.999, "precision": "bfloat16",
@@ -33,24 +41,42 @@ LONG = EMOJI | {
 
 PRESETS: dict[str, tuple[str, dict[str, Any]]] = {
     "denoiser": (
-        "one step from noise of sigma 0.5, without time",
+        f"one step from noise of sigma 0.5, without time; {LONG_LESSON}",
         {
             "task": "denoiser", "data": "digits", "size": 28, "channels": 1, "objective": "sample", "sigma": 0.5,
             "width": 128, "epochs": 5, "batch": 256, "optimizer": "adam", "lr": 1e-4, "warm_up": 0,
         },
     ),
-    "time": ("time-conditioned, on all digits at once", EXERCISE | {"task": "unconditional"}),
+    "time": (f"time-conditioned, on all digits at once; {LONG_LESSON}", EXERCISE | {"task": "unconditional"}),
     "class": (
-        "class-conditioned, shown with guidance 5 after epochs 1, 5, 10 and 20",
+        f"class-conditioned, shown with guidance 5 after epochs 1, 5, 10 and 20; {LONG_LESSON}",
         EXERCISE | {"task": "class", "dropout": 0.1, "guidance": 5.0, "sheets": [1, 5, 10, 20]},
     ),
     "flow": (
-        "flow matching, class-conditioned, sampled in 50 steps",
+        f"flow matching, class-conditioned, sampled in 50 steps; {LONG_LESSON}",
         EXERCISE
         | {
             "task": "class", "objective": "flow", "timesteps": 1000, "guidance": 5.0, "sheets": [1, 5, 10, 20],
             "sheet_steps": 50, "sampling_steps": 50,
         },
+    ),
+    "denoiser-quick": (
+        "for a lesson: width 16, 2 minutes",
+        {
+            "task": "denoiser", "data": "digits", "size": 28, "channels": 1, "objective": "sample", "sigma": 0.5,
+            "width": 16, "epochs": 5, "pictures": 6000, "batch": 32, "optimizer": "adam", "lr": 2e-3,
+            "lr_schedule": "exponential", "lr_final": 0.1, "warm_up": 50,
+        },
+    ),
+    "time-quick": ("for a lesson: width 16, T = 400, 4 minutes", LESSON | {"task": "unconditional"}),
+    "class-quick": (
+        "for a lesson: width 16, T = 400, shown with guidance 5 after epochs 1, 5 and 20, 4 minutes",
+        LESSON | {"task": "class", "dropout": 0.1, "guidance": 5.0},
+    ),
+    "flow-quick": (
+        "for a lesson: width 16, sampled in 50 steps, 4 minutes",
+        LESSON
+        | {"task": "class", "objective": "flow", "guidance": 5.0, "sheet_steps": 50, "sampling_steps": 50},
     ),
     "emoji": (
         "the model inside: text, 64x64, by the clock on two cores",

@@ -46,6 +46,17 @@ class Progress:
         self.stream.flush()
 
 
+def spoken(seconds: float) -> str:
+    """A time in words.
+
+    >>> spoken(40), spoken(200), spoken(20_000)
+    ('40 seconds', '3 minutes', '5.6 hours')
+    """
+    if seconds < 90:
+        return f"{seconds:.0f} seconds"
+    return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
+
+
 def line(done: float, step: int, epoch: float, loss: float, rate: float, seconds: float) -> str:
     """The line. done: share of the run, 0 to 1; rate: pictures a second; seconds: since the run began.
 

@@ -28,6 +28,18 @@ def shift_after(options: TrainOptions, seen: float) -> float:
     return shift
 
 
+def sheet_shares(options: TrainOptions, epochs: float | None) -> tuple[float, ...]:
+    """The shares of the way, 0..1, at which sheets stand in for those of epochs that steps or minutes do not reach.
+
+    epochs: of the whole run; None when the clock decides. Nothing where these epochs come to pass, or were asked for.
+    """
+    last = max(options.sheets, default=0)
+    counted = options.steps is None and options.minutes is None
+    if counted or not options.sheet_count or (epochs is not None and epochs >= last):
+        return ()
+    return tuple(epoch / last for epoch in sorted(options.sheets))
+
+
 def total_steps(options: TrainOptions, pictures: int, world: int) -> int | None:
     """Steps of the whole run over `pictures` an epoch in `world` processes; None when the clock decides."""
     if options.minutes is not None:

@@ -26,7 +26,8 @@ Data = tuple[Source, Source | None]  # to train on, and to measure on
 # what may change when a training goes on; all else is what it is
 FREE = {
     *LENGTHS, "lr", "lr_schedule", "lr_final", "clip", "weight_decay", "report", "checkpoint", "keep", "sheets",
-    "sheet_count", "sheet_steps", "guidance", "sampling_steps", "precision", "device", "channels_last", "compile",
+    "sheet_count", "sheet_steps", "keep_models",
+    "guidance", "sampling_steps", "precision", "device", "channels_last", "compile",
     "workers", "min_snr", "shift", "draw", "logit_mean", "logit_std", "dropout",
     "shift_end", "shift_over", "lr_hold", "cool_down", "things", "averages",
 }  # fmt: skip
@@ -126,7 +127,9 @@ def _spawns(options: TrainOptions, data: Data | None) -> bool:
 
 
 def _opened(options: TrainOptions) -> Data:
-    asked: dict[str, Any] = {"size": options.size, "channels": options.channels, "seed": options.seed}
+    asked: dict[str, Any] = {
+        "size": options.size, "channels": options.channels, "seed": options.seed, "labels": options.names(),
+    }  # fmt: skip
     if options.drawings is not None:
         if not Path(options.drawings).is_dir():
             raise UsageError(f"`drawings` {options.drawings}: expected a folder of drawings, and there is none")

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from diffusion_tricks.errors import UsageError
 from diffusion_tricks.families.base import Family
 from diffusion_tricks.families.defaults import Defaults
 from diffusion_tricks.generate.make import make
@@ -27,6 +28,7 @@ ROWS = 3  # pictures in the figure of levels
 MEASURED = 32  # pictures that its errors are means over
 COLUMNS = 10
 NOISE_LEVEL = 50  # at which a saved upscaler enlarges
+SEARCHED = 8  # pictures that are drawn for one of each class on a page of data
 
 
 def defaults(options: TrainOptions, task: Task) -> dict[str, Any]:
@@ -66,6 +68,25 @@ def sampled_page(
     columns = len(task.classes) if 1 < len(task.classes) <= 2 * COLUMNS else COLUMNS
     captions = task.prompts(options.sheet_count) if captioned else None
     return Page(samples(task, pipe, options, device), columns, captions)
+
+
+def page_of(source: Source, rows: int = 5, columns: int = 10, seed: int = 0) -> Page:
+    """What a model learns from, as `sheet` draws it: a column for each class where these fit, else as it comes.
+
+    rows, columns: of the page, 1 or more each; fewer where the source has not enough, or fewer classes.
+    seed: of which pictures, and of how they are drawn. Raises UsageError for a page without room.
+    """
+    if rows < 1 or columns < 1:
+        raise UsageError(f"expected a page of 1 row or more and as many columns, got {rows} and {columns}")
+    random, count = np.random.default_rng([seed, 5]), len(source.classes)
+    classed = 1 < count <= columns
+    most = SEARCHED * rows * count if classed else rows * columns
+    batch = source.draw(random.permutation(len(source))[:most].tolist(), random)
+    found = [torch.nonzero(batch.classes == number)[:rows, 0] for number in range(count)]
+    if not classed or min(map(len, found)) < rows:
+        kept = rows * columns
+        return Page(batch.pictures[:kept], columns, batch.captions[:kept])
+    return Page(batch.pictures[torch.stack(found, 1).flatten()], count, list(source.classes) * rows)
 
 
 def noised(clean: Tensor, sigmas: Sequence[float]) -> Tensor:

@@ -65,10 +65,10 @@ class Watch:
         with self.learner.averaged():
             return self.task.pipeline(self.scheduler)
 
-    def save_model(self) -> None:
-        """Writes the model into the directory."""
+    def save_model(self, place: Path | None = None) -> None:
+        """Writes the model into the directory, or into another."""
         with quiet_libraries():
-            folder.save_pipeline(self.home, self.pipeline(), defaults(self.options, self.task))
+            folder.save_pipeline(place or self.home, self.pipeline(), defaults(self.options, self.task))
 
     def keep_averages(self, seen: int) -> None:
         """Keeps a copy of the averages every so many pictures, if the options ask for it."""
@@ -87,9 +87,16 @@ class Watch:
         return epoch % math.ceil(max(epochs or 1, 1) / SHEETS) == 0
 
     def sheet(self, name: str) -> Path:
-        """Writes a sheet of samples. A model that has come apart so far that it gives no numbers has none."""
+        """Writes a sheet of samples, and its model where that is kept.
+
+        A model that has come apart so far that it gives no numbers has no sheet.
+        """
         file = self.home / folder.SAMPLES / f"{name}.png"
         file.parent.mkdir(exist_ok=True)
+        if self.options.keep_models:
+            kept = self.home / folder.MODELS / name
+            kept.mkdir(parents=True, exist_ok=True)
+            self.save_model(kept)
         self.progress(f"sampling {self.options.sheet_count} pictures ...")
         try:
             with quiet_libraries():

@@ -27,6 +27,11 @@ def with_article(name: str) -> str:
     return f"{'an' if vowel or name.startswith('hour') else 'a'} {name}"
 
 
+def named(name: str, random: np.random.Generator) -> str:
+    """A thing as a caption: with its article in four of five, else bare."""
+    return with_article(name) if random.random() < 0.8 else name
+
+
 def caption(
     names: Sequence[str],
     background: str | None,

@@ -16,12 +16,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from diffusion_tricks.errors import UsageError
+from diffusion_tricks.families.plain import NUMERALS
 from diffusion_tricks.io.fonts import font_folders
 from diffusion_tricks.training.data.faces import DIGITS, PIXELS, digit_faces
 from diffusion_tricks.training.data.stream import Batch
 from diffusion_tricks.training.data.strokes import distance, thinned
 
-WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 MNIST = 28  # pixels; the lengths below are given in its pixels
 BOX = 19.0  # the longer side of a digit's middle line
 PEN = (0.75, 1.7)  # half width of the pen
@@ -59,7 +59,7 @@ class DigitsSource:
         far = self._moved(self.lines[faces, classes][:, None], random)  # (b 1 h w), in pixels of MNIST
         pen = _column(random.uniform(*PEN, len(classes)))
         ink = ((pen - far) / EDGE + 0.5).clamp(0, 1)
-        return Batch(ink * 2 - 1, [_caption(int(digit), random) for digit in classes], classes)
+        return Batch(ink * 2 - 1, [captioned(int(digit), random) for digit in classes], classes)
 
     def _moved(self, lines: Tensor, random: np.random.Generator) -> Tensor:
         """The distances, bent and slanted, at the size asked for."""
@@ -100,8 +100,9 @@ def _column(values: np.ndarray) -> Tensor:
     return torch.from_numpy(values).float()[:, None, None, None]
 
 
-def _caption(digit: int, random: np.random.Generator) -> str:
-    word = WORDS[digit]
+def captioned(digit: int, random: np.random.Generator) -> str:
+    """One of the ways in which a digit is called."""
+    word = NUMERALS[digit]
     article = "an" if word == "eight" else "a"
     ways = (f"{article} {word}", f"{article} {word}", str(digit), word, f"the digit {digit}", f"a handwritten {word}")
     return ways[random.integers(len(ways))]

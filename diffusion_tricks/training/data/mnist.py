@@ -16,11 +16,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from diffusion_tricks.errors import UsageError
-from diffusion_tricks.training.data.digits import WORDS
+from diffusion_tricks.families.plain import NUMERALS
 from diffusion_tricks.training.data.stream import Batch
 
 SIDE = 28
 NAMES = {1: "{part}-labels{sep}idx1-ubyte{zip}", 3: "{part}-images{sep}idx3-ubyte{zip}"}
+# Zalando's pictures of clothes come in files of the same names; these are the labels that theirs begin with.
+FASHION = (
+    "t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot",
+)  # fmt: skip
+FASHION_BEGINS = {"train": bytes([9, 0, 0, 3, 0, 2, 7, 2, 5, 5]), "t10k": bytes([9, 2, 1, 1, 6, 1, 4, 6, 5, 7])}
 BYTES = 0x08  # the only type of value that these files have
 
 
@@ -34,7 +39,8 @@ class MnistSource:
     """Gray pictures and their labels from a folder with MNIST's files, or those of Fashion-MNIST, KMNIST and the like.
 
     size: side in pixels; 28 is as they are, up to a third more adds a black rim, all else is resized.
-    part: "train" or "t10k".  names: what the labels 0 to 9 are called in captions; digits are "a seven" and such.
+    part: "train" or "t10k".  names: what the labels 0 to 9 are called in captions; unless given, digits are "a seven"
+    and such, and Fashion-MNIST's clothes, known by their first labels or a folder of that name, go by their names.
     Raises UsageError for files that are missing, cut short, of another kind, or that do not belong together.
     """
 
@@ -49,10 +55,11 @@ class MnistSource:
                 " each; get all files from one place"
             )
         top = max(9, int(labels.max(initial=0)))
+        names = names or (FASHION if is_fashion(folder, part, labels) else None)
         self.classes = tuple(names) if names else tuple(map(str, range(top + 1)))
         if top >= len(self.classes):
             raise UsageError(f"{folder} has labels up to {top}, but {len(self.classes)} names were given")
-        self.words = tuple(names) if names else (*WORDS, *self.classes[10:])
+        self.words = tuple(names) if names else (*NUMERALS, *self.classes[10:])
         self.labels = torch.from_numpy(labels.astype(np.int64))
         self.pixels = torch.from_numpy(pictures.copy())[:, None]  # (n 1 h w)
 
@@ -70,6 +77,11 @@ class MnistSource:
             captions.append((f"{article} {word}", self.classes[label])[int(random.integers(2))])
         pixels = _sized(self.pixels[list(indices)].float(), self.size)
         return Batch(pixels / 127.5 - 1, captions, classes)
+
+
+def is_fashion(folder: Path, part: str, labels: np.ndarray) -> bool:
+    """Whether the labels of a part are those of Fashion-MNIST, or its folder says so."""
+    return "fashion" in folder.name.lower() or labels[:10].tobytes() == FASHION_BEGINS[part]
 
 
 def read_idx(file: Path, axes: int) -> np.ndarray:

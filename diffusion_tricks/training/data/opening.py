@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from diffusion_tricks.errors import UnknownName, UsageError
+from diffusion_tricks.training.data.cifar import SIDE as CIFAR
+from diffusion_tricks.training.data.cifar import CifarSource, cifar_files
 from diffusion_tricks.training.data.digits import DigitsSource
 from diffusion_tricks.training.data.folder import FolderSource
 from diffusion_tricks.training.data.hub import HubSource, chosen_split, load_splits
 from diffusion_tricks.training.data.mnist import MnistSource, idx_file
-from diffusion_tricks.training.data.parts import InChannels, Redrawn, part
+from diffusion_tricks.training.data.parts import InChannels, Labelled, Redrawn, part
+from diffusion_tricks.training.data.scanned import SIDE as SCANNED
+from diffusion_tricks.training.data.scanned import ScannedDigits
 from diffusion_tricks.training.data.shapes import ShapesSource
 from diffusion_tricks.training.data.squares import SIZE
 from diffusion_tricks.training.data.stream import Source
@@ -41,13 +45,14 @@ class Wanted:
 
 def open_source(
     data: str, *, size: int | None = None, channels: int | None = None, held_out: bool | None = None,
-    seed: int = 0, **options: Any,
+    seed: int = 0, labels: Sequence[str] = (), **options: Any,
 ) -> Source:  # fmt: skip
     """The pictures that `data` stands for: a word or a path of `KINDS`, the part to train on, or the one to test on.
 
     size: side in pixels; None is what is usual there.  channels: 1, 3, or None for the data's own.
     held_out: False is all but the held-out pictures, True is those, None is all.  They are every twentieth picture, or
     a part that comes with the data; generated data have no end, and there they are others, which `seed` settles.
+    labels: other names for the classes, in their order; none leaves the data's own.
     options: those of the kind; None stands for its default.
     Raises UnknownName for data or an option that is not known, and UsageError for data that cannot be used.
     """
@@ -59,6 +64,7 @@ def open_source(
     for name in given.keys() - set(kind.options):
         raise UnknownName(f"option of {kind.name}", name, kind.options)
     source = kind.opens(wanted, **given)
+    source = Labelled(source, tuple(labels)) if labels else source
     return source if channels in {None, source.channels} else InChannels(source, channels or source.channels)
 
 
@@ -88,6 +94,10 @@ def _digits(wanted: Wanted, *, length: int = 60_000) -> Source:
     return _redrawn(DigitsSource(wanted.size or 28, length), wanted)
 
 
+def _scanned(wanted: Wanted) -> Source:
+    return _part(ScannedDigits(wanted.size or SCANNED), wanted)
+
+
 def _redrawn(source: Source, wanted: Wanted) -> Source:
     return Redrawn(source, wanted.seed) if wanted.held_out else source
 
@@ -100,6 +110,12 @@ def _mnist(wanted: Wanted, *, names: Any = None) -> Source:
     apart = idx_file(wanted.folder, "t10k", 3) is not None
     name = "t10k" if apart and wanted.held_out else "train"
     source = MnistSource(wanted.folder, wanted.size or 28, name, names)
+    return source if apart else _part(source, wanted)
+
+
+def _cifar(wanted: Wanted) -> Source:
+    apart = bool(cifar_files(wanted.folder, "test"))
+    source = CifarSource(wanted.folder, wanted.size or CIFAR, "test" if apart and wanted.held_out else "train")
     return source if apart else _part(source, wanted)
 
 
@@ -144,9 +160,11 @@ KINDS = (
     Kind("drawings", "an .npz file of drawings", lambda w: w.folder.suffix == ".npz", _drawn),
     Kind("shapes", "shapes", lambda w: w.data == "shapes", _shapes),
     Kind("digits", "digits", lambda w: w.data == "digits", _digits),
+    Kind("scikit-learn's digits", "sklearn-digits", lambda w: w.data == "sklearn-digits", _scanned),
     Kind(
         "MNIST", "a folder with train-images-idx3-ubyte", lambda w: idx_file(w.folder, "train", 3) is not None, _mnist
     ),
+    Kind("CIFAR-10", "a folder with data_batch_1", lambda w: bool(cifar_files(w.folder, "train")), _cifar),
     Kind("saved data sets", "a folder from `save_to_disk`", _is_saved, _saved),
     Kind("folders", "a folder of pictures", lambda w: w.folder.is_dir(), _folder),
     Kind("hub data sets", "OWNER/NAME or hub:NAME", lambda w: bool(ON_HUB.fullmatch(w.data)), _saved),

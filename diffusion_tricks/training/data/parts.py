@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from diffusion_tricks.errors import UsageError
+from diffusion_tricks.training.data.captions import named
 from diffusion_tricks.training.data.squares import in_channels
 from diffusion_tricks.training.data.stream import Batch, Source
 
@@ -53,6 +55,32 @@ class Redrawn:
     def draw(self, indices: Sequence[int], random: np.random.Generator) -> Batch:
         """The source's pictures, drawn by a generator that `random` and the seed settle."""
         return self.source.draw(indices, np.random.default_rng([int(random.integers(1 << 62)), self.seed]))
+
+
+@dataclass
+class Labelled:
+    """A source whose classes go by other names, in captions too. Raises UsageError for too few or too many names."""
+
+    source: Source
+    classes: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        self.channels, self.size = self.source.channels, self.source.size
+        if len(self.classes) != len(self.source.classes):
+            raise UsageError(
+                f"expected {len(self.source.classes)} `labels`, one for each class of the data in order "
+                f"({', '.join(self.source.classes[:3])}, ...), got {len(self.classes)}: {', '.join(self.classes)}"
+            )
+
+    def __len__(self) -> int:
+        """As long as the source."""
+        return len(self.source)
+
+    def draw(self, indices: Sequence[int], random: np.random.Generator) -> Batch:
+        """The source's pictures; those without a class keep their caption."""
+        batch = self.source.draw(indices, random)
+        told = zip(batch.captions, batch.classes.tolist(), strict=True)
+        return replace(batch, captions=[named(self.classes[c], random) if c >= 0 else text for text, c in told])
 
 
 @dataclass

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from diffusion_tricks.errors import UsageError
-from diffusion_tricks.training.data.captions import with_article
+from diffusion_tricks.training.data.captions import named
 from diffusion_tricks.training.data.emoji import COLOURS
 from diffusion_tricks.training.data.stream import Batch
 
@@ -67,7 +67,7 @@ class ShapesSource:
     def _caption(self, kind: int, colour: int, random: np.random.Generator) -> str:
         coloured = self.channels == 3 and random.random() < NAMED
         name = f"{self.colours[colour]} {self.classes[kind]}" if coloured else self.classes[kind]
-        return with_article(name) if random.random() < 0.8 else name
+        return named(name, random)
 
 
 def _inside(depth: np.ndarray) -> np.ndarray:
