@@ -39,7 +39,13 @@ if TYPE_CHECKING:
     from diffusion_tricks.io.blur import convolved as convolved
     from diffusion_tricks.io.blur import gaussian as gaussian
     from diffusion_tricks.io.blur import gaussian_blur as gaussian_blur
+    from diffusion_tricks.io.fonts import FONT_FILES as FONT_FILES
+    from diffusion_tricks.io.fonts import Typeface as Typeface
+    from diffusion_tricks.io.fonts import check_glyphs as check_glyphs
+    from diffusion_tricks.io.fonts import direction_of as direction_of
+    from diffusion_tricks.io.fonts import find_typeface as find_typeface
     from diffusion_tricks.io.fonts import font_folders as font_folders
+    from diffusion_tricks.io.fonts import is_invisible as is_invisible
     from diffusion_tricks.io.grid import labelled_grid as labelled_grid
     from diffusion_tricks.io.pictures import Picture as Picture
     from diffusion_tricks.io.pictures import read_picture as read_picture
@@ -98,7 +104,15 @@ _HOMES = {
     "generate.score": ("Scorer", "shown_through"),
     "io.atomic": ("atomic_write", "atomic_write_all"),
     "io.blur": ("convolved", "gaussian", "gaussian_blur"),
-    "io.fonts": ("font_folders",),
+    "io.fonts": (
+        "FONT_FILES",
+        "Typeface",
+        "check_glyphs",
+        "direction_of",
+        "find_typeface",
+        "font_folders",
+        "is_invisible",
+    ),
     "io.grid": ("labelled_grid",),
     "io.pictures": (
         "Picture",

@@ -18,13 +18,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image, ImageCms, ImageFont
 from skimage import data
+from torch import Tensor
 
 from command_line import Outcome, run
-from diffusion_tricks import load_model, sample
+from diffusion_tricks import Step, Trick, TrickOptions, load_model, sample
+from diffusion_tricks.diffusion.noise import Noise
 from diffusion_tricks.generate.result import Result
-from diffusion_tricks.generate.strip import strip
+from diffusion_tricks.generate.strip import labels, strip
+from diffusion_tricks.io.grid import labelled_grid
 from diffusion_tricks.io.pictures import read_picture
 from diffusion_tricks.io.pixels import to_images
 from diffusion_tricks.io.terminal import Line, meter
@@ -32,7 +36,8 @@ from diffusion_tricks.model.model import Model
 from diffusion_tricks.recipes.reading import read_recipe
 from diffusion_tricks.recipes.recipe import Recipe
 from diffusion_tricks.recipes.record import read_record, save
-from diffusion_tricks_cli.film import chosen
+from diffusion_tricks.testing import exact_model
+from diffusion_tricks_cli.film import Films, chosen, label_of
 from diffusion_tricks_cli.main import COMMANDS, plugin_options
 from diffusion_tricks_cli.output import named
 from diffusion_tricks_cli.progress import Progress
@@ -394,15 +399,84 @@ def test_the_film_is_decoded_by_the_model_with_its_limit_of_rows(tiny: Path, mon
 
 
 def test_steps_out_shows_every_step_as_a_film_or_a_strip(tiny: Path) -> None:
-    made(tiny, 'generate "a hat" -o out.png --steps-out film.gif --steps 5')
+    made(tiny, 'generate "a hat" --seed 1 -o out.png --steps-out film.gif --steps 5')
     with Image.open("film.gif") as film:
-        assert (film.format, film.n_frames, film.size) == ("GIF", 5, (16, 16))
+        assert (film.format, film.n_frames) == ("GIF", 5)
+        assert film.size == frame_size(["clean estimate"], f"a hat, seed 1, {tiny.name}")
     made(tiny, 'generate "a hat" --seed 1 --count 2 -o o.png --steps-out strip.png --steps 5')
-    steps = sample(load_model(str(tiny), device="cpu"), prompt="a hat", tricks=[Guidance(scale=7)], seed=2, steps=5)
-    ideas = [np.asarray(to_images(step.estimate.clean)[0]).astype(int) for step in steps]
-    assert abs(np.concatenate(ideas, axis=1) - pixels("strip-1.png")).max() <= 1  # one picture at a time, or two
-    made(tiny, "generate x -o big.png --steps-out big-strip.png --enlarge 2")
-    assert Image.open("big-strip.png").size == (2 * 32, 32)
+    model = load_model(str(tiny), device="cpu")
+    steps = list(sample(model, prompt="a hat", tricks=[Guidance(scale=7)], seed=2, steps=5))
+    expected = sheet_of(steps, [step.estimate.clean for step in steps], title=f"a hat, seed 2, {tiny.name}")
+    assert abs(expected - pixels("strip-1.png")).max() <= 1  # one picture at a time, or two
+
+
+def frame_size(names: list[str], title: str) -> tuple[int, int]:
+    captions = ["1\n2\n3", *[""] * (len(names) - 1)]
+    return labelled_grid(
+        [Image.new("RGB", (16, 16))] * len(names), columns=names, captions=captions, title=title, tile=128
+    ).size
+
+
+def sheet_of(steps: list[Step], *rows: list[Tensor], **labels: Any) -> np.ndarray[Any, Any]:
+    """The labelled sheet of one row or two of latents in pixel space (1 3 h w), a column for each step."""
+    tiles = [to_images(x)[0] for row in rows for x in row]
+    said = [f"step {step.index}\nt = {int(step.t)}\nalpha-bar {step.alpha**2:.3f}" for step in steps]
+    captions = [*[""] * len(steps) * (len(rows) - 1), *said]
+    page = labelled_grid(
+        tiles, captions=captions, across=len(steps), tile=128, **{"rows": ["clean estimate"], **labels}
+    )
+    return np.asarray(page).astype(int)
+
+
+def test_show_and_every_say_what_of_which_steps_is_seen(tiny: Path) -> None:
+    options = "--seed 2 --steps 6 --scheduler ddim"
+    made(tiny, f'generate "a hat" {options} -o both.png --steps-out strip.png --show both --every 2')
+    made(tiny, f'generate "a hat" {options} -o noisy.png --steps-out noisy-strip.png --show noisy --every 4')
+    model, tricks = load_model(str(tiny), device="cpu"), [Guidance(scale=7)]
+    steps = list(sample(model, prompt="a hat", tricks=tricks, seed=2, steps=6, scheduler="ddim"))
+    some = [steps[i] for i in (0, 2, 4, 5)]  # every second, and the last
+    noisy = [steps[i - 1].x if i else Noise([2]).draw((3, 16, 16)) for i in (0, 2, 4, 5)]
+    title = f"a hat, seed 2, {tiny.name}"
+    both = sheet_of(some, noisy, [s.estimate.clean for s in some], rows=["noisy, x_t", "clean estimate"], title=title)
+    assert abs(both - pixels("strip.png")).max() <= 1
+    few = [noisy[0], noisy[2], noisy[3]]
+    expected = sheet_of([steps[0], steps[4], steps[5]], few, rows=["noisy, x_t"], title=title)
+    assert abs(expected - pixels("noisy-strip.png")).max() <= 1
+
+
+def test_a_film_of_both_has_them_side_by_side(tiny: Path) -> None:
+    made(tiny, "generate x --seed 1 -o out.png --steps-out film.gif --steps 5 --show both --every 3")
+    size = frame_size(["noisy, x_t", "clean estimate"], f"x, seed 1, {tiny.name}")
+    with Image.open("film.gif") as film:
+        assert (getattr(film, "n_frames", 1), film.size) == (3, size)
+
+
+def test_many_steps_of_a_strip_stand_in_several_rows(tiny: Path) -> None:
+    made(tiny, "generate x -o out.png --steps-out strip.png --steps 14 --every 1 --show both")
+    tiles = [Image.new("RGB", (16, 16))] * 48
+    captions = ["1\n2\n3"] * 48
+    rows = ["noisy, x_t", "clean estimate"] * 2
+    captions[:12] = captions[24:36] = [""] * 12
+    expected = labelled_grid(tiles, rows=rows, captions=captions, across=12, tile=128, title="x")
+    assert Image.open("strip.png").size == expected.size
+
+
+@pytest.mark.parametrize("option", ["--show both", "--every 2"])
+def test_what_is_shown_of_steps_needs_a_place_for_them(tiny: Path, option: str) -> None:
+    outcome = run("generate", "x", "-m", tiny, *option.split(), "-o", "out.png")
+    assert outcome.code == 2
+    assert f"{option.split()[0]} is of --steps-out, which is missing" in outcome.err
+
+
+def test_labels_of_levels_and_noise_that_can_be_seen() -> None:
+    """A schedule that adds noise without bound says sigma, and its noisy pictures are scaled to a spread of about 1."""
+    model = exact_model(torch.zeros(1, 3, 8, 8))
+    for scheduler, said in (("ddim", "step 0\nt = 900\nalpha-bar 0.000"), ("euler", "step 0\nt = 999\nsigma 157")):
+        step = next(iter(sample(model, prompt="x", steps=10, scheduler=scheduler, seed=0)))
+        assert label_of(step) == said
+        films = Films([Path("a.png")], 1, "noisy")
+        films(step)
+        assert 0.5 < float(films._latents(step, "noisy").std()) < 1.5
 
 
 def test_few_frames_of_many_hold_the_first_and_the_last() -> None:
@@ -649,3 +723,30 @@ def test_costs_of_a_strip_are_summed_to_whole_milliseconds() -> None:
     assert strip(counted).facts["changed_outside"] == 2
     assert strip(counted, ["changed_outside"]).facts["changed_outside"] == 2 * len(parts)
     assert Inpaint.sums == ("changed_outside",)
+
+
+def test_a_strip_is_labelled_and_notes_what_is_the_same() -> None:
+    def part(colour: str) -> Result:
+        return Result(Image.new("RGB", (64, 64), colour), 7, 0, Recipe(prompt="a hat"), None, {"notes": ["one"]})
+
+    results, named = [part("red"), part("blue"), part("red")], ["start index 1", "start index 3", "start index 5"]
+    page = strip(results, named=named)
+    images = [result.image for result in results]
+    assert pixels_of(page.image) == pixels_of(labelled_grid(images, columns=named, title="a hat, seed 7"))
+    same = "the pictures of start index 1 and start index 5 are the same to the bit; more `steps` may part them"
+    assert page.facts["notes"] == ["one", same]
+    assert strip(results[:2], named=named[:2]).facts["notes"] == ["one"]
+    assert (page.facts["width"], page.facts["height"]) == page.image.size
+
+
+def pixels_of(image: Image.Image) -> tuple[tuple[int, int], bytes]:
+    return image.size, image.tobytes()
+
+
+def test_variants_are_named_by_what_differs() -> None:
+    class Three(Trick[TrickOptions]):
+        def variants(self) -> list[dict[str, Any]]:
+            return [{"sweep": False, "start_index": 1}, {"sweep": False, "strength": 0.5, "scale": 2.0}]
+
+    assert labels([Three()]) == ["start index 1", "strength 0.5, scale 2"]
+    assert labels([Inpaint(image="a.png", mask="alpha")]) == [""]

@@ -80,6 +80,8 @@ COMMON: dict[str, tuple[str, str]] = {
     "no_metadata": (MAKE, f"{MAKE} --no-metadata"),
     "no_provenance": (MAKE, f"{MAKE} --no-provenance"),
     "steps_out": (MAKE, f"{MAKE} --steps-out film.gif"),
+    "show": (f"{MAKE} --steps-out film.gif", f"{MAKE} --steps-out film.gif --show both"),
+    "every": (f"{GUIDED} --steps-out film.gif", f"{GUIDED} --steps-out film.gif --every 2"),
     "save_recipe": (MAKE, f"{MAKE} --save-recipe a.toml"),
     "picture": (COVER, COVER.replace("photo.png", "wide.png")),
 }

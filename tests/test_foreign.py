@@ -29,6 +29,9 @@ DEEP = 100_000
     ("a.toml", b"a = nan", "holds nan, which is no number, as its 'a'"),
     ("a.json", b'{"a": "x\\ud800"}', r"holds a text that is none \('x\\ud800'\) as its 'a'"),
     ("a.json", b'{"a": "x\\u0000"}', r"holds a text that is none \('x\\x00'\) as its 'a'"),
+    ("a.json", b'{"seed": 1, "b": 2, "seed": 2}', "is not valid JSON: 'seed' stands twice in one object"),
+    ("a.json", b'{"a": [{"b": 1, "b": 1}]}', "is not valid JSON: 'b' stands twice in one object"),
+    ("a.toml", b"seed = 1\nseed = 2", "is not valid TOML: Cannot overwrite a value"),
     ("a.json", b"[]", "holds a list, expected an object: names and what they stand for"),
     ("a.json", b"7", "holds a number, expected an object"),
     ("a.json", b"null", "holds null, expected an object"),
@@ -43,7 +46,7 @@ def test_what_breaks_a_rule_is_named(
 
 
 def test_what_keeps_the_rules() -> None:
-    said = {"a": [1, -2.5, None, True, "é", 10**30], "b": {"c": {}}}
+    said = {"a": [1, -2.5, None, True, "é", 10**30, {"a": 1}], "b": {"a": {}}}
     assert object_in(json.dumps(said), "it", ModelError) == said
     deep = '{"a":' * DEEPEST + "1" + "}" * DEEPEST
     assert object_in(deep, "it", ModelError)["a"]
@@ -57,6 +60,7 @@ def test_libraries_write_infinities_and_texts_that_are_none() -> None:
 
 
 @pytest.mark.parametrize(("head", "message"), [
+    (b'{"a": {}, "a": {}}', "the head of .* is not valid JSON: 'a' stands twice in one object"),
     (b"[]", "the head of .* holds a list, expected an object"),
     (b"7", "the head of .* holds a number"),
     (b'{"\xff": 1}', "cannot be read as safetensors: .*utf-8"),

@@ -11,7 +11,7 @@ from PIL import Image
 
 import diffusion_tricks
 from diffusion_tricks.errors import UsageError
-from diffusion_tricks.io import grid, lettering
+from diffusion_tricks.io import fonts, grid, lettering
 from diffusion_tricks.io.grid import GAP, PAPER, labelled_grid
 from diffusion_tricks.io.lettering import font, length, wrapped
 
@@ -183,3 +183,36 @@ def test_both_doors_offer_it() -> None:
     from diffusion_tricks import plugin
 
     assert diffusion_tricks.labelled_grid is plugin.labelled_grid is labelled_grid
+
+
+@pytest.fixture
+def bare(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A system without fonts."""
+    monkeypatch.setattr(fonts, "font_folders", tuple)
+    lettering.writable.cache_clear()
+    yield
+    lettering.writable.cache_clear()
+
+
+@pytest.mark.usefixtures("bare")
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("sigma 0.5", "sigma 0.5"),
+        ("\u03c3 = 0.5 \u2013 1", "sigma = 0.5 - 1"),
+        ("\u00e9t\u00e9, stra\u00dfe, 2\u00d72", "ete, strasse, 2x2"),
+        ("\u0101", "a"),
+    ],
+)
+def test_what_no_font_here_has_is_written_in_plain_letters(text: str, said: str) -> None:
+    assert lettering.writable(text) == (said, fonts.find_typeface(None))
+
+
+def test_what_pillow_s_own_font_lacks_is_set_in_an_installed_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    other = fonts.Typeface("Another")
+    monkeypatch.setattr(lettering, "font_for", lambda text: "Another")
+    monkeypatch.setattr(lettering, "find_typeface", lambda name: fonts.Typeface("own") if name is None else other)
+    lettering.writable.cache_clear()
+    assert lettering.writable("\u03c3") == ("\u03c3", other)
+    assert lettering.writable("sigma")[1] != other
+    lettering.writable.cache_clear()

@@ -10,6 +10,7 @@ import pytest
 from command_line import run
 from diffusion_tricks import Recipe
 from diffusion_tricks.errors import RecipeError, UsageError
+from diffusion_tricks.io.fonts import find_typeface
 from diffusion_tricks.io.pixels import MOST_PIXELS, enlarged_size
 from diffusion_tricks.model.vocabulary import TOLD, Vocabulary
 from diffusion_tricks.recipes.reading import read_recipe
@@ -17,7 +18,6 @@ from diffusion_tricks.recipes.recipe import recipe_from
 from diffusion_tricks.registry.options import MAX_TEXT
 from diffusion_tricks_plugins import Anagram, Overlay
 from diffusion_tricks_plugins.text import typesetting
-from diffusion_tricks_plugins.text.fonts import find_typeface
 
 LONG = "a" * (MAX_TEXT + 1)
 SAID = "expected texts of at most 10,000 characters, got one of 10,001 that begins 'aaaaaaaaaaaaaaaaaaaa'; shorten it"

@@ -365,6 +365,20 @@ def test_other_failures_of_the_model_are_told_as_its_own(model: Model, monkeypat
     assert isinstance(caught.value.__cause__, RuntimeError)
 
 
+@pytest.mark.parametrize(("revision", "lent", "advice"), [
+    ("a" * 40, False, "fetch it anew"), (None, True, "check that the parts of its pipeline fit each other"),
+    (None, False, r"check that its settings \(config.json\) are those its weights were saved with"),
+])  # fmt: skip
+def test_what_to_do_about_a_network_that_failed_depends_on_where_it_came_from(
+    model: Model, monkeypatch: pytest.MonkeyPatch, revision: str | None, lent: bool, advice: str
+) -> None:
+    monkeypatch.setattr(model.family, "predict", lambda *_: [][0])
+    monkeypatch.setattr(model, "revision", revision)
+    monkeypatch.setattr(model.memory, "lent", lent)
+    with pytest.raises(ModelError, match=rf"its network failed \(IndexError: .*\); {advice}$"):
+        final(model)
+
+
 def test_text_encoders_are_on_an_accelerator_only_while_they_work(model: Model) -> None:
     model.memory.lent = False  # loaded here, not handed in
     moves: list[tuple[str, str]] = []

@@ -17,10 +17,10 @@ from fontTools.ttLib import TTCollection, TTFont
 from PIL import Image, ImageChops, ImageDraw, ImageFont, features
 
 from diffusion_tricks.errors import UsageError
-from diffusion_tricks.io.fonts import font_folders
+from diffusion_tricks.io import fonts
+from diffusion_tricks.io.fonts import Typeface, font_folders, missing_glyphs
 from diffusion_tricks_plugins.overlay import Overlay, OverlayOptions, page_of, wanted_texts
-from diffusion_tricks_plugins.text import fonts, inking, layout, typesetting
-from diffusion_tricks_plugins.text.fonts import Typeface, missing_glyphs
+from diffusion_tricks_plugins.text import inking, layout, typesetting
 
 TITLE, AUTHOR = "The Whispering Woods", "A. Writer"
 LONG = "How I Learned to Stop Worrying and Love the Small Orange Cat Next Door, and Other Quite Gripping Tales"

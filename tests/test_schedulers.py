@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import inspect
 import math
+import re
+from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from diffusers import (
@@ -26,9 +29,9 @@ from diffusion_tricks import Run, Start, Trick, hookimpl, load_model, sample
 from diffusion_tricks.diffusion.followed import FOLLOWED
 from diffusion_tricks.diffusion.levels import noise_levels, prediction_of, uses_learned_variance
 from diffusion_tricks.diffusion.noise import Noise
-from diffusion_tricks.diffusion.scheduler_quirks import send_what_it_draws, step_arguments
+from diffusion_tricks.diffusion.scheduler_quirks import send_what_it_draws, step_arguments, stepped
 from diffusion_tricks.diffusion.schedulers import FLOW_SCHEDULERS, SCHEDULERS, scheduler_for
-from diffusion_tricks.diffusion.steps import begin_at, set_steps
+from diffusion_tricks.diffusion.steps import FOLLOWING, begin_at, set_steps
 from diffusion_tricks.errors import UnknownName, UsageError
 from diffusion_tricks.sampling.begin import begin
 from diffusion_tricks.sampling.request import Sampling
@@ -336,10 +339,83 @@ def test_timesteps_that_cannot_be(timesteps: list[int]) -> None:
 
 
 def test_a_scheduler_without_timesteps_of_its_own() -> None:
-    with pytest.raises(UsageError, match="DDIMScheduler takes no timesteps of its own; use scheduler 'ddpm'"):
-        begin(exact_model(PICTURE), Sampling(prompt="a", timesteps=[5, 3], scheduler="ddim"))
-    with pytest.raises(UsageError, match="DPMSolverMultistepScheduler takes no timesteps here: "):
+    known = re.escape(f"; use scheduler {FOLLOWING}")
+    for name in ("pndm", "unipc", "lms", "euler-a"):
+        with pytest.raises(UsageError, match=rf"Scheduler takes no timesteps of its own{known}"):
+            begin(exact_model(PICTURE), Sampling(prompt="a", timesteps=[5, 3], scheduler=name))
+    with pytest.raises(UsageError, match=rf"DPMSolverMultistepScheduler takes no timesteps here: .*{known}"):
         begin(exact_model(PICTURE), Sampling(prompt="a", timesteps=[5, 3], scheduler="dpm++2m-karras"))
+
+
+def test_those_that_are_said_to_follow_timesteps_do() -> None:
+    for name in FOLLOWING.replace(" or", ",").split(", "):
+        run = begin(exact_model(PICTURE), Sampling(prompt="a", timesteps=[700, 650, 40], scheduler=name))
+        assert list(dict.fromkeys(run.timesteps.tolist())) == [700, 650, 40]
+
+
+GIVEN = [list(range(990, -1, -30)), list(range(900, -1, -300)), [960, 959, 400, 31, 3]]
+
+
+def predicted(x: np.ndarray[Any, Any], t: int) -> np.ndarray[Any, Any]:
+    """Some noise estimate, of the latents and of the timestep."""
+    return np.tanh(x + t / 1000)
+
+
+def stepping(scheduler: Any, timesteps: list[int], first: int, x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Latents (1 3 4 4) after the steps from `first` on."""
+    times = set_steps(scheduler, 1, timesteps)
+    assert times.tolist() == timesteps
+    begin_at(scheduler, first)
+    state, noise = torch.from_numpy(x), Noise([7])
+    for index in range(first, len(times)):
+        output = torch.from_numpy(predicted(state.numpy(), timesteps[index]))
+        arguments = step_arguments(scheduler, noise.generators, taken=index - first)
+        state = scheduler.step(output, times[index], state, **arguments, return_dict=False)[0]
+        stepped(scheduler, index)
+    return np.asarray(state)
+
+
+@pytest.mark.parametrize("first", [0, 2])
+@pytest.mark.parametrize("given", GIVEN, ids=["by 30", "by 300", "uneven"])
+def test_ddim_follows_the_formula_from_each_timestep_to_the_next_that_is_kept(given: list[int], first: int) -> None:
+    """x' = sqrt(abar') x0 + sqrt(1 - abar') eps, with abar' of the next kept timestep; DDIM, arXiv:2010.02502, (12)."""
+    scheduler = scheduler_for(OWN["linear"], "ddim")
+    bars = scheduler.alphas_cumprod.double().numpy()
+    x = start = np.random.default_rng(0).standard_normal((1, 3, 4, 4))
+    last = float(scheduler.final_alpha_cumprod)
+    for t, following in pairwise([*given[first:], None]):
+        bar, after = bars[t], last if following is None else bars[following]
+        eps = predicted(x, t)
+        x0 = (x - np.sqrt(1 - bar) * eps) / np.sqrt(bar)
+        x = np.sqrt(after) * x0 + np.sqrt(1 - after) * eps
+    np.testing.assert_allclose(stepping(scheduler, given, first, start), x, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("given", GIVEN, ids=["by 30", "by 300", "uneven"])
+def test_ddpm_follows_the_course_s_formula_for_strided_steps(given: list[int]) -> None:
+    """x' = sqrt(abar') beta / (1 - abar) x0 + sqrt(alpha) (1 - abar') / (1 - abar) x + sigma z, alpha = abar / abar'.
+
+    beta = 1 - alpha, sigma^2 = (1 - abar') / (1 - abar) beta; CS180, project 5, after DDPM, arXiv:2006.11239, (7).
+    """
+    scheduler = scheduler_for(OWN["linear"], "ddpm")
+    bars = scheduler.alphas_cumprod.double().numpy()
+    x = start = np.random.default_rng(0).standard_normal((1, 3, 4, 4))
+    (generator,) = Noise([7]).generators
+    for t, following in pairwise([*given, None]):
+        bar, after = bars[t], 1.0 if following is None else bars[following]
+        alpha = bar / after
+        beta, eps = 1 - alpha, predicted(x, t)
+        x0 = (x - np.sqrt(1 - bar) * eps) / np.sqrt(bar)
+        z = np.asarray(torch.randn(1, 3, 4, 4, generator=generator, dtype=torch.float64)) if t else 0.0
+        sigma = np.sqrt(max((1 - after) / (1 - bar) * beta, 1e-20))
+        x = np.sqrt(after) * beta / (1 - bar) * x0 + np.sqrt(alpha) * (1 - after) / (1 - bar) * x + sigma * z
+    np.testing.assert_allclose(stepping(scheduler, given, 0, start), x, rtol=1e-4, atol=1e-4)
+
+
+def test_ddim_still_counts_its_steps_when_it_is_given_timesteps() -> None:
+    run = begin(exact_model(PICTURE), Sampling(prompt="a", stride=30, scheduler="ddim"))
+    assert run.scheduler.num_inference_steps == 34
+    assert run.first_step(0.5) == 17
 
 
 def test_steps_stay_on_the_cpu_where_they_index_tables() -> None:

@@ -13,6 +13,7 @@ from PIL import Image
 
 from diffusion_tricks.errors import DiffusionTricksError, ModelError, OutputError, UsageError
 from diffusion_tricks.io.grid import labelled_grid
+from diffusion_tricks.io.pixels import to_images
 from diffusion_tricks.training.curves import HELD_OUT, PALE, TRAIN, Axes, multiples, smoothed
 from diffusion_tricks.training.figures import denoiser_figure, loss_figure, sheet
 
@@ -54,6 +55,14 @@ def test_captions_stand_whole_below_their_pictures(tmp_path: Path) -> None:
     long = "an oil painting of a rabbit on a light blue background with a red hat and two green shoes"
     sheet(torch.zeros(2, 1, 28, 28), tmp_path / "a.png", columns=2, captions=[long, ""])
     expected = labelled_grid([Image.new("RGB", (28, 28), (128,) * 3)] * 2, captions=[long, ""], across=2)
+    np.testing.assert_array_equal(pixels(tmp_path / "a.png"), np.asarray(expected).astype(int))
+
+
+def test_names_of_classes_stand_once_above_their_columns(tmp_path: Path) -> None:
+    pictures = torch.rand(5, 1, 28, 28) * 2 - 1
+    sheet(pictures, tmp_path / "a.png", columns=2, captions=["zero", "one"] * 2 + ["zero"], title="epoch 5, guidance 5")
+    tiles = to_images(pictures.expand(-1, 3, -1, -1))
+    expected = labelled_grid(tiles, columns=["zero", "one"], title="epoch 5, guidance 5")
     np.testing.assert_array_equal(pixels(tmp_path / "a.png"), np.asarray(expected).astype(int))
 
 

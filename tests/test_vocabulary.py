@@ -14,7 +14,7 @@ from command_line import run
 from diffusion_tricks import Recipe, load_model, make
 from diffusion_tricks.errors import ModelError
 from diffusion_tricks.families.defaults import DEFAULTS_FILE
-from diffusion_tricks.model.vocabulary import Vocabulary, unknown_note
+from diffusion_tricks.model.vocabulary import LISTED, Vocabulary, unknown_note
 from diffusion_tricks.training import words
 from diffusion_tricks.training.data.emoji import CLDR, Emoji
 
@@ -83,10 +83,21 @@ def test_each_word_is_found_once_in_all_prompts(vocabulary: Vocabulary) -> None:
 
 
 def test_the_note_names_model_word_and_nearest() -> None:
-    note = unknown_note("emoji", "zebra", ["horse", "tiger", "cow"])
+    note = unknown_note("emoji", {"zebra": ["horse", "tiger", "cow"]})
     assert note == "the model 'emoji' was not taught the word 'zebra'; nearest it knows: horse, tiger, cow"
-    assert "the words 'mountain lion'; nearest" in unknown_note("emoji", "mountain lion", ["lion"])
-    assert "'xyzzy', nor one that is near" in unknown_note("emoji", "xyzzy", [])
+    assert "the words 'mountain lion'; nearest" in unknown_note("emoji", {"mountain lion": ["lion"]})
+    assert "'xyzzy', nor one that is near" in unknown_note("emoji", {"xyzzy": []})
+
+
+def test_one_note_names_many_words_and_counts_the_rest() -> None:
+    note = unknown_note("emoji", {"zebra": ["horse", "dog"], "xyzzy": [], "moose": ["cow"]})
+    assert note == (
+        "the model 'emoji' was not taught 3 of the words asked: 'zebra' (nearest: horse, dog), 'xyzzy' and "
+        "'moose' (nearest: cow)"
+    )
+    many = unknown_note("emoji", {f"word{i}": [] for i in range(LISTED + 8)})
+    assert f"not taught {LISTED + 8} of the words asked: 'word0', " in many
+    assert many.endswith(f"'word{LISTED - 1}' and 8 more")
 
 
 def test_a_model_s_file_may_say_what_it_was_taught_or_not() -> None:
@@ -117,11 +128,21 @@ def test_a_note_is_made_once_for_each_word_and_is_in_every_result(taught: Path) 
     assert [json.loads(line)["unknown_words"] for line in outcome.lines] == [{"zebra": ["horse", "dog"]}] * 2
 
 
+def test_a_prompt_of_twelve_unknown_words_and_many_pictures_get_one_note(taught: Path) -> None:
+    words = " ".join(f"xyzzy{i}" for i in range(12))
+    outcome = run("generate", "-m", taught, "-p", words, "-p", "a zebra", "-o", "{index}.png")
+    notes = [line for line in outcome.err.splitlines() if line.startswith("Note: ")]
+    assert outcome.code == 0
+    assert len(notes) == 1
+    assert "was not taught 13 of the words asked: 'xyzzy0', 'xyzzy1'" in notes[0]
+
+
 def test_the_prompts_of_tricks_are_looked_at_too(taught: Path) -> None:
     anagram = run("anagram", "-m", taught, "a zebra", "a moose", "--negative", "a rabit", "-o", "anagram.png")
     notes = [line for line in anagram.err.splitlines() if line.startswith("Note: ")]
     assert anagram.code == 0
-    assert [note.split("'")[3] for note in notes] == ["zebra", "moose", "rabit"]
+    assert len(notes) == 1
+    assert notes[0].split("'")[3::2] == ["zebra", "moose", "rabit"]
     assert ZEBRA in run("hybrid", "-m", taught, "--far", "a zebra", "--near", "a dog", "-o", "hybrid.png").err
 
 

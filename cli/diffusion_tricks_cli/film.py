@@ -43,9 +43,8 @@ class Film:
 
     def add(self, frame: Frame, label: str) -> None:
         """Adds one, which is written at once."""
-        self._animation.add(
-            labelled_grid(frame, columns=self.names, captions=[label, *[""] * (len(frame) - 1)], tile=WIDTH)
-        )
+        captions = [label, *[""] * (len(frame) - 1)]
+        self._animation.add(labelled_grid(frame, columns=self.names, captions=captions, title=self.title, tile=WIDTH))
 
     def save(self, *, force: bool, inputs: list[Path]) -> None:
         """Puts the film in its place. Raises OutputError and OutputFailed."""

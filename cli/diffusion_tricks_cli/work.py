@@ -120,20 +120,23 @@ def _make(recipe: Recipe, settings: Settings, output: Output) -> int:
         if films:
             films(step)
 
-    failed, told = 0, set[str]()
+    failed, untaught = 0, dict[str, list[str]]()
     try:
         for result in apart(making(
             recipe, device=settings.device, dtype=settings.dtype, memory=settings.memory, quantize=settings.quantize,
             compile=settings.compile, max_rows=settings.max_rows, watch=watch, scorer=scorer,
         )):  # fmt: skip
             progress.clear()
-            _note_untaught(result, told, settings)
+            untaught |= result.facts.get("unknown_words", {})
+            named = str(result.facts["model"])
             failed += not _written(result, settings, output, films)
         output.save_recipe(failed)
     finally:
         progress.clear()
         if films:
             films.close()
+        if untaught:
+            remark(f"Note: {unknown_note(named, untaught)}", settings)
     return failed
 
 
@@ -157,14 +160,6 @@ def _written(result: Result, settings: Settings, output: Output, films: Films | 
         remark(f"Note: {note}", settings)
     say(facts, settings.json)
     return True
-
-
-def _note_untaught(result: Result, told: set[str], settings: Settings) -> None:
-    """Says which words the model was not taught, each once in a run; `told` holds those that were said."""
-    words: dict[str, list[str]] = result.facts.get("unknown_words", {})
-    for word in [word for word in words if word not in told]:
-        remark(f"Note: {unknown_note(str(result.facts['model']), word, words[word])}", settings)
-    told.update(words)
 
 
 def show_plan(recipe: Recipe, settings: Settings, recipe_too: bool = True) -> None:

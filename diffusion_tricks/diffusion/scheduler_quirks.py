@@ -6,6 +6,7 @@ import copy
 import inspect
 from collections.abc import Mapping, Sequence
 from functools import cache
+from itertools import pairwise
 from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,41 @@ if TYPE_CHECKING:
 
     from diffusion_tricks.diffusion.estimate import Estimate
     from diffusion_tricks.diffusion.levels import Scheduler
+
+
+class Spaced(int):
+    """A number of steps of any spacing: `longest // steps`, by which DDIM finds the next timestep, is what it is there.
+
+    gaps: from each timestep to the next, and from the last to below 0. at: the step that is made next.
+    """
+
+    gaps: tuple[int, ...] = ()
+    at: int = 0
+
+    @classmethod
+    def over(cls, timesteps: Sequence[int], at: int = 0) -> Spaced:
+        """The number of these timesteps, which fall."""
+        return cls._of(tuple(a - b for a, b in pairwise([*timesteps, -1])), at)
+
+    @classmethod
+    def _of(cls, gaps: tuple[int, ...], at: int) -> Spaced:
+        steps = cls(len(gaps))
+        steps.gaps, steps.at = gaps, at
+        return steps
+
+    def next_at(self, index: int) -> Spaced:
+        """The same number, before step `index`."""
+        return self._of(self.gaps, index)
+
+    def __rfloordiv__(self, longest: int) -> int:
+        return self.gaps[self.at]
+
+
+def spaced(scheduler: Scheduler, index: int) -> None:
+    """Readies a scheduler whose timesteps were given for step `index`, if it has to be told how far the next one is."""
+    steps = getattr(scheduler, "num_inference_steps", None)
+    if isinstance(steps, Spaced) and index < len(steps.gaps):
+        scheduler.num_inference_steps = steps.next_at(index)
 
 
 def step_arguments(scheduler: Scheduler, generators: list[torch.Generator], taken: int) -> dict[str, Any]:
@@ -108,10 +144,12 @@ def for_recording(scheduler: Scheduler) -> Scheduler:
 def stepped(scheduler: Scheduler, index: int) -> None:
     """Sets right, after step `index`, what a scheduler counts wrong.
 
-    PNDM makes the second step of its schedule twice, and counts on that wherever a run starts.
+    PNDM makes the second step of its schedule twice, and counts on that wherever a run starts. DDIM counts its
+    timesteps evenly spaced.
     """
     if hasattr(scheduler, "ets") and scheduler.counter == 1 and index > 0:
         scheduler.counter = 2
+    spaced(scheduler, index + 1)
 
 
 def snapshot(scheduler: Scheduler) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import math
 from itertools import pairwise
@@ -10,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 from diffusion_tricks.diffusion.followed import not_followed
 from diffusion_tricks.diffusion.levels import Scheduler, flows, noise_levels
 from diffusion_tricks.diffusion.rehearsal import INSTEAD, called, rehearse
-from diffusion_tricks.diffusion.scheduler_quirks import mend_tables, remember_coefficients, runs_kutta
+from diffusion_tricks.diffusion.scheduler_quirks import Spaced, mend_tables, remember_coefficients, runs_kutta, spaced
 from diffusion_tricks.diffusion.schedulers import FLOW_SCHEDULERS
 from diffusion_tricks.errors import UsageError
 
 if TYPE_CHECKING:
     import torch
 
+FOLLOWING = "ddpm, ddim, dpm++2m, dpm++2m-sde, euler or heun"  # that take any timesteps
 KUTTA_STEPS = 4  # that PNDM makes by Runge-Kutta
 NEXT_TO_NOTHING = 1e-6  # of the picture in what a solver starts from; UniPC's own
 
@@ -102,6 +104,15 @@ def strided(scheduler: Scheduler, stride: int) -> list[int]:
     return list(range(longest, 0, -stride) if flows(scheduler) else range(0, longest, stride)[::-1])
 
 
+def follows_stride(scheduler: Scheduler, stride: int) -> bool:
+    """Whether a scheduler, which stays as it is, can be set to every `stride`-th training step."""
+    try:
+        set_steps(copy.deepcopy(scheduler), 1, strided(scheduler, stride))
+    except UsageError:
+        return False
+    return True
+
+
 def _set_timesteps(scheduler: Scheduler, timesteps: list[int], longest: int) -> None:
     flow, name = flows(scheduler), type(scheduler).__name__
     lowest, highest = (1, longest) if flow else (0, longest - 1)
@@ -112,12 +123,23 @@ def _set_timesteps(scheduler: Scheduler, timesteps: list[int], longest: int) -> 
     if flow:
         _set_flow(scheduler, timesteps, longest)
         return
+    if name == "DDIMScheduler":
+        _set_gaps(scheduler, timesteps)
+        return
     if "timesteps" not in inspect.signature(scheduler.set_timesteps).parameters:
-        raise UsageError(f"{name} takes no timesteps of its own; use scheduler 'ddpm'")
+        raise UsageError(f"{name} takes no timesteps of its own; use scheduler {FOLLOWING}")
     try:
         scheduler.set_timesteps(timesteps=timesteps, device="cpu")
     except ValueError as error:  # spacings such as Karras's leave no choice of timesteps
-        raise UsageError(f"{name} takes no timesteps here: {error}") from error
+        raise UsageError(f"{name} takes no timesteps here: {error}; use scheduler {FOLLOWING}") from error
+
+
+def _set_gaps(scheduler: Scheduler, timesteps: list[int]) -> None:
+    """Sets DDIM, which reckons each next timestep by the number of steps, to timesteps as they are."""
+    import torch
+
+    scheduler.timesteps = torch.tensor(timesteps)
+    scheduler.num_inference_steps = Spaced.over(timesteps)
 
 
 def _set_flow(scheduler: Scheduler, timesteps: list[int], longest: int) -> None:
@@ -155,6 +177,7 @@ def begin_at(scheduler: Scheduler, index: int) -> int:
         index += 1
     if hasattr(scheduler, "set_begin_index"):
         scheduler.set_begin_index(index)
+    spaced(scheduler, index)
     return index
 
 

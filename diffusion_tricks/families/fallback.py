@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from diffusion_tricks.devices.oom import memory_is_full
+from diffusion_tricks.devices.oom import explained
 from diffusion_tricks.devices.turns import alone_with
 from diffusion_tricks.errors import DiffusionTricksError, ModelError, UsageError
 from diffusion_tricks.families import shapes
@@ -136,29 +137,21 @@ class FallbackFamily(Family):
         """What the pipeline's call was left with. Raises ModelError where it cannot be run, or was not left."""
         idle = aside(self.pipe) if isinstance(texts, Encoded) else {}
         instead = {"scheduler": scheduler, "encode_prompt": texts, **idle}
-        with alone_with(self.pipe), standing_in(self.pipe, **instead), self._explained(x):
+        with alone_with(self.pipe), standing_in(self.pipe, **instead), explained(partial(self._error, x)):
             try:
                 self.pipe(**self._call(row, x) | call)
             except Left as left:
                 return left.found
         raise ModelError(refusal(type(self.pipe).__name__, "it finished without asking its scheduler for a step"))
 
-    @contextlib.contextmanager
-    def _explained(self, x: Tensor) -> Iterator[None]:
-        """Turns what the pipeline raises for arguments it cannot use into a sentence; a full memory passes."""
-        try:
-            yield
-        except DiffusionTricksError:
-            raise
-        except Exception as error:
-            if memory_is_full(error):
-                raise
-            name, (width, height) = type(self.pipe).__name__, self._size(x)
-            if isinstance(error, ValueError) and (width, height) != self.size:
-                own = f"its own size is {self.size[0]}x{self.size[1]}"
-                raise UsageError(f"{name} makes no picture of {width}x{height}: {error}; {own}") from error
-            why = f"its own call failed for a prompt and latents of {width}x{height} pixels"
-            raise ModelError(refusal(name, f"{why}: {type(error).__name__}: {error}")) from error
+    def _error(self, x: Tensor, error: Exception) -> DiffusionTricksError:
+        """A sentence for what the pipeline raises for arguments it cannot use."""
+        name, (width, height) = type(self.pipe).__name__, self._size(x)
+        if isinstance(error, ValueError) and (width, height) != self.size:
+            own = f"its own size is {self.size[0]}x{self.size[1]}"
+            return UsageError(f"{name} makes no picture of {width}x{height}: {error}; {own}")
+        why = f"its own call failed for a prompt and latents of {width}x{height} pixels"
+        return ModelError(refusal(name, f"{why}: {type(error).__name__}: {error}"))
 
     def _call(self, row: Row, x: Tensor) -> dict[str, Any]:
         """The arguments of the pipeline's call: guidance off, and nothing done that was not asked for."""

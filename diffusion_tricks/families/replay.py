@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from diffusion_tricks.devices.oom import memory_is_full
+from diffusion_tricks.devices.oom import explained
 from diffusion_tricks.devices.turns import alone_with
 from diffusion_tricks.diffusion.scheduler_quirks import for_recording
 from diffusion_tricks.diffusion.steps import first_spread
-from diffusion_tricks.errors import DiffusionTricksError, ModelError
+from diffusion_tricks.errors import ModelError
 from diffusion_tricks.families.rows import stacked
 from diffusion_tricks.types import Pipeline, Row
 
@@ -42,18 +42,16 @@ def recorded(pipe: Pipeline, given: str, expected: str, part: str = "unet", **ca
     given, expected: what the pipeline is called with, and what it has to be for that; for the message of the
     ModelError that is raised where it cannot be. part: the name of its denoiser.
     """
-    with alone_with(pipe), _patched(pipe, part), torch.no_grad():
+
+    def cannot(error: Exception) -> ModelError:
+        why = f"{type(error).__name__}: {error}; expected {expected}"
+        return ModelError(f"{type(pipe).__name__} cannot be run from {given}: {why}")
+
+    with alone_with(pipe), _patched(pipe, part), torch.no_grad(), explained(cannot):
         try:
             pipe(**{"num_inference_steps": 2, **call})
         except Recorded as made:
             return made
-        except DiffusionTricksError:
-            raise
-        except Exception as error:  # of whatever kind a pipeline raises for settings that do not fit each other
-            if memory_is_full(error):
-                raise
-            why = f"{type(error).__name__}: {error}; expected {expected}"
-            raise ModelError(f"{type(pipe).__name__} cannot be run from {given}: {why}") from error
     raise ModelError(f"{type(pipe).__name__} finished without calling its {part}; it cannot be run step by step")
 
 

@@ -6,12 +6,17 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from diffusion_tricks.devices.turns import alone_with
+from diffusion_tricks.diffusion.levels import flows
+from diffusion_tricks.diffusion.schedulers import scheduler_for
+from diffusion_tricks.diffusion.steps import follows_stride
 from diffusion_tricks.errors import DiffusionTricksError, UsageError
 from diffusion_tricks.loading.download import folder_here
 from diffusion_tricks.loading.location import location_of
 from diffusion_tricks.loading.outlines import Said, said_of
 from diffusion_tricks.model.cascade import needs_upscaling, nothing_upscaled
 from diffusion_tricks.recipes.recipe import Recipe, TrickEntry
+from diffusion_tricks.registry.calls import guarded
 from diffusion_tricks.registry.host import host
 
 if TYPE_CHECKING:
@@ -20,6 +25,7 @@ if TYPE_CHECKING:
     from diffusion_tricks.sampling.run import Run
 
 T = TypeVar("T")
+MANY = 10  # steps; models that make fewer are distilled to them
 
 
 def second_guidance(recipe: Recipe, model: Model) -> float | None:
@@ -55,6 +61,25 @@ def with_guidance(
     entry = TrickEntry(trick=automatic[0].name, **options)
     plain = {"guidance": None, "negative": None, "upscale_guidance": None, "tricks": [*recipe.tricks, entry]}
     return recipe.model_copy(update=plain), [*tricks, entry.build()]
+
+
+def with_stride(recipe: Recipe, tricks: Sequence[Trick[Any]], model: Model) -> Recipe:
+    """The recipe with the stride that one of its tricks asks for, unless it says which steps are made.
+
+    Models that make few steps keep theirs, and so do schedules that no stride fits: a flow's, and those of schedulers
+    that follow no timesteps but their own.
+    """
+    if recipe.steps is not None or recipe.stride is not None or model.defaults.steps < MANY:
+        return recipe
+    longest = int(model.pipe.scheduler.config.num_train_timesteps)
+    asked = (guarded(trick.label(), "stride", trick.stride, longest) for trick in tricks)
+    stride = next((stride for stride in asked if stride is not None), None)
+    if stride is None:
+        return recipe
+    with alone_with(model.pipe):
+        scheduler = scheduler_for(model.pipe.scheduler, recipe.scheduler or model.defaults.scheduler)
+    follows = not flows(scheduler) and follows_stride(scheduler, stride)
+    return recipe.model_copy(update={"stride": stride}) if follows else recipe
 
 
 def check_prompts(recipe: Recipe, tricks: list[Trick[Any]], said: Said | None = None) -> None:

@@ -20,13 +20,14 @@ from diffusion_tricks.generate.defaults import (
     settings,
     settled_tricks,
     with_guidance,
+    with_stride,
 )
 from diffusion_tricks.generate.facts import computed
 from diffusion_tricks.generate.finish import check_finishers, check_settings, finish, report
 from diffusion_tricks.generate.rehearsal import check_before
 from diffusion_tricks.generate.result import Result
 from diffusion_tricks.generate.score import Scorer
-from diffusion_tricks.generate.strip import strip, versions
+from diffusion_tricks.generate.strip import labels, strip, versions
 from diffusion_tricks.io.pictures import read_picture
 from diffusion_tricks.io.pixels import enlarge, to_images
 from diffusion_tricks.loading.load import load_model
@@ -122,12 +123,14 @@ def _making(
     )
     recipe, tricks = with_guidance(recipe, tricks, model.defaults.guidance, second_guidance(recipe, model))
     check_prompts(recipe, tricks, Said(type(model.pipe).__name__, parts_of(model.pipe)))
+    recipe = with_stride(recipe, tricks, model)
     sums = {name for trick in tricks for name in trick.sums}
+    named = labels(tricks)
     for first in range(0, recipe.count, BATCH):
         indices = range(first, min(first + BATCH, recipe.count))
         batches = [_batch(recipe, model, version, indices, max_rows, watch) for version in versions(tricks)]
         for versions_of_one in zip(*batches, strict=True):
-            yield strip(versions_of_one, sums)
+            yield strip(versions_of_one, sums, named)
 
 
 def _fitting(model: Model | None, recipe: Recipe) -> Model | None:

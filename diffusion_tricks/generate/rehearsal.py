@@ -12,7 +12,14 @@ from PIL import Image
 
 from diffusion_tricks.errors import PluginError
 from diffusion_tricks.generate.cost import Plan, Stage
-from diffusion_tricks.generate.defaults import check_prompts, schedule_of, second_guidance, settings, with_guidance
+from diffusion_tricks.generate.defaults import (
+    check_prompts,
+    schedule_of,
+    second_guidance,
+    settings,
+    with_guidance,
+    with_stride,
+)
 from diffusion_tricks.generate.finish import check_settings, finish
 from diffusion_tricks.generate.outline import check_loras, check_upscalers, known_stages, stand_in
 from diffusion_tricks.generate.strip import versions
@@ -85,11 +92,11 @@ def check_before(recipe: Recipe) -> None:
 
 
 def _settled(recipe: Recipe, model: Model) -> tuple[Recipe, list[Trick[Any]]]:
-    """The recipe with the guidance that is on by default, and its tricks. Raises UsageError where nothing is asked."""
+    """The recipe with what is on by default, and its tricks. Raises UsageError where nothing is asked."""
     check_settings(recipe, tricks := recipe.build())
     recipe, tricks = with_guidance(recipe, tricks, model.defaults.guidance, second_guidance(recipe, model))
     check_prompts(recipe, tricks)
-    return recipe, tricks
+    return with_stride(recipe, tricks, model), tricks
 
 
 def _runs(recipe: Recipe, model: Model, tricks: list[Trick[Any]]) -> Iterator[Run]:

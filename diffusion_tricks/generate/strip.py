@@ -6,13 +6,14 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from PIL import Image
-
 from diffusion_tricks.errors import UsageError
+from diffusion_tricks.io.grid import labelled_grid
 from diffusion_tricks.registry.calls import guarded
 from diffusion_tricks.registry.trick import Trick
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from diffusion_tricks.generate.result import Result
 
 SUMS = ("steps", "rows_total", "seconds")
@@ -24,39 +25,67 @@ def versions(tricks: Sequence[Trick[Any]]) -> list[list[Trick[Any]]]:
 
     Raises UsageError where two tricks ask for variants, naming both.
     """
+    i, variants = _asking(tricks)
+    if variants is None:
+        return [list(tricks)]
+    return [[*tricks[:i], tricks[i].but(**changes), *tricks[i + 1 :]] for changes in variants]
+
+
+def labels(tricks: Sequence[Trick[Any]]) -> list[str]:
+    """What tells each of the `versions` from the others, such as "start index 3"; one empty text where there is one."""
+    _, variants = _asking(tricks)
+    if variants is None:
+        return [""]
+    said = [{(name, repr(value)) for name, value in changes.items()} for changes in variants]
+    common = set.intersection(*said)
+    return [
+        ", ".join(_said(name, value) for name, value in changes.items() if (name, repr(value)) not in common)
+        for changes in variants
+    ]
+
+
+def _asking(tricks: Sequence[Trick[Any]]) -> tuple[int, list[dict[str, Any]] | None]:
+    """The place of the trick that asks for variants, and those; None where none does."""
     asking = [
         (i, variants)
         for i, trick in enumerate(tricks)
         if (variants := guarded(trick.label(), "variants", trick.variants)) is not None
     ]
-    if not asking:
-        return [list(tricks)]
     if len(asking) > 1:
         names = " and ".join(repr(tricks[i].label()) for i, _ in asking)
         raise UsageError(f"{names} both ask for a strip of variants, and a picture holds one strip; leave one out")
-    i, variants = asking[0]
-    return [[*tricks[:i], tricks[i].but(**changes), *tricks[i + 1 :]] for changes in variants]
+    return asking[0] if asking else (0, None)
 
 
-def strip(results: Sequence[Result], sums: Collection[str] = ()) -> Result:
-    """One result whose picture shows those of `results` from left to right, tops aligned; costs are added up.
+def _said(name: str, value: Any) -> str:
+    return f"{name.replace('_', ' ')} {value:g}" if isinstance(value, float) else f"{name.replace('_', ' ')} {value}"
 
-    sums: names of other facts that are.
+
+def strip(results: Sequence[Result], sums: Collection[str] = (), named: Sequence[str] = ()) -> Result:
+    """One result whose picture shows those of `results` from left to right, with their names; costs are added up.
+
+    sums: names of other facts that are. named: what each is called. Those that came out the same are noted.
     """
     if len(results) == 1:
         return results[0]
-    page = side_by_side([result.image for result in results])
-    return replace(results[0], image=page, facts=_facts([result.facts for result in results], page, (*SUMS, *sums)))
+    prompt, seed = results[0].recipe.prompt, f"seed {results[0].seed}"
+    title = f"{prompt}, {seed}" if isinstance(prompt, str) and prompt else seed
+    page = labelled_grid([result.image for result in results], columns=named, across=len(results), title=title)
+    facts = _facts([result.facts for result in results], page, (*SUMS, *sums))
+    notes = [*facts.get("notes", ()), *_same(results, named)]
+    return replace(results[0], image=page, facts=facts | ({"notes": notes} if notes else {}))
 
 
-def side_by_side(images: Sequence[Image.Image]) -> Image.Image:
-    """Pictures from left to right, tops aligned."""
-    page = Image.new(images[0].mode, (sum(image.width for image in images), max(image.height for image in images)))
-    left = 0
-    for image in images:
-        page.paste(image, (left, 0))
-        left += image.width
-    return page
+def _same(results: Sequence[Result], named: Sequence[str]) -> list[str]:
+    """A note for each group of pictures that are equal to the bit."""
+    groups: dict[bytes, list[str]] = {}
+    for result, name in zip(results, named, strict=False):
+        groups.setdefault(result.image.tobytes(), []).append(name)
+    return [
+        f"the pictures of {', '.join(names[:-1])} and {names[-1]} are the same to the bit; more `steps` may part them"
+        for names in groups.values()
+        if len(names) > 1
+    ]
 
 
 def _facts(each: list[dict[str, Any]], page: Image.Image, sums: Collection[str]) -> dict[str, Any]:

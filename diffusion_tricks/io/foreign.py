@@ -1,7 +1,8 @@
 """Structured data that others wrote: JSON, TOML and the heads of safetensors, read by one set of rules.
 
 A regular file of a limited size, in UTF-8, with an object at its top, no deeper than `DEEPEST`, with numbers that are
-some. What breaks a rule is the error that the caller names: file, what was expected, what came.
+some, and no name twice in one object. What breaks a rule is the error that the caller names: file, what was expected,
+what came.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ import json
 import math
 import re
 import tomllib
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +25,18 @@ BITS = 128  # of an integer; vocabularies say 10^30 for "no limit"
 MAX_HEAD = 100_000_000  # bytes; the limit that safetensors itself sets
 NO_TEXT = re.compile("[\0\ud800-\udfff]")  # what no text holds, though JSON can spell it
 NO_NAME = re.compile("[\0\ud800-\udc7f\udd00-\udfff]")  # what no name of a file holds; the others stand for bytes
-READERS = {"JSON": json.loads, "TOML": tomllib.loads}
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON, of which json itself would keep the last of several values. Raises ValueError for such."""
+    said = dict(pairs)
+    if len(said) < len(pairs):
+        twice = Counter(name for name, _ in pairs).most_common(1)[0][0]
+        raise ValueError(f"{twice[:80]!r} stands twice in one object; keep one of them")
+    return said
+
+
+READERS: dict[str, Callable[[str], Any]] = {"JSON": partial(json.loads, object_pairs_hook=_once), "TOML": tomllib.loads}
 
 Raises = type[DiffusionTricksError]
 

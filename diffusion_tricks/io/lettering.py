@@ -1,15 +1,22 @@
-"""Words on sheets and figures, in Pillow's own font, so that they look the same everywhere. No torch here."""
+"""Words on sheets and figures: in Pillow's own font, so that they look the same everywhere; what it lacks, in another.
+
+That is an installed font that has every character; where there is none, characters are written in plain letters.
+"""
 
 from __future__ import annotations
 
 import math
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import lru_cache
 
 from PIL import Image, ImageDraw, ImageFont
 
+from diffusion_tricks.io.fonts import Typeface, find_typeface, font_for, missing_glyphs
+
 INK, FAINT, LIGHT = (32, 32, 36), (120, 120, 128), (228, 228, 232)
+PLAIN = {"\u2013": "-", "\u2014": "-", "\u00d7": "x", "\u2192": "->", "\u2248": "~", "\u221a": "sqrt ", "\u00df": "ss"}
 LEADING = 1.3  # from one line to the next, in sizes of the letters
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 Colour = tuple[int, int, int]
@@ -26,11 +33,7 @@ class Block:
 
     lines: tuple[str, ...]
     size: int
-
-    @cached_property
-    def letters(self) -> Font:
-        """What it is set in."""
-        return font(self.size)
+    letters: Font
 
     @property
     def width(self) -> int:
@@ -51,7 +54,8 @@ class Block:
 
 def block(text: str, size: int, width: float) -> Block:
     """The text in lines of at most `width` pixels; nothing of it is left out. See `wrapped`."""
-    return Block(tuple(wrapped(text, font(size), width)), size)
+    said, letters = _set_in(text, size)
+    return Block(tuple(wrapped(said, letters, width)), size, letters)
 
 
 def wrapped(text: str, lettering: Font, width: float) -> list[str]:
@@ -64,13 +68,40 @@ def wrapped(text: str, lettering: Font, width: float) -> list[str]:
 
 def length(text: str, size: int) -> float:
     """How long the text is in one line, in pixels."""
-    return font(size).getlength(" ".join(text.split()))
+    said, letters = _set_in(text, size)
+    return letters.getlength(" ".join(said.split()))
 
 
 def widest_word(text: str, size: int) -> float:
     """The width in pixels below which a word of the text would be broken; 0 where it has none."""
-    letters = font(size)
-    return max(map(letters.getlength, text.split()), default=0.0)
+    said, letters = _set_in(text, size)
+    return max(map(letters.getlength, said.split()), default=0.0)
+
+
+def _set_in(text: str, size: int) -> tuple[str, Font]:
+    """The text as it is written, and the letters for it."""
+    said, face = writable(text)
+    return said, face.at(size)
+
+
+@lru_cache(maxsize=1024)
+def writable(text: str) -> tuple[str, Typeface]:
+    """The text as it can be written, and a typeface that has every character of it, as far as there is one here."""
+    own = find_typeface(None)
+    if text.isascii() or not (missing := missing_glyphs(text, own)):
+        return text, own
+    if installed := font_for(text):
+        return text, find_typeface(installed)
+    return text.translate({ord(char): _plainly(char) for char in missing}), own
+
+
+def _plainly(char: str) -> str:
+    """A character in plain letters: a letter without its marks, a Greek one by its name, a dash as a hyphen."""
+    name = unicodedata.name(char, "")
+    if name.startswith("GREEK") and "LETTER" in name:
+        return name.split("LETTER ")[1].split()[0].lower()
+    bare = "".join(part for part in unicodedata.normalize("NFKD", char) if not unicodedata.combining(part))
+    return PLAIN.get(char, bare)
 
 
 def _lines(words: list[str], lettering: Font, width: float) -> Iterator[str]:

@@ -16,11 +16,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import ExifTags, Image, ImageCms, PngImagePlugin, TiffImagePlugin, UnidentifiedImageError
+from PIL import ExifTags, Image, PngImagePlugin, TiffImagePlugin, UnidentifiedImageError
 
 from diffusion_tricks.errors import OutputError, OutputFailed, PictureError, UsageError
 from diffusion_tricks.io.atomic import atomic_write, check_place
-from diffusion_tricks.io.pixels import flatten
+from diffusion_tricks.io.pixels import eight_bit_rgb, flatten
 from diffusion_tricks.io.provenance import Provenance, provenance_of
 
 READ = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF")
@@ -72,7 +72,7 @@ def read_picture(path: str | Path, *, max_pixels: int | None = None) -> Picture:
         made = provenance_of(image.info.get("xmp"))
         icc, turn = image.info.get("icc_profile"), TURNS.get(_orientation(image))
         describes = image.mode not in {"CMYK", "LAB"} and icc is not None and icc[16:20] == b"RGB "
-        upright = _eight_bit_rgb(image, Path(path))
+        upright = eight_bit_rgb(image, Path(path))
     if turn is not None:
         upright = upright.transpose(turn)
     return Picture(_bare(upright), icc if describes else None, Path(path), made)
@@ -163,45 +163,6 @@ def _orientation(image: Image.Image) -> int:
         return int(image.getexif().get(0x0112, 1))
     except DAMAGE:  # a damaged EXIF block says nothing, and the pixels are whole
         return 1
-
-
-def _eight_bit_rgb(image: Image.Image, path: Path) -> Image.Image:
-    if image.mode == "F":
-        raise PictureError(f"{path} holds floating-point values, expected 8 or 16 bit; convert it to PNG first")
-    if image.mode == "CMYK":
-        return _from_cmyk(image)
-    if image.mode.startswith("I"):
-        return _from_16_bit(image, path)
-    if image.mode == "P" and image.palette is None:
-        raise PictureError(f"{path} holds numbers of colours and no palette that says which; get another copy of it")
-    return image.convert("RGBA" if image.has_transparency_data else "RGB")
-
-
-def _from_cmyk(image: Image.Image) -> Image.Image:
-    if icc := image.info.get("icc_profile"):
-        profile, srgb = io.BytesIO(icc), ImageCms.createProfile("sRGB")
-        with contextlib.suppress(ImageCms.PyCMSError, OSError):  # a damaged profile: as if there was none
-            converted = ImageCms.profileToProfile(image, profile, srgb, outputMode="RGB")
-            if converted is not None:
-                return converted
-    return image.convert("RGB")
-
-
-def _from_16_bit(image: Image.Image, path: Path) -> Image.Image:
-    import numpy as np
-
-    values = np.asarray(image)
-    top = 4095 if getattr(image, "tag_v2", {}).get(TiffImagePlugin.BITSPERSAMPLE) == (12,) else 65535
-    if values.min() < 0 or values.max() > top:
-        raise PictureError(
-            f"{path} holds values from {values.min()} to {values.max()}, expected 0 to {top};"
-            " save it as 8 or 16 bit first"
-        )
-    gray = Image.fromarray(((values.astype(np.uint32) * 255 + top // 2) // top).astype(np.uint8))
-    clear = image.info.get("transparency")
-    if isinstance(clear, int):
-        gray.putalpha(Image.fromarray(np.where(values == clear, 0, 255).astype(np.uint8)))
-    return gray.convert("RGB" if clear is None else "RGBA")
 
 
 def _bare(image: Image.Image) -> Image.Image:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -12,12 +11,12 @@ import torch
 from torch import Tensor
 
 from diffusion_tricks.devices.memory import Job, Work, in_parts, persisting
-from diffusion_tricks.devices.oom import memory_is_full
+from diffusion_tricks.devices.oom import explained
 from diffusion_tricks.devices.rungs import PICTURES, ROWS
 from diffusion_tricks.diffusion.ask import Ask
 from diffusion_tricks.diffusion.estimate import Estimate
 from diffusion_tricks.diffusion.noise_level import Level
-from diffusion_tricks.errors import DiffusionTricksError, ModelError
+from diffusion_tricks.errors import ModelError
 
 if TYPE_CHECKING:
     from diffusion_tricks.diffusion.conditioning import Network
@@ -136,23 +135,21 @@ def _predicted(model: Model, batch: Batch, t: Tensor, most: int | None) -> Tenso
     if more:
         batch = batch.at([*range(count), *([count - 1] * more)])
     more_of_it = _more(batch, t)
-    with _blamed(model):
+    with explained(partial(_blamed, model)):
         output = model.family.predict(batch.x, t, batch.rows, **more_of_it)
     return output[:count] if more else output
 
 
-@contextmanager
-def _blamed(model: Model) -> Iterator[None]:
-    """What a network raises, of whatever kind, is due to the settings of the model that it was made by."""
-    try:
-        yield
-    except DiffusionTricksError:
-        raise
-    except Exception as error:
-        if memory_is_full(error):
-            raise
-        why = f"{type(error).__name__}: {error}"
-        raise ModelError(f"model {model.name!r} cannot be run: its network failed ({why}); fetch it anew") from error
+def _blamed(model: Model, error: Exception) -> ModelError:
+    """What a network raises, of whatever kind, is due to the settings or the parts of the model that it is of."""
+    if model.revision is not None:
+        advice = "fetch it anew"
+    elif model.memory.lent:
+        advice = "check that the parts of its pipeline fit each other"
+    else:
+        advice = "check that its settings (config.json) are those its weights were saved with"
+    why = f"{type(error).__name__}: {error}"
+    return ModelError(f"model {model.name!r} cannot be run: its network failed ({why}); {advice}")
 
 
 def _more(batch: Batch, t: Tensor) -> dict[str, Any]:

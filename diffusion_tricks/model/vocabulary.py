@@ -30,6 +30,7 @@ IRREGULAR = {
 ENDINGS = (("ies", "y"), ("ves", "f"), ("ves", "fe"), ("es", ""), ("s", ""))
 CLOSE = 0.75  # of difflib's ratio: two words of four letters that share three, or nearer
 NEAREST = 3
+LISTED = 12  # words; of those in one remark
 TOLD = 50  # words; of a prompt that holds more, one need not be told each
 
 Words = tuple[str, ...]
@@ -128,10 +129,17 @@ def forms(words: Words) -> list[Words]:
     return [(*before, form) for form in lasts]
 
 
-def unknown_note(model: str, word: str, nearest: Sequence[str]) -> str:
-    """The remark on one word that a model was not taught."""
-    said = f"the model {model!r} was not taught the word{'s' if ' ' in word else ''} {word!r}"
-    return f"{said}; nearest it knows: {', '.join(nearest)}" if nearest else f"{said}, nor one that is near"
+def unknown_note(model: str, words: Mapping[str, Sequence[str]]) -> str:
+    """The one remark on all words that a model was not taught, each with the nearest that it was."""
+    said = f"the model {model!r} was not taught"
+    if len(words) == 1:
+        ((word, nearest),) = words.items()
+        said += f" the word{'s' if ' ' in word else ''} {word!r}"
+        return f"{said}; nearest it knows: {', '.join(nearest)}" if nearest else f"{said}, nor one that is near"
+    each = [f"{word!r} (nearest: {', '.join(near)})" if near else f"{word!r}" for word, near in words.items()]
+    more = [f"{len(each) - LISTED} more"] if len(each) > LISTED else []
+    *before, last = [*each[:LISTED], *more]
+    return f"{said} {len(words)} of the words asked: {', '.join(before)} and {last}"
 
 
 def _is_list(value: Any) -> bool:

@@ -62,7 +62,15 @@ class Trick(Generic[O]):
     def variants(self) -> list[dict[str, Any]] | None:
         """Changes of its own options, one dictionary for each picture of a strip, or None for a single picture.
 
-        `make` then makes the run once with each, from the same seed, and lays the pictures side by side.
+        `make` then makes the run once with each, from the same seed, and lays the pictures side by side, labelled with
+        what differs in the changes.
+        """
+        return None
+
+    def stride(self, longest: int) -> int | None:
+        """Every so many of the model's `longest` training steps the trick wants made where nothing else is said.
+
+        None by default: the model's own steps. `make` heeds it where the scheduler can.
         """
         return None
 

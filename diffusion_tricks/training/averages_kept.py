@@ -25,8 +25,6 @@ from diffusion_tricks.errors import DiffusionTricksError, UsageError
 from diffusion_tricks.training import folder
 from diffusion_tricks.training.averages import PowerAverages, mixed, mixture, put
 
-ROOM = "averages"
-
 
 @dataclass(frozen=True)
 class Kept:
@@ -39,13 +37,13 @@ class Kept:
 
 def averages_kept(home: Path) -> list[Path]:
     """The files of a training, the oldest first."""
-    return sorted((home / ROOM).glob("seen-*.safetensors"))
+    return sorted((home / folder.AVERAGES).glob("seen-*.safetensors"))
 
 
 def keep(home: Path, seen: int, average: PowerAverages) -> Path:
     """Writes the averages as they are after so many pictures, in float16."""
-    (home / ROOM).mkdir(exist_ok=True)
-    file = home / ROOM / f"seen-{seen:010}.safetensors"
+    (home / folder.AVERAGES).mkdir(exist_ok=True)
+    file = home / folder.AVERAGES / f"seen-{seen:010}.safetensors"
     tensors = {
         f"{length:g}/{place}": one.to("cpu", torch.float16).contiguous()
         for length, held in zip(average.lengths, average.held, strict=True)
@@ -90,7 +88,7 @@ def write_model(home: Path, model: Path, weights: Sequence[Tensor]) -> None:
     pipe: Any = opened_pipeline(str(home))
     parameters: list[nn.Parameter] = list(Reader(pipe.unet, pipe.text_encoder).parameters())
     if [w.shape for w in weights] != [p.shape for p in parameters]:
-        raise UsageError(f"the averages in {home / ROOM} are not of the model that is there")
+        raise UsageError(f"the averages in {home / folder.AVERAGES} are not of the model that is there")
     put(weights, parameters)
     model.mkdir(parents=True, exist_ok=True)
     folder.save_pipeline(model, pipe.to(torch.float16), json.loads((home / "diffusion_tricks.json").read_text()))

@@ -22,22 +22,31 @@ from diffusion_tricks.training.curves import loss_figure
 
 def sheet(
     pictures: Tensor, file: str | Path, columns: int | None = None, captions: Sequence[str] | None = None,
-    scale: int | None = None,
+    scale: int | None = None, title: str = "",
 ) -> None:  # fmt: skip
-    """Writes pictures (n c h w) in -1..1, c 1 or 3, as one PNG: in rows, each with its caption below it.
+    """Writes pictures (n c h w) in -1..1, c 1 or 3, as one PNG: in rows, each with its caption.
 
-    columns: pictures in a row; None makes the sheet about square.  scale: how many pixels wide one of theirs is
-    shown; None enlarges small ones.  An older sheet is replaced. Raises UsageError for another shape or number of
-    captions, or no columns, and ModelError for values that are no numbers.
+    Captions that are the same in every row, such as names of classes, stand once, above the columns; others below
+    their pictures.  columns: pictures in a row; None makes the sheet about square.  scale: how many pixels wide one of
+    theirs is shown; None enlarges small ones.  title: above all.  An older sheet is replaced. Raises UsageError for
+    another shape or number of captions, or no columns, and ModelError for values that are no numbers.
     """
     _check(pictures, captions)
     if (columns is not None and columns < 1) or (scale is not None and scale < 1):
         raise UsageError(f"expected 1 column or more and a scale of 1 or more, got {columns} and {scale}")
+    across = min(columns or math.ceil(math.sqrt(len(pictures))), len(pictures))
+    above, below = _labels(captions or (), across)
     page = labelled_grid(
-        _images(pictures), captions=captions if captions and any(captions) else (),
-        across=min(columns, len(pictures)) if columns else None, tile=_shown(pictures, scale),
-    )  # fmt: skip
+        _images(pictures), columns=above, captions=below, across=across, tile=_shown(pictures, scale), title=title
+    )
     write_picture(page, file, force=True)
+
+
+def _labels(captions: Sequence[str], across: int) -> tuple[Sequence[str], Sequence[str]]:
+    """The captions as labels of the columns, where every row has the same; else as they are."""
+    above = captions[:across]
+    cycled = len(captions) > across and all(text == above[i % across] for i, text in enumerate(captions))
+    return (above, ()) if cycled and any(captions) else ((), captions if any(captions) else ())
 
 
 def denoiser_figure(

@@ -14,12 +14,13 @@ import contextlib
 import json
 import tempfile
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 from diffusion_tricks.errors import OutputError, OutputFailed, UsageError
-from diffusion_tricks.io.atomic import atomic_write, atomic_write_all
+from diffusion_tricks.io.atomic import PREFIX, atomic_write, atomic_write_all
 from diffusion_tricks.io.foreign import read_object
 from diffusion_tricks.io.leftovers import held, sweep
 from diffusion_tricks.io.reading import Unreadable, read_text
@@ -29,12 +30,18 @@ from diffusion_tricks.training.options import TrainOptions, options_from
 from diffusion_tricks.training.replaced import OPTIONS
 
 MODEL_IN_THE_MAKING = ".model-"
-METRICS, LOSS, SAMPLES, MODELS = "metrics.jsonl", "loss.png", "samples", "models"
+METRICS, LOSS, SAMPLES, MODELS, AVERAGES = "metrics.jsonl", "loss.png", "samples", "models", "averages"
 MODEL = (
     "model_index.json", "diffusion_tricks.json", "unet", "scheduler", "text_encoder", "tokenizer",
     "image_noising_scheduler",
 )  # fmt: skip
-OWN = (OPTIONS, METRICS, LOSS, SAMPLES, MODELS, ROOM, "denoiser.png", *MODEL)  # what `force` removes
+OWN = (OPTIONS, METRICS, LOSS, SAMPLES, MODELS, AVERAGES, ROOM, "denoiser.png", *MODEL)  # what `force` removes
+NETWORK, SCHEDULER = ("config.json", "*.safetensors", "*.safetensors.index.json"), ("scheduler_config.json",)
+INSIDE = {  # what trainings write in the folders of these
+    ROOM: ("step-*.pt", "step-*.damaged", "model.json"), SAMPLES: ("epoch-*.png", "last.png"),
+    AVERAGES: ("seen-*.safetensors", "seen-*.partial"), MODELS: ("epoch-*",), "unet": NETWORK, "text_encoder": NETWORK,
+    "tokenizer": ("*.json", "*.txt"), "scheduler": SCHEDULER, "image_noising_scheduler": SCHEDULER,
+}  # fmt: skip
 MOST_METRICS = 2**28  # bytes
 
 
@@ -62,6 +69,7 @@ def begun(folder: Path, options: TrainOptions, force: bool) -> None:
             raise OutputError(f"{folder} is there and not empty; {advice}choose another `out`, or pass `force=True`")
         if not (folder / OPTIONS).is_file():
             raise OutputError(f"{folder} holds no training, so `force` leaves it alone; choose another `out`")
+        _check_own(folder)
         replaced.hide(folder, OWN)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -73,6 +81,25 @@ def begun(folder: Path, options: TrainOptions, force: bool) -> None:
                 f"the directory {folder} cannot be made: {error.strerror}; choose another `out`"
             ) from None
         raise
+
+
+def _check_own(folder: Path) -> None:
+    """Raises OutputError where something lies in the place of a training's files, or among them, that is none."""
+    for name in OWN:
+        path, patterns = folder / name, INSIDE.get(name)
+        inside = list(path.iterdir()) if patterns and path.is_dir() else []
+        odd = [file for file in inside if not (file.is_file() and _is_own(file.name, patterns or ()))]
+        if path.exists() and path.is_dir() != (patterns is not None):
+            odd = [path]
+        if odd:
+            raise OutputError(
+                f"{min(odd)} is no part of a training, so `force` leaves all in {folder} as it is; "
+                "move it away, or choose another `out`"
+            )
+
+
+def _is_own(name: str, patterns: Sequence[str]) -> bool:
+    return any(fnmatch(name, pattern) for pattern in (*patterns, f"{PREFIX}*.tmp"))
 
 
 def hidden_found(folder: Path) -> None:

@@ -69,8 +69,8 @@ class PlainTask:
         return kind(unet=unet, scheduler=scheduler)
 
     def page(self, pipe: Any, source: Source, options: TrainOptions, device: torch.device) -> Page:
-        """Samples, in rows of as many as there are classes, where these are few."""
-        return sampled_page(self, pipe, options, device)
+        """Samples, in rows of as many as there are classes, where these are few, with the classes' names."""
+        return sampled_page(self, pipe, options, device, captioned=bool(self.classes))
 
     def opened(self, pipe: Any) -> Family:
         """With the names of the classes, which the pipeline does not hold."""

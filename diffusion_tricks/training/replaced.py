@@ -6,12 +6,14 @@ last when it is brought back, so that a directory without them holds nothing of 
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 OPTIONS = "training.json"
 HIDDEN = ".replaced"
+PLACE = re.compile(r"\.replaced(-[0-9]+)?")
 
 
 def waiting(folder: Path) -> list[Path]:
@@ -20,7 +22,8 @@ def waiting(folder: Path) -> list[Path]:
 
 
 def _places(folder: Path) -> list[Path]:
-    return sorted(folder.glob(f"{HIDDEN}*"), key=lambda path: (len(path.name), path.name))
+    found = [path for path in folder.glob(f"{HIDDEN}*") if PLACE.fullmatch(path.name)]
+    return sorted(found, key=lambda path: (len(path.name), path.name))
 
 
 def hide(folder: Path, names: Sequence[str]) -> None:
@@ -69,7 +72,7 @@ def _options_first(names: Sequence[str]) -> list[str]:
 
 
 def _remove(path: Path) -> None:
-    if path.is_dir():
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)

@@ -102,10 +102,15 @@ class Watch:
             with quiet_libraries():
                 seen = self.source if self.held is None else self.held
                 page = self.task.page(self.pipeline(), seen, self.options, self.learner.device)
-            sheet(page.pictures, file, page.columns, page.captions)
+            sheet(page.pictures, file, page.columns, page.captions, title=self._title(name))
         except ModelError as error:
             self.progress.say(f"Warning: no sheet {name}: {error}")
         return file
+
+    def _title(self, name: str) -> str:
+        """Of a sheet: when it was made, and with what guidance."""
+        when = " ".join(str(int(part)) if part.isdigit() else part for part in name.split("-"))
+        return when if self.task.guidance == 1 else f"{when}, guidance {self.task.guidance:g}"
 
     def denoiser_figure(self) -> None:
         """Writes the figure of noise levels, before and after training."""

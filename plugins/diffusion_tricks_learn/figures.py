@@ -26,6 +26,11 @@ def grid(tiles: Sequence[Sequence[Tile]], *, captions: Sequence[Sequence[str]] =
     return labelled_grid(flat, captions=texts, across=len(tiles[0]), **labels)
 
 
+def enlarged(pictures: Sequence[Image.Image], side: int) -> list[Image.Image]:
+    """Pictures in crisp squares, by the whole factor with which they come next to `side` pixels, or as they are."""
+    return [one.resize([max(1, side // one.width) * length for length in one.size], 0) for one in pictures]
+
+
 def chart(
     *draws: Callable[[Axes], Any], width: int = 900, height: int = 480, columns: int | None = None
 ) -> Image.Image:
@@ -51,11 +56,12 @@ def chart(
 
 
 def stacked(*pictures: Image.Image) -> Image.Image:
-    """Pictures one below the other on white."""
+    """Pictures one below the other, each on ground of its own corner's colour; white between them."""
     width = max(picture.width for picture in pictures)
     page = Image.new("RGB", (width, sum(picture.height + GAP for picture in pictures) - GAP), "white")
     top = 0
     for picture in pictures:
+        page.paste(picture.getpixel((0, 0)), (0, top, width, top + picture.height))
         page.paste(picture, (0, top))
         top += picture.height + GAP
     return page

@@ -36,6 +36,22 @@ def picture(required: bool = True, several: bool = False) -> click.Argument:
                           metavar="PIC..." if several else "PIC")  # fmt: skip
 
 
+def prompt(help: str) -> click.Option:
+    """The option for one prompt."""
+    return click.Option(["-p", "--prompt"], help=help)
+
+
+def prompts(help: str) -> click.Option:
+    """The option for several prompts, each with a flag of its own."""
+    return click.Option(["-p", "--prompt", "prompts"], multiple=True, help=f"{help} May be given several times.")
+
+
+def count(least: int) -> click.Option:
+    """The option for how many pictures are drawn."""
+    return click.Option(["--count"], type=click.IntRange(least, 64), default=5, show_default=True,
+                        help="Pictures, each from noise of its own.")  # fmt: skip
+
+
 def numbers(flag: str, default: Sequence[float], help: str, whole: bool = True) -> click.Option:
     """An option that takes numbers with commas."""
     return click.Option([flag], type=Numbers(whole), default=",".join(f"{n:g}" for n in default), show_default=True,
@@ -79,6 +95,23 @@ PARAMETERS: dict[str, Callable[[], list[click.Parameter]]] = {
             help="One more model, beside that of --model. May be given several times.",
         ),
         pictures_each("1, in full 5"),
+    "denoise": lambda: [
+        picture(),
+        click.Option(["--i-start"], type=click.IntRange(0, 33), default=10, show_default=True,
+                     help="Begin at t = 990 - 30 i."),
+        prompt("What the picture shows.  [default: nothing is said]"),
+    ],
+    "steps": lambda: [
+        numbers("--steps", (5, 10, 100), "Steps to compare."),
+        prompts("What to draw.  [default: three things]"),
+        click.Option(["--scheduler"], multiple=True, metavar="NAME", help="One to compare, such as ddpm or dpm++2m. "
+                     "May be given several times.  [default: ddpm and dpm++2m]"),
+    ],
+    "sample": lambda: [prompt("What to draw.  [default: a rabbit]"), count(1)],
+    "guidance": lambda: [
+        prompt("What to draw.  [default: a rabbit]"),
+        numbers("--scales", (1, 7), "Scales of guidance to compare; 1 is none.", whole=False),
+        count(2),
     ],
 }
 

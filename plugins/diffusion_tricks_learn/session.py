@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -119,6 +119,12 @@ class Session:
     def pictures(self, recipe: Recipe, default: str = "emoji") -> list[Image]:
         """As `make`, the pictures alone."""
         return [result.image for result in self.make(recipe, default)]
+
+    def clip_scores(self, pictures: Sequence[Image], prompts: Sequence[str]) -> list[float]:
+        """CLIP's cosine of each picture and its prompt, -1..1."""
+        seen, said = self.scorer.pictures(pictures), self.scorer.texts(prompts)  # (n d)
+        cosines: list[float] = (seen * said).sum(1).tolist()
+        return cosines
 
 
 def stem(path: str | Path) -> str:

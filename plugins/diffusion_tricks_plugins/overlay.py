@@ -16,9 +16,8 @@ from typing import Any, Literal, cast
 from PIL import Image
 from pydantic import field_validator, model_validator
 
-from diffusion_tricks.plugin import Trick, TrickOptions, hookimpl, option
+from diffusion_tricks.plugin import FONT_FILES, Trick, TrickOptions, check_glyphs, find_typeface, hookimpl, option
 from diffusion_tricks_plugins.text import inking
-from diffusion_tricks_plugins.text.fonts import FONT_FILES, check_glyphs, find_typeface
 from diffusion_tricks_plugins.text.inking import Color, Ink
 from diffusion_tricks_plugins.text.layout import Page, Row, Side, Wanted, fit_all, place
 from diffusion_tricks_plugins.text.typesetting import clean

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from diffusion_tricks.plugin import Run
 
 STRENGTH = 0.6
-STRIDED = range(990, -1, -30)  # the 34 steps of CS180, project 5: start index i is t = 990 - 30 i
+STRIDE = 30  # of a thousand training steps
+STRIDED = range(990, -1, -STRIDE)  # the 34 steps of CS180, project 5: start index i is t = 990 - 30 i
+THOUSAND = 1000  # that models with more or fewer training steps are scaled to
 SWEEP = (1, 3, 5, 7, 10, 20)
 
 
@@ -28,9 +30,11 @@ class SDEditOptions(TrickOptions):
         None, f"share of the schedule that is run: 0 keeps the picture, 1 forgets it; default {STRENGTH}"
     )
     start_index: Annotated[int, Field(ge=0, lt=len(STRIDED))] | None = option(
-        None, "start at t = 990 - 30 i instead of by strength; small forgets more, 33 keeps most"
+        None, "start at t = 990 - 30 i (of 1000) instead of by strength; small forgets more, 33 keeps most"
     )
-    sweep: bool = option(False, f"a strip: start indices {', '.join(map(str, SWEEP))}, then the picture itself")
+    sweep: bool = option(
+        False, f"a strip: start indices {', '.join(map(str, SWEEP))}, then the picture itself; every 30th step"
+    )
     fit: Fit = option("crop", "how a picture of other proportions fills the model's size")
 
     @model_validator(mode="after")
@@ -54,6 +58,10 @@ class SDEdit(Trick[SDEditOptions]):
             return None
         starts: list[dict[str, Any]] = [{"start_index": i} for i in SWEEP]
         return [{"sweep": False, **start} for start in [*starts, {"strength": 0.0}]]
+
+    def stride(self, longest: int) -> int | None:
+        """Of a sweep: 30 of 1000, so that each start index is a step of its own."""
+        return max(1, round(longest * STRIDE / THOUSAND)) if self.options.sweep else None
 
     def parameters(self) -> dict[str, Any]:
         """The strength; that of a start index is its share of the strided schedule."""
@@ -84,8 +92,8 @@ class SDEdit(Trick[SDEditOptions]):
     def _nothing_is_run(self, run: Run) -> str:
         """Why, and what would run one step at the least."""
         if self.options.start_index is not None:
-            t, last = STRIDED[self.options.start_index], int(run.timesteps[-1])
-            begun = max((i for i, level in enumerate(STRIDED) if level >= last), default=0)
+            t, last = self._timestep(run, self.options.start_index), int(run.timesteps[-1])
+            begun = max((i for i in range(len(STRIDED)) if self._timestep(run, i) >= last), default=0)
             return (f"sdedit: start_index {self.options.start_index} is t = {t}, and the last step is at {last}, so no"
                     f" step would be run; use `start_index={begun}` or less, or more `steps`")  # fmt: skip
         steps, strength = self._steps(run), self._strength
@@ -96,6 +104,11 @@ class SDEdit(Trick[SDEditOptions]):
     @property
     def _strength(self) -> float:
         return STRENGTH if self.options.strength is None else self.options.strength
+
+    @staticmethod
+    def _timestep(run: Run, index: int) -> int:
+        """The timestep of a start index."""
+        return round(STRIDED[index] * int(run.scheduler.config.num_train_timesteps) / THOUSAND)
 
     def _steps(self, run: Run) -> int:
         """Of the schedule; None is told by schedulers of timesteps that are given one by one."""
@@ -109,7 +122,7 @@ class SDEdit(Trick[SDEditOptions]):
         if self.options.start_index is not None:
             if run.timesteps[-1] < 0:  # EDM's are logarithms of sigma
                 raise UsageError("sdedit: this model counts no timesteps; use strength, not start_index")
-            t = STRIDED[self.options.start_index]
+            t = self._timestep(run, self.options.start_index)
             whole = range(0, len(run.timesteps), run.substeps)  # never between the two evaluations of a Heun step
             return next((i for i in whole if run.timesteps[i] <= t), len(run.timesteps))
         return run.first_step(self._strength)

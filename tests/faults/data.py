@@ -41,6 +41,7 @@ WHOLE = {
     "digits of TOML": b"seed = " + b"9" * 5000, "a NUL": b'prompt = "a\0"', "a NUL, escaped": b'{"prompt": "a\\u0000"}',
     "half a pair": b'{"prompt": "\\ud800"}', "no number": b'{"prompt": "a", "guidance": NaN}',
     "no number of TOML": b'prompt = "a"\nguidance = nan', "without end": b'prompt = "a"\nguidance = inf',
+    "a name twice": b'{"prompt": "a", "prompt": "b"}',
     "long": b'{"guidance": ' + b"9" * 4000 + b"}",
 }  # fmt: skip
 RECIPES = Harness(

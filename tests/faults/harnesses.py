@@ -9,10 +9,11 @@ from faults.names import NAMES
 from faults.pictures import PICTURES
 from faults.plugins import BAD_PLUGINS
 from faults.streams import STREAMS
+from faults.trainings import FOLDERS, KILLED_TRAININGS
 from faults.writes import FULL, KILLS
 
 HARNESSES: tuple[Harness, ...] = (
-    KILLS, FULL, PICTURES, RECIPES, RECORDS, MODELS, NAMES, STREAMS, BAD_PLUGINS,
+    KILLS, FULL, PICTURES, RECIPES, RECORDS, MODELS, NAMES, STREAMS, BAD_PLUGINS, KILLED_TRAININGS, FOLDERS,
 )  # fmt: skip
 
 __all__ = ["HARNESSES", "Harness"]

@@ -11,8 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from diffusion_tricks.plugin import UsageError
-from diffusion_tricks_plugins.text.fonts import Typeface, direction_of
+from diffusion_tricks.plugin import Typeface, UsageError, direction_of
 from diffusion_tricks_plugins.text.typesetting import SMALLEST, Block, Face, largest, set_block
 
 Row = Literal["top", "middle", "bottom"]

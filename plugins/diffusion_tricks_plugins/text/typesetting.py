@@ -16,7 +16,7 @@ from functools import cached_property
 import regex
 from PIL import ImageFont
 
-from diffusion_tricks_plugins.text.fonts import Typeface, is_invisible
+from diffusion_tricks.plugin import Typeface, is_invisible
 
 SMALLEST = 5  # px; below it no letter can be told from another
 EVENED = 8  # lines; longer paragraphs read as prose and are left as they fall
