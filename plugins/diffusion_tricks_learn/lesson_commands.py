@@ -11,6 +11,7 @@ import click
 from diffusion_tricks_learn.course import Lesson
 from diffusion_tricks_learn.numbers import Numbers
 
+THINGS = "A thing to draw, of two or more that are told apart.  [default: the model's classes, or ten things]"
 COMMON = ("out", "seed", "full", "quick", "model", "device", "force", "quiet")
 
 
@@ -58,12 +59,6 @@ def numbers(flag: str, default: Sequence[float], help: str, whole: bool = True) 
                         help=help)  # fmt: skip
 
 
-def things() -> click.Option:
-    """The option for the classes that are drawn and told apart."""
-    return click.Option(["-p", "--prompt", "prompts"], multiple=True, help="A thing to draw, of two or more that are "
-                        "told apart; once for each.  [default: the model's classes, or ten things]")  # fmt: skip
-
-
 def pictures_each(default: str) -> click.Option:
     """The option for how many pictures each class has."""
     return click.Option(["--count"], type=click.IntRange(1, 1000), help=f"Pictures of each.  [default: {default}]")
@@ -75,10 +70,33 @@ PARAMETERS: dict[str, Callable[[], list[click.Parameter]]] = {
         picture(),
         numbers("--t", (250, 500, 750), "Timesteps, of the training's."),
     ],
-    "recognise": lambda: [things(), pictures_each("2, in full 10")],
-    "scores": lambda: [things(), pictures_each("2, in full 8")],
+    "denoise": lambda: [
+        picture(),
+        click.Option(
+            ["--i-start"], type=click.IntRange(0, 33), default=10, show_default=True, help="Begin at t = 990 - 30 i."
+        ),
+        prompt("What the picture shows.  [default: nothing is said]"),
+    ],
+    "steps": lambda: [
+        numbers("--steps", (5, 10, 100), "Steps to compare."),
+        prompts("What to draw.  [default: three things]"),
+        click.Option(
+            ["--scheduler"],
+            multiple=True,
+            metavar="NAME",
+            help="One to compare, such as ddpm or dpm++2m. May be given several times.  [default: ddpm and dpm++2m]",
+        ),
+    ],
+    "sample": lambda: [prompt("What to draw.  [default: a rabbit]"), count(1)],
+    "guidance": lambda: [
+        prompt("What to draw.  [default: a rabbit]"),
+        numbers("--scales", (1, 7), "Scales of guidance to compare; 1 is none.", whole=False),
+        count(2),
+    ],
+    "recognise": lambda: [prompts(THINGS), pictures_each("2, in full 10")],
+    "scores": lambda: [prompts(THINGS), pictures_each("2, in full 8")],
     "clip-guidance": lambda: [
-        click.Option(["-p", "--prompt"], default="a strawberry", show_default=True, help="What to draw."),
+        prompt("What to draw.  [default: a strawberry]"),
         click.Option(
             ["--temperature"],
             type=click.FloatRange(0, min_open=True),
@@ -86,32 +104,15 @@ PARAMETERS: dict[str, Callable[[], list[click.Parameter]]] = {
         ),
         click.Option(["--scale"], type=click.FloatRange(0), default=7.0, show_default=True, help="Of both guidances."),
     ],
-    "samplers": lambda: [things(), pictures_each("1, in full 10")],
+    "samplers": lambda: [prompts(THINGS), pictures_each("2, in full 10")],
     "compare": lambda: [
         click.Option(
             ["--with", "others"],
             multiple=True,
             metavar="MODEL",
-            help="One more model, beside that of --model. May be given several times.",
+            help="One more, beside that of --model. May be given several times.",
         ),
         pictures_each("1, in full 5"),
-    "denoise": lambda: [
-        picture(),
-        click.Option(["--i-start"], type=click.IntRange(0, 33), default=10, show_default=True,
-                     help="Begin at t = 990 - 30 i."),
-        prompt("What the picture shows.  [default: nothing is said]"),
-    ],
-    "steps": lambda: [
-        numbers("--steps", (5, 10, 100), "Steps to compare."),
-        prompts("What to draw.  [default: three things]"),
-        click.Option(["--scheduler"], multiple=True, metavar="NAME", help="One to compare, such as ddpm or dpm++2m. "
-                     "May be given several times.  [default: ddpm and dpm++2m]"),
-    ],
-    "sample": lambda: [prompt("What to draw.  [default: a rabbit]"), count(1)],
-    "guidance": lambda: [
-        prompt("What to draw.  [default: a rabbit]"),
-        numbers("--scales", (1, 7), "Scales of guidance to compare; 1 is none.", whole=False),
-        count(2),
     ],
 }
 

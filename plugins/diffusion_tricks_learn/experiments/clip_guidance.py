@@ -19,7 +19,7 @@ from diffusion_tricks_learn.findings import Findings, Row
 from diffusion_tricks_learn.session import Session
 
 QUICK_STEPS = 15
-SCALE = 7.0
+SCALE, STRAWBERRY = 7.0, "a strawberry"
 Found = list[dict[str, Any]]  # weight and scores of every step, of one picture
 
 
@@ -62,13 +62,13 @@ def ways(temperature: float | None, scale: float) -> list[tuple[str, TrickEntry]
 
 
 def clip_guidance(
-    session: Session, prompt: str = "a strawberry", temperature: float | None = None, scale: float = SCALE
+    session: Session, prompt: str | None = None, temperature: float | None = None, scale: float = SCALE
 ) -> Iterator[Findings]:
     """One prompt, the same noise each way. temperature: tau; None is CLIP's own. scale: of both guidances.
 
     Raises UsageError for a model that takes no text, as CLIP can only look for words.
     """
-    model = session.load()
+    model, prompt = session.load(), prompt or STRAWBERRY
     if getattr(model.family, "classes", None) is not None:
         raise UsageError(f"expected a model that takes a text, for CLIP to look for, and {model.name!r} takes none")
     count = session.either(1, 3)
@@ -79,7 +79,7 @@ def clip_guidance(
     tried = list[Way]()
     for label, trick in compared:
         results = session.make(Recipe(prompt=prompt, count=count, steps=steps, tricks=[trick]))
-        scores = session.scorer.similarity([result.image for result in results], [prompt])[:, 0].tolist()
+        scores = session.clip_scores([result.image for result in results], [prompt] * count)
         tried.append(Way(label, results, scores))
         yield found(session, prompt, tau, list(tried), len(tried) / len(compared))
 
