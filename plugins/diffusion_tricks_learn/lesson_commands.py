@@ -11,6 +11,7 @@ import click
 from diffusion_tricks_learn.course import Lesson
 from diffusion_tricks_learn.numbers import Numbers
 
+THINGS = "A thing to draw, of two or more that are told apart.  [default: the model's classes, or ten things]"
 COMMON = ("out", "seed", "full", "quick", "model", "device", "force", "quiet")
 
 
@@ -66,6 +67,9 @@ def side() -> click.Option:
 def steps() -> click.Option:
     """The option for the length of a training."""
     return click.Option(["--steps"], type=click.IntRange(min=1), help="Of each training, instead of the lesson's own.")
+def pictures_each(default: str) -> click.Option:
+    """The option for how many pictures each class has."""
+    return click.Option(["--count"], type=click.IntRange(1, 1000), help=f"Pictures of each.  [default: {default}]")
 
 
 # lesson: its own parameters
@@ -138,6 +142,26 @@ PARAMETERS: dict[str, Callable[[], list[click.Parameter]]] = {
             help="What to make new: a file (white = new), alpha, box:x0,y0,x1,y1 or ellipse:x0,y0,x1,y1.",
         ),
         prompt("What to put there.  [default: a top hat]"),
+    "recognise": lambda: [prompts(THINGS), pictures_each("2, in full 10")],
+    "scores": lambda: [prompts(THINGS), pictures_each("2, in full 8")],
+    "clip-guidance": lambda: [
+        prompt("What to draw.  [default: a strawberry]"),
+        click.Option(
+            ["--temperature"],
+            type=click.FloatRange(0, min_open=True),
+            help="How far apart two scores are a clear choice.  [default: CLIP's own]",
+        ),
+        click.Option(["--scale"], type=click.FloatRange(0), default=7.0, show_default=True, help="Of both guidances."),
+    ],
+    "samplers": lambda: [prompts(THINGS), pictures_each("2, in full 10")],
+    "compare": lambda: [
+        click.Option(
+            ["--with", "others"],
+            multiple=True,
+            metavar="MODEL",
+            help="One more, beside that of --model. May be given several times.",
+        ),
+        pictures_each("1, in full 5"),
     ],
 }
 
