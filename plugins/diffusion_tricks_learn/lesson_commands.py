@@ -67,6 +67,8 @@ def side() -> click.Option:
 def steps() -> click.Option:
     """The option for the length of a training."""
     return click.Option(["--steps"], type=click.IntRange(min=1), help="Of each training, instead of the lesson's own.")
+
+
 def pictures_each(default: str) -> click.Option:
     """The option for how many pictures each class has."""
     return click.Option(["--count"], type=click.IntRange(1, 1000), help=f"Pictures of each.  [default: {default}]")
@@ -78,25 +80,6 @@ PARAMETERS: dict[str, Callable[[], list[click.Parameter]]] = {
         picture(),
         numbers("--t", (250, 500, 750), "Timesteps, of the training's."),
     ],
-    "data": lambda: [
-        click.Argument(["source"], required=False, default="digits", metavar="[DATA]"),
-        side(),
-    ],
-    "train-digits": lambda: [
-        click.Option(
-            ["--kind"],
-            type=click.Choice(["denoiser", "time", "class", "flow"]),
-            default="denoiser",
-            show_default=True,
-            help="What the network learns.",
-        ),
-        click.Option(["--data"], default="digits", show_default=True, help="Digits, or a folder with MNIST's files."),
-        steps(),
-    ],
-    "ablate": lambda: [
-        click.Option(["--data"], default="shapes", show_default=True, help="shapes, digits, a folder, ..."),
-        side(),
-        steps(),
     "denoise": lambda: [
         picture(),
         click.Option(
@@ -142,6 +125,27 @@ PARAMETERS: dict[str, Callable[[], list[click.Parameter]]] = {
             help="What to make new: a file (white = new), alpha, box:x0,y0,x1,y1 or ellipse:x0,y0,x1,y1.",
         ),
         prompt("What to put there.  [default: a top hat]"),
+    ],
+    "data": lambda: [
+        click.Argument(["source"], required=False, default="digits", metavar="[DATA]"),
+        side(),
+    ],
+    "train-digits": lambda: [
+        click.Option(
+            ["--kind"],
+            type=click.Choice(["denoiser", "time", "class", "flow"]),
+            default="denoiser",
+            show_default=True,
+            help="What the network learns.",
+        ),
+        click.Option(["--data"], default="digits", show_default=True, help="Digits, or a folder with MNIST's files."),
+        steps(),
+    ],
+    "ablate": lambda: [
+        click.Option(["--data"], default="shapes", show_default=True, help="shapes, digits, a folder, ..."),
+        side(),
+        steps(),
+    ],
     "recognise": lambda: [prompts(THINGS), pictures_each("2, in full 10")],
     "scores": lambda: [prompts(THINGS), pictures_each("2, in full 8")],
     "clip-guidance": lambda: [
