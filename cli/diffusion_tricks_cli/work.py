@@ -27,6 +27,7 @@ from diffusion_tricks_cli.streams import apart
 OF_MODELS = ("device", "dtype", "max_rows", "memory", "quantize", "compile")
 
 if TYPE_CHECKING:
+    from diffusion_tricks.generate.cost import Plan
     from diffusion_tricks.generate.result import Result
     from diffusion_tricks.sampling.run import Step
     from diffusion_tricks_cli.film import Films
@@ -177,7 +178,7 @@ def show_plan(recipe: Recipe, settings: Settings, recipe_too: bool = True) -> No
         "size": size + "".join(f", upscaled from {_size(stage.size)}" for stage in planned.stages[:-1]),
         "scheduler": ", then ".join(stage.scheduler for stage in planned.stages) or "none",
         "pictures": planned.count if recipe.best_of == 1 else f"{planned.count}, each the best of {recipe.best_of}",
-        "nesting": " > ".join([*planned.order, "model"]) if planned.model else "none",
+        "nesting": _nesting(planned),
         "tricks": ", ".join(planned.tricks) or "none",
         "steps": " + ".join(str(len(stage.rows)) for stage in planned.stages) or "0",
         "rows per step": ", then ".join(_spread(stage.rows) for stage in planned.stages) or "0",
@@ -188,6 +189,14 @@ def show_plan(recipe: Recipe, settings: Settings, recipe_too: bool = True) -> No
         echo(f"{name + ':':<15}{value}")
     if recipe_too:
         echo(f"\n{recipe.to_toml()}".rstrip())
+
+
+def _nesting(planned: Plan) -> str:
+    """The tricks that shape the estimate, outermost first; as a tree where some stand in the place of prompts."""
+    if planned.model is None:
+        return "none"
+    apart = f"\n{' ' * 15}" if planned.tree else " > "
+    return apart.join([*(planned.tree or planned.order), "model"])
 
 
 def _size(size: tuple[int, int]) -> str:

@@ -35,7 +35,8 @@ class Plan:
 
     model: None for a picture that is only finished. known: whether the model's shape could be read; if not, `size`,
     `scheduler`, steps and the guidance that is on by default are a guess. order: tricks that shape the estimate,
-    outermost first. tree: them and what they ask as lines, indented. stages: one, or more for a larger size.
+    outermost first. tree: all and what they ask as lines, indented, where some stand
+    in the place of prompts. stages: one, or more for a larger size.
     """
 
     model: str | None

@@ -35,7 +35,7 @@ from diffusion_tricks.sampling.begin import begin
 from diffusion_tricks.sampling.loop import denoise
 from diffusion_tricks.sampling.request import Sampling
 from diffusion_tricks.sampling.run import Run
-from diffusion_tricks.sampling.tricks import order
+from diffusion_tricks.sampling.tricks import nested, order
 
 FIRST_STEPS = 2  # of a run that is tried before its model is loaded
 UPSCALING = ("upscale_steps", "upscale_guidance", "upscale_scheduler", "noise_level")  # of a recipe
@@ -66,7 +66,7 @@ def cost_of(recipe: Recipe) -> Plan:
         for stage in run.stages
     ]  # fmt: skip
     names = [trick.label() for trick in tricks]
-    tree = [line for trick in tricks for line in outline(trick)]
+    tree = [line for trick in tricks for line in outline(trick)] if nested(tricks) else []
     return Plan(
         model.name, known, stages[-1].size, stages[0].scheduler, recipe.count, order(tricks), names, tree, stages
     )  # fmt: skip

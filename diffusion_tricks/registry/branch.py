@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -52,6 +52,7 @@ class Branch(Checked):
             if more := sorted(hooks_of(trick) - set(ALLOWED)):
                 raise UsageError(f"trick {trick.label()!r} does more than shape one answer ({more[0]}), so it cannot"
                                  " stand in the place of a prompt; give it to the whole run")  # fmt: skip
+        refuse_two_claims(made)
         bring = [trick.label() for trick in made if trick.brings_prompts]
         if self.prompt is None and not bring:
             names = " ".join(trick.label() for trick in made)
@@ -64,6 +65,16 @@ class Branch(Checked):
 
 
 Prompted = str | Branch  # an option that takes a prompt, or tricks in its place
+
+
+def refuse_two_claims(tricks: Sequence[Trick[Any]]) -> None:
+    """Raises UsageError for two tricks that each say what is asked: one of them would never be heard."""
+    first, *others = [trick.label() for trick in tricks if trick.brings_prompts] or [""]
+    if others:
+        raise UsageError(
+            f"{first!r} and {others[0]!r} both say what is asked, and nothing says how they nest; write one in the"
+            f" place of a prompt of the other, {first} with [{others[0]} ...] or {others[0]} with [{first} ...]"
+        )
 
 
 def within(value: Any, change: Callable[[TrickEntry], TrickEntry]) -> Any:

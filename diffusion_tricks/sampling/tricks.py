@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 from diffusion_tricks.errors import PluginError, UnknownName, UsageError
+from diffusion_tricks.registry.branch import refuse_two_claims
 from diffusion_tricks.registry.calls import calls
 from diffusion_tricks.registry.host import unspecified
 from diffusion_tricks.registry.host_hooks import PROJECT
@@ -66,17 +67,7 @@ def refuse_clashes(tricks: Sequence[Trick[Any]]) -> None:
                 "leave one of them out"
             )
         taken[trick.place] = name
-    _refuse_two_claims(tricks)
-
-
-def _refuse_two_claims(tricks: Sequence[Trick[Any]]) -> None:
-    """Of two tricks that each say what is asked, one would never be heard."""
-    first, *others = [trick.label() for trick in tricks if trick.brings_prompts] or [""]
-    if others:
-        raise UsageError(
-            f"{first!r} and {others[0]!r} both say what is asked, and nothing says how they nest; write one in the"
-            f" place of a prompt of the other, {first} with [{others[0]} ...] or {others[0]} with [{first} ...]"
-        )
+    refuse_two_claims(tricks)
 
 
 def order(tricks: Sequence[Trick[Any]]) -> list[str]:
