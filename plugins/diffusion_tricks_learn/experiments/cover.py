@@ -6,6 +6,7 @@ score = cos(CLIP(picture), CLIP(prompt))     arXiv:2104.08718;  the lettering is
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -19,7 +20,7 @@ from diffusion_tricks_learn.session import Session
 
 SCENES = ("an owl", "a castle", "a sailboat", "a mushroom", "a fox")  # that the model inside draws well
 STEPS = 50
-ACROSS, SIDE = 3, 640  # pictures in a row; pixels of a cover, about
+ACROSS, TILE, SIDE = 3, 256, 576  # pictures in a row; pixels of one of them, and of a cover, about
 MARGIN, SPACING = 50, 20  # pixels above the title, and between it and the author
 UNSAID = "a picture"  # what CLIP looks for where no prompt was given
 
@@ -49,12 +50,12 @@ def cover(
         made += session.make(Recipe(prompt=prompt, steps=steps))
         scores += session.clip_scores([made[-1].image], [prompt or UNSAID])
         sheet = prompted(session, wanted, made, scores, steps)
-        yield Findings(lambda sheet=sheet: sheet, table(wanted, made, scores), done=len(made) / (len(wanted) + 1))
+        yield Findings(partial(stacked, sheet), table(wanted, made, scores), done=len(made) / (len(wanted) + 1))
     best = scores.index(max(scores))
     before = large(made[best].image)
     with_title, after = lettered(before, titled).image, lettered(before, both).image
-    fitted = labelled_grid([before, after], columns=["before", f"after: title {title_size} px, author {author_size} px"],
-                  title=f"The cover: {quoted(wanted[best])}, the best by CLIP")  # fmt: skip
+    columns = ["before", f"after: title {title_size} px, author {author_size} px"]
+    fitted = labelled_grid([before, after], columns=columns, title=f"The cover: {quoted(wanted[best])}, best by CLIP")
     numbers = measured(before, with_title, after)
     yield Findings(
         lambda: stacked(sheet, fitted), table(wanted, made, scores), numbers, [*notes, *said(numbers)],
@@ -71,7 +72,7 @@ def prompted(
     tiles = [*(result.image for result in made), *[None] * empty]
     title = f"{len(made)} prompts: {session.name()}, {steps} steps, seed {made[0].seed}"
     return grid([tiles[i : i + ACROSS] for i in range(0, len(tiles), ACROSS)], captions=[captions + [""] * empty],
-                title=title)  # fmt: skip
+                title=title, tile=TILE)  # fmt: skip
 
 
 def table(prompts: Sequence[str], made: Sequence[Result], scores: Sequence[float]) -> list[Row]:

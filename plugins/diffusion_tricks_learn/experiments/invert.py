@@ -104,7 +104,8 @@ def learned(session: Session, name: str, half: float, updates: int) -> Inverse:
 
     def loss() -> Tensor:
         x = draw()
-        return (network(x.sin()) - x).square().mean()
+        error: Tensor = network(x.sin()) - x
+        return error.square().mean()
 
     fit(network, loss, updates, session, rate=1e-2)
     with torch.no_grad():
