@@ -22,6 +22,7 @@ from diffusion_tricks.io.foreign import read_object
 from diffusion_tricks.types import Pipeline, Row, Size
 
 ARTICLES = ("a ", "an ", "the ")
+NUMERALS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")  # classes 0 to 9, in words
 
 
 class PlainFamily(Family):
@@ -53,6 +54,7 @@ class PlainFamily(Family):
         word = _bare(prompt or "")
         if word:
             known = {_bare(name): i for i, name in enumerate(self.classes)}
+            word = str(NUMERALS.index(word)) if word in NUMERALS and word not in known else word
             if word not in known:
                 raise UnknownName("class", str(prompt), self.classes)
             return known[word]

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 from diffusion_tricks.lazy import opening
 
 if TYPE_CHECKING:
+    from diffusion_tricks.training.classifier import DigitClassifier as DigitClassifier
+    from diffusion_tricks.training.classifier import digit_classifier as digit_classifier
     from diffusion_tricks.training.data.opening import open_source as open_source
     from diffusion_tricks.training.data.stream import Batch as Batch
     from diffusion_tricks.training.data.stream import Source as Source
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from diffusion_tricks.training.task import Page as Page
 
 _HOMES = {
+    "training.classifier": ("DigitClassifier", "digit_classifier"),
     "training.data.opening": ("open_source",),
     "training.data.stream": ("Batch", "Source", "Stream"),
     "training.figures": ("loss_figure", "sheet"),

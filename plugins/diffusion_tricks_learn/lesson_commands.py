@@ -11,6 +11,7 @@ import click
 from diffusion_tricks_learn.course import Lesson
 from diffusion_tricks_learn.numbers import Numbers
 
+THINGS = "A thing to draw, of two or more that are told apart.  [default: the model's classes, or ten things]"
 COMMON = ("out", "seed", "full", "quick", "model", "device", "force", "quiet")
 
 
@@ -56,6 +57,21 @@ def numbers(flag: str, default: Sequence[float], help: str, whole: bool = True) 
     """An option that takes numbers with commas."""
     return click.Option([flag], type=Numbers(whole), default=",".join(f"{n:g}" for n in default), show_default=True,
                         help=help)  # fmt: skip
+
+
+def side() -> click.Option:
+    """The option for the side of training pictures."""
+    return click.Option(["--size"], type=click.IntRange(8, 256), help="Side of the pictures in pixels.")
+
+
+def steps() -> click.Option:
+    """The option for the length of a training."""
+    return click.Option(["--steps"], type=click.IntRange(min=1), help="Of each training, instead of the lesson's own.")
+
+
+def pictures_each(default: str) -> click.Option:
+    """The option for how many pictures each class has."""
+    return click.Option(["--count"], type=click.IntRange(1, 1000), help=f"Pictures of each.  [default: {default}]")
 
 
 # lesson: its own parameters
@@ -112,14 +128,27 @@ PARAMETERS: dict[str, Callable[[], list[click.Parameter]]] = {
     ],
     "illusions": lambda: [
         click.Option(
-            ["--pairs"], type=click.Choice(["auto", "course", "own"]), default="auto", show_default=True,
+            ["--pairs"],
+            type=click.Choice(["auto", "course", "own"]),
+            default="auto",
+            show_default=True,
             help="Those of the course, or those that the model inside can draw; auto: the course's, where the model "
             "was taught its words.",
         ),
-        click.Option(["--kernel"], type=click.IntRange(1), default=33, show_default=True,
-                     help="Of the blur that stands for distance, in pixels of a picture of 64."),
-        click.Option(["--sigma"], type=click.FloatRange(0, min_open=True), default=2.0, show_default=True,
-                     help="Of that blur, and of what tells far from near, in the same pixels."),
+        click.Option(
+            ["--kernel"],
+            type=click.IntRange(1),
+            default=33,
+            show_default=True,
+            help="Of the blur that stands for distance, in pixels of a picture of 64.",
+        ),
+        click.Option(
+            ["--sigma"],
+            type=click.FloatRange(0, min_open=True),
+            default=2.0,
+            show_default=True,
+            help="Of that blur, and of what tells far from near, in the same pixels.",
+        ),
     ],
     "cover": lambda: [
         prompts("What to draw.  [default: five things]"),
@@ -135,8 +164,54 @@ PARAMETERS: dict[str, Callable[[], list[click.Parameter]]] = {
     "basic": list,
     "invert": list,
     "toy": lambda: [
-        click.Option(["--data"], type=click.Choice(["moons", "roll"]), default="moons", show_default=True,
-                     help="Two moons, or a swiss roll."),
+        click.Option(
+            ["--data"],
+            type=click.Choice(["moons", "roll"]),
+            default="moons",
+            show_default=True,
+            help="Two moons, or a swiss roll.",
+        ),
+    ],
+    "data": lambda: [
+        click.Argument(["source"], required=False, default="digits", metavar="[DATA]"),
+        side(),
+    ],
+    "train-digits": lambda: [
+        click.Option(
+            ["--kind"],
+            type=click.Choice(["denoiser", "time", "class", "flow"]),
+            default="denoiser",
+            show_default=True,
+            help="What the network learns.",
+        ),
+        click.Option(["--data"], default="digits", show_default=True, help="Digits, or a folder with MNIST's files."),
+        steps(),
+    ],
+    "ablate": lambda: [
+        click.Option(["--data"], default="shapes", show_default=True, help="shapes, digits, a folder, ..."),
+        side(),
+        steps(),
+    ],
+    "recognise": lambda: [prompts(THINGS), pictures_each("2, in full 10")],
+    "scores": lambda: [prompts(THINGS), pictures_each("2, in full 8")],
+    "clip-guidance": lambda: [
+        prompt("What to draw.  [default: a strawberry]"),
+        click.Option(
+            ["--temperature"],
+            type=click.FloatRange(0, min_open=True),
+            help="How far apart two scores are a clear choice.  [default: CLIP's own]",
+        ),
+        click.Option(["--scale"], type=click.FloatRange(0), default=7.0, show_default=True, help="Of both guidances."),
+    ],
+    "samplers": lambda: [prompts(THINGS), pictures_each("2, in full 10")],
+    "compare": lambda: [
+        click.Option(
+            ["--with", "others"],
+            multiple=True,
+            metavar="MODEL",
+            help="One more, beside that of --model. May be given several times.",
+        ),
+        pictures_each("1, in full 5"),
     ],
 }
 

@@ -16,12 +16,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from diffusion_tricks.errors import UsageError
+from diffusion_tricks.families.plain import NUMERALS
 from diffusion_tricks.io.fonts import font_folders
 from diffusion_tricks.training.data.faces import DIGITS, PIXELS, digit_faces
 from diffusion_tricks.training.data.stream import Batch
 from diffusion_tricks.training.data.strokes import distance, thinned
 
-WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 MNIST = 28  # pixels; the lengths below are given in its pixels
 BOX = 19.0  # the longer side of a digit's middle line
 PEN = (0.75, 1.7)  # half width of the pen
@@ -102,7 +102,7 @@ def _column(values: np.ndarray) -> Tensor:
 
 def captioned(digit: int, random: np.random.Generator) -> str:
     """One of the ways in which a digit is called."""
-    word = WORDS[digit]
+    word = NUMERALS[digit]
     article = "an" if word == "eight" else "a"
     ways = (f"{article} {word}", f"{article} {word}", str(digit), word, f"the digit {digit}", f"a handwritten {word}")
     return ways[random.integers(len(ways))]

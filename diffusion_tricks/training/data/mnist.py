@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from diffusion_tricks.errors import UsageError
-from diffusion_tricks.training.data.digits import WORDS
+from diffusion_tricks.families.plain import NUMERALS
 from diffusion_tricks.training.data.stream import Batch
 
 SIDE = 28
@@ -59,7 +59,7 @@ class MnistSource:
         self.classes = tuple(names) if names else tuple(map(str, range(top + 1)))
         if top >= len(self.classes):
             raise UsageError(f"{folder} has labels up to {top}, but {len(self.classes)} names were given")
-        self.words = tuple(names) if names else (*WORDS, *self.classes[10:])
+        self.words = tuple(names) if names else (*NUMERALS, *self.classes[10:])
         self.labels = torch.from_numpy(labels.astype(np.int64))
         self.pixels = torch.from_numpy(pictures.copy())[:, None]  # (n 1 h w)
 
