@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from functools import partial
 
@@ -16,7 +17,8 @@ from diffusion_tricks_learn.figures import grid
 from diffusion_tricks_learn.findings import Findings, Row
 
 WIDE = 2.0  # from black to white in pictures of -1..1, of which a sigma is a share
-SMALL = 84  # pixels: about how wide a digit is shown
+SMALL, LARGE = 84, 112  # pixels: about how wide a digit is shown
+ACROSS = 10  # pictures in a row
 
 
 def noisy_levels(clean: Tensor, sigmas: Sequence[float], seed: int) -> Tensor:
@@ -38,12 +40,16 @@ def levels_page(
     rows = [(name, [images(x[k : k + 1])[0] for x in outputs[name]]) for k in range(shown) for name in outputs]
     home = [i for i, sigma in enumerate(sigmas) if sigma == trained]
     draw = partial(
-        grid, [tiles for _, tiles in rows], rows=[name for name, _ in rows], tile=SMALL, marked=home,
+        grid, [tiles for _, tiles in rows], rows=[name for name, _ in rows], tile=LARGE, marked=home,
         columns=[f"sigma {sigma:g}" + ("\ntrained" if i in home else "") for i, sigma in enumerate(sigmas)],
-        footer={f"PSNR, {name}": [f"{value:.1f} dB" for value in values] for name, values in quality.items()},
+        footer={f"PSNR, {name}": [_decibels(value) for value in values] for name, values in quality.items()},
         title=f"One-step denoising of held-out digits, trained at sigma {trained:g} alone; seed {seed}",
     )  # fmt: skip
     return Findings(draw, table, {"noise_levels": table}, _levels_said(list(sigmas), quality, trained))
+
+
+def _decibels(value: float) -> str:
+    return f"{value:.1f} dB" if math.isfinite(value) else "it is clean"
 
 
 def _levels_said(sigmas: list[float], quality: Mapping[str, list[float]], trained: float) -> list[str]:
@@ -64,20 +70,19 @@ def _levels_said(sigmas: list[float], quality: Mapping[str, list[float]], traine
 def centroid_page(model: Model, drawn: Batch, classes: Sequence[str], steps: int, seed: int, sigma: float) -> Findings:
     """What a network makes of pure noise when it learned from pure noise: E[x | nothing], beside the data's mean."""
     mean = drawn.pictures.mean(0, keepdim=True)  # (1 c h w)
-    noise = noisy_levels(torch.zeros_like(drawn.pictures[:6]), [sigma], seed)
-    output = denoised(model.pipe, noise)[0]  # (6 c h w)
+    noise = noisy_levels(torch.zeros_like(drawn.pictures[: ACROSS - 1]), [sigma], seed)
+    output = denoised(model.pipe, noise)[0]  # (9 c h w)
     off, spread = _rms(output - mean), _rms(drawn.pictures - mean)
-    per_class = [drawn.pictures[drawn.classes == i] for i in range(len(classes))]
-    centroids = [(f"mean of {name}", x.mean(0, keepdim=True)) for name, x in zip(classes, per_class, strict=True)
-                 if len(x)]  # fmt: skip
-    tiles = [("mean of all", mean), *((f"noise {i}", x[None]) for i, x in enumerate(output))]
-    rows = [tiles, centroids[: len(tiles)], centroids[len(tiles) : 2 * len(tiles)]]
-    empty = [("", None)] * len(tiles)
-    padded = [[*row, *empty][: len(tiles)] for row in rows if row]
+    of_class = [drawn.pictures[drawn.classes == i].mean(0) for i in range(len(classes))]
+    rows = [
+        [("mean of all", mean[0]), *((f"of noise {i}", x) for i, x in enumerate(output))],
+        [(f"mean of {name}", x) for name, x in zip(classes, of_class, strict=True)][:ACROSS],
+    ]
+    padded = [[*row, *[("", None)] * (ACROSS - len(row))] for row in rows if row]
     draw = partial(
-        grid, [[None if x is None else images(x)[0] for _, x in row] for row in padded], tile=SMALL,
+        grid, [[None if x is None else images(x[None])[0] for _, x in row] for row in padded], tile=SMALL,
         captions=[[name for name, _ in row] for row in padded],
-        title=f"Trained on pure noise, {steps} steps: what it makes of six noises, and the means of the data",
+        title=f"Trained on pure noise for {steps} steps: what it makes of noise, and the means (centroids) of the data",
     )  # fmt: skip
     numbers = {"pure_noise": {"rms_to_mean": off, "rms_of_data_to_mean": spread, "diversity": diversity(_flat(output))}}
     near = "the mean of all digits" if off < spread / 2 else "not yet the mean of all digits, as it learned too shortly"

@@ -74,6 +74,29 @@ PARAMETERS: dict[str, Callable[[], list[click.Parameter]]] = {
         picture(),
         numbers("--t", (250, 500, 750), "Timesteps, of the training's."),
     ],
+    "denoise": lambda: [
+        picture(),
+        click.Option(
+            ["--i-start"], type=click.IntRange(0, 33), default=10, show_default=True, help="Begin at t = 990 - 30 i."
+        ),
+        prompt("What the picture shows.  [default: nothing is said]"),
+    ],
+    "steps": lambda: [
+        numbers("--steps", (5, 10, 100), "Steps to compare."),
+        prompts("What to draw.  [default: three things]"),
+        click.Option(
+            ["--scheduler"],
+            multiple=True,
+            metavar="NAME",
+            help="One to compare, such as ddpm or dpm++2m. May be given several times.  [default: ddpm and dpm++2m]",
+        ),
+    ],
+    "sample": lambda: [prompt("What to draw.  [default: a rabbit]"), count(1)],
+    "guidance": lambda: [
+        prompt("What to draw.  [default: a rabbit]"),
+        numbers("--scales", (1, 7), "Scales of guidance to compare; 1 is none.", whole=False),
+        count(2),
+    ],
     "data": lambda: [
         click.Argument(["source"], required=False, default="digits", metavar="[DATA]"),
         side(),
@@ -93,23 +116,6 @@ PARAMETERS: dict[str, Callable[[], list[click.Parameter]]] = {
         click.Option(["--data"], default="shapes", show_default=True, help="shapes, digits, a folder, ..."),
         side(),
         steps(),
-    "denoise": lambda: [
-        picture(),
-        click.Option(["--i-start"], type=click.IntRange(0, 33), default=10, show_default=True,
-                     help="Begin at t = 990 - 30 i."),
-        prompt("What the picture shows.  [default: nothing is said]"),
-    ],
-    "steps": lambda: [
-        numbers("--steps", (5, 10, 100), "Steps to compare."),
-        prompts("What to draw.  [default: three things]"),
-        click.Option(["--scheduler"], multiple=True, metavar="NAME", help="One to compare, such as ddpm or dpm++2m. "
-                     "May be given several times.  [default: ddpm and dpm++2m]"),
-    ],
-    "sample": lambda: [prompt("What to draw.  [default: a rabbit]"), count(1)],
-    "guidance": lambda: [
-        prompt("What to draw.  [default: a rabbit]"),
-        numbers("--scales", (1, 7), "Scales of guidance to compare; 1 is none.", whole=False),
-        count(2),
     ],
 }
 

@@ -92,6 +92,7 @@ def _losses(run: Learned, title: str, scale: str, ax: Axes) -> None:
     ax.set(yscale=scale, xlabel="step", ylabel=f"mean squared error ({scale})", title=title)
     if scale == "linear":
         ax.set_ylim(bottom=0)
+    ax.xaxis.get_major_locator().set_params(integer=True)
     ax.grid(alpha=0.25, which="both")
     ax.legend(frameon=False)
 

@@ -88,7 +88,7 @@ def _asked(session: Session, kind: str, data: str, steps: int | None) -> dict[st
     one = KINDS[kind]
     asked: dict[str, object] = {"data": data, "size": 28, "channels": 1, "held_out": session.either(64, 256)}
     if not session.full or steps is not None:
-        return asked | {"steps": steps or one.steps, "report": 1, "sheet_count": 0, "sheets": []}
+        return asked | {"steps": steps or one.steps, "report": 1, "sheet_count": 0, "sheets": [], "warm_up": 10}
     kept = {"sheets": list(one.epochs), "sheet_count": 1, "keep_models": True, "report": 20}
     return asked | kept | ({} if kind in {"denoiser", "flow"} else {"timesteps": T})
 
