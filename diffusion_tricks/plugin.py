@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from diffusion_tricks.io.pixels import to_images as to_images
     from diffusion_tricks.io.pixels import to_tensor as to_tensor
     from diffusion_tricks.io.source import Source as Source
+    from diffusion_tricks.loading.cards import model_card as model_card
     from diffusion_tricks.loading.controlnet import controlnet_for as controlnet_for
     from diffusion_tricks.metrics import diversity as diversity
     from diffusion_tricks.metrics import frechet_distance as frechet_distance
@@ -125,6 +126,7 @@ _HOMES = {
         "to_tensor",
     ),
     "io.source": ("Source",),
+    "loading.cards": ("model_card",),
     "loading.controlnet": ("controlnet_for",),
     "metrics": ("diversity", "frechet_distance", "psnr", "sharpness"),
     "registry.host_hooks": ("hookimpl",),

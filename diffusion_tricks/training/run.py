@@ -74,6 +74,7 @@ def resume(
     home = Path(home)
     folder.hidden_found(home)
     before = folder.noted_options(home)
+    folder.check_places(home)
     options = changed(before, changes or {})
     checkpoints.last(home)
     main = not launched() or Accelerator(cpu=options.device == "cpu").is_main_process

@@ -11,6 +11,7 @@ import click
 from diffusion_tricks_learn.course import Lesson
 from diffusion_tricks_learn.numbers import Numbers
 
+THINGS = "A thing to draw, of two or more that are told apart.  [default: the model's classes, or ten things]"
 COMMON = ("out", "seed", "full", "quick", "model", "device", "force", "quiet")
 
 
@@ -68,6 +69,11 @@ def steps() -> click.Option:
     return click.Option(["--steps"], type=click.IntRange(min=1), help="Of each training, instead of the lesson's own.")
 
 
+def pictures_each(default: str) -> click.Option:
+    """The option for how many pictures each class has."""
+    return click.Option(["--count"], type=click.IntRange(1, 1000), help=f"Pictures of each.  [default: {default}]")
+
+
 # lesson: its own parameters
 PARAMETERS: dict[str, Callable[[], list[click.Parameter]]] = {
     "forward": lambda: [
@@ -91,11 +97,34 @@ PARAMETERS: dict[str, Callable[[], list[click.Parameter]]] = {
             help="One to compare, such as ddpm or dpm++2m. May be given several times.  [default: ddpm and dpm++2m]",
         ),
     ],
-    "sample": lambda: [prompt("What to draw.  [default: a rabbit]"), count(1)],
+    "sample": lambda: [prompt("What to draw.  [default: a fox]"), count(1)],
     "guidance": lambda: [
-        prompt("What to draw.  [default: a rabbit]"),
+        prompt("What to draw.  [default: a fox]"),
         numbers("--scales", (1, 7), "Scales of guidance to compare; 1 is none.", whole=False),
         count(2),
+    ],
+    "edit": lambda: [
+        picture(required=False, several=True),
+        click.Option(
+            ["--draw"],
+            type=click.Path(),
+            metavar="FILE",
+            help="A drawing as text, one form a line: circle "
+            "x y r colour, line x1 y1 x2 y2 width colour, polygon x1 y1 x2 y2 ... colour, background colour; "
+            "lengths are percent.",
+        ),
+        prompt("What to edit towards.  [default: a rocket]"),
+        numbers("--i-start", (1, 3, 5, 7, 10, 20), "Begin at t = 990 - 30 i, of 0 to 33."),
+    ],
+    "inpaint": lambda: [
+        picture(),
+        click.Option(
+            ["--mask"],
+            default="box:25%,0%,75%,40%",
+            show_default=True,
+            help="What to make new: a file (white = new), alpha, box:x0,y0,x1,y1 or ellipse:x0,y0,x1,y1.",
+        ),
+        prompt("What to put there.  [default: a top hat]"),
     ],
     "data": lambda: [
         click.Argument(["source"], required=False, default="digits", metavar="[DATA]"),
@@ -116,6 +145,27 @@ PARAMETERS: dict[str, Callable[[], list[click.Parameter]]] = {
         click.Option(["--data"], default="shapes", show_default=True, help="shapes, digits, a folder, ..."),
         side(),
         steps(),
+    ],
+    "recognise": lambda: [prompts(THINGS), pictures_each("2, in full 10")],
+    "scores": lambda: [prompts(THINGS), pictures_each("2, in full 8")],
+    "clip-guidance": lambda: [
+        prompt("What to draw.  [default: a strawberry]"),
+        click.Option(
+            ["--temperature"],
+            type=click.FloatRange(0, min_open=True),
+            help="How far apart two scores are a clear choice.  [default: CLIP's own]",
+        ),
+        click.Option(["--scale"], type=click.FloatRange(0), default=7.0, show_default=True, help="Of both guidances."),
+    ],
+    "samplers": lambda: [prompts(THINGS), pictures_each("2, in full 10")],
+    "compare": lambda: [
+        click.Option(
+            ["--with", "others"],
+            multiple=True,
+            metavar="MODEL",
+            help="One more, beside that of --model. May be given several times.",
+        ),
+        pictures_each("1, in full 5"),
     ],
 }
 

@@ -110,4 +110,4 @@ def scores_of(scorer: Scorer, candidates: list[Tensor], texts: list[str]) -> Ten
     A value that is no number counts as 0 here: it stays in the estimate, where whoever made it is named.
     """
     images = [image for pixels in candidates for image in to_images(pixels.nan_to_num(0.0, 1.0, -1.0))]
-    return scorer.similarity(images, texts).unflatten(0, (len(candidates), -1)).diagonal(dim1=1, dim2=2)
+    return scorer.similarity(images, texts).reshape(len(candidates), -1, len(texts)).diagonal(dim1=1, dim2=2)
