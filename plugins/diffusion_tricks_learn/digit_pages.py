@@ -11,10 +11,11 @@ from PIL.Image import Image
 from torch import Tensor
 
 from diffusion_tricks import Model
-from diffusion_tricks.plugin import diversity, psnr, sharpness, to_images, to_tensor
+from diffusion_tricks.plugin import diversity, psnr, sharpness, to_images
 from diffusion_tricks.training import Batch, denoised
 from diffusion_tricks_learn.figures import grid
 from diffusion_tricks_learn.findings import Findings, Row
+from diffusion_tricks_learn.judges import Judge, pixels
 
 WIDE = 2.0  # from black to white in pictures of -1..1, of which a sigma is a share
 SMALL, LARGE = 84, 112  # pixels: about how wide a digit is shown
@@ -93,29 +94,54 @@ def centroid_page(model: Model, drawn: Batch, classes: Sequence[str], steps: int
     return Findings(draw, [], numbers, said)
 
 
-def epochs_page(made: Mapping[str, Sequence[Image]], columns: Sequence[str], real: Tensor, title: str) -> Findings:
-    """Samples of a model over its epochs, from the same noise; beside how sharp and various they are, and real ones."""
-    across = len(columns)
-    rows = [(name, list(pictures[i : i + across])) for name, pictures in made.items()
-            for i in range(0, len(pictures), across)]  # fmt: skip
+def epochs_page(
+    made: Mapping[str, Sequence[Image]], columns: Sequence[str], real: Tensor, title: str, judge: Judge | None,
+    asked: Sequence[str],
+) -> Findings:  # fmt: skip
+    """Samples over the epochs, from the same noise: how sharp and various they are, and what a judge reads in them.
+
+    asked: the class of each picture of an epoch; where none were asked for, what is read stands below the pictures.
+    """
+    drawn = {name: pixels(pictures) for name, pictures in made.items()}
+    read = {name: _read(judge, x) for name, x in drawn.items()} if judge else {}
+    rows = [
+        (name, list(pictures[i : i + len(columns)]), [f"read as {digit}" for digit in read[name][i : i + len(columns)]]
+         if read and not asked else [""] * len(columns))
+        for name, pictures in made.items() for i in range(0, len(pictures), len(columns))
+    ]  # fmt: skip
     draw = partial(
-        grid, [tiles for _, tiles in rows], rows=[name for name, _ in rows], columns=columns, tile=SMALL, title=title
-    )
-    drawn = {name: torch.cat([to_tensor(one) for one in pictures]) for name, pictures in made.items()}
+        grid, [tiles for _, tiles, _ in rows], rows=[name for name, *_ in rows], columns=columns, tile=SMALL,
+        captions=[texts for *_, texts in rows] if read and not asked else (), title=title,
+    )  # fmt: skip
     table: list[Row] = [
-        {"digits": name, "sharpness": sharpness(x), "diversity": diversity(_flat(x))}
+        {"digits": name, "sharpness": sharpness(x), "diversity": diversity(_flat(x)), **_right(read.get(name), asked)}
         for name, x in (drawn | {"held-out digits": real.expand(-1, 3, -1, -1)}).items()
     ]
     return Findings(draw, table, {"samples": table}, _epochs_said(table))
 
 
+def _read(judge: Judge, pictures: Tensor) -> list[str]:
+    return [judge.names[i] for i in judge.scores(pictures).argmax(1).tolist()]
+
+
+def _right(read: list[str] | None, asked: Sequence[str]) -> Row:
+    """The share that is read as what was asked for, where anything was."""
+    if read is None or not asked:
+        return {}
+    return {"read_right": sum(a == b for a, b in zip(read, asked, strict=True)) / len(read)}
+
+
 def _epochs_said(table: list[Row]) -> list[str]:
     *samples, real = table
     nearest = min(samples, key=lambda row: abs(row["sharpness"] - real["sharpness"]))
-    return [
+    said = [
         f"The sharpness of held-out digits, {real['sharpness']:.2f}, is best met by {nearest['digits']}, "
         f"{nearest['sharpness']:.2f}."
     ]
+    if "read_right" in samples[0]:
+        shares = ", ".join(f"{row['read_right']:.0%} of {row['digits']}" for row in samples)
+        said.append(f"The digit classifier reads what was asked for in {shares}.")
+    return said
 
 
 def images(x: Tensor) -> list[Image]:

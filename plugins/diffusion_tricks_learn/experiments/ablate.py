@@ -88,17 +88,17 @@ def ablate(
     random = np.random.default_rng(session.seed)
     real = held.draw(random.permutation(len(held))[:256].tolist(), random).pictures
     asked = {
-        "data": data, "size": size, "channels": 1, "timesteps": T, "steps": steps or session.either(100, 4000),
+        "data": data, "size": size, "channels": 1, "timesteps": T, "steps": steps or session.either(80, 4000),
         "held_out": session.either(128, 256), "report": session.either(2, 20), "sheet_count": 0, "sheets": [],
-        "lr": 4e-3, "warm_up": 10,
+        "lr": 4e-3, "warm_up": 10, "ema": session.either(0.9, 0.999),
     }  # fmt: skip
     runs, made = dict[str, Learned](), dict[str, list[Image]]()
     for name, variant in VARIANTS.items():
         session.say(name)
         runs[name] = learned(session, asked | variant.options, "time-quick", variant.change)
-        how = {"steps": 1 if name == AT_ONCE else session.either(25, T)}
+        how = {"steps": 1} if name == AT_ONCE else {"steps": session.either(25, T), "scheduler": "ddpm"}
         made[name] = drawn(session, runs[name].model, [""] * SAMPLES, **how)
-        title = f"{data}, {size} x {size}, {asked['steps']} steps each, seeds {session.seed} to {session.seed + SAMPLES - 1} in a row"
+        title = f"{data}, {size} x {size}, {asked['steps']} steps each, from seed {session.seed} on"
         yield _found(dict(runs), dict(made), real, title)
 
 
