@@ -108,7 +108,7 @@ def _models(session: Session, kind: str, data: str, run: Learned) -> dict[str, M
         return run.epochs
     ready = KINDS[kind].ready if data == "digits" and not session.full else {}
     shown = {name: load_model(model, device=session.device) for name, model in ready.items()}
-    return {f"{run.steps} steps, here": run.model} | shown
+    return {f"{run.steps} steps here": run.model} | shown
 
 
 def _samples(
