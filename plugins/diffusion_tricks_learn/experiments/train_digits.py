@@ -9,7 +9,7 @@ flow        min    E |v(x_t, t) - (eps - x)|^2                  arXiv:2210.02747
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 from torch import Tensor
@@ -59,13 +59,14 @@ def train_digits(
     if kind not in KINDS:
         raise UnknownName("kind", kind, KINDS)
     alone(session)
-    run = learned(session, _asked(session, kind, data, steps), session.either(f"{kind}-quick", kind))
+    preset = session.either(f"{kind}-quick", kind)
+    run = learned(session, _asked(session, kind, data, steps), preset)
     source, held = (open_source(data, size=28, channels=1, held_out=part, seed=session.seed) for part in (False, True))
     title = f"{kind}, {run.steps} steps on {data}, seed {session.seed}"
     body, curves = architecture(run.model.pipe.unet), losses(run, title)
     about = Findings(
         lambda: stacked(body, curves), [],
-        {"architecture": anatomy(run.model.pipe.unet), "training": run.rows, "training_seconds": run.seconds},
+        {"architecture": asdict(anatomy(run.model.pipe.unet)), "training": run.rows, "training_seconds": run.seconds},
         [*_curve_said(run), *_shown_said(session, kind, data, run)], done=0.6,
     )  # fmt: skip
     yield about
@@ -75,10 +76,9 @@ def train_digits(
     if kind == "denoiser":
         page = levels_page(models, real.pictures, SIGMAS, SIGMA, session.seed, session.either(2, 4))
         yield (about := _with(about, page, 0.8))
-        noise = learned(session, _asked(session, kind, data, steps) | {"sigma": PURE},
-                        session.either("denoiser-quick", "denoiser"))  # fmt: skip
-        page = centroid_page(noise.model, source.draw(range(1000), random), source.classes, noise.steps, session.seed,
-                             PURE)  # fmt: skip
+        pure = learned(session, _asked(session, kind, data, steps) | {"sigma": PURE}, preset)
+        many = source.draw(random.permutation(len(source))[:1000].tolist(), random)
+        page = centroid_page(pure.model, many, source.classes, pure.steps, session.seed, PURE)
     else:
         classes, judge = () if kind == "time" else source.classes, Digits() if source.classes == DIGITS else None
         page = _samples(session, kind, models, classes, real.pictures, judge)
@@ -91,13 +91,8 @@ def _asked(session: Session, kind: str, data: str, steps: int | None) -> dict[st
     asked: dict[str, object] = {"data": data, "size": 28, "channels": 1, "held_out": session.either(64, 256)}
     if not session.full or steps is not None:
         return asked | {
-            "steps": steps or one.steps,
-            "report": 1,
-            "sheet_count": 0,
-            "sheets": [],
-            "warm_up": 10,
-            "ema": 0.95,
-        }
+            "steps": steps or one.steps, "report": 1, "sheet_count": 0, "sheets": [], "warm_up": 10, "ema": 0.95,
+        }  # fmt: skip
     kept = {"sheets": list(one.epochs), "sheet_count": 1, "keep_models": True, "report": 20}
     return asked | kept | ({} if kind in {"denoiser", "flow"} else {"timesteps": T})
 
