@@ -61,7 +61,7 @@ def test_before_and_behind_a_chain_are_two_times() -> None:
 
 
 def test_what_says_the_same_or_may_repeat_is_no_repetition() -> None:
-    assert run("plan", "-p", "a", "-p", "b", "--quiet", "--quiet", "guidance", "guidance").err.count("given") == 0
+    assert run("plan", "-p", "a", "-p", "b", "--json", "--json", "guidance", "guidance").err.count("given") == 0
     assert (
         run("plan", "guidance", "--scale", 2, "overlay", "--title", "a", "overlay", "--title", "b", "-p", "a").code == 0
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import math
 from functools import cache
 from typing import Any
 
@@ -15,7 +16,9 @@ from torch import Tensor
 from diffusion_tricks.diffusion.followed import FOLLOWED, NOT_FOLLOWED
 from diffusion_tricks.diffusion.levels import flows, levels_of, noise_levels
 from diffusion_tricks.diffusion.noise_level import Level
+from diffusion_tricks.diffusion.rehearsal import instead_of
 from diffusion_tricks.diffusion.scheduler_quirks import step_arguments, stepped
+from diffusion_tricks.diffusion.schedulers import scheduler_for
 from diffusion_tricks.diffusion.steps import begin_at, set_steps
 from diffusion_tricks.errors import UsageError
 
@@ -184,6 +187,18 @@ def test_runge_kutta_needs_four_steps_and_starts_at_the_first() -> None:
 def test_levels_that_rounding_makes_no_numbers_are_refused() -> None:
     with pytest.raises(UsageError, match="KDPM2AncestralDiscreteScheduler gives no noise levels for 2 steps; ask for"):
         readied(STEEP, 2)
+
+
+@pytest.mark.parametrize("own", [STEEP, "DDIMScheduler", "FlowMatchEulerDiscreteScheduler"])
+def test_what_is_offered_instead_of_a_scheduler_is_another_that_works(own: str) -> None:
+    scheduler = made(own)
+    name = instead_of(scheduler).partition("`scheduler='")[2].removesuffix("'`")
+    for steps in (2, 50):
+        other = scheduler_for(scheduler, name)
+        set_steps(other, steps)
+        assert all(math.isfinite(part) for level in noise_levels(other) for part in level)
+        assert type(other) is not type(scheduler)
+    assert instead_of(library.EDMEulerScheduler()) == "ask for another number of steps"
 
 
 def test_a_step_whose_middle_is_at_another_level_is_begun_from_its_start_alone() -> None:

@@ -11,14 +11,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from fontTools.fontBuilder import FontBuilder
 from fontTools.pens.ttGlyphPen import TTGlyphPen
 from fontTools.ttLib import TTCollection, TTFont
 from PIL import Image, ImageChops, ImageDraw, ImageFont, features
 
+from command_line import run
+from diffusion_tricks import Recipe, TrickEntry, make
 from diffusion_tricks.errors import UsageError
 from diffusion_tricks.io import fonts
 from diffusion_tricks.io.fonts import Typeface, font_folders, missing_glyphs
+from diffusion_tricks.testing import exact_model
 from diffusion_tricks_plugins.overlay import Overlay, OverlayOptions, page_of, wanted_texts
 from diffusion_tricks_plugins.text import inking, layout, typesetting
 
@@ -554,3 +558,42 @@ def test_options_survive_json() -> None:
 def test_no_torch_is_imported() -> None:
     code = "import sys, diffusion_tricks_plugins.overlay; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": ":".join(sys.path)}).returncode == 0
+
+
+def test_each_text_has_a_colour_of_its_own() -> None:
+    page = gray(600, 600, 255)
+    made = draw(page, title="Woods", author="Writer", text="Free", title_color="#ff0000", author_color="#0000ff")
+    found = {colour for _, colour in made.getcolors(1 << 20)}
+    assert {(255, 0, 0), (0, 0, 255), (0, 0, 0)} <= found
+    painted = draw(page, title="Woods", author="Writer", color="#00ff00", author_color="#0000ff")
+    assert {(0, 255, 0), (0, 0, 255)} <= {colour for _, colour in painted.getcolors(1 << 20)}
+    with pytest.raises(UsageError, match="title_color"):
+        Overlay(title="Woods", title_color="reddish")
+
+
+@pytest.mark.parametrize("font", ["gone.ttf", "No Such Family"])
+def test_a_font_that_is_not_here_is_an_error_unless_it_may_be_replaced(font: str, tmp_path: Path) -> None:
+    page = gray(300, 300, 255)
+    with pytest.raises(UsageError, match=r"does not exist|unknown font"):
+        draw(page, title="Woods", font=font)
+    assert draw(page, title="Woods", font=font, font_fallback=True).tobytes() == draw(page, title="Woods").tobytes()
+    (note,) = Overlay(title="Woods", font=font, font_fallback=True).notes()
+    assert font in note
+    assert "Pillow's built-in font" in note
+    assert Overlay(title="Woods").notes() == []
+    page.save(tmp_path / "page.png")
+    refused = run("cover", tmp_path / "page.png", "--title", "Woods", "--font", font, "-o", tmp_path / "a.png")
+    assert refused.code == 2
+    made = run(
+        "cover", tmp_path / "page.png", "--title", "Woods", "--font", font, "--font-fallback", "-o", tmp_path / "a.png"
+    )
+    assert made.code == 0
+    assert "so the text is set in Pillow's built-in font" in made.err
+
+
+def test_the_font_that_took_the_place_of_another_is_said_of_pictures_that_a_model_made() -> None:
+    entry = TrickEntry(trick="overlay", title="Woods", font="gone.ttf", font_fallback=True)
+    (result,) = make(
+        Recipe(prompt="a", steps=1, enlarge=8, tricks=[entry]), model=exact_model(torch.zeros(1, 3, 32, 32))
+    )
+    assert any("gone.ttf" in note for note in result.facts["notes"])

@@ -158,3 +158,41 @@ def test_a_hidden_one_is_found_and_said(tmp_path: Path) -> None:
         folder.begun(tmp_path, options(tmp_path), force=False)
     assert json.loads((tmp_path / "training.json").read_text()) == {"word": "old"}
     assert not (tmp_path / ".replaced").exists()
+
+
+@pytest.mark.parametrize("name", ["samples/mine.txt", "checkpoints/notes/mine", "unet/mine.bin", "averages/mine"])
+def test_force_touches_nothing_where_another_file_lies_among_those_of_a_training(tmp_path: Path, name: str) -> None:
+    written(tmp_path, "old")
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / name).write_text("mine")
+    before, first = contents(tmp_path), "/".join(name.split("/")[:2])
+    with pytest.raises(OutputError, match=f"{first} is no part of a training, so `force` leaves all in {tmp_path} as"):
+        folder.begun(tmp_path, options(tmp_path), force=True)
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize(("name", "kind"), [("samples", "directory"), ("loss.png", "file"), ("unet", "directory")])
+def test_what_stands_in_the_place_of_a_trainings_files_is_named(tmp_path: Path, name: str, kind: str) -> None:
+    written(tmp_path, "old", checkpoint=True)
+    (tmp_path / "training.json").write_text(json.dumps(options(tmp_path).model_dump(mode="json")))
+    (tmp_path / "unet" / "config.json").unlink()
+    (tmp_path / "unet").rmdir()
+    if kind == "file":
+        (tmp_path / name).mkdir()
+    else:
+        (tmp_path / name).symlink_to("nowhere")
+    said = f"{tmp_path / name} is no {kind}, expected that of a training; move it away"
+    for work in (lambda: folder.begun(tmp_path, options(tmp_path), force=True), lambda: run.resume(tmp_path)):
+        with pytest.raises(OutputError, match=said):
+            work()
+
+
+def test_averages_go_with_their_training_and_names_like_hidden_ones_stay(tmp_path: Path) -> None:
+    written(tmp_path, "old")
+    for name in ("averages/seen-0000000002.safetensors", ".replaced-mine/training.json"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text("x")
+    folder.begun(tmp_path, options(tmp_path), force=True)
+    assert not (tmp_path / "averages").exists()
+    replaced.forget(tmp_path)
+    assert contents(tmp_path).keys() == {"training.json", ".replaced-mine/training.json"}

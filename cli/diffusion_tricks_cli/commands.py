@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import click
@@ -16,6 +16,7 @@ from diffusion_tricks.registry.host import host
 from diffusion_tricks_cli.chain import Dealt, Link, deal, flags, mistyped
 from diffusion_tricks_cli.common import (
     Sectioned,
+    Settings,
     common_options,
     example,
     one_prompt,
@@ -25,6 +26,8 @@ from diffusion_tricks_cli.common import (
 )
 from diffusion_tricks_cli.from_options import Positional, given, parameters, words
 from diffusion_tricks_cli.work import carry_out, show_plan
+
+IDLE_IN_PLAN = tuple(each.name for each in fields(Settings) if each.name != "json")
 
 
 def link_command(name: str) -> click.Command:
@@ -121,10 +124,14 @@ def make_command() -> click.Command:
 
 
 def plan_command() -> click.Command:
-    """`plan`: the same arguments as `make`."""
+    """`plan`: what a recipe holds of the arguments of `make`; those for computing and writing are refused."""
+    common = [*common_options(), picture_option()]
+    for option in common:
+        option.hidden = option.name in IDLE_IN_PLAN
     return Chain(
-        "plan", callback=_plan, common=[*common_options(), picture_option()],
-        help="Print how tricks will nest and what they will cost, without loading a model. Takes what make takes.",
+        "plan", callback=_plan, common=common,
+        help="Print how tricks will nest and what they will cost, without loading a model. Takes what make takes, but "
+        "for how to compute and what to write.",
         epilog=example('plan hybrid --far "a skull" --near "a mushroom" guidance --scale 8'),
     )  # fmt: skip
 
@@ -143,6 +150,8 @@ def _make(**_: Any) -> None:
 
 def _plan(**_: Any) -> None:
     recipe, values = _recipe_of(click.get_current_context())
+    if idle := " and ".join(f"`{name}`" for name in IDLE_IN_PLAN if name in values):
+        raise UsageError(f"`plan` computes and writes no picture, and so does nothing with {idle}; leave it out")
     show_plan(recipe, settings_of(values), recipe_too=False)
 
 

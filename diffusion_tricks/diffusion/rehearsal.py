@@ -9,8 +9,6 @@ from diffusion_tricks.diffusion.scheduler_quirks import step_arguments, stepped
 from diffusion_tricks.diffusion.schedulers import FLOW_SCHEDULERS, SCHEDULERS
 from diffusion_tricks.errors import UsageError
 
-INSTEAD = "ask for another number of steps, or for another scheduler"
-
 
 def rehearse(scheduler: Scheduler) -> None:
     """Makes every step of a scheduler that is set, on a copy of it and a prediction of 1.
@@ -32,10 +30,21 @@ def rehearse(scheduler: Scheduler) -> None:
             x = copied.step(output, t, x, **arguments, return_dict=False)[0]
             stepped(copied, index)
     except Exception as error:  # of whatever kind diffusers' schedulers raise for settings that they cannot follow
-        raise UsageError(f"{called(scheduler)} cannot make these steps: {error}; {INSTEAD}") from error
+        raise UsageError(f"{called(scheduler)} cannot make these steps: {error}; {instead_of(scheduler)}") from error
     if not bool(torch.isfinite(x).all()):
         steps = getattr(copied, "num_inference_steps", None) or len(copied.timesteps)
-        raise UsageError(f"{called(scheduler)} gives values that are no numbers (NaN) in {steps} steps; {INSTEAD}")
+        raise UsageError(
+            f"{called(scheduler)} gives values that are no numbers (NaN) in {steps} steps; {instead_of(scheduler)}"
+        )
+
+
+def instead_of(scheduler: Scheduler) -> str:
+    """What to do about a scheduler that cannot make its steps, with the name of one that can."""
+    if "EDM" in type(scheduler).__name__:  # whose models follow no other
+        return "ask for another number of steps"
+    names = ("euler", "unipc") if prediction_of(scheduler) == "flow_prediction" else ("ddim", "euler")
+    other = next(name for name in names if repr(name) not in called(scheduler))
+    return f"ask for another number of steps, or for another scheduler, as `scheduler={other!r}`"
 
 
 def called(scheduler: Scheduler) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from diffusion_tricks.diffusion.followed import not_followed
 from diffusion_tricks.diffusion.levels import Scheduler, flows, noise_levels
-from diffusion_tricks.diffusion.rehearsal import INSTEAD, called, rehearse
+from diffusion_tricks.diffusion.rehearsal import called, instead_of, rehearse
 from diffusion_tricks.diffusion.scheduler_quirks import Spaced, mend_tables, remember_coefficients, runs_kutta, spaced
 from diffusion_tricks.diffusion.schedulers import FLOW_SCHEDULERS
 from diffusion_tricks.errors import UsageError
@@ -71,7 +71,9 @@ def _set_count(scheduler: Scheduler, steps: int, how: dict[str, Any]) -> None:
         with errstate(all="ignore"):  # the levels are looked at later
             scheduler.set_timesteps(**counted, device="cpu", **how)
     except Exception as error:  # of whatever kind diffusers' schedulers raise for what they cannot be set to
-        raise UsageError(f"{called(scheduler)} cannot be set to {steps} steps: {error}; {INSTEAD}") from error
+        raise UsageError(
+            f"{called(scheduler)} cannot be set to {steps} steps: {error}; {instead_of(scheduler)}"
+        ) from error
 
 
 def _check_levels(scheduler: Scheduler) -> None:
@@ -84,7 +86,7 @@ def _check_levels(scheduler: Scheduler) -> None:
     if (steps := len(scheduler.timesteps)) == 1:
         raise UsageError("this model's schedule needs at least 2 steps, got 1")
     asked = getattr(scheduler, "num_inference_steps", None) or steps
-    raise UsageError(f"{called(scheduler)} gives no noise levels for {asked} steps; {INSTEAD}")
+    raise UsageError(f"{called(scheduler)} gives no noise levels for {asked} steps; {instead_of(scheduler)}")
 
 
 def can_spread(scheduler: Scheduler) -> bool:

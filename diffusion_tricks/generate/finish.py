@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from diffusion_tricks.errors import UsageError
-from diffusion_tricks.registry.calls import Call, calls
+from diffusion_tricks.registry.calls import Call, calls, guarded
 from diffusion_tricks.sampling.tricks import run_manager
 
 if TYPE_CHECKING:
@@ -26,6 +27,11 @@ def finish(run: Run | None, tricks: list[Trick[Any]], image: Image, index: int) 
     for call in calls(manager.hook.finish_image):
         image = _checked(call, call(run=run, image=image, index=index), image)
     return image
+
+
+def notes_of(tricks: Iterable[Trick[Any]]) -> list[str]:
+    """What tricks say of all pictures. Raises PluginError where one fails."""
+    return [note for trick in tricks for note in guarded(trick.label(), "notes", trick.notes)]
 
 
 def _checked(call: Call, made: object, before: Image) -> Image:

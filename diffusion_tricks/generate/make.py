@@ -23,7 +23,7 @@ from diffusion_tricks.generate.defaults import (
     with_stride,
 )
 from diffusion_tricks.generate.facts import computed
-from diffusion_tricks.generate.finish import check_finishers, check_settings, finish, report
+from diffusion_tricks.generate.finish import check_finishers, check_settings, finish, notes_of, report
 from diffusion_tricks.generate.rehearsal import check_before
 from diffusion_tricks.generate.result import Result
 from diffusion_tricks.generate.score import Scorer
@@ -209,8 +209,7 @@ def _decoded(run: Run) -> list[Image]:
 
 def noted(run: Run, index: int) -> dict[str, Any]:
     """What the tricks noted of picture `index` in all stages, each note once, and the words unknown to its model."""
-    facts = untaught(run, index)
-    notes: list[str] = []
+    facts, notes = untaught(run, index), notes_of(run.tricks)
     for stage in run.stages:
         facts |= stage.facts[index]
         notes += stage.facts[index].get("notes", [])
@@ -232,10 +231,12 @@ def _finished(recipe: Recipe, tricks: list[Trick[Any]]) -> Iterator[Result]:
     began = time.perf_counter()
     picture = read_picture(Path(str(recipe.picture)))
     image = finish(None, tricks, picture.image, 0)
-    facts = {
+    facts: dict[str, Any] = {
         "width": image.width, "height": image.height, "model": None, "device": "cpu", "steps": 0, "rows_per_step": 0,
         "rows_total": 0, "seconds": round(time.perf_counter() - began, 3),
         "peak_memory_mb": peak_memory_mb(torch.device("cpu")),
     }  # fmt: skip
+    if notes := notes_of(tricks):
+        facts["notes"] = notes
     kind: Literal["edited"] | None = "edited" if picture.provenance else None
     yield Result(image, recipe.seeds[0], 0, recipe, kind, facts, picture.icc)

@@ -1,4 +1,4 @@
-"""Pictures as 8-bit RGB, as tensors and back, made to fit, enlarged, and their alpha. Torch is imported where it is used."""
+"""Pictures as 8-bit RGB, as tensors and back, made to fit, enlarged, and their alpha; torch only where needed."""
 
 from __future__ import annotations
 

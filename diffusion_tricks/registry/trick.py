@@ -88,6 +88,13 @@ class Trick(Generic[O]):
         """
         return {}
 
+    def notes(self) -> list[str]:
+        """What it does otherwise than was asked, a sentence each, such as what stands for a font that is not here.
+
+        They go into the facts of every picture, and the command line prints them; none by default.
+        """
+        return []
+
     def but(self, **changes: Any) -> Self:
         """The same trick with other options."""
         return type(self)(**{**self.options.model_dump(exclude_unset=True), **changes})

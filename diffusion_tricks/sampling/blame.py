@@ -6,7 +6,7 @@ import math
 
 import torch
 
-from diffusion_tricks.diffusion.rehearsal import INSTEAD, called
+from diffusion_tricks.diffusion.rehearsal import called, instead_of
 from diffusion_tricks.errors import DiffusionTricksError, ModelError, PluginError, UsageError
 from diffusion_tricks.sampling.run import Run
 from diffusion_tricks.sampling.trace import MODEL, SCHEDULER, START, Trace, Who
@@ -36,5 +36,5 @@ def _error(run: Run, who: Who, index: int) -> DiffusionTricksError:
     if who is MODEL:
         return ModelError(f"the model gave {place}, expected a picture; try dtype float32")
     if who is SCHEDULER:
-        return UsageError(f"{called(run.scheduler)} made {place}; {INSTEAD}")
+        return UsageError(f"{called(run.scheduler)} made {place}; {instead_of(run.scheduler)}")
     return PluginError(f"trick {who!r} made {place} of the model's answers; change its options, or leave it out")

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
@@ -85,17 +86,23 @@ def begun(folder: Path, options: TrainOptions, force: bool) -> None:
 
 def _check_own(folder: Path) -> None:
     """Raises OutputError where something lies in the place of a training's files, or among them, that is none."""
+    check_places(folder)
+    for name, patterns in INSIDE.items():
+        inside = sorted((folder / name).iterdir()) if (folder / name).is_dir() else []
+        for file in inside:
+            if not (file.is_file() and _is_own(file.name, patterns)):
+                raise OutputError(
+                    f"{file} is no part of a training, so `force` leaves all in {folder} as it is; "
+                    "move it away, or choose another `out`"
+                )
+
+
+def check_places(folder: Path) -> None:
+    """Raises OutputError where what a training writes cannot stand: a file in the place of a directory, or such."""
     for name in OWN:
-        path, patterns = folder / name, INSIDE.get(name)
-        inside = list(path.iterdir()) if patterns and path.is_dir() else []
-        odd = [file for file in inside if not (file.is_file() and _is_own(file.name, patterns or ()))]
-        if path.exists() and path.is_dir() != (patterns is not None):
-            odd = [path]
-        if odd:
-            raise OutputError(
-                f"{min(odd)} is no part of a training, so `force` leaves all in {folder} as it is; "
-                "move it away, or choose another `out`"
-            )
+        path, kind = folder / name, "directory" if name in INSIDE else "file"
+        if os.path.lexists(path) and not (path.is_dir() if name in INSIDE else path.is_file()):
+            raise OutputError(f"{path} is no {kind}, expected that of a training; move it away")
 
 
 def _is_own(name: str, patterns: Sequence[str]) -> bool:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator
-from torch import Tensor
+from torch import Tensor, nn
 
 from diffusion_tricks.devices.quiet import quiet_libraries
 from diffusion_tricks.errors import NotANumber, UsageError
@@ -31,6 +32,8 @@ LEFT = 0.1  # of a picture's variance in the noisiest step, above which there is
 TIMED = 20  # steps after which it is said how long the run takes
 AGREE = 10  # steps between two agreements of processes, or two waits for a GPU
 SAVE = 300.0  # seconds between two checkpoints at the most
+
+Change = Callable[[nn.Module], object]  # of a new network, in place
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,7 @@ class Training:
         held: Source | None,
         accelerator: Accelerator,
         progress: Progress,
+        change: Change | None = None,
     ):
         self.options, self.home, self.accelerator, self.progress = options, home, accelerator, progress
         self.main: bool = accelerator.is_main_process
@@ -64,6 +68,8 @@ class Training:
         torch.manual_seed(options.seed)  # the same first weights in every process
         with accelerator.main_process_first(), quiet_libraries():
             task = task_for(options, learned, home)
+        if change is not None:
+            change(task.network)
         scheduler = training_schedule(options)
         self.learner = Learner(task, objective(options, scheduler), options, accelerator)
         torch.manual_seed(options.seed + 1 + rank)  # and noise of its own in each

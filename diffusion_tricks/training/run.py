@@ -17,7 +17,7 @@ from diffusion_tricks.training import checkpoints, folder, replaced
 from diffusion_tricks.training.data.opening import open_source
 from diffusion_tricks.training.data.stream import Source
 from diffusion_tricks.training.launch import launch, launched
-from diffusion_tricks.training.loop import Trained, Training
+from diffusion_tricks.training.loop import Change, Trained, Training
 from diffusion_tricks.training.options import LENGTHS, TrainOptions, options_from
 from diffusion_tricks.training.progress import Progress
 
@@ -33,15 +33,19 @@ FREE = {
 }  # fmt: skip
 
 
-def train(options: TrainOptions, *, force: bool = False, quiet: bool = False, data: Data | None = None) -> Trained:
+def train(
+    options: TrainOptions, *, force: bool = False, quiet: bool = False, data: Data | None = None,
+    change: Change | None = None,
+) -> Trained:  # fmt: skip
     """Trains a model into the options' directory, and says what came of it.
 
     force: an earlier training in the directory makes way.  quiet: no progress.  data: pictures of your own,
-    in the place of the options' `data`, and those kept from training, if any.
+    in the place of the options' `data`, and those kept from training, if any.  change: is given the new network, to
+    change in it what no option does, such as by hooks; the saved model has its weights, and none of the hooks.
     Raises UsageError, ModelError, OutputError, OutputFailed (disk full), NotANumber, and Interrupted after Ctrl-C.
     """
     home = folder.folder_for(options)
-    accelerator = None if _spawns(options, data) else Accelerator(cpu=options.device == "cpu")
+    accelerator = None if _spawns(options, data or change) else Accelerator(cpu=options.device == "cpu")
     opened = data or _opened(options)  # first, so that data that cannot be had leaves no directory behind
     main = accelerator is None or accelerator.is_main_process
     if main:
@@ -49,7 +53,7 @@ def train(options: TrainOptions, *, force: bool = False, quiet: bool = False, da
     try:
         if accelerator is not None:
             accelerator.wait_for_everyone()
-        done = _gone_on(home, True, quiet, opened)
+        done = _gone_on(home, True, quiet, opened, change)
     except BaseException:  # a Ctrl-C, too
         if main:
             folder.abandon(home)
@@ -70,6 +74,7 @@ def resume(
     home = Path(home)
     folder.hidden_found(home)
     before = folder.noted_options(home)
+    folder.check_places(home)
     options = changed(before, changes or {})
     checkpoints.last(home)
     main = not launched() or Accelerator(cpu=options.device == "cpu").is_main_process
@@ -85,13 +90,13 @@ def resume(
     return done
 
 
-def go_on(home: Path, *, fresh: bool, quiet: bool, data: Data | None = None) -> Trained:
+def go_on(home: Path, *, fresh: bool, quiet: bool, data: Data | None = None, change: Change | None = None) -> Trained:
     """Runs the training whose options are in the directory, from the start or from its last checkpoint, here."""
     options = folder.noted_options(home)
     accelerator = Accelerator(cpu=options.device == "cpu")
     accelerator.wait_for_everyone()
     progress = Progress(accelerator.is_main_process and not quiet)
-    training = Training(options, home, *(data or _opened(options)), accelerator, progress)
+    training = Training(options, home, *(data or _opened(options)), accelerator, progress, change)
     if not fresh:
         training.restore(checkpoints.last(home))
     return training.run()
@@ -110,19 +115,19 @@ def changed(options: TrainOptions, changes: Mapping[str, Any]) -> TrainOptions:
     return options_from({**now, **changes})
 
 
-def _gone_on(home: Path, fresh: bool, quiet: bool, data: Data | None) -> Trained:
+def _gone_on(home: Path, fresh: bool, quiet: bool, data: Data | None, change: Change | None = None) -> Trained:
     options = folder.noted_options(home)
     if _spawns(options, None if fresh else data):
         return launch({"home": str(home), "fresh": fresh, "quiet": quiet}, options.processes)
-    return go_on(home, fresh=fresh, quiet=quiet, data=data)
+    return go_on(home, fresh=fresh, quiet=quiet, data=data, change=change)
 
 
-def _spawns(options: TrainOptions, data: Data | None) -> bool:
+def _spawns(options: TrainOptions, own: Data | Change | None) -> bool:
     """Whether the training runs in processes that are started for it."""
     if options.processes == 1 or launched():
         return False
-    if data is not None:
-        raise UsageError("data of your own stays in this process; use `processes=1`, or torchrun")
+    if own is not None:
+        raise UsageError("what is not in the options, data or a change, stays in this process; use `processes=1`")
     return True
 
 

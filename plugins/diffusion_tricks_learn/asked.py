@@ -13,23 +13,33 @@ if TYPE_CHECKING:
 STRIDE = 30
 STRIDED = range(990, -1, -STRIDE)  # the 34 steps of CS180, project 5: i_start i begins at t = 990 - 30 i
 QUICK_STEPS = 10  # of a solver, for a quick look
-THINGS = ("a rabbit", "a rocket", "a mushroom", "a panda", "a rainbow")  # that the model inside draws well
+THINGS = ("a fox", "a rocket", "a pineapple")  # that the model inside draws well
 
 
-def prompts_for(model: Model, asked: Sequence[str] = (), count: int = 1) -> list[str]:
-    """What was asked, or else `count` prompts: things for a model of text, names for one of classes, or one of "".
+def prompts_for(model: Model, asked: Sequence[str], things: Sequence[str] = THINGS) -> list[str]:
+    """What was asked, or else what the model can draw: `things`, as many of its classes, or "" where it takes nothing.
 
-    "" is the prompt of a model that takes none.
+    things: for models of text.
     """
     if asked:
         return list(asked)
     classes: Sequence[str] | None = getattr(model.family, "classes", None)  # None for models of text
-    return list(THINGS[:count]) if classes is None else list(classes[:count]) or [""]
+    return list(things) if classes is None else list(classes[: len(things)]) or [""]
+
+
+def prompt_for(model: Model, asked: str | None, thing: str = THINGS[0]) -> str:
+    """As `prompts_for`, of one prompt."""
+    return prompts_for(model, [asked] if asked else [], [thing])[0]
+
+
+def quoted(prompt: str | None) -> str:
+    """A prompt as figures say it."""
+    return f'"{prompt}"' if prompt else "no prompt"
 
 
 def heeded(model: Model, lesson: str) -> None:
     """Raises UsageError for a model that takes no prompt, which the lesson can show nothing with."""
-    if prompts_for(model) == [""]:
+    if not prompt_for(model, None):
         raise UsageError(f"{lesson} compares pictures with and without a prompt, and {model.name!r} takes none; give a "
                          "model of text or of classes")  # fmt: skip
 

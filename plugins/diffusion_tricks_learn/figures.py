@@ -15,15 +15,28 @@ if TYPE_CHECKING:
 
 DPI = 100
 GAP = 16  # pixels between figures
+WIDEST = 256  # pixels, to which larger pictures are reduced in a grid
 
 Tile = Image.Image | None
 
 
 def grid(tiles: Sequence[Sequence[Tile]], *, captions: Sequence[Sequence[str]] = (), **labels: Any) -> Image.Image:
-    """Pictures in rows of one length, a caption below each; None leaves a place empty. labels: as `labelled_grid`'s."""
-    flat = [tile for row in tiles for tile in row]
+    """Pictures in rows of one length, a caption below each; None leaves a place empty. labels: as `labelled_grid`'s.
+
+    Those of large models are reduced, so that a figure stays a figure.
+    """
+    flat = [tile and reduced(tile) for row in tiles for tile in row]
     texts = [text for row in captions for text in row]
     return labelled_grid(flat, captions=texts, across=len(tiles[0]), **labels)
+
+
+def reduced(picture: Image.Image) -> Image.Image:
+    """A picture of at most WIDEST pixels in both directions."""
+    if max(picture.size) <= WIDEST:
+        return picture
+    small = picture.copy()
+    small.thumbnail((WIDEST, WIDEST), Image.Resampling.LANCZOS)
+    return small
 
 
 def enlarged(pictures: Sequence[Image.Image], side: int) -> list[Image.Image]:
@@ -56,12 +69,12 @@ def chart(
 
 
 def stacked(*pictures: Image.Image) -> Image.Image:
-    """Pictures one below the other, each on ground of its own corner's colour; white between them."""
+    """Pictures one below the other, each on a ground of its own corner's colour."""
     width = max(picture.width for picture in pictures)
     page = Image.new("RGB", (width, sum(picture.height + GAP for picture in pictures) - GAP), "white")
     top = 0
     for picture in pictures:
-        page.paste(picture.getpixel((0, 0)), (0, top, width, top + picture.height))
+        page.paste(picture.crop((0, 0, 1, 1)).resize((width, picture.height)), (0, top))
         page.paste(picture, (0, top))
         top += picture.height + GAP
     return page

@@ -59,6 +59,16 @@ def numbers(flag: str, default: Sequence[float], help: str, whole: bool = True) 
                         help=help)  # fmt: skip
 
 
+def side() -> click.Option:
+    """The option for the side of training pictures."""
+    return click.Option(["--size"], type=click.IntRange(8, 256), help="Side of the pictures in pixels.")
+
+
+def steps() -> click.Option:
+    """The option for the length of a training."""
+    return click.Option(["--steps"], type=click.IntRange(min=1), help="Of each training, instead of the lesson's own.")
+
+
 def pictures_each(default: str) -> click.Option:
     """The option for how many pictures each class has."""
     return click.Option(["--count"], type=click.IntRange(1, 1000), help=f"Pictures of each.  [default: {default}]")
@@ -87,11 +97,54 @@ PARAMETERS: dict[str, Callable[[], list[click.Parameter]]] = {
             help="One to compare, such as ddpm or dpm++2m. May be given several times.  [default: ddpm and dpm++2m]",
         ),
     ],
-    "sample": lambda: [prompt("What to draw.  [default: a rabbit]"), count(1)],
+    "sample": lambda: [prompt("What to draw.  [default: a fox]"), count(1)],
     "guidance": lambda: [
-        prompt("What to draw.  [default: a rabbit]"),
+        prompt("What to draw.  [default: a fox]"),
         numbers("--scales", (1, 7), "Scales of guidance to compare; 1 is none.", whole=False),
         count(2),
+    ],
+    "edit": lambda: [
+        picture(required=False, several=True),
+        click.Option(
+            ["--draw"],
+            type=click.Path(),
+            metavar="FILE",
+            help="A drawing as text, one form a line: circle "
+            "x y r colour, line x1 y1 x2 y2 width colour, polygon x1 y1 x2 y2 ... colour, background colour; "
+            "lengths are percent.",
+        ),
+        prompt("What to edit towards.  [default: a rocket]"),
+        numbers("--i-start", (1, 3, 5, 7, 10, 20), "Begin at t = 990 - 30 i, of 0 to 33."),
+    ],
+    "inpaint": lambda: [
+        picture(),
+        click.Option(
+            ["--mask"],
+            default="box:25%,0%,75%,40%",
+            show_default=True,
+            help="What to make new: a file (white = new), alpha, box:x0,y0,x1,y1 or ellipse:x0,y0,x1,y1.",
+        ),
+        prompt("What to put there.  [default: a top hat]"),
+    ],
+    "data": lambda: [
+        click.Argument(["source"], required=False, default="digits", metavar="[DATA]"),
+        side(),
+    ],
+    "train-digits": lambda: [
+        click.Option(
+            ["--kind"],
+            type=click.Choice(["denoiser", "time", "class", "flow"]),
+            default="denoiser",
+            show_default=True,
+            help="What the network learns.",
+        ),
+        click.Option(["--data"], default="digits", show_default=True, help="Digits, or a folder with MNIST's files."),
+        steps(),
+    ],
+    "ablate": lambda: [
+        click.Option(["--data"], default="shapes", show_default=True, help="shapes, digits, a folder, ..."),
+        side(),
+        steps(),
     ],
     "recognise": lambda: [prompts(THINGS), pictures_each("2, in full 10")],
     "scores": lambda: [prompts(THINGS), pictures_each("2, in full 8")],

@@ -23,7 +23,12 @@ def pixels_of(path: str, model: Model) -> Tensor:
     return to_tensor(fit(flatten(read_picture(path).image), model.family.size))
 
 
-def drawn_inside(folder: Path, seed: int, prompt: str = "a rabbit") -> Path:
+def distance(x: Tensor, y: Tensor) -> float:
+    """The root of the mean squared difference of two pictures in -1..1: 0 for equal ones, 1 for black and white."""
+    return float(((x - y) / 2).square().mean().sqrt())
+
+
+def drawn_inside(folder: Path, seed: int, prompt: str = "a fox") -> Path:
     """A picture by the model inside, in the folder; the one that is there already, if any."""
     path = folder / "picture.png"
     if not path.exists():

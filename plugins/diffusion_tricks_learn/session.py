@@ -84,6 +84,11 @@ class Session:
         if self.tell:
             self.tell(text)
 
+    def makes_its_own(self, what: str) -> None:
+        """Tells, where a model was asked for, that the experiment makes what it needs itself, and asks no other."""
+        if self.model:
+            self.say(f"this lesson makes {what} itself: the model {self.model!r} is not asked")
+
     def either(self, quick: T, full: T) -> T:
         """What is used: the one for a quick look, or the course's own."""
         return full if self.full else quick

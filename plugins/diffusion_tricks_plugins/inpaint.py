@@ -21,6 +21,7 @@ from pydantic import BeforeValidator, model_validator
 from diffusion_tricks.plugin import (
     Box,
     Condition,
+    Picture,
     Source,
     Trick,
     TrickOptions,
@@ -91,6 +92,10 @@ class Inpaint(Trick[InpaintOptions]):
     place = "inpaint"
     keeps_size = True
 
+    def mask_of(self, picture: Picture) -> Mask:
+        """What is made new of a picture: `weights` (h w), 0 where it is kept. Raises as `read_mask`."""
+        return read_mask(self.options.mask, picture, fit=self.options.mask_fit, invert=self.options.invert)
+
     @hookimpl(trylast=True)  # another trick may bring the picture
     def prepare(self, run: Run) -> None:
         """Reads picture and mask, and turns the run to the mask's surroundings."""
@@ -99,7 +104,7 @@ class Inpaint(Trick[InpaintOptions]):
         if run.source is None:
             raise UsageError('inpaint: a picture is missing; give the one to change, for example "inpaint photo.png"')
         picture = run.source.picture
-        mask = read_mask(self.options.mask, picture, fit=self.options.mask_fit, invert=self.options.invert)
+        mask = self.mask_of(picture)
         region = region_around(mask.bounds, picture.image.size, run.size, self.options.padding)
         run.source = run.source.on(region)
         weights = feathered(mask, self.options.feather)

@@ -16,7 +16,17 @@ from typing import Any, Literal, cast
 from PIL import Image
 from pydantic import field_validator, model_validator
 
-from diffusion_tricks.plugin import FONT_FILES, Trick, TrickOptions, check_glyphs, find_typeface, hookimpl, option
+from diffusion_tricks.plugin import (
+    FONT_FILES,
+    Trick,
+    TrickOptions,
+    Typeface,
+    UsageError,
+    check_glyphs,
+    find_typeface,
+    hookimpl,
+    option,
+)
 from diffusion_tricks_plugins.text import inking
 from diffusion_tricks_plugins.text.inking import Color, Ink
 from diffusion_tricks_plugins.text.layout import Page, Row, Side, Wanted, fit_all, place
@@ -61,6 +71,9 @@ class OverlayOptions(TrickOptions):
         "cover", "cover: title top, author below it; poster: author at the foot; caption: all at the foot, on a box"
     )
     font: str | None = option(None, "a font file or an installed family; else a built-in font", path=FONT_FILES)
+    font_fallback: bool = option(
+        False, "where that font cannot be had, use the built-in one and say so", needs=["font"]
+    )
     title_size: int | None = option(
         None, "title size in px; else as large as suits and fits", needs=["title"], ge=1, le=10_000
     )
@@ -75,6 +88,9 @@ class OverlayOptions(TrickOptions):
     max_width: float = option(1.0, "the widest a line may be, as a share of the width inside the margins", gt=0, le=1)
     line_spacing: float = option(1.0, "line distance, 1 being the font's own", ge=0.5, le=5)
     color: str = option("auto", "of the letters; auto: black or white, whichever contrasts more with what is under it")
+    title_color: str = option("auto", "of the title's letters; auto: as the color of all", needs=["title"])
+    author_color: str = option("auto", "of the author's letters; auto: as the color of all", needs=["author"])
+    text_color: str = option("auto", "of the text's letters; auto: as the color of all", needs=["text"])
     stroke: int = option(0, "outline of the letters in px, 0 for none", ge=0, le=200)
     stroke_color: str = option(
         "auto", "of the outline; auto: black or white, whichever sets off the letters", needs=["stroke"]
@@ -99,7 +115,7 @@ class OverlayOptions(TrickOptions):
         """Text as it will be set; see `typesetting.clean`."""
         return (clean(value) or None) if value else None
 
-    @field_validator("color", "stroke_color", "shadow_color", "box")
+    @field_validator("color", "title_color", "author_color", "text_color", "stroke_color", "shadow_color", "box")
     @classmethod
     def is_color(cls, value: str, info: Any) -> str:
         """A colour that Pillow reads, "auto", or for the box "none"."""
@@ -142,6 +158,11 @@ class Overlay(Trick[OverlayOptions]):
         result.info = dict(image.info)
         return result
 
+    def notes(self) -> list[str]:
+        """That the built-in font took the place of one that cannot be had."""
+        _, note = typeface_of(self.options)
+        return [note] if note else []
+
 
 def write(canvas: Image.Image, options: OverlayOptions) -> None:
     """Lays all texts on the RGBA `canvas` in place: first the boxes, then the shadows, then the letters."""
@@ -150,7 +171,7 @@ def write(canvas: Image.Image, options: OverlayOptions) -> None:
     corners = place({name: ink.outline.size for name, ink in inks.items()}, texts, page)
     for name, ink in inks.items():
         draw_box(canvas, ink, corners[name], page.padding, box_color(options))
-    colors = {name: letter_color(canvas, ink, corners[name], options.color) for name, ink in inks.items()}
+    colors = {name: letter_color(canvas, ink, corners[name], named_color(options, name)) for name, ink in inks.items()}
     for name, ink in inks.items():
         draw_shadow(canvas, ink, corners[name], colors[name], options)
     for name, ink in inks.items():
@@ -176,7 +197,7 @@ def box_color(options: OverlayOptions) -> Color | None:
 
 def wanted_texts(options: OverlayOptions) -> list[Wanted]:
     """The texts that are given, title first, checked for characters that the font lacks."""
-    face, preset = find_typeface(options.font), PRESETS[options.preset]
+    (face, _), preset = typeface_of(options), PRESETS[options.preset]
     texts: list[Wanted] = []
     row, side = row_and_side(preset.positions["title"])
     for name in NAMES:
@@ -193,6 +214,24 @@ def wanted_texts(options: OverlayOptions) -> list[Wanted]:
             WEIGHTS[name], row, side, align, options.stroke, options.line_spacing, options.max_width,
         ))  # fmt: skip
     return texts
+
+
+def typeface_of(options: OverlayOptions) -> tuple[Typeface, str | None]:
+    """The typeface that is asked for; or the built-in one where that cannot be had and may be replaced, and a note."""
+    try:
+        return find_typeface(options.font), None
+    except UsageError as error:
+        if not options.font_fallback:
+            raise
+        why, _, _ = str(error).partition(";")
+        face = find_typeface(None)
+        return face, f"overlay: {why}, so the text is set in {face.name}"
+
+
+def named_color(options: OverlayOptions, name: str) -> str:
+    """The colour asked for the text of that name, or for all."""
+    own: str = getattr(options, f"{name}_color")
+    return options.color if own == "auto" else own
 
 
 def row_and_side(position: str) -> tuple[Row, Side]:

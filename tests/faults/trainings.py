@@ -16,12 +16,12 @@ from faults.harness import MODEL, OK, USAGE, Case, Harness, in_a_fork, judged
 from faults.touches import killed, places
 
 KILLED_TRAININGS = Harness(
-    "trainings", "a training that is killed goes on to the same model, or what it was to replace is there", 6, 60,
+    "trainings", "a training that is killed goes on to the same model, or what it was to replace is there", 4, 60,
     lambda rng: _kills(rng),
 )  # fmt: skip
 FOLDERS = Harness(
     "training folders", "a training's folder with foreign or damaged files is used or refused, and none is lost",
-    24, 300, lambda rng: _folders(rng),
+    15, 300, lambda rng: _folders(rng),
 )  # fmt: skip
 HOME = Path("t")
 TRAIN = [
@@ -145,9 +145,9 @@ def _tried(command: str, name: str, made: Callable[[Path], object]) -> str | Non
     else:
         path.unlink(missing_ok=True)
     made(path)
-    foreign = sorted(file for file in HOME.rglob("*") if file.is_file() and file.read_bytes() == MINE)
+    foreign = [file for file in HOME.rglob("mine*") if file.is_file()]
     codes = (USAGE, MODEL) if command == "a new training" else (OK, USAGE, MODEL)
     if wrong := in_a_fork(lambda: judged(run(*COMMANDS[command]), codes) or "")[1]:
         return wrong
-    left = [file for file in HOME.rglob("*") if file.is_file() and file.read_bytes() == MINE]
-    return None if len(left) >= len(foreign) else f"lost: {', '.join(map(str, foreign))}"
+    lost = [str(file) for file in foreign if not file.is_file()]
+    return f"lost: {', '.join(lost)}" if lost else None

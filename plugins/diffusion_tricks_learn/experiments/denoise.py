@@ -15,7 +15,7 @@ from torch import Tensor
 
 from diffusion_tricks import Model, TrickEntry
 from diffusion_tricks.plugin import gaussian_blur, psnr, sharpness, to_images
-from diffusion_tricks_learn.asked import STRIDE, STRIDED, ddpm_or_own
+from diffusion_tricks_learn.asked import STRIDE, STRIDED, ddpm_or_own, quoted
 from diffusion_tricks_learn.figures import grid, stacked
 from diffusion_tricks_learn.findings import Findings, Row
 from diffusion_tricks_learn.pictures import pixels_of
@@ -42,11 +42,11 @@ def denoise(session: Session, picture: str, i_start: int = 10, prompt: str | Non
     """
     model = session.load()
     start = TrickEntry(trick="sdedit", image=picture, start_index=i_start).build()
-    how = {"prompt": prompt, "tricks": [start], "stride": STRIDE, "scheduler": ddpm_or_own(model)}
     ways, moments = {"clean": pixels_of(picture, model)}, list[Moment]()
     total = len(STRIDED) - i_start
     session.clock.expect(total)
-    for i, step in enumerate(session.steps(**how)):
+    steps = session.steps(prompt=prompt, tricks=[start], stride=STRIDE, scheduler=ddpm_or_own(model))
+    for i, step in enumerate(steps):
         x = step.x
         if i % EVERY == 0:
             x_t, estimate = (pixels(model, latents) for latents in (step.estimate.x, step.estimate.clean))
@@ -82,8 +82,7 @@ def judged(
          "psnr_of_estimate_db": psnr(at.estimate, clean)}
         for at in moments
     ]  # fmt: skip
-    told = f'"{prompt}"' if prompt else "no prompt"
-    title = f"Denoising from t = {moments[0].t}: {session.name()}, {told}, seed {session.seed}"
+    title = f"Denoising from t = {moments[0].t}: {session.name()}, {quoted(prompt)}, seed {session.seed}"
     return Findings(lambda: figure(ways, moments, table, title), table, {"path": path}, said(table), done=done)
 
 
@@ -133,8 +132,8 @@ def said(table: list[Row]) -> list[str]:
         says.append("Here many steps are no sharper than one: this noise hides little, or the model draws it softly.")
     blur = of["Gaussian blur"]
     says.append(
-        f"The blur gives {blur['psnr_db']:.1f} dB at a sharpness of {blur['sharpness']:.2g}: it knows no pictures, takes"
-        " fine detail away with the noise, and leaves the noise that is coarse; nor does it undo the factor"
+        f"The blur gives {blur['psnr_db']:.1f} dB at a sharpness of {blur['sharpness']:.2g}: it knows no pictures,"
+        " takes fine detail away with the noise, and leaves the noise that is coarse; nor does it undo the factor"
         " sqrt(abar), so that colours stay pale."
     )
     return says

@@ -13,7 +13,7 @@ from PIL import Image
 
 from diffusion_tricks import Recipe, Result
 from diffusion_tricks.plugin import diversity
-from diffusion_tricks_learn.asked import QUICK_STEPS, heeded, prompts_for
+from diffusion_tricks_learn.asked import QUICK_STEPS, heeded, prompt_for, quoted
 from diffusion_tricks_learn.figures import grid
 from diffusion_tricks_learn.findings import Findings, Row
 from diffusion_tricks_learn.session import Session
@@ -47,7 +47,7 @@ def guidance(
     """
     model = session.load()
     heeded(model, "guidance")
-    (asked,) = prompts_for(model, [prompt] if prompt else ())
+    asked = prompt_for(model, prompt)
     steps = session.either(min(QUICK_STEPS, model.defaults.steps), model.defaults.steps)
     session.clock.expect(steps * len(scales))
     tried = list[Guided]()
@@ -66,9 +66,11 @@ def found(session: Session, prompt: str, tried: list[Guided], done: float) -> Fi
         return grid(
             [[result.image for result in one.results] for one in tried],
             captions=[[f"score {score:.2f}" for score in one.scores] for one in tried],
-            rows=[f"gamma = {one.scale:g}\nscore {mean(one.scores):.2f}\ndiversity {one.diversity:.2f}" for one in tried],
+            rows=[
+                f"gamma = {one.scale:g}\nscore {mean(one.scores):.2f}\ndiversity {one.diversity:.2f}" for one in tried
+            ],
             columns=[f"seed {result.seed}" for result in tried[0].results],
-            title=f'Guidance: {session.name()}, "{prompt}", {tried[0].results[0].facts["steps"]} steps',
+            title=f"Guidance: {session.name()}, {quoted(prompt)}, {tried[0].results[0].facts['steps']} steps",
         )
 
     scores = {f"{one.scale:g}": one.scores for one in tried}
@@ -90,5 +92,7 @@ def said(tried: list[Guided]) -> list[str]:
     if better and narrower:
         says.append("Guidance buys likeness to the prompt with variety: it draws all pictures to what is typical.")
     if not better:
-        says.append("So strong a guidance is too much for this model: colours are driven beyond what it was trained on.")
+        says.append(
+            "So strong a guidance is too much for this model: colours are driven beyond what it was trained on."
+        )
     return says

@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from diffusion_tricks.plugin import diversity, to_images
-from diffusion_tricks_learn.asked import QUICK_STEPS, prompts_for
+from diffusion_tricks_learn.asked import QUICK_STEPS, prompt_for, quoted
 from diffusion_tricks_learn.figures import grid
 from diffusion_tricks_learn.findings import Findings, Row
 from diffusion_tricks_learn.session import Session
@@ -26,7 +26,7 @@ SHOWN = (0, 0.25, 0.5)  # shares of the steps, at which the clean estimate is sh
 def sample(session: Session, prompt: str | None = None, count: int = 5) -> Iterator[Findings]:
     """`count` pictures of one prompt from pure noise on, and what the model thinks of them on the way."""
     model = session.load()
-    (asked,) = prompts_for(model, [prompt] if prompt else ())
+    asked = prompt_for(model, prompt)
     total = model.defaults.steps
     total = session.either(min(QUICK_STEPS, total), total)
     session.clock.expect(total)
@@ -60,8 +60,7 @@ def found(session: Session, prompt: str, rows: dict[str, list[Image.Image]], ste
             f"CLIP scores them {min(scores):.2f} to {max(scores):.2f}, {mean(scores):.2f} on average. Nothing yet makes"
             " the model heed the prompt more than its training data did; the next lesson does."
         )
-    told = f'"{prompt}"' if prompt else "no prompt"
-    title = f"Sampling: {session.name()}, {told}, {steps} steps, no guidance"
+    title = f"Sampling: {session.name()}, {quoted(prompt)}, {steps} steps, no guidance"
     columns = [f"seed {seed}" + (f"\nscore {scores[i]:.2f}" if scores else "") for i, seed in enumerate(seeds)]
     return Findings(
         lambda: grid(list(rows.values()), rows=list(rows), columns=columns, title=title),

@@ -12,13 +12,15 @@ from statistics import mean
 from PIL import Image
 
 from diffusion_tricks import Recipe, Result
-from diffusion_tricks_learn.asked import ddpm_or_own, prompts_for
+from diffusion_tricks.plugin import sharpness, to_tensor
+from diffusion_tricks_learn.asked import ddpm_or_own, prompts_for, quoted
 from diffusion_tricks_learn.figures import grid
 from diffusion_tricks_learn.findings import Findings, Row
 from diffusion_tricks_learn.session import Session
 
 SOLVER = "dpm++2m"
 AS_GOOD = 0.02  # of CLIP's cosine: two seeds of one prompt differ by more
+BLURRED = 0.7  # of another's sharpness, from which on the eye sees it
 
 
 @dataclass(frozen=True)
@@ -28,15 +30,16 @@ class Tried:
     scheduler: str
     steps: int
     results: list[Result]
-    scores: list[float]
+    scores: list[float]  # empty for a model without prompts
 
     @property
     def row(self) -> Row:
         """What was measured, of one picture."""
-        first = self.results[0].facts
+        first, pictures = self.results[0].facts, [to_tensor(result.image) for result in self.results]
         return {
-            "scheduler": self.scheduler, "steps": self.steps, "clip_score": mean(self.scores),
-            "denoiser_calls": first["rows_total"], "seconds": first["seconds"],
+            "scheduler": self.scheduler, "steps": self.steps, **({"clip_score": mean(self.scores)} if self.scores else {}),
+            "sharpness": mean(map(sharpness, pictures)), "denoiser_calls": first["rows_total"],
+            "seconds": first["seconds"],
         }  # fmt: skip
 
 
@@ -48,7 +51,7 @@ def steps(
     A quick look leaves out the solver's longest way.
     """
     model = session.load()
-    asked, own = prompts_for(model, prompts, 3), ddpm_or_own(model)
+    asked, own = prompts_for(model, prompts), ddpm_or_own(model)
     ways = [(name, n) for name in scheduler or ((own, SOLVER) if own else (None,)) for n in steps]
     if not (session.full or scheduler) and (SOLVER, max(steps)) in ways:
         ways.remove((SOLVER, max(steps)))
@@ -56,7 +59,7 @@ def steps(
     tried = list[Tried]()
     for name, n in ways:
         results = session.make(Recipe(prompt=asked, steps=n, scheduler=name))
-        scores = session.clip_scores([result.image for result in results], asked)
+        scores = session.clip_scores([result.image for result in results], asked) if any(asked) else []
         tried.append(Tried(name or "its own", n, results, scores))
         yield found(session, asked, list(tried), len(tried) / len(ways))
 
@@ -67,9 +70,9 @@ def found(session: Session, asked: list[str], tried: list[Tried], done: float) -
     def figure() -> Image.Image:
         return grid(
             [[result.image for result in way.results] for way in tried],
-            captions=[[f"score {score:.2f}" for score in way.scores] for way in tried],
+            captions=[[f"score {score:.2f}" for score in way.scores] for way in tried if way.scores],
             rows=[f"{way.scheduler}\n{way.steps} steps" for way in tried],
-            columns=asked,
+            columns=list(map(quoted, asked)),
             title=f"How many steps: {session.name()}, guidance {session.load().defaults.guidance:g},"
             f" seed {session.seed} and up; CLIP score below each",
         )
@@ -80,26 +83,37 @@ def found(session: Session, asked: list[str], tried: list[Tried], done: float) -
 
 
 def said(rows: list[Row]) -> list[str]:
-    """How each scheduler's score moves with its steps, and whether a solver's fewest look like the other's most."""
+    """How each scheduler's pictures change with its steps, and whether a solver's fewest look like the other's most."""
+    if "clip_score" not in rows[0]:
+        return []
     says, names = list[str](), list(dict.fromkeys(row["scheduler"] for row in rows))
     ends = {name: _ends([row for row in rows if row["scheduler"] == name]) for name in names}
     for name, (few, many) in ends.items():
         if few is not many:
             says.append(
-                f"{name}: {few['steps']} steps score {few['clip_score']:.2f}, {many['steps']} steps"
-                f" {many['clip_score']:.2f}, at {many['seconds'] / few['seconds']:.0f} times the time."
+                f"{name}: {few['steps']} steps score {few['clip_score']:.2f} at a sharpness of {few['sharpness']:.2g},"
+                f" {many['steps']} steps {many['clip_score']:.2f} at {many['sharpness']:.2g}, in"
+                f" {many['seconds'] / few['seconds']:.0f} times the time."
             )
-    if SOLVER in ends and len(names) > 1:
-        few, (_, many) = ends[SOLVER][0], ends[names[0]]
-        less = many["clip_score"] - few["clip_score"]
-        looks = f"look like {many['steps']}" if less < AS_GOOD else f"do not yet look like {many['steps']}"
-        says.append(
-            f"With a solver {few['steps']} steps {looks} of {names[0]}: they score {few['clip_score']:.2f} against"
-            f" {many['clip_score']:.2f}, for {few['denoiser_calls']} calls of the denoiser instead of"
-            f" {many['denoiser_calls']}. A solver follows the smooth path of an equation and needs few points of it;"
-            " DDPM adds fresh noise in every step, and in long steps there is too much of it left to take away."
-        )
+    if SOLVER in ends and names[0] != SOLVER:
+        says.append(_compared(names[0], ends[names[0]], ends[SOLVER][0]))
     return says
+
+
+def _compared(name: str, ends: tuple[Row, Row], solver: Row) -> str:
+    """A solver's fewest steps against the fewest and the most of another scheduler."""
+    few, many = ends
+    calls = f"{solver['denoiser_calls']} calls of the denoiser instead of {many['denoiser_calls']}"
+    if solver["clip_score"] < many["clip_score"] - AS_GOOD:
+        return f"Here not even a solver's {solver['steps']} steps look like {many['steps']} of {name}, for {calls}."
+    says = (
+        f"With a solver {solver['steps']} steps look like {many['steps']} of {name}: they score"
+        f" {solver['clip_score']:.2f} against {many['clip_score']:.2f}, for {calls}. It follows the smooth path of an"
+        f" equation, of which a few points are enough."
+    )
+    if few["clip_score"] < many["clip_score"] - AS_GOOD or few["sharpness"] < BLURRED * many["sharpness"]:
+        return f"{says} {name} adds fresh noise in each step, and in {few['steps']} the detail does not come back."
+    return f"{says} {name} itself is hardly worse in {few['steps']}: what this model draws is simple."
 
 
 def _ends(rows: list[Row]) -> tuple[Row, Row]:

@@ -1,0 +1,126 @@
+"""The pages of `train-digits`: one-step denoising at many noise levels, pure noise, and samples over the epochs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+import torch
+from PIL.Image import Image
+from torch import Tensor
+
+from diffusion_tricks import Model
+from diffusion_tricks.plugin import diversity, psnr, sharpness, to_images, to_tensor
+from diffusion_tricks.training import Batch, denoised
+from diffusion_tricks_learn.figures import grid
+from diffusion_tricks_learn.findings import Findings, Row
+
+WIDE = 2.0  # from black to white in pictures of -1..1, of which a sigma is a share
+SMALL = 84  # pixels: about how wide a digit is shown
+
+
+def noisy_levels(clean: Tensor, sigmas: Sequence[float], seed: int) -> Tensor:
+    """x + sigma eps of clean pictures (n c h w), the same noise at each level: (levels n c h w)."""
+    eps = torch.randn(clean.shape, generator=torch.Generator().manual_seed(seed))
+    return torch.stack([clean + WIDE * sigma * eps for sigma in sigmas])
+
+
+def levels_page(
+    models: Mapping[str, Model], clean: Tensor, sigmas: Sequence[float], trained: float, seed: int, shown: int
+) -> Findings:
+    """What denoisers make of held-out pictures (n 1 h w) at each sigma; errors are over all n, so many are shown."""
+    noisy = noisy_levels(clean, sigmas, seed)
+    outputs = {"noisy input": noisy} | {name: denoised(model.pipe, noisy) for name, model in models.items()}
+    quality = {name: [psnr(x.clamp(-1, 1), clean) for x in levels] for name, levels in outputs.items()}
+    table = [
+        {"sigma": sigma} | {f"{name}_psnr_db": quality[name][i] for name in outputs} for i, sigma in enumerate(sigmas)
+    ]
+    rows = [(name, [images(x[k : k + 1])[0] for x in outputs[name]]) for k in range(shown) for name in outputs]
+    home = [i for i, sigma in enumerate(sigmas) if sigma == trained]
+    draw = partial(
+        grid, [tiles for _, tiles in rows], rows=[name for name, _ in rows], tile=SMALL, marked=home,
+        columns=[f"sigma {sigma:g}" + ("\ntrained" if i in home else "") for i, sigma in enumerate(sigmas)],
+        footer={f"PSNR, {name}": [f"{value:.1f} dB" for value in values] for name, values in quality.items()},
+        title=f"One-step denoising of held-out digits, trained at sigma {trained:g} alone; seed {seed}",
+    )  # fmt: skip
+    return Findings(draw, table, {"noise_levels": table}, _levels_said(list(sigmas), quality, trained))
+
+
+def _levels_said(sigmas: list[float], quality: Mapping[str, list[float]], trained: float) -> list[str]:
+    name = list(quality)[-1]
+    gains = [out - noisy for noisy, out in zip(quality["noisy input"], quality[name], strict=True)]
+    said = [f"Where it was trained, at sigma {trained:g}, {name} gains {gains[sigmas.index(trained)]:.1f} dB of PSNR."]
+    worse = [f"{sigma:g}" for sigma, gain in zip(sigmas, gains, strict=True) if gain < 0]
+    if worse:
+        said.append(f"At sigma {', '.join(worse)} it makes pictures worse: it takes away what is not there.")
+    lost = quality[name][sigmas.index(trained)] - quality[name][-1]
+    said.append(
+        f"At sigma {sigmas[-1]:g}, which it never saw, its pictures are {lost:.1f} dB "
+        f"{'further from' if lost > 0 else 'nearer to'} the truth than at {trained:g}."
+    )
+    return said
+
+
+def centroid_page(model: Model, drawn: Batch, classes: Sequence[str], steps: int, seed: int, sigma: float) -> Findings:
+    """What a network makes of pure noise when it learned from pure noise: E[x | nothing], beside the data's mean."""
+    mean = drawn.pictures.mean(0, keepdim=True)  # (1 c h w)
+    noise = noisy_levels(torch.zeros_like(drawn.pictures[:6]), [sigma], seed)
+    output = denoised(model.pipe, noise)[0]  # (6 c h w)
+    off, spread = _rms(output - mean), _rms(drawn.pictures - mean)
+    per_class = [drawn.pictures[drawn.classes == i] for i in range(len(classes))]
+    centroids = [(f"mean of {name}", x.mean(0, keepdim=True)) for name, x in zip(classes, per_class, strict=True)
+                 if len(x)]  # fmt: skip
+    tiles = [("mean of all", mean), *((f"noise {i}", x[None]) for i, x in enumerate(output))]
+    rows = [tiles, centroids[: len(tiles)], centroids[len(tiles) : 2 * len(tiles)]]
+    empty = [("", None)] * len(tiles)
+    padded = [[*row, *empty][: len(tiles)] for row in rows if row]
+    draw = partial(
+        grid, [[None if x is None else images(x)[0] for _, x in row] for row in padded], tile=SMALL,
+        captions=[[name for name, _ in row] for row in padded],
+        title=f"Trained on pure noise, {steps} steps: what it makes of six noises, and the means of the data",
+    )  # fmt: skip
+    numbers = {"pure_noise": {"rms_to_mean": off, "rms_of_data_to_mean": spread, "diversity": diversity(_flat(output))}}
+    near = "the mean of all digits" if off < spread / 2 else "not yet the mean of all digits, as it learned too shortly"
+    said = [
+        f"Pure noise says nothing of the digit, so what has the least squared error is one picture for all noises: "
+        f"the outputs are {near} (they differ from it by {off:.2f}, digits by {spread:.2f}, root mean square)."
+    ]
+    return Findings(draw, [], numbers, said)
+
+
+def epochs_page(made: Mapping[str, Sequence[Image]], columns: Sequence[str], real: Tensor, title: str) -> Findings:
+    """Samples of a model over its epochs, from the same noise; beside how sharp and various they are, and real ones."""
+    across = len(columns)
+    rows = [(name, list(pictures[i : i + across])) for name, pictures in made.items()
+            for i in range(0, len(pictures), across)]  # fmt: skip
+    draw = partial(
+        grid, [tiles for _, tiles in rows], rows=[name for name, _ in rows], columns=columns, tile=SMALL, title=title
+    )
+    drawn = {name: torch.cat([to_tensor(one) for one in pictures]) for name, pictures in made.items()}
+    table: list[Row] = [
+        {"digits": name, "sharpness": sharpness(x), "diversity": diversity(_flat(x))}
+        for name, x in (drawn | {"held-out digits": real.expand(-1, 3, -1, -1)}).items()
+    ]
+    return Findings(draw, table, {"samples": table}, _epochs_said(table))
+
+
+def _epochs_said(table: list[Row]) -> list[str]:
+    *samples, real = table
+    nearest = min(samples, key=lambda row: abs(row["sharpness"] - real["sharpness"]))
+    return [
+        f"The sharpness of held-out digits, {real['sharpness']:.2f}, is best met by {nearest['digits']}, "
+        f"{nearest['sharpness']:.2f}."
+    ]
+
+
+def images(x: Tensor) -> list[Image]:
+    """Gray or coloured pictures (n c h w) in -1..1, clamped."""
+    return to_images(x.clamp(-1, 1).expand(-1, 3, -1, -1))
+
+
+def _flat(x: Tensor) -> Tensor:
+    return (x.flatten(1) + 1) / WIDE  # black is 0
+
+
+def _rms(x: Tensor) -> float:
+    return float(x.double().square().mean().sqrt())
