@@ -37,7 +37,8 @@ class Tried:
         """What was measured, of one picture."""
         first, pictures = self.results[0].facts, [to_tensor(result.image) for result in self.results]
         return {
-            "scheduler": self.scheduler, "steps": self.steps, **({"clip_score": mean(self.scores)} if self.scores else {}),
+            "scheduler": self.scheduler, "steps": self.steps,
+            **({"clip_score": mean(self.scores)} if self.scores else {}),
             "sharpness": mean(map(sharpness, pictures)), "denoiser_calls": first["rows_total"],
             "seconds": first["seconds"],
         }  # fmt: skip
@@ -77,7 +78,7 @@ def found(session: Session, asked: list[str], tried: list[Tried], done: float) -
             f" seed {session.seed} and up; CLIP score below each",
         )
 
-    scores = {f"{way.scheduler}, {way.steps}": dict(zip(asked, way.scores, strict=True)) for way in tried}
+    scores = {f"{way.scheduler}, {way.steps}": dict(zip(asked, way.scores, strict=False)) for way in tried}
     rows = [way.row for way in tried]
     return Findings(figure, rows, {"clip_scores": scores}, said(rows), done=done)
 
