@@ -107,8 +107,9 @@ def _costs(axes: Any, tried: list[Tried]) -> None:
     for one in tried:
         axes.plot(one.row["denoiser_calls"], one.distance, "o", markersize=9, label=f"{one.scheduler}, {one.steps} steps")
     axes.set(xlabel="calls of the denoiser for a picture", ylabel="Frechet distance (less is better)")
+    axes.margins(0.1)
     axes.set_xlim(left=0)
-    axes.set_ylim(0, 1.1 * max(one.distance for one in tried))
+    axes.set_ylim(bottom=0)
     axes.legend(frameon=False)
 
 
