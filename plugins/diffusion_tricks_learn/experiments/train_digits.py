@@ -40,7 +40,7 @@ class Kind:
 
 
 KINDS = {
-    "denoiser": Kind(120, (1, 5), {"epoch 5": "digits-denoiser"}),
+    "denoiser": Kind(80, (1, 5), {"epoch 5": "digits-denoiser"}),
     "time": Kind(60, (1, 5, 20), {"epoch 20": "digits-time"}),
     "class": Kind(60, (1, 5, 20), {"epoch 1": "digits-epoch-1", "epoch 5": "digits-epoch-5", "epoch 20": "digits"}),
     "flow": Kind(60, (1, 5, 20), {"epoch 20": "digits-flow"}),
