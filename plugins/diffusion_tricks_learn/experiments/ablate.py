@@ -88,7 +88,7 @@ def ablate(
     random = np.random.default_rng(session.seed)
     real = held.draw(random.permutation(len(held))[:256].tolist(), random).pictures
     asked = {
-        "data": data, "size": size, "channels": 1, "timesteps": T, "steps": steps or session.either(80, 4000),
+        "data": data, "size": size, "channels": 1, "timesteps": T, "steps": steps or session.either(80, 2000),
         "held_out": session.either(128, 256), "report": session.either(2, 20), "sheet_count": 0, "sheets": [],
         "lr": 4e-3, "warm_up": 10, "ema": session.either(0.9, 0.999),
     }  # fmt: skip
@@ -158,7 +158,7 @@ def _said(table: list[Row], spread: float) -> list[str]:
     if AT_ONCE in rows:
         error = rows[AT_ONCE]["held_out_mse"]
         said.append(
-            f"In one step from pure noise the error is {error:.3f}, and the mean of the data has {spread:.3f}: "
+            f"In one step from pure noise the error is {error:.3f}, and that of the mean of the data about {spread:.3f}: "
             f"the pictures differ by {rows[AT_ONCE]['diversity']:.3f} (mean of 1 - cosine), those of the normal "
             f"network by {rows['normal']['diversity']:.3f}."
         )

@@ -105,7 +105,9 @@ def found(session: Session, judge: Judge, names: list[str], tried: list[Tried], 
 
 def _costs(axes: Any, tried: list[Tried]) -> None:
     for one in tried:
-        axes.plot(one.row["denoiser_calls"], one.distance, "o", markersize=9, label=f"{one.scheduler}, {one.steps} steps")
+        axes.plot(
+            one.row["denoiser_calls"], one.distance, "o", markersize=9, label=f"{one.scheduler}, {one.steps} steps"
+        )
     axes.set(xlabel="calls of the denoiser for a picture", ylabel="Frechet distance (less is better)")
     axes.margins(0.1)
     axes.set_xlim(left=0)

@@ -40,7 +40,7 @@ class Kind:
 
 
 KINDS = {
-    "denoiser": Kind(120, (1, 5), {"epoch 5": "digits-denoiser"}),
+    "denoiser": Kind(80, (1, 5), {"epoch 5": "digits-denoiser"}),
     "time": Kind(60, (1, 5, 20), {"epoch 20": "digits-time"}),
     "class": Kind(60, (1, 5, 20), {"epoch 1": "digits-epoch-1", "epoch 5": "digits-epoch-5", "epoch 20": "digits"}),
     "flow": Kind(60, (1, 5, 20), {"epoch 20": "digits-flow"}),
@@ -59,8 +59,7 @@ def train_digits(
     if kind not in KINDS:
         raise UnknownName("kind", kind, KINDS)
     alone(session)
-    preset = session.either(f"{kind}-quick", kind)
-    run = learned(session, _asked(session, kind, data, steps), preset)
+    run = learned(session, _asked(session, kind, data, steps), session.either(f"{kind}-quick", kind))
     source, held = (open_source(data, size=28, channels=1, held_out=part, seed=session.seed) for part in (False, True))
     title = f"{kind}, {run.steps} steps on {data}, seed {session.seed}"
     body, curves = architecture(run.model.pipe.unet), losses(run, title)
@@ -76,7 +75,7 @@ def train_digits(
     if kind == "denoiser":
         page = levels_page(models, real.pictures, SIGMAS, SIGMA, session.seed, session.either(2, 4))
         yield (about := _with(about, page, 0.8))
-        pure = learned(session, _asked(session, kind, data, steps) | {"sigma": PURE}, preset)
+        pure = learned(session, _asked(session, kind, data, steps) | {"sigma": PURE}, "denoiser-quick")
         many = source.draw(random.permutation(len(source))[:1000].tolist(), random)
         page = centroid_page(pure.model, many, source.classes, pure.steps, session.seed, PURE)
     else:
