@@ -18,7 +18,7 @@ from tests.learn.sessions import pattern, session_of
 
 def test_the_pictures_are_those_of_the_formula(monkeypatch: pytest.MonkeyPatch) -> None:
     """eps and x0 are linear in one another, so that the guided picture is u + gamma (c - u)."""
-    cond, uncond = pattern() / 8, pattern(1) / 8
+    cond, uncond = pattern() / 4, pattern(1) / 4
     session, made = session_of(exact_model({"a fox": cond, None: uncond})), []
     monkeypatch.setattr(session, "make", lambda recipe: made.append(Session.make(session, recipe)) or made[-1])
     found = last(guidance(session, "a fox"))
@@ -30,6 +30,10 @@ def test_the_pictures_are_those_of_the_formula(monkeypatch: pytest.MonkeyPatch) 
     assert [row["guidance"] for row in found.table] == [1, 7]
     assert [row["denoiser_calls"] for row in found.table] == [10, 20]
     assert [row["diversity"] for row in found.table] == pytest.approx([0, 0], abs=1e-6)
+    for row, scale in zip(found.table, (1, 7), strict=True):
+        levels = ((uncond + scale * (cond - uncond)).clamp(-1, 1) / 2 + 0.5) * 255
+        ends = ((levels < 0.5) | (levels > 254.5)).double().mean()
+        assert row["clipped_share"] == pytest.approx(float(ends), abs=1 / 768)
 
 
 def test_each_scale_starts_from_the_same_noise(tiny: Path) -> None:
@@ -50,7 +54,8 @@ def test_the_sentences_follow_the_numbers(
     scores: tuple[float, float], diversities: tuple[float, float], told: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Guided, "row", {"denoiser_calls": 10})
-    text = " ".join(said([Guided(s, [], [a], d) for s, a, d in zip((1, 7), scores, diversities, strict=True)]))
+    monkeypatch.setattr(Guided, "clipped", 0.25)
+    text = " ".join(said([Guided(s, [], [a], d) for s, a, d in zip((1, 7), scores, diversities, strict=True)], 3))
     assert f"the score {told[0]}" in text
     assert [phrase for phrase in ("buys likeness", "too much") if phrase in text] == told[1:]
 

@@ -69,6 +69,16 @@ def test_a_mask_in_a_file(tmp_path: Path) -> None:
     assert {row["new_pixels"] for row in found.table} == {9}
 
 
+def test_a_mask_is_not_overwritten_by_the_figure(tmp_path: Path, tiny: Path) -> None:
+    picture, mask = saved(pattern(), tmp_path / "x.png"), tmp_path / "figure.png"
+    Image.new("L", (16, 16), 255).save(mask)
+    before = mask.read_bytes()
+    refused = run("learn", "inpaint", picture, "--mask", mask, "-m", tiny, "--out", tmp_path, "--force")
+    assert refused.code == 2
+    assert f"{mask} is an input, which is never overwritten" in refused.err
+    assert mask.read_bytes() == before
+
+
 def test_a_mask_that_is_none_is_refused(tmp_path: Path, tiny: Path) -> None:
     picture = saved(pattern(), tmp_path / "x.png")
     refused = run("learn", "inpaint", picture, "--mask", "boks:1,2,3,4", "-m", tiny, "--out", tmp_path / "out")

@@ -50,19 +50,13 @@ def row(scheduler: str, steps: int, score: float, sharpness: float = 0.05) -> Ro
 
 
 @pytest.mark.parametrize(
-    ("few", "blur", "solver", "told"),
-    [
-        (0.2, 0.05, 0.3, ["look like 100", "does not come back"]),
-        (0.3, 0.01, 0.3, ["look like 100", "does not come back"]),
-        (0.3, 0.05, 0.3, ["look like 100", "hardly worse"]),
-        (0.3, 0.05, 0.2, ["not even a solver's 5"]),
-    ],
+    ("solver", "told"), [(0.29, "5 steps look like 100"), (0.27, "5 steps do not yet look like 100")]
 )
-def test_the_sentences_follow_the_numbers(few: float, blur: float, solver: float, told: list[str]) -> None:
-    rows = [row("ddpm", 5, few, blur), row("ddpm", 100, 0.3), row("dpm++2m", 5, solver), row("dpm++2m", 100, 0.3)]
+def test_the_sentences_follow_the_numbers(solver: float, told: str) -> None:
+    ddpm = [row("ddpm", 5, 0.2, 0.02), row("ddpm", 100, 0.3)]
+    rows = [*ddpm, row("dpm++2m", 5, solver, 0.04), row("dpm++2m", 100, 0.3)]
     *each, compared = said(rows)
     assert len(each) == 2
-    assert "10 calls of the denoiser instead of 200" in compared
-    for phrase in ("does not come back", "hardly worse", "not even a solver's 5"):
-        assert (phrase in compared) == (phrase in told)
-    assert ("look like 100" in compared) == (told[0] == "look like 100") or told[0].startswith("not even")
+    assert "in 20 times the time" in each[0]
+    assert told in compared
+    assert "10 calls of the denoiser instead of 200, at 80% of the sharpness (5 of ddpm: 40%)" in compared

@@ -158,5 +158,6 @@ def figure(title: str, known: Tensor, ways: Sequence[Ways], losses: Sequence[flo
 
 def scatter(axes: Axes, xy: Tensor, colour: str) -> None:
     """Points (n 2) in a square of the plane that holds nearly all noise."""
-    axes.scatter(*xy.unbind(1), s=3, color=colour, zorder=3 if colour == END else 1, linewidths=0)
+    x, y = xy.unbind(1)
+    axes.scatter(x, y, s=3, color=colour, zorder=3 if colour == END else 1, linewidths=0)
     axes.set(xlim=(-3.2, 3.2), ylim=(-3.2, 3.2), aspect="equal", xticks=(-2, 0, 2), yticks=(-2, 0, 2))
