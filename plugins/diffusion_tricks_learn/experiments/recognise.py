@@ -89,7 +89,8 @@ def found(session: Session, judge: Judge, names: list[str], asked: list[str], se
         **{f"{kind}_sd_share": spread(one) for kind, one in at.items()},
         "judge": judge.label, "pictures": len(asked),
     }  # fmt: skip
-    title = f"When is it recognised? {session.name('digits')}, judged by {judge.label}, seed {session.seed}"
+    how = f"guidance {session.load('digits').defaults.guidance:g}, seed {session.seed}"
+    title = f"When is it recognised? {session.name('digits')}, {how}, judged by {judge.label}"
     per_class = {kind: torch.stack([one[:, own[name]].float().mean(1) for name in names]) for kind, one in hits.items()}
 
     def figure() -> Image:
