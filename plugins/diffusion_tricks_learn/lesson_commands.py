@@ -203,7 +203,11 @@ PARAMETERS: dict[str, Callable[[], list[click.Parameter]]] = {
         ),
         click.Option(["--scale"], type=click.FloatRange(0), default=7.0, show_default=True, help="Of both guidances."),
     ],
-    "samplers": lambda: [prompts(THINGS), pictures_each("1, in full 10")],
+    "samplers": lambda: [
+        prompts(THINGS),
+        pictures_each("2, in full 10"),
+        click.Option(["--guidance"], type=click.FloatRange(0), default=1.0, show_default=True, help="1 is none."),
+    ],
     "compare": lambda: [
         click.Option(
             ["--with", "others"],

@@ -41,7 +41,7 @@ It draws.
 
 Photographs of 1,000 people.
 
-Energy: 5 kWh.
+It took a week. Energy: 5 kWh. No more.
 """
 
 

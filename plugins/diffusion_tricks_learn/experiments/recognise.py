@@ -19,7 +19,7 @@ from diffusion_tricks import Step, TrickEntry
 from diffusion_tricks.plugin import to_images
 from diffusion_tricks_learn.figures import chart, grid, stacked
 from diffusion_tricks_learn.findings import Findings, Row
-from diffusion_tricks_learn.judges import Judge, indices, judge_for, names_for
+from diffusion_tricks_learn.judges import Digits, Judge, indices, judge_for, names_for
 from diffusion_tricks_learn.session import Session
 
 KINDS = {"noisy": "noisy picture", "clean": "clean estimate"}
@@ -89,7 +89,8 @@ def found(session: Session, judge: Judge, names: list[str], asked: list[str], se
         **{f"{kind}_sd_share": spread(one) for kind, one in at.items()},
         "judge": judge.label, "pictures": len(asked),
     }  # fmt: skip
-    title = f"When is it recognised? {session.name('digits')}, judged by {judge.label}, seed {session.seed}"
+    how = f"guidance {session.load('digits').defaults.guidance:g}, seed {session.seed}"
+    title = f"When is it recognised? {session.name('digits')}, {how}, judged by {judge.label}"
     per_class = {kind: torch.stack([one[:, own[name]].float().mean(1) for name in names]) for kind, one in hits.items()}
 
     def figure() -> Image:
@@ -128,6 +129,8 @@ def said(numbers: dict[str, Any]) -> list[str]:
         f"The noisy picture is recognised after {noisy:.0%} of the steps on average (sd {sd['noisy']:.0%}), the clean"
         f" estimate after {clean:.0%} (sd {sd['clean']:.0%}); the midterm found about {MIDTERM:.0%}."
     ]
+    if noisy < MIDTERM and numbers.get("judge") == Digits.label:
+        says.append("This judge has learnt from noisy digits too, and sees through noise that an eye does not.")
     if clean < noisy:
         says.append(
             "What the picture will be is settled long before it can be seen: the noise hides what the model knows."
