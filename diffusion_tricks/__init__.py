@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from diffusion_tricks.generate.result import Result as Result
     from diffusion_tricks.generate.score import Score as Score
     from diffusion_tricks.generate.score import Scorer as Scorer
+    from diffusion_tricks.generate.score import ViewScore as ViewScore
     from diffusion_tricks.io.grid import labelled_grid as labelled_grid
     from diffusion_tricks.loading.load import load_model as load_model
     from diffusion_tricks.model.model import Model as Model
@@ -49,7 +50,7 @@ _HOMES = {
     "errors": ("DiffusionTricksError", "ModelError", "OutOfMemory", "PluginError", "UsageError"),
     "generate.make": ("make", "making"),
     "generate.result": ("Result",),
-    "generate.score": ("Score", "Scorer"),
+    "generate.score": ("Score", "Scorer", "ViewScore"),
     "io.grid": ("labelled_grid",),
     "registry.host_hooks": ("hookimpl",),
     "loading.load": ("load_model",),

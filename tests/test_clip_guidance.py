@@ -22,7 +22,7 @@ STEPS = 4
 
 
 class Known:
-    """A scorer with known cosines: of each picture its mean brightness, -1..1, whatever the text."""
+    """A scorer with known cosines: of each picture its mean brightness, -1..1, and with "dark" the opposite."""
 
     temperature = 0.1
     asked: list[list[str]]
@@ -34,7 +34,8 @@ class Known:
     def similarity(self, pictures: Any, texts: list[str]) -> Tensor:
         self.asked.append(list(texts))
         brightness = torch.tensor([float(np.asarray(p, np.float64).mean()) / 127.5 - 1 for p in pictures])
-        return brightness[:, None].expand(-1, len(texts)) * self.factor
+        signs = torch.tensor([-1.0 if text == "dark" else 1.0 for text in texts])
+        return brightness[:, None] * signs * self.factor
 
     factor = 1.0
 
@@ -84,10 +85,10 @@ def test_two_grays_are_blended_by_their_brightness(prediction: str, tau: float, 
 
 @pytest.mark.usefixtures("known")
 def test_every_picture_has_its_own_weight() -> None:
-    grays = {"dark": gray(-0.6), "bright": gray(0.6), None: gray(0.0)}
+    grays = {"dark": gray(-0.7), "bright": gray(0.6), None: gray(0.0)}
     *_, step = sample(exact_model(grays), prompt=["dark", "bright"], tricks=[ClipGuidance(temperature=0.5)], steps=4)
-    w_dark, w_bright = 1 / (1 + np.exp(0.6 / 0.5)), 1 / (1 + np.exp(-0.6 / 0.5))
-    torch.testing.assert_close(step.x, torch.cat([gray(-0.6 * w_dark), gray(0.6 * w_bright)]), atol=5e-3, rtol=0)
+    w_dark, w_bright = 1 / (1 + np.exp(-0.7 / 0.5)), 1 / (1 + np.exp(-0.6 / 0.5))
+    torch.testing.assert_close(step.x, torch.cat([gray(-0.7 * w_dark), gray(0.6 * w_bright)]), atol=5e-3, rtol=0)
 
 
 @pytest.mark.usefixtures("even")

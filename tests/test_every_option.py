@@ -1,7 +1,8 @@
-"""Every option of every command but `train` acts or is refused: it changes files, facts, words, or the exit code.
+"""Every option acts or is refused: it changes files, facts, words, or the exit code.
 
 A table says for each option how it is made to act: what is said without it, and what with it. An option that is not in
-the table fails the test, so that a new one comes with its proof.
+the table fails the test, so that a new one comes with its proof. How all commands hand their options on, and `train`,
+is in `test_every_command`.
 """
 
 from __future__ import annotations

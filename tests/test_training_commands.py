@@ -98,6 +98,10 @@ def test_presets_repeat_the_exercises() -> None:
     assert (time.lr_schedule, time.lr_final) == ("exponential", 0.1)
     shown = options_from({}, "class")
     assert (shown.guidance, shown.sheets, shown.dropout, shown.epochs) == (5.0, [1, 5, 10, 20], 0.1, 20)
+    assert [options_from({}, name).scheduler for name in ("time", "class-quick", "flow", "flow-quick")] == [
+        "ddpm", "ddpm", None, None,
+    ]  # fmt: skip
+    assert options_from({"objective": "flow"}, "class").scheduler is None
     for name in ("denoiser", "time", "class", "flow"):
         lesson = options_from({}, f"{name}-quick")
         assert (lesson.task, lesson.objective, lesson.width) == (*_kind(name), 16)
@@ -123,6 +127,7 @@ WRONG = [
     (["--widths", "8,12"], "widths must be multiples of 8, got 8,12"),
     (["--levels", 6], "6 levels halve the side 5 times, which 16 pixels do not allow; use --levels 3"),
     (["--task", "denoiser", "--objective", "flow"], "objective 'flow' is none for it"),
+    (["--scheduler", "ddpm", "--objective", "flow"], "scheduler 'ddpm' is none for a flow"),
     (["--beta-start", 0.5], "beta_start must be below beta_end"),
     (["--data", "shpaes"], "unknown data 'shpaes'; did you mean 'shapes'?"),
     (["--data", "no/such/folder"], "the folder no/such/folder does not exist"),

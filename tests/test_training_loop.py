@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 
 from diffusion_tricks.errors import NotANumber, OutputError, OutputFailed, UsageError
 from diffusion_tricks.io import atomic
-from diffusion_tricks.training import checkpoints, folder, loop
+from diffusion_tricks.training import checkpoints, folder, loop, tasks
 from diffusion_tricks.training.data.stream import Stream
 from diffusion_tricks.training.feed import batches
 from diffusion_tricks.training.interrupts import Interrupted, Interrupts
@@ -344,3 +344,24 @@ def test_a_refused_resume_changes_no_options(tmp_path: Path) -> None:
     with pytest.raises(UsageError):
         resume(out, {"steps": 2}, quiet=True, data=data())
     assert (out / "training.json").read_bytes() == before
+
+
+def test_a_change_of_the_network_is_learned_around(tmp_path: Path) -> None:
+    given = []
+
+    def change(network: torch.nn.Module) -> None:
+        """The last layer stays as it is."""
+        given.append(network)
+        network.get_submodule("unet.conv_out").requires_grad_(False)
+
+    asked = TrainOptions(**{**TINY, "out": str(tmp_path / "out"), "steps": 3, "ema": 0.0})
+    train(asked, quiet=True, data=data(), change=change)
+    (network,) = given
+    torch.manual_seed(asked.seed)
+    fresh = tasks.task_for(asked, Stripes(), tmp_path).network.state_dict()
+    learned = network.state_dict()
+    kept = [name for name, value in fresh.items() if torch.equal(value, learned[name])]
+    assert kept == ["unet.conv_out.weight", "unet.conv_out.bias"]
+    with pytest.raises(UsageError, match=r"a change, stays in this process; use `processes=1`"):
+        train(asked.model_copy(update={"processes": 2, "out": str(tmp_path / "two")}), quiet=True, change=change)
+    assert not (tmp_path / "two").exists()

@@ -30,10 +30,23 @@ ON_THE_HUB = {
     "sana": ("Efficient-Large-Model/Sana_1600M_1024px_diffusers", "Sana, 1024x1024", 13),
 }  # fmt: skip
 EMBEDDED = "embedded, 64x64 pixels, text-conditioned; emoji-like pictures; works offline"
+LESSON = "embedded, 28x28 pixels, made by the preset"
+# name: (directory among the weights inside, what it is)
+DIGITS = {
+    "digits": ("digits/class", f"handwritten digits by class, as in \"seven\"; {LESSON} class-quick"),
+    "digits-epoch-1": ("digits/epoch-1", "the same after the first of its 20 epochs"),
+    "digits-epoch-5": ("digits/epoch-5", "the same after five epochs"),
+    "digits-time": ("digits/time", f"handwritten digits, whichever come; {LESSON} time-quick"),
+    "digits-flow": ("digits/flow", f"handwritten digits by class, by flow matching; {LESSON} flow-quick"),
+    "digits-denoiser": ("digits/denoiser", f"cleans digits of noise in one step; {LESSON} denoiser-quick"),
+}  # fmt: skip
+INSIDE = {name: (str(WEIGHTS / place), what) for name, (place, what) in DIGITS.items()}
 # name: (directory inside the package or hub name, summary)
-KNOWN = {"emoji": (str(WEIGHTS / "emoji"), EMBEDDED)} | {
-    name: (repo, f"{what}; from the hub, {size} GB") for name, (repo, what, size) in ON_THE_HUB.items()
-}
+KNOWN = (
+    {"emoji": (str(WEIGHTS / "emoji"), EMBEDDED)}
+    | INSIDE
+    | {name: (repo, f"{what}; from the hub, {size} GB") for name, (repo, what, size) in ON_THE_HUB.items()}
+)
 GIGABYTES = {repo: size for repo, _, size in ON_THE_HUB.values()}
 IF_II, X4 = "DeepFloyd/IF-II-L-v1.0", "stabilityai/stable-diffusion-x4-upscaler"
 UPSCALER_NAMES = {"x4": X4, "if-ii": IF_II}  # short names that only an upscaler goes by

@@ -18,10 +18,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from diffusion_tricks.errors import ModelError, UsageError
+from diffusion_tricks.io.atomic import atomic_write
 from diffusion_tricks.loading.known import WEIGHTS
 from diffusion_tricks.training.data.opening import open_source
 from diffusion_tricks.training.data.squares import in_channels
@@ -130,7 +131,8 @@ def train_classifier(folder: Path, source: Source, held: Source, steps: int = ST
     found = measured(network.eval(), held)
     log.append(json.dumps(found))
     folder.mkdir(parents=True, exist_ok=True)
-    save_file({name: x.half().contiguous() for name, x in network.state_dict().items()}, folder / WEIGHTS_FILE)
+    half = {name: x.half().contiguous() for name, x in network.state_dict().items()}
+    atomic_write(folder / WEIGHTS_FILE, save(half), force=True)
     (folder / LOG).write_text("\n".join(log) + "\n", encoding="utf-8")
     return found
 

@@ -14,6 +14,7 @@ from diffusion_tricks.training.presets import preset
 Task = Literal["denoiser", "unconditional", "class", "text", "upscale"]
 Objective = Literal["epsilon", "v", "sample", "flow"]
 LENGTHS = ("epochs", "steps", "minutes")
+WITHOUT_SCHEDULER = {"denoiser", "upscale"}  # tasks that are sampled in one way alone
 EPOCHS = 10  # where nothing says how long
 
 
@@ -102,6 +103,9 @@ class TrainOptions(TrickOptions):
     sheet_count: int = option(40, "pictures on a sheet; 0 makes none", ge=0, le=1000)
     sheet_steps: int = option(25, "sampling steps for a sheet", ge=1)
     guidance: float | None = option(None, "of sheets and saved model; unless given, 5 for a class, 3 for text", ge=0)
+    scheduler: Literal["ddim", "ddpm"] | None = option(
+        None, "of sheets and saved model; unless given, the one the pipeline has: ddim, or that of a flow or of text"
+    )
     sampling_steps: int = option(50, "what the saved model samples with, unless told otherwise", ge=1)
     report: int = option(50, "steps between two lines of metrics.jsonl", ge=1)
     checkpoint: int = option(1000, "steps between two checkpoints; there is one at every end", ge=1)
@@ -132,6 +136,10 @@ class TrainOptions(TrickOptions):
             raise ValueError(f"a denoiser predicts the clean picture, so objective {self.objective!r} is none for it")
         if self.task == "upscale" and self.objective == "flow":
             raise ValueError("an upscaler predicts epsilon, v or the sample, so objective 'flow' is none for it")
+        if self.scheduler is not None and (self.objective == "flow" or self.task in WITHOUT_SCHEDULER):
+            raise ValueError(
+                f"scheduler {self.scheduler!r} is none for a flow, a denoiser or an upscaler; leave it out"
+            )
         if self.widths is not None:
             self.channels_of_levels()
         self.names()
@@ -165,6 +173,8 @@ def options_from(values: dict[str, object], name: str | None = None) -> TrainOpt
     base = preset(name) if name is not None else {}
     if any(values.get(key) is not None for key in LENGTHS):
         base = {key: value for key, value in base.items() if key not in LENGTHS}
+    if values.get("objective") == "flow" or values.get("task") in WITHOUT_SCHEDULER:
+        base.pop("scheduler", None)
     try:
         return TrainOptions(**{**base, **values})
     except ValidationError as error:

@@ -26,7 +26,7 @@ Data = tuple[Source, Source | None]  # to train on, and to measure on
 # what may change when a training goes on; all else is what it is
 FREE = {
     *LENGTHS, "lr", "lr_schedule", "lr_final", "clip", "weight_decay", "report", "checkpoint", "keep", "sheets",
-    "sheet_count", "sheet_steps", "keep_models",
+    "sheet_count", "sheet_steps", "keep_models", "scheduler",
     "guidance", "sampling_steps", "precision", "device", "channels_last", "compile",
     "workers", "min_snr", "shift", "draw", "logit_mean", "logit_std", "dropout",
     "shift_end", "shift_over", "lr_hold", "cool_down", "things", "averages",

@@ -1,4 +1,4 @@
-"""A trained model as it ships: in float16, with the losses that its training noted.
+"""A trained model as it ships: in float16, with the losses of its training, and no word of where that was.
 
     python -m diffusion_tricks.training.shipped TRAINING MODEL
     python -m diffusion_tricks.training.shipped TRAINING MODEL --sheet epoch-0005
@@ -9,6 +9,7 @@ TRAINING is the directory of a training, MODEL the one to write; --sheet takes t
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -33,9 +34,18 @@ def ship(training: Path, model: Path, sheet: str | None = None) -> None:
     pipe: Any = opened_pipeline(str(place)).to(torch.float16)
     model.mkdir(parents=True, exist_ok=True)
     folder.save_pipeline(model, pipe, read_object(place / DEFAULTS_FILE, UsageError))
+    for file in model.rglob("*.json"):
+        forget_where(file)
     if sheet is None:
         lines = [_line(row) for row in folder.metrics(training)]
         (model / LOG).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+
+def forget_where(file: Path) -> None:
+    """Takes the path out that diffusers notes of where a model was loaded from."""
+    said = read_object(file, UsageError)
+    if said.pop("_name_or_path", None) is not None:
+        file.write_text(json.dumps(said, indent=2) + "\n", encoding="utf-8")
 
 
 def _line(row: dict[str, Any]) -> str:

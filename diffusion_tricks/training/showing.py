@@ -34,7 +34,7 @@ SEARCHED = 8  # pictures that are drawn for one of each class on a page of data
 def defaults(options: TrainOptions, task: Task) -> dict[str, Any]:
     """What the saved model is run with when nothing else is asked, and its classes."""
     steps = 1 if options.task == "denoiser" else min(options.sampling_steps, options.timesteps)
-    about: dict[str, Any] = {"steps": steps, "guidance": task.guidance, "scheduler": None}
+    about: dict[str, Any] = {"steps": steps, "guidance": task.guidance, "scheduler": options.scheduler}
     if options.task == "upscale":
         about["noise_level"] = min(NOISE_LEVEL, options.max_noise_level)
     return about | ({"classes": list(task.classes)} if task.classes else {})
@@ -54,7 +54,14 @@ def samples(task: Prompted, pipe: Any, options: TrainOptions, device: torch.devi
     """Pictures (n 3 h w) in -1..1 that the pipeline makes, from the same seeds each time, by the project's sampler."""
     steps = 1 if options.task == "denoiser" else min(options.sheet_steps, options.timesteps)
     placed = pipe.to(device, torch.float32)
-    model = Model(placed, "training", device, torch.float32, Defaults(steps, task.guidance), opened=task.opened(placed))
+    model = Model(
+        placed,
+        "training",
+        device,
+        torch.float32,
+        Defaults(steps, task.guidance, options.scheduler),
+        opened=task.opened(placed),
+    )
     prompts = task.prompts(options.sheet_count)
     with torch.random.fork_rng():
         results = make(Recipe(prompt=prompts, seed=0, count=len(prompts)), model)

@@ -41,8 +41,10 @@ def plain(text: str) -> str:
 
 
 def _first(parts: list[tuple[str, str]], words: tuple[str, ...]) -> str | None:
-    """The first paragraph under a heading with one of the words, else the first that begins with one."""
+    """The first paragraph under a heading that has a word, else the first sentence that begins with one or has one."""
+    sentences = [sentence for _, text in parts for sentence in re.split(r"(?<=[.!?]) ", text)]
     under = (text for heading, text in parts if any(word in heading.lower() for word in words))
-    begun = (text for _, text in parts if text.lower().startswith(words))
-    found = next(under, None) or next(begun, None)
+    begun = (sentence for sentence in sentences if sentence.lower().startswith(words))
+    within = (sentence for sentence in sentences if any(word in sentence.lower() for word in words))
+    found = next(under, None) or next(begun, None) or next(within, None)
     return found if found is None or len(found) <= LONGEST else found[: LONGEST - 1].rsplit(" ", 1)[0] + " …"

@@ -29,12 +29,13 @@ Draw = Callable[[ImageDraw.ImageDraw, list[float], Colour], None]
 class Form:
     """How a line of a drawing is written, and what draws it: numbers, then a colour.
 
-    takes: whether so many numbers are right.
+    takes: whether so many numbers are right. extent: what the last of them is, where it must be above 0.
     """
 
     written: str
     takes: Callable[[int], bool]
     draw: Draw
+    extent: str = ""
 
 
 def _background(pen: ImageDraw.ImageDraw, numbers: list[float], colour: Colour) -> None:
@@ -57,8 +58,8 @@ def _polygon(pen: ImageDraw.ImageDraw, numbers: list[float], colour: Colour) -> 
 
 FORMS = {
     "background": Form("background colour", lambda n: n == 0, _background),
-    "circle": Form("circle x y r colour", lambda n: n == 3, _circle),
-    "line": Form("line x1 y1 x2 y2 width colour", lambda n: n == 5, _line),
+    "circle": Form("circle x y r colour", lambda n: n == 3, _circle, "radius"),
+    "line": Form("line x1 y1 x2 y2 width colour", lambda n: n == 5, _line, "width"),
     "polygon": Form("polygon x1 y1 x2 y2 x3 y3 ... colour", lambda n: n >= 6 and n % 2 == 0, _polygon),
 }
 
@@ -93,10 +94,13 @@ def _draw(pen: ImageDraw.ImageDraw, words: list[str], where: str) -> None:
     if kind not in FORMS:
         raise UsageError(f"{where}: expected one of {', '.join(FORMS)}, got {kind!r}")
     form = FORMS[kind]
-    *lengths, colour = rest or [""]
-    if not form.takes(len(lengths)):
+    if not form.takes(len(rest) - 1):
         raise UsageError(f"{where}: expected `{form.written}`, got {' '.join(words)!r}")
-    form.draw(pen, [_length(word, where) for word in lengths], _colour(colour, where))
+    *lengths, colour = rest
+    numbers = [_length(word, where) for word in lengths]
+    if form.extent and numbers[-1] <= 0:
+        raise UsageError(f"{where}: expected a number above 0 for the {form.extent}, got {lengths[-1]}")
+    form.draw(pen, numbers, _colour(colour, where))
 
 
 def _length(word: str, where: str) -> float:

@@ -126,6 +126,52 @@ PARAMETERS: dict[str, Callable[[], list[click.Parameter]]] = {
         ),
         prompt("What to put there.  [default: a top hat]"),
     ],
+    "illusions": lambda: [
+        click.Option(
+            ["--pairs"],
+            type=click.Choice(["auto", "course", "own"]),
+            default="auto",
+            show_default=True,
+            help="Those of the course, or those that the model inside can draw; auto: the course's, where the model "
+            "was taught its words.",
+        ),
+        click.Option(
+            ["--kernel"],
+            type=click.IntRange(1),
+            default=33,
+            show_default=True,
+            help="Of the blur that stands for distance, in pixels of a picture of 64.",
+        ),
+        click.Option(
+            ["--sigma"],
+            type=click.FloatRange(0, min_open=True),
+            default=2.0,
+            show_default=True,
+            help="Of that blur, and of what tells far from near, in the same pixels.",
+        ),
+    ],
+    "cover": lambda: [
+        prompts("What to draw.  [default: five things]"),
+        click.Option(["--title"], default="The Whispering Woods", show_default=True, help="Above."),
+        click.Option(["--author"], default="A. Writer", show_default=True, help="Below the title."),
+        click.Option(["--title-size"], type=click.IntRange(1), default=60, show_default=True, help="Pixels."),
+        click.Option(["--author-size"], type=click.IntRange(1), default=40, show_default=True, help="Pixels."),
+        click.Option(["--title-color"], default="#f6d743", show_default=True, help="A name or #rrggbb."),
+        click.Option(["--author-color"], default="#ffffff", show_default=True, help="A name or #rrggbb."),
+        click.Option(["--font"], help="A font's file or an installed family.  [default: a built-in one]"),
+        click.Option(["--font-fallback"], is_flag=True, help="Where that font cannot be had, use the built-in one."),
+    ],
+    "basic": list,
+    "invert": list,
+    "toy": lambda: [
+        click.Option(
+            ["--data"],
+            type=click.Choice(["moons", "roll"]),
+            default="moons",
+            show_default=True,
+            help="Two moons, or a swiss roll.",
+        ),
+    ],
     "data": lambda: [
         click.Argument(["source"], required=False, default="digits", metavar="[DATA]"),
         side(),
@@ -157,7 +203,11 @@ PARAMETERS: dict[str, Callable[[], list[click.Parameter]]] = {
         ),
         click.Option(["--scale"], type=click.FloatRange(0), default=7.0, show_default=True, help="Of both guidances."),
     ],
-    "samplers": lambda: [prompts(THINGS), pictures_each("2, in full 10")],
+    "samplers": lambda: [
+        prompts(THINGS),
+        pictures_each("2, in full 10"),
+        click.Option(["--guidance"], type=click.FloatRange(0), default=1.0, show_default=True, help="1 is none."),
+    ],
     "compare": lambda: [
         click.Option(
             ["--with", "others"],

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from diffusion_tricks_learn.session import Session
 
 FIGURE, NUMBERS, REPORT = "figure.png", "numbers.json", "report.html"
+INPUTS = ("picture", "pictures", "draw", "mask")  # options that may name files
 TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -43,9 +44,12 @@ def measured_times(one: Lesson) -> tuple[str, str]:
 
 
 def check_folder(folder: Path, *, force: bool, inputs: Iterable[str] = ()) -> None:
-    """Makes the folder. Raises OutputError where it cannot be, or where a report stands in it and is to stay."""
+    """Makes the folder. Raises OutputError where it cannot be, or where a report or an input in it is to stay."""
     if folder.exists() and not folder.is_dir():
         raise OutputError(f"{folder} is a file, expected a folder for figure, numbers and report")
+    written = {(folder / name).resolve() for name in (FIGURE, NUMBERS, REPORT)}
+    if read := [path for path in inputs if Path(path).resolve() in written]:
+        raise OutputError(f"{read[0]} is an input, which is never overwritten; choose another folder")
     if not force and (old := [name for name in (FIGURE, NUMBERS, REPORT) if (folder / name).exists()]):
         raise OutputError(f"{folder / old[0]} exists; pass `force=True` to replace it, or choose another folder")
     try:
@@ -63,13 +67,15 @@ def write(folder: Path, told: Told, found: Findings, seconds: float, *, force: b
         folder / NUMBERS: (json.dumps(numbers, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode(),
         folder / REPORT: page(told, found, seconds).encode(),
     }
-    atomic_write_all(files, force=force, inputs=_inputs(told.options))
+    atomic_write_all(files, force=force, inputs=inputs_of(told.options))
     return folder / REPORT
 
 
-def _inputs(options: Mapping[str, Any]) -> list[str]:
-    named = (options.get("picture"), *(options.get("pictures") or ()))
-    return [str(path) for path in named if path is not None]
+def inputs_of(options: Mapping[str, Any]) -> list[str]:
+    """The files that a lesson reads, which are never overwritten."""
+    named = [options.get(name) for name in INPUTS]
+    listed = [value if isinstance(value, tuple | list) else [value] for value in named if value is not None]
+    return [str(path) for paths in listed for path in paths]
 
 
 def numbers_of(told: Told, found: Findings, seconds: float) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from diffusion_tricks_learn.course import lesson
 from diffusion_tricks_learn.findings import Findings
-from diffusion_tricks_learn.report import Told, check_folder, measured_times, write
+from diffusion_tricks_learn.report import Told, check_folder, inputs_of, measured_times, write
 from diffusion_tricks_learn.session import Session, whisper
 
 Experiment = Callable[..., Iterator[Findings]]
@@ -30,7 +30,7 @@ def teach(name: str, options: Mapping[str, Any], shared: Mapping[str, Any], comm
     Where it is interrupted, what was found by then is written before the interrupt goes on.
     """
     one, folder = lesson(name), Path(shared["out"])
-    check_folder(folder, force=bool(shared["force"]), inputs=_files(options))
+    check_folder(folder, force=bool(shared["force"]), inputs=inputs_of(options))
     tell = None if shared["quiet"] else whisper
     session = Session(shared["model"], shared["seed"], not shared["quick"], shared["device"], tell)
     session.say(f"{name}: {measured_times(one)[session.full]} on two cores")
@@ -49,12 +49,3 @@ def teach(name: str, options: Mapping[str, Any], shared: Mapping[str, Any], comm
             session.say(f"interrupted: what was found so far is in {folder}")
         raise
     return written()
-
-
-def _files(options: Mapping[str, Any]) -> list[str]:
-    """The pictures that are read, which are never overwritten."""
-    return [str(path) for key in ("picture", "pictures") for path in _listed(options.get(key))]
-
-
-def _listed(value: Any) -> list[Any]:
-    return [] if value is None else list(value) if isinstance(value, tuple | list) else [value]

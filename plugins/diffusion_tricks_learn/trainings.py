@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import nn
 
-MEASURES = 500  # of the loss in a long run, about
 TRAINING, HELD_OUT = "#a9c4e6", "#d65c12"
 
 
@@ -85,6 +84,8 @@ def losses(run: Learned, title: str) -> Image:
 
 
 def _losses(run: Learned, title: str, scale: str, ax: Axes) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     (steps, values), (at, held) = run.curve("loss"), run.curve()
     ax.plot(steps, values, color=TRAINING, linewidth=1.2, label=f"training, last {values[-1]:.4f}")
     if held:
@@ -92,6 +93,7 @@ def _losses(run: Learned, title: str, scale: str, ax: Axes) -> None:
     ax.set(yscale=scale, xlabel="step", ylabel=f"mean squared error ({scale})", title=title)
     if scale == "linear":
         ax.set_ylim(bottom=0)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.grid(alpha=0.25, which="both")
     ax.legend(frameon=False)
 

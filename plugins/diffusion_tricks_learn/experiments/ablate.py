@@ -88,17 +88,17 @@ def ablate(
     random = np.random.default_rng(session.seed)
     real = held.draw(random.permutation(len(held))[:256].tolist(), random).pictures
     asked = {
-        "data": data, "size": size, "channels": 1, "timesteps": T, "steps": steps or session.either(150, 4000),
+        "data": data, "size": size, "channels": 1, "timesteps": T, "steps": steps or session.either(80, 2000),
         "held_out": session.either(128, 256), "report": session.either(2, 20), "sheet_count": 0, "sheets": [],
-        "lr": 4e-3,
+        "lr": 4e-3, "warm_up": 10, "ema": session.either(0.9, 0.999),
     }  # fmt: skip
     runs, made = dict[str, Learned](), dict[str, list[Image]]()
     for name, variant in VARIANTS.items():
         session.say(name)
         runs[name] = learned(session, asked | variant.options, "time-quick", variant.change)
-        how = {"steps": 1 if name == AT_ONCE else session.either(25, T)}
+        how = {"steps": 1} if name == AT_ONCE else {"steps": session.either(25, T), "scheduler": "ddpm"}
         made[name] = drawn(session, runs[name].model, [""] * SAMPLES, **how)
-        title = f"{data}, {size} x {size}, {asked['steps']} steps each, seed {session.seed}"
+        title = f"{data}, {size} x {size}, {asked['steps']} steps each, from seed {session.seed} on"
         yield _found(dict(runs), dict(made), real, title)
 
 
@@ -125,8 +125,7 @@ def _found(runs: dict[str, Learned], made: dict[str, list[Image]], real: Tensor,
             *([partial(_curves, one, "held-out error of the picture, in one step", spread)] if one else []),
             width=1100, height=400,
         )  # fmt: skip
-        columns = [f"noise {i}" for i in range(SAMPLES)]
-        sheet = grid(list(known.values()), rows=list(known), columns=columns, tile=SMALL, title=title)
+        sheet = grid(list(known.values()), rows=list(known), tile=SMALL, title=title)
         return stacked(curves, sheet)
 
     return Findings(draw, table, numbers, _said(table, spread), done=len(runs) / len(VARIANTS))
@@ -143,7 +142,7 @@ def _curves(runs: dict[str, Learned], title: str, level: float | None, ax: Axes)
         ax.plot(steps, values, marker="o", markersize=3, label=f"{name}, last {values[-1]:.4f}")
     if level is not None:
         ax.axhline(level, color="#777777", linestyle="--", label=f"variance of the data, {level:.4f}")
-    ax.set(yscale="log", xlabel="step", ylabel="mean squared error", title=title)
+    ax.set(yscale="log" if level is None else "linear", xlabel="step", ylabel="mean squared error", title=title)
     ax.grid(alpha=0.25, which="both")
     ax.legend(frameon=False)
 
@@ -159,7 +158,7 @@ def _said(table: list[Row], spread: float) -> list[str]:
     if AT_ONCE in rows:
         error = rows[AT_ONCE]["held_out_mse"]
         said.append(
-            f"In one step from pure noise the error is {error:.3f}, and the mean of the data has {spread:.3f}: "
+            f"In one step from pure noise the error is {error:.3f}, and that of the mean of the data about {spread:.3f}: "
             f"the pictures differ by {rows[AT_ONCE]['diversity']:.3f} (mean of 1 - cosine), those of the normal "
             f"network by {rows['normal']['diversity']:.3f}."
         )

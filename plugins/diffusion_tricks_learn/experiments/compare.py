@@ -20,7 +20,7 @@ from torch import Tensor
 from diffusion_tricks import Model, Recipe
 from diffusion_tricks.plugin import diversity, gaussian_blur, model_card, to_images
 from diffusion_tricks_learn.cards import TOPICS, told
-from diffusion_tricks_learn.figures import chart, grid, stacked
+from diffusion_tricks_learn.figures import chart, enlarged, grid, stacked
 from diffusion_tricks_learn.findings import Findings, Row
 from diffusion_tricks_learn.judges import Clip, Judge, judge_for, names_for, pixels, right
 from diffusion_tricks_learn.session import Session
@@ -29,6 +29,7 @@ BASIC, SHAPES = "basic (Gaussian filter)", ("a circle", "a square")
 SIDE, REVERSE_STEPS, KERNEL, SIGMA = 32, 5, 9, 1.0
 INSIDE = ("digits", "emoji")
 QUICK_STEPS, SHOWN, CLASSES = 15, 8, 10
+TILE = 128  # pixels
 
 
 @dataclass(frozen=True)
@@ -123,6 +124,7 @@ def found(session: Session, entrants: list[Entrant], models: int) -> Findings:
         title = f"Models side by side, each from noise, seed {session.seed}"
         tiles = [(one.pictures[:SHOWN] + [None] * SHOWN)[:SHOWN] for one in entrants]
         captions = [(one.asked[:SHOWN] + [""] * SHOWN)[:SHOWN] for one in entrants]
+        tiles = [[one and enlarged([one], TILE)[0] for one in row] for row in tiles]
         pictures = grid(tiles, captions=captions, rows=[one.label for one in entrants], title=title)
         return stacked(
             pictures, chart(*_bars(entrants), width=max(900, pictures.width), height=120 + 45 * len(entrants))
@@ -132,7 +134,7 @@ def found(session: Session, entrants: list[Entrant], models: int) -> Findings:
 
 
 def _said(cards: dict[str, dict[str, str | None]], name: str, topic: str) -> str:
-    return "yes" if cards.get(name, {}).get(topic) else "no"
+    return "-" if name not in cards else "yes" if cards[name][topic] else "no"
 
 
 def _bars(entrants: list[Entrant]) -> list[Callable[[Any], None]]:

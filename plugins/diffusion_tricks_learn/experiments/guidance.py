@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import mean
 
+import numpy as np
 from PIL import Image
 
 from diffusion_tricks import Recipe, Result
@@ -29,12 +30,18 @@ class Guided:
     diversity: float
 
     @property
+    def clipped(self) -> float:
+        """The share of the pixels' values that stand at an end of their range, as what lies beyond was cut off."""
+        values = np.stack([np.asarray(result.image) for result in self.results])
+        return float(np.mean((values == 0) | (values == 255)))
+
+    @property
     def row(self) -> Row:
         """What was measured."""
         facts = self.results[0].facts
         return {
             "guidance": self.scale, "clip_score": mean(self.scores), "diversity": self.diversity,
-            "denoiser_calls": facts["rows_total"], "seconds": facts["seconds"],
+            "clipped_share": self.clipped, "denoiser_calls": facts["rows_total"], "seconds": facts["seconds"],
         }  # fmt: skip
 
 
@@ -74,11 +81,17 @@ def found(session: Session, prompt: str, tried: list[Guided], done: float) -> Fi
         )
 
     scores = {f"{one.scale:g}": one.scores for one in tried}
-    return Findings(figure, [one.row for one in tried], {"clip_scores": scores}, said(tried), done=done)
+    return Findings(
+        figure,
+        [one.row for one in tried],
+        {"clip_scores": scores},
+        said(tried, session.load().defaults.guidance),
+        done=done,
+    )
 
 
-def said(tried: list[Guided]) -> list[str]:
-    """What the largest scale does to score and diversity, against the smallest."""
+def said(tried: list[Guided], own: float) -> list[str]:
+    """What the largest scale does to score and diversity, against the smallest. own: the model's own scale."""
     low, high = min(tried, key=lambda one: one.scale), max(tried, key=lambda one: one.scale)
     if low is high:
         return []
@@ -91,8 +104,11 @@ def said(tried: list[Guided]) -> list[str]:
     ]
     if better and narrower:
         says.append("Guidance buys likeness to the prompt with variety: it draws all pictures to what is typical.")
-    if not better:
+    if high.clipped > low.clipped:
         says.append(
-            "So strong a guidance is too much for this model: colours are driven beyond what it was trained on."
+            f"The colours are driven apart: {high.clipped:.0%} of the pixels' values stand at an end of their range,"
+            f" {low.clipped:.0%} at gamma = {low.scale:g}."
         )
+    if not better:
+        says.append(f"By CLIP so strong a guidance is too much here; the model's own scale is {own:g}.")
     return says

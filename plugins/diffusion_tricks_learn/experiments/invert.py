@@ -17,8 +17,9 @@ import torch
 from PIL.Image import Image
 from torch import Tensor
 
-from diffusion_tricks.plugin import sharpness, to_images
-from diffusion_tricks_learn.asked import prompts_for
+from diffusion_tricks import Recipe
+from diffusion_tricks.plugin import sharpness, to_images, to_tensor
+from diffusion_tricks_learn.asked import QUICK_STEPS, prompt_for, quoted
 from diffusion_tricks_learn.figures import chart, grid, stacked
 from diffusion_tricks_learn.findings import Findings, Row
 from diffusion_tricks_learn.networks import fit, mlp
@@ -70,21 +71,22 @@ class Inverse:
 def invert(session: Session) -> Iterator[Findings]:
     """A network inverts the sine where it can be inverted, and averages where it cannot; so does a denoiser."""
     updates, model = session.either(1000, 5000), session.load()
-    steps = session.either(10, model.defaults.steps)
-    session.clock.expect(2 * updates + steps)
+    steps = session.either(QUICK_STEPS, model.defaults.steps)
+    session.clock.expect(2 * updates + steps + 1)
     found = list[Inverse]()
     for name, half in RANGES.items():
         found.append(learned(session, name, half, updates))
         yield Findings(partial(charts, list(found)), [one.row for one in found], done=len(found) / 3)
-    prompt = prompts_for(model, [])[0]
+    prompt = prompt_for(model, None)
     once, often = one_step_and_many(session, prompt, steps)
     sharp = {"sharpness_one_step": sharpness(once), "sharpness_many_steps": sharpness(often)}
 
     def figure() -> Image:
-        title = f'What {session.name()} makes of pure noise: "{prompt}", no guidance'
+        title = f"What {session.name()} makes of pure noise: {quoted(prompt)}"
+        guided = f"guidance {model.defaults.guidance:g}"
         rows = [
-            f"one step: E[x0 | x_T]\nsharpness {sharpness(once):.2g}",
-            f"{steps} steps\nsharpness {sharpness(often):.2g}",
+            f"one step: E[x0 | x_T]\nno guidance\nsharpness {sharpness(once):.2g}",
+            f"{steps} steps\n{guided}\nsharpness {sharpness(often):.2g}",
         ]
         seeds = [f"seed {session.seed + i}" for i in range(PICTURES)]
         return stacked(charts(found), grid([to_images(once), to_images(often)], rows=rows, columns=seeds, title=title))
@@ -95,14 +97,15 @@ def invert(session: Session) -> Iterator[Findings]:
 def learned(session: Session, name: str, half: float, updates: int) -> Inverse:
     """A network that was shown (sin x, x) for even x in -half..half."""
     generator = torch.Generator().manual_seed(session.seed)
-    network = mlp(1, WIDTH, WIDTH, 1, seed=session.seed)
+    network = mlp(1, WIDTH, WIDTH, WIDTH, 1, seed=session.seed)
 
     def draw() -> Tensor:
         return half * (2 * torch.rand(BATCH, 1, generator=generator) - 1)
 
     def loss() -> Tensor:
         x = draw()
-        return (network(x.sin()) - x).square().mean()
+        error: Tensor = network(x.sin()) - x
+        return error.square().mean()
 
     fit(network, loss, updates, session, rate=1e-2)
     with torch.no_grad():
@@ -110,10 +113,11 @@ def learned(session: Session, name: str, half: float, updates: int) -> Inverse:
 
 
 def one_step_and_many(session: Session, prompt: str, steps: int) -> tuple[Tensor, Tensor]:
-    """The clean estimate of the first step from pure noise, and what all steps end in: pixels (n 3 h w)."""
+    """The clean estimate of the first step from pure noise, and pictures of all steps from it: pixels (n 3 h w)."""
     model = session.load()
-    made = list(session.steps(prompt=prompt, count=PICTURES, steps=steps))
-    return model.decode(made[0].estimate.clean).clamp(-1, 1).cpu(), model.decode(made[-1].x).clamp(-1, 1).cpu()
+    first = next(session.steps(prompt=prompt, count=PICTURES, steps=steps))
+    often = session.pictures(Recipe(prompt=prompt, count=PICTURES, steps=steps))
+    return model.decode(first.estimate.clean).clamp(-1, 1).cpu(), torch.cat([to_tensor(image) for image in often])
 
 
 def rms(x: Tensor) -> float:

@@ -19,21 +19,22 @@ from diffusion_tricks import Step, TrickEntry
 from diffusion_tricks.plugin import to_images
 from diffusion_tricks_learn.figures import chart, grid, stacked
 from diffusion_tricks_learn.findings import Findings, Row
-from diffusion_tricks_learn.judges import Judge, indices, judge_for, names_for
+from diffusion_tricks_learn.judges import Digits, Judge, indices, judge_for, names_for
 from diffusion_tricks_learn.session import Session
 
 KINDS = {"noisy": "noisy picture", "clean": "clean estimate"}
 MIDTERM = 0.7  # of the steps, as the midterm found
+TILE = 128  # pixels
 SHOWN = (0.1, 0.3, 0.5, 0.7, 0.9, 1.0)  # shares of the steps at which one picture is shown
 QUICK_STEPS = 25
 
 
 @dataclass
 class Seen:
-    """What the judge said of one kind of picture after each step: hits (b) each, and how it read the first (a tile)."""
+    """After each step: the class as which each picture of one kind is read (b), and the first picture of each class."""
 
-    hits: list[Tensor] = field(default_factory=list)
-    first: list[tuple[Image, str]] = field(default_factory=list)
+    reads: list[Tensor] = field(default_factory=list)
+    tiles: list[list[Image]] = field(default_factory=list)
 
 
 def recognise(session: Session, prompts: Sequence[str] = (), count: int | None = None) -> Iterator[Findings]:
@@ -48,7 +49,9 @@ def recognise(session: Session, prompts: Sequence[str] = (), count: int | None =
     seen = {kind: Seen() for kind in KINDS}
     for step in session.steps("digits", prompt=asked, count=len(asked), steps=steps, tricks=[guidance]):
         for kind, latents in latents_of(step).items():
-            look(seen[kind], judge, model.decode(latents.to(model.dtype)).float(), asked)
+            pictures = model.decode(latents.to(model.dtype)).float()
+            seen[kind].reads.append(judge.scores(pictures).argmax(1))
+            seen[kind].tiles.append(thumbnails(pictures[[asked.index(name) for name in names]]))
     yield found(session, judge, names, asked, seen)
 
 
@@ -58,11 +61,12 @@ def latents_of(step: Step) -> dict[str, Tensor]:
     return {"noisy": step.x / math.hypot(level.alpha, level.sigma), "clean": step.estimate.clean}
 
 
-def look(seen: Seen, judge: Judge, pictures: Tensor, asked: Sequence[str]) -> None:
-    """Lets the judge read pictures (b c h w), and notes what it says."""
-    read = judge.scores(pictures).argmax(1)
-    seen.hits.append(read == indices(judge, asked))
-    seen.first.append((to_images(pictures[:1])[0], judge.names[int(read[0])]))
+def thumbnails(pictures: Tensor) -> list[Image]:
+    """Pictures (b c h w) no larger than a figure shows them."""
+    images = to_images(pictures)
+    for image in images:
+        image.thumbnail((TILE, TILE))
+    return images
 
 
 def recognised_at(hits: Tensor) -> Tensor:
@@ -74,7 +78,7 @@ def recognised_at(hits: Tensor) -> Tensor:
 
 def found(session: Session, judge: Judge, names: list[str], asked: list[str], seen: dict[str, Seen]) -> Findings:
     """The curve, and mean and spread for each class."""
-    hits = {kind: torch.stack(one.hits) for kind, one in seen.items()}  # (n b)
+    hits = {kind: torch.stack(one.reads) == indices(judge, asked) for kind, one in seen.items()}  # (n b)
     at = {kind: recognised_at(one) for kind, one in hits.items()}  # (b)
     own = {name: torch.tensor([one == name for one in asked]) for name in names}
     table = [_row(name, {kind: one[own[name]] for kind, one in at.items()}) for name in names]
@@ -85,11 +89,12 @@ def found(session: Session, judge: Judge, names: list[str], asked: list[str], se
         **{f"{kind}_sd_share": spread(one) for kind, one in at.items()},
         "judge": judge.label, "pictures": len(asked),
     }  # fmt: skip
-    title = f"When is it recognised? {session.name('digits')}, judged by {judge.label}, seed {session.seed}"
+    how = f"guidance {session.load('digits').defaults.guidance:g}, seed {session.seed}"
+    title = f"When is it recognised? {session.name('digits')}, {how}, judged by {judge.label}"
     per_class = {kind: torch.stack([one[:, own[name]].float().mean(1) for name in names]) for kind, one in hits.items()}
 
     def figure() -> Image:
-        strip = _strip(seen, asked[0], title)
+        strip = _strip(seen, judge, typical(at["noisy"][[asked.index(name) for name in names]]), names, title)
         width = max(1000, strip.width)
         return stacked(
             chart(lambda axes: _curve(axes, per_class), lambda axes: _classes(axes, table), width=width), strip
@@ -124,6 +129,8 @@ def said(numbers: dict[str, Any]) -> list[str]:
         f"The noisy picture is recognised after {noisy:.0%} of the steps on average (sd {sd['noisy']:.0%}), the clean"
         f" estimate after {clean:.0%} (sd {sd['clean']:.0%}); the midterm found about {MIDTERM:.0%}."
     ]
+    if noisy < MIDTERM and numbers.get("judge") == Digits.label:
+        says.append("This judge has learnt from noisy digits too, and sees through noise that an eye does not.")
     if clean < noisy:
         says.append(
             "What the picture will be is settled long before it can be seen: the noise hides what the model knows."
@@ -141,7 +148,7 @@ def _curve(axes: Any, per_class: dict[str, Tensor]) -> None:
         axes.fill_between(shares, low, high, color=colour, alpha=0.15)
     axes.axvline(100 * MIDTERM, color="gray", linestyle="--", label="midterm: about 70 %")
     axes.set(xlabel="steps done, %", ylabel="recognised, % (band: sd over classes)", ylim=(0, 103), xlim=(0, 100))
-    axes.legend(loc="best", frameon=False)
+    axes.legend(loc="best", edgecolor="none", framealpha=0.9)
 
 
 def _classes(axes: Any, table: list[Row]) -> None:
@@ -156,10 +163,17 @@ def _classes(axes: Any, table: list[Row]) -> None:
     axes.invert_yaxis()
 
 
-def _strip(seen: dict[str, Seen], name: str, title: str) -> Image:
-    steps = len(seen["clean"].first)
-    places = [max(round(share * steps), 1) - 1 for share in SHOWN]
-    tiles = [[seen[kind].first[i][0] for i in places] for kind in KINDS]
-    captions = [[f"read as {seen[kind].first[i][1]}" for i in places] for kind in KINDS]
-    return grid(tiles, captions=captions, rows=list(KINDS.values()), title=f'{title}; below: "{name}"',
-                columns=[f"{100 * (i + 1) / steps:.0f} % of the steps" for i in places])  # fmt: skip
+def typical(at: Tensor) -> int:
+    """The place of the picture that is recognised when most are; the first where none is. at: shares (k)."""
+    distance = (at - at.nanmedian()).abs()
+    return int(distance.nan_to_num(math.inf).argmin())
+
+
+def _strip(seen: dict[str, Seen], judge: Judge, place: int, names: list[str], title: str) -> Image:
+    steps = len(seen["clean"].tiles)
+    shown = [max(round(share * steps), 1) - 1 for share in SHOWN]
+    row = place * (len(seen["clean"].reads[0]) // len(names))  # of the first picture of that class
+    tiles = [[seen[kind].tiles[i][place] for i in shown] for kind in KINDS]
+    captions = [[f"read as {judge.names[int(seen[kind].reads[i][row])]}" for i in shown] for kind in KINDS]
+    return grid(tiles, captions=captions, rows=list(KINDS.values()), title=f'{title}; below: "{names[place]}"',
+                columns=[f"{100 * (i + 1) / steps:.0f} % of steps" for i in shown])  # fmt: skip

@@ -52,24 +52,29 @@ class Tried:
                 f"right {self.right:.0%}\nFrechet {self.distance:.3g}")  # fmt: skip
 
 
-def samplers(session: Session, prompts: Sequence[str] = (), count: int | None = None) -> Iterator[Findings]:
-    """Each sampler draws `count` pictures of every class, from the same noise."""
+def samplers(
+    session: Session, prompts: Sequence[str] = (), count: int | None = None, guidance: float = 1.0
+) -> Iterator[Findings]:
+    """Each sampler draws `count` pictures of every class, from the same noise.
+
+    guidance: 1 is none; large ones drive large steps too far, so that they say more of guidance than of samplers.
+    """
     model = session.load("digits")
     names = names_for(model, prompts)
     judge = judge_for(session, names)
     asked = [name for _ in range(count or session.either(2, 10)) for name in names]
     session.clock.expect(sum(steps for _, steps in SAMPLERS) * -(-len(asked) // 8))
-    target, of = features_of_data(session, judge, asked)
+    target, of = features_of_data(session, judge, asked, guidance)
     tried = list[Tried]()
     for scheduler, steps in SAMPLERS:
-        results = session.make(_recipe(asked, scheduler, steps), "digits")
+        results = session.make(_recipe(asked, scheduler, steps, guidance), "digits")
         seen = pixels([result.image for result in results])
         distance = frechet_distance(judge.features(seen), target)
         tried.append(Tried(scheduler, steps, results, float(right(judge, seen, asked).float().mean()), distance))
-        yield found(session, judge, names, tried, of)
+        yield found(session, judge, names, tried, f"guidance {guidance:g}; Frechet distance to {of}")
 
 
-def features_of_data(session: Session, judge: Judge, asked: list[str]) -> tuple[Tensor, str]:
+def features_of_data(session: Session, judge: Judge, asked: list[str], guidance: float) -> tuple[Tensor, str]:
     """What the judge sees in pictures that stand for the data (n d), and whose they are: digits, as many of each.
 
     Of other models the data is not at hand: the slowest sampler's pictures from other noise stand for it.
@@ -81,32 +86,35 @@ def features_of_data(session: Session, judge: Judge, asked: list[str]) -> tuple[
         places = range(max(10 * len(asked), 200))
         return judge.features(source.draw(places, np.random.default_rng(session.seed)).pictures), "held-out digits"
     scheduler, steps = SAMPLERS[0]
-    recipe = _recipe(asked, scheduler, steps).model_copy(update={"seed": session.seed + OTHER_SEEDS})
+    recipe = _recipe(asked, scheduler, steps, guidance).model_copy(update={"seed": session.seed + OTHER_SEEDS})
     return judge.features(pixels(session.pictures(recipe, "digits"))), f"pictures by {scheduler} from other noise"
 
 
-def _recipe(asked: list[str], scheduler: str, steps: int) -> Recipe:
-    return Recipe(prompt=asked, count=len(asked), scheduler=scheduler, steps=steps)
+def _recipe(asked: list[str], scheduler: str, steps: int, guidance: float) -> Recipe:
+    return Recipe(prompt=asked, count=len(asked), scheduler=scheduler, steps=steps, guidance=guidance)
 
 
-def found(session: Session, judge: Judge, names: list[str], tried: list[Tried], of: str) -> Findings:
+def found(session: Session, judge: Judge, names: list[str], tried: list[Tried], how: str) -> Findings:
     """What is known once these samplers were tried."""
     table, tried = [one.row for one in tried], list(tried)
-    title = f"Samplers: {session.name('digits')}, seed {session.seed}; Frechet distance to {of}"
+    title = f"Samplers: {session.name('digits')}, seed {session.seed}, {how}"
 
     def figure() -> Image:
         tiles = [[result.image for result in one.results[: len(names)]] for one in tried]
         pictures = grid(tiles, columns=names, rows=[one.label for one in tried], title=title)
         return stacked(pictures, chart(lambda axes: _costs(axes, tried), width=max(900, pictures.width), height=380))
 
-    numbers = {"pictures_each": len(tried[0].results), "frechet_to": of, "judge": judge.label}
+    numbers = {"pictures_each": len(tried[0].results), "how": how, "judge": judge.label}
     return Findings(figure, table, numbers, said(tried), done=len(tried) / len(SAMPLERS))
 
 
 def _costs(axes: Any, tried: list[Tried]) -> None:
     for one in tried:
-        axes.plot(one.row["seconds"], one.distance, "o", markersize=9, label=f"{one.scheduler}, {one.steps} steps")
-    axes.set(xlabel="seconds a picture", ylabel="Frechet distance (less is better)")
+        axes.plot(
+            one.row["denoiser_calls"], one.distance, "o", markersize=9, label=f"{one.scheduler}, {one.steps} steps"
+        )
+    axes.set(xlabel="calls of the denoiser for a picture", ylabel="Frechet distance (less is better)")
+    axes.margins(0.1)
     axes.set_xlim(left=0)
     axes.set_ylim(bottom=0)
     axes.legend(frameon=False)

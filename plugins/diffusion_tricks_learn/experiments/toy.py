@@ -80,9 +80,9 @@ def toy(session: Session, data: str = "moons") -> Iterator[Findings]:
     """Trajectories in the plane of three samplers, with the exact denoiser and with a trained one."""
     session.makes_its_own("a model of points")
     generator = torch.Generator().manual_seed(session.seed)
-    known = points(data, session.either(500, 2000), generator)
+    known = points(data, session.either(500, 1000), generator)
     fresh = nearest(points(data, 500, generator), known)
-    noise = torch.randn(session.either(150, 500), 2, 1, 1, generator=generator)
+    noise = torch.randn(session.either(150, 300), 2, 1, 1, generator=generator)
     steps, updates = session.either((100, 20, 20), (1000, 50, 50)), session.either(2500, 8000)
     session.clock.expect(2 * sum(steps) + updates)
     network, losses, ways = PointDenoiser(session.seed), list[float](), list[Ways]()
@@ -105,11 +105,12 @@ def toy(session: Session, data: str = "moons") -> Iterator[Findings]:
 
 def states(session: Session, model: Model, noise: Tensor, steps: int) -> Tensor:
     """Where points of noise (n 2 1 1) are before the first step and after each: (steps + 1, n, 2)."""
-    seen = [noise]
-    for step in sample(model, latents=noise, steps=steps, seed=session.seed):
+    seen = noise.new_empty(steps + 1, *noise.shape[:2])
+    seen[0] = noise.flatten(1)
+    for i, step in enumerate(sample(model, latents=noise, steps=steps, seed=session.seed), start=1):
         session.clock.tick()
-        seen.append(step.x)
-    return torch.stack(seen).flatten(2)
+        seen[i] = step.x.flatten(1)
+    return seen
 
 
 def nearest(found: Tensor, known: Tensor) -> float:
@@ -158,5 +159,6 @@ def figure(title: str, known: Tensor, ways: Sequence[Ways], losses: Sequence[flo
 
 def scatter(axes: Axes, xy: Tensor, colour: str) -> None:
     """Points (n 2) in a square of the plane that holds nearly all noise."""
-    axes.scatter(*xy.unbind(1), s=3, color=colour, zorder=3 if colour == END else 1, linewidths=0)
+    x, y = xy.unbind(1)
+    axes.scatter(x, y, s=3, color=colour, zorder=3 if colour == END else 1, linewidths=0)
     axes.set(xlim=(-3.2, 3.2), ylim=(-3.2, 3.2), aspect="equal", xticks=(-2, 0, 2), yticks=(-2, 0, 2))

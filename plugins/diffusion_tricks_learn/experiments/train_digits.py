@@ -9,7 +9,7 @@ flow        min    E |v(x_t, t) - (eps - x)|^2                  arXiv:2210.02747
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 from torch import Tensor
@@ -21,6 +21,7 @@ from diffusion_tricks_learn.architecture import anatomy, architecture
 from diffusion_tricks_learn.digit_pages import centroid_page, epochs_page, levels_page
 from diffusion_tricks_learn.figures import stacked
 from diffusion_tricks_learn.findings import Findings
+from diffusion_tricks_learn.judges import DIGITS, Digits, Judge
 from diffusion_tricks_learn.session import Session
 from diffusion_tricks_learn.trainings import Learned, alone, drawn, learned, losses
 
@@ -39,10 +40,10 @@ class Kind:
 
 
 KINDS = {
-    "denoiser": Kind(120, (1, 5), {"epoch 5": "digits-denoiser"}),
+    "denoiser": Kind(80, (1, 5), {"epoch 5": "digits-denoiser"}),
     "time": Kind(60, (1, 5, 20), {"epoch 20": "digits-time"}),
     "class": Kind(60, (1, 5, 20), {"epoch 1": "digits-epoch-1", "epoch 5": "digits-epoch-5", "epoch 20": "digits"}),
-    "flow": Kind(60, (1, 5, 20)),
+    "flow": Kind(60, (1, 5, 20), {"epoch 20": "digits-flow"}),
 }
 
 
@@ -64,7 +65,7 @@ def train_digits(
     body, curves = architecture(run.model.pipe.unet), losses(run, title)
     about = Findings(
         lambda: stacked(body, curves), [],
-        {"architecture": anatomy(run.model.pipe.unet), "training": run.rows, "training_seconds": run.seconds},
+        {"architecture": asdict(anatomy(run.model.pipe.unet)), "training": run.rows, "training_seconds": run.seconds},
         [*_curve_said(run), *_shown_said(session, kind, data, run)], done=0.6,
     )  # fmt: skip
     yield about
@@ -74,12 +75,12 @@ def train_digits(
     if kind == "denoiser":
         page = levels_page(models, real.pictures, SIGMAS, SIGMA, session.seed, session.either(2, 4))
         yield (about := _with(about, page, 0.8))
-        noise = learned(session, _asked(session, kind, data, steps) | {"sigma": PURE},
-                        session.either("denoiser-quick", "denoiser"))  # fmt: skip
-        page = centroid_page(noise.model, source.draw(range(1000), random), source.classes, noise.steps, session.seed,
-                             PURE)  # fmt: skip
+        pure = learned(session, _asked(session, kind, data, steps) | {"sigma": PURE}, "denoiser-quick")
+        many = source.draw(random.permutation(len(source))[:1000].tolist(), random)
+        page = centroid_page(pure.model, many, source.classes, pure.steps, session.seed, PURE)
     else:
-        page = _samples(session, kind, models, () if kind == "time" else source.classes, real.pictures)
+        classes, judge = () if kind == "time" else source.classes, Digits() if source.classes == DIGITS else None
+        page = _samples(session, kind, models, classes, real.pictures, judge)
     yield _with(about, page, 1.0)
 
 
@@ -88,7 +89,9 @@ def _asked(session: Session, kind: str, data: str, steps: int | None) -> dict[st
     one = KINDS[kind]
     asked: dict[str, object] = {"data": data, "size": 28, "channels": 1, "held_out": session.either(64, 256)}
     if not session.full or steps is not None:
-        return asked | {"steps": steps or one.steps, "report": 1, "sheet_count": 0, "sheets": []}
+        return asked | {
+            "steps": steps or one.steps, "report": 1, "sheet_count": 0, "sheets": [], "warm_up": 10, "ema": 0.95,
+        }  # fmt: skip
     kept = {"sheets": list(one.epochs), "sheet_count": 1, "keep_models": True, "report": 20}
     return asked | kept | ({} if kind in {"denoiser", "flow"} else {"timesteps": T})
 
@@ -99,25 +102,27 @@ def _models(session: Session, kind: str, data: str, run: Learned) -> dict[str, M
         return run.epochs
     ready = KINDS[kind].ready if data == "digits" and not session.full else {}
     shown = {name: load_model(model, device=session.device) for name, model in ready.items()}
-    return {f"{run.steps} steps, here": run.model} | shown
+    return {f"{run.steps} steps here": run.model} | shown
 
 
-def _samples(session: Session, kind: str, models: dict[str, Model], classes: tuple[str, ...], real: Tensor) -> Findings:
+def _samples(
+    session: Session, kind: str, models: dict[str, Model], classes: tuple[str, ...], real: Tensor, judge: Judge | None
+) -> Findings:
     """The page over the epochs: a picture of every class, or as many of none, all epochs from the same noise."""
     columns = classes or tuple(f"noise {session.seed + i}" for i in range(10))
     prompts = (classes or ("",) * len(columns)) * session.either(1, 4)
     flow, guidance = kind == "flow", GUIDANCE if classes else None
-    steps = FLOW_STEPS if flow else session.either(25, T)
-    scheduler = "ddpm" if session.full and not flow else None
+    steps = session.either(30, FLOW_STEPS if flow else T)
+    scheduler = None if flow else "ddpm"  # DDIM does not bear a guidance of 5
     session.clock.expect(steps * len(models))
     made = {
         name: drawn(session, model, prompts, steps=steps, guidance=guidance, scheduler=scheduler)
         for name, model in models.items()
     }
-    solver = "Euler" if flow else session.either("DDIM", "DDPM")
+    solver = "Euler" if flow else "DDPM"
     told = f", guidance {GUIDANCE:g}" if classes else ""
     title = f"{kind}: {solver}, {steps} steps{told}, seed {session.seed}; the same noise in every row"
-    return epochs_page(made, columns, real, title)
+    return epochs_page(made, columns, real, title, judge, prompts if classes else ())
 
 
 def _with(about: Findings, page: Findings, done: float) -> Findings:
