@@ -41,7 +41,7 @@ WORDS = {
     "max_rows": "--max-rows 1", "memory": "--memory low", "quantize": "--quantize nf4", "compile": "--compile",
     "scorer": "--scorer clip", "dry_run": "--dry-run", "quiet": "--quiet", "json": "--json", "output": "-o a.png",
     "force": "--force", "no_metadata": "--no-metadata", "no_provenance": "--no-provenance",
-    "steps_out": "--steps-out a.gif", "save_recipe": "--save-recipe a.toml", "picture": "--picture photo.png",
+    "steps_out": "--steps-out a.gif", "show": "--show both", "every": "--every 2", "save_recipe": "--save-recipe a.toml", "picture": "--picture photo.png",
 }  # fmt: skip
 LINES = {
     "generate": "generate", "edit": "edit photo.png", "inpaint": "inpaint photo.png --mask box:8,8,24,24",
