@@ -41,7 +41,8 @@ WORDS = {
     "max_rows": "--max-rows 1", "memory": "--memory low", "quantize": "--quantize nf4", "compile": "--compile",
     "scorer": "--scorer clip", "dry_run": "--dry-run", "quiet": "--quiet", "json": "--json", "output": "-o a.png",
     "force": "--force", "no_metadata": "--no-metadata", "no_provenance": "--no-provenance",
-    "steps_out": "--steps-out a.gif", "show": "--show both", "every": "--every 2", "save_recipe": "--save-recipe a.toml", "picture": "--picture photo.png",
+    "steps_out": "--steps-out a.gif", "show": "--show both",
+    "every": "--every 2", "save_recipe": "--save-recipe a.toml", "picture": "--picture photo.png",
 }  # fmt: skip
 LINES = {
     "generate": "generate", "edit": "edit photo.png", "inpaint": "inpaint photo.png --mask box:8,8,24,24",
@@ -157,7 +158,8 @@ TRAIN = {
     "compile": "--compile", "processes": "--processes 2", "workers": "--workers 2", "sheets": "--sheets 2",
     "sheet_count": "--sheet-count 9", "sheet_steps": "--sheet-steps 9", "guidance": "--guidance 9",
     "sampling_steps": "--sampling-steps 9", "report": "--report 9", "checkpoint": "--checkpoint 9",
-    "averages": "--averages 9", "keep": "--keep 9",
+    "averages": "--averages 9", "keep": "--keep 9", "keep_models": "--keep-models", "labels": "--labels a,b",
+    "pictures": "--pictures 9", "scheduler": "--scheduler ddpm",
 }  # fmt: skip
 
 

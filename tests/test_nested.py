@@ -14,13 +14,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from command_line import run
 from diffusion_tricks import Branch, Recipe, TrickEntry, UsageError, make, sample
 from diffusion_tricks.recipes.paths import mapped, paths
 from diffusion_tricks.registry.branch import outline
 from diffusion_tricks.testing import exact_model, tiny_pipeline
 from diffusion_tricks_plugins import Anagram, Guidance, Hybrid
 from diffusion_tricks_plugins.filters import blur
-from tests.command_line import run
 
 SIDE = 16
 

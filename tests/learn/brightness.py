@@ -13,7 +13,7 @@ from torch import Tensor
 from diffusion_tricks import Model
 from diffusion_tricks.testing import exact_model
 from diffusion_tricks_learn.session import Session
-from tests.learn.sessions import session_of
+from learn.sessions import session_of
 
 BRIGHT, DARK, MIDDLE = 204 / 127.5 - 1, 85 / 127.5 - 1, 102 / 127.5 - 1  # that 8 bits hold exactly
 

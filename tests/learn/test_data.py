@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from command_line import run
 from diffusion_tricks.training import open_source
 from diffusion_tricks_learn.experiments.data import data
 from diffusion_tricks_learn.findings import last
 from diffusion_tricks_learn.session import Session
-from tests.command_line import run
 
 
 def plain_pictures(folder: Path, **grays: tuple[int, ...]) -> Path:

@@ -15,7 +15,7 @@ from diffusion_tricks.testing import exact_model
 from diffusion_tricks_learn.experiments.denoise import blurred, denoise, said
 from diffusion_tricks_learn.findings import last
 from diffusion_tricks_learn.session import Session
-from tests.learn.sessions import pattern, saved, session_of
+from learn.sessions import pattern, saved, session_of
 
 
 def test_the_model_that_knows_the_picture_finds_it_in_one_step_and_in_many(tmp_path: Path) -> None:

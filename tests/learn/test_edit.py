@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from command_line import run
 from diffusion_tricks import UsageError
 from diffusion_tricks.testing import exact_model
 from diffusion_tricks_learn.experiments.edit import edit
 from diffusion_tricks_learn.findings import last
 from diffusion_tricks_learn.session import Session
-from tests.command_line import run
-from tests.learn.sessions import pattern, saved, session_of
+from learn.sessions import pattern, saved, session_of
 
 SUN = "background #87ceeb\ncircle 50 50 30 gold\n"
 

@@ -13,7 +13,7 @@ from diffusion_tricks.testing import exact_model
 from diffusion_tricks_learn.experiments.forward import drawn_digit, forward
 from diffusion_tricks_learn.findings import last
 from diffusion_tricks_learn.session import Session
-from tests.learn.sessions import pattern, saved, session_of
+from learn.sessions import pattern, saved, session_of
 
 
 def test_the_numbers_are_those_of_the_formula(tmp_path: Path) -> None:

@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from command_line import run
 from diffusion_tricks_learn import teach as teaching
 from diffusion_tricks_learn.course import lesson, lessons
 from diffusion_tricks_learn.findings import Findings, last
 from diffusion_tricks_learn.lesson_commands import PARAMETERS
 from diffusion_tricks_learn.report import plain
 from diffusion_tricks_learn.session import Clock, duration
-from tests.command_line import run
 
 NAMES = list(PARAMETERS)
 

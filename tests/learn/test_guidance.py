@@ -13,7 +13,7 @@ from diffusion_tricks.testing import exact_model
 from diffusion_tricks_learn.experiments.guidance import Guided, guidance, said
 from diffusion_tricks_learn.findings import last
 from diffusion_tricks_learn.session import Session
-from tests.learn.sessions import pattern, session_of
+from learn.sessions import pattern, session_of
 
 
 def test_the_pictures_are_those_of_the_formula(monkeypatch: pytest.MonkeyPatch) -> None:

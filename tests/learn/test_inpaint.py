@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from command_line import run
 from diffusion_tricks.testing import exact_model
 from diffusion_tricks_learn.experiments import inpaint as lesson
 from diffusion_tricks_learn.experiments.inpaint import inpaint, said
 from diffusion_tricks_learn.findings import last
 from diffusion_tricks_learn.session import Session
-from tests.command_line import run
-from tests.learn.sessions import opened, pattern, saved, session_of
+from learn.sessions import opened, pattern, saved, session_of
 
 
 def test_outside_the_mask_the_written_file_is_the_one_that_was_read(tiny: Path, tmp_path: Path) -> None:

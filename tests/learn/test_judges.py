@@ -11,7 +11,7 @@ from diffusion_tricks import Recipe, UsageError, load_model
 from diffusion_tricks.plugin import frechet_distance
 from diffusion_tricks_learn.judges import THINGS, Clip, Digits, indices, judge_for, names_for, pixels, right
 from diffusion_tricks_learn.session import Session
-from tests.learn.brightness import BRIGHT, DARK, Brightness, gray, judged, two_grays
+from learn.brightness import BRIGHT, DARK, Brightness, gray, judged, two_grays
 
 
 def test_digits_are_judged_by_the_classifier_and_all_else_by_clip() -> None:

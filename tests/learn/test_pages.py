@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from command_line import run
 from diffusion_tricks_learn.course import lesson
 from diffusion_tricks_learn.lesson_commands import PARAMETERS
-from tests.command_line import run
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 NAMES = list(PARAMETERS)

@@ -12,7 +12,7 @@ from diffusion_tricks import UsageError, sample
 from diffusion_tricks_learn.experiments.recognise import latents_of, recognise, recognised_at, said, typical
 from diffusion_tricks_learn.findings import last
 from diffusion_tricks_learn.session import Session
-from tests.learn.brightness import BRIGHT, gray, judged, two_grays
+from learn.brightness import BRIGHT, gray, judged, two_grays
 
 
 def test_a_picture_is_recognised_from_the_step_on_from_which_it_stays_so() -> None:

@@ -15,7 +15,7 @@ from diffusion_tricks.testing import exact_model
 from diffusion_tricks_learn.experiments.sample import sample
 from diffusion_tricks_learn.findings import last
 from diffusion_tricks_learn.session import Session
-from tests.learn.sessions import pattern, session_of
+from learn.sessions import pattern, session_of
 
 
 def test_score_and_diversity_are_those_of_the_pictures(tiny: Path) -> None:

@@ -10,7 +10,7 @@ from diffusion_tricks_learn.experiments import samplers as lesson
 from diffusion_tricks_learn.experiments.samplers import SAMPLERS, samplers
 from diffusion_tricks_learn.findings import last
 from diffusion_tricks_learn.session import Session
-from tests.learn.brightness import judged, two_grays
+from learn.brightness import judged, two_grays
 
 FEW = (("ddpm", 8), ("ddim", 3), ("ddim", 5), ("dpm++2m", 4))
 

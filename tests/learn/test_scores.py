@@ -9,7 +9,7 @@ import pytest
 from diffusion_tricks_learn.experiments.scores import scores
 from diffusion_tricks_learn.findings import last
 from diffusion_tricks_learn.session import Session
-from tests.learn.brightness import BRIGHT, DARK, judged, two_grays
+from learn.brightness import BRIGHT, DARK, judged, two_grays
 
 
 def test_classes_are_in_order_of_their_scores_and_scores_are_the_cosines(monkeypatch: pytest.MonkeyPatch) -> None:

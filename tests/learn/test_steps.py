@@ -10,7 +10,7 @@ from diffusion_tricks.testing import exact_model
 from diffusion_tricks_learn.experiments.steps import said, steps
 from diffusion_tricks_learn.findings import Row, last
 from diffusion_tricks_learn.session import Session
-from tests.learn.sessions import pattern, session_of
+from learn.sessions import pattern, session_of
 
 
 def test_every_way_is_counted(tiny: Path) -> None:

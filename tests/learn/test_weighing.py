@@ -12,7 +12,7 @@ from diffusion_tricks import UsageError
 from diffusion_tricks_learn.experiments.clip_guidance import clip_guidance, ways
 from diffusion_tricks_learn.findings import last
 from diffusion_tricks_learn.session import Session
-from tests.learn.brightness import BRIGHT, MIDDLE, Brightness, judged
+from learn.brightness import BRIGHT, MIDDLE, Brightness, judged
 
 
 @pytest.fixture
