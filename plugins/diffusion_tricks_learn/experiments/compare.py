@@ -162,14 +162,11 @@ def says(entrants: list[Entrant], cards: dict[str, dict[str, str | None]]) -> li
         f"chance is {chance:.0%}. Nothing was learnt, so nothing can be drawn."
     ]
     if models:
-        best, quick = (
-            max(models, key=lambda one: one.row["share_right"]),
-            min(models, key=lambda one: one.row["seconds"]),
-        )
+        most, quick = max(one.row["share_right"] for one in models), min(models, key=lambda one: one.row["seconds"])
+        best = " and ".join(f"{one.name} (by {one.row['judge']})" for one in models if one.row["share_right"] == most)
         lines.append(
-            f"{best.name} is read right most often ({best.row['share_right']:.0%}, by {best.row['judge']}, of "
-            f"{best.row['classes']} classes); {quick.name} is quickest ({quick.row['seconds']:.2f} s a picture). "
-            "Shares judged by different judges, of different classes, are no race."
+            f"Read right most often, {most:.0%}: {best}. {quick.name} is quickest ({quick.row['seconds']:.2f} s a "
+            "picture). Shares judged by different judges, of different classes, are no race."
         )
         lines.append("Peak memory on a CPU is that of the whole process so far, so it only grows from row to row.")
     for name, topics in cards.items():
