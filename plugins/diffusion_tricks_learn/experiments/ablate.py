@@ -158,7 +158,7 @@ def _said(table: list[Row], spread: float) -> list[str]:
     if AT_ONCE in rows:
         error = rows[AT_ONCE]["held_out_mse"]
         said.append(
-            f"In one step from pure noise the error is {error:.3f}, and that of the mean of the data about {spread:.3f}:"
+            f"In one step from pure noise the error is {error:.3f}, that of the mean of the data about {spread:.3f}:"
             f" the pictures differ by {rows[AT_ONCE]['diversity']:.3f} (mean of 1 - cosine), those of the normal "
             f"network by {rows['normal']['diversity']:.3f}."
         )
