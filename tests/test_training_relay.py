@@ -139,3 +139,19 @@ def test_status_says_pictures_hours_and_levels(tmp_path: Path):
     assert "8,000 of 16,000 pictures seen (50.0%), in 2.0 h" in said
     assert "4.0 pictures/s, 0.6 h left" in said
     assert "held out 0.3000" in said
+
+
+@pytest.mark.skipif(not Path("/proc/self/autogroup").exists(), reason="a kernel without autogroups")
+def test_a_relay_gives_way_as_a_session_too() -> None:
+    """Linux shares the cores between sessions, whatever the niceness of what runs in them."""
+    script = """
+from pathlib import Path
+from diffusion_tricks.training.relay import give_way
+give_way(13)
+import os
+print(os.nice(0), Path("/proc/self/autogroup").read_text().split()[-1])
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", script], start_new_session=True, capture_output=True, text=True, check=True
+    )
+    assert ended.stdout.split() == ["13", "13"]

@@ -116,7 +116,7 @@ class Relay:
         from diffusion_tricks.training.run import resume, train
 
         with self.lock():
-            os.nice(nice - os.nice(0))
+            give_way(nice)
             for damaged in checkpoints.set_aside_damaged(self.training):
                 print(f"{damaged} is damaged, and is left out", flush=True)
             if self.begun:
@@ -136,6 +136,13 @@ def copied_code(place: Path) -> Path:
         leave = shutil.ignore_patterns("__pycache__", "*.safetensors")
         shutil.copytree(Path(found.origin).parent, place / name, ignore=leave)
     return place
+
+
+def give_way(nice: int) -> None:
+    """Sets how nice this process is, and so its session: Linux weighs sessions by theirs alone (sched(7), autogroup)."""
+    os.nice(nice - os.nice(0))
+    with contextlib.suppress(OSError):  # not everywhere, and not too often
+        Path("/proc/self/autogroup").write_text(str(nice))
 
 
 def cooling(options: TrainOptions, rows: list[dict[str, Any]], hours: float) -> dict[str, Any]:
