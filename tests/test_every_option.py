@@ -27,7 +27,8 @@ from diffusion_tricks_cli.main import cli
 from test_given_twice import commands
 
 MAKE = "make -m ./if -p x --seed 1 --steps 2 --guidance 1 -o out.png --json"
-GUIDED = "make -m ./if -p x --seed 1 --steps 4 -o out.png --json"
+ASKS = "make -m ./if --seed 1 --steps 4 -o out.png --json"  # with a trick that brings prompts of its own
+GUIDED = ASKS.replace("./if", "./if -p x")
 LATENT = "make -m ./sd -p x --seed 1 --steps 4 --guidance 1 -o out.png --json"
 FLUX = "make -m ./flux -p x --seed 1 --steps 6 --guidance 1 -o out.png --json"
 UP = "make -m ./if -p x --seed 1 --steps 1 --guidance 1 --size 64 --upscaler ./up -o out.png --json"
@@ -38,14 +39,14 @@ FULL = "make -m ./if -p x --seed 1 --steps 2 --guidance 1 -o photo2.png --json"
 COVER = "make --seed 1 --picture photo.png -o out.png --json overlay --title Woods"
 TRICKS = {
     "sdedit": f"{GUIDED} sdedit wide.png", "inpaint": f"{LATENT} inpaint photo.png --mask box:8,8,24,24",
-    "anagram": f"{GUIDED} anagram a b", "hybrid": f"{GUIDED} hybrid --far a --near b",
+    "anagram": f"{ASKS} anagram a b", "hybrid": f"{ASKS} hybrid --far a --near b",
     "controlnet": f"{LATENT} controlnet wide.png --network ./net", "guidance": f"{GUIDED} guidance --scale 3",
     "clip-guidance": f"{GUIDED} clip-guidance", "overlay": COVER, "cache": f"{FLUX} cache --method pyramid",
 }  # fmt: skip
 WITH_AUTHOR, WITH_TEXT, BOXED = f"{COVER} --author Ann", f"{COVER} --text tale", f"{COVER} --box red"
 FIRST_BLOCK, STAGED = f"{FLUX} cache --method first-block --threshold", UPPED.replace("--guidance 1 ", "")
 LINES = f"{COVER} --title-size 20 --max-width 0.4 --title-position left".replace("Woods", "'in a wood'")
-THROUGH = f"{GUIDED} anagram --view identity a --view flip b"
+THROUGH = f"{ASKS} anagram --view identity a --view flip b"
 # option: (what is said without it, what with it), or what is said with it behind the words that stand for its command
 COMMON: dict[str, tuple[str, str]] = {
     "prompt": (MAKE, MAKE.replace("-p x", "-p y")),
@@ -119,7 +120,10 @@ OWN: dict[str, dict[str, str | tuple[str, str]]] = {
     "clip-guidance": {"temperature": "--temperature 2", "scale": "--scale 3", "clip": "--clip ./nowhere"},
     "overlay": {
         "title": (COVER, COVER.replace("Woods", "Waves")), "author": "--author Ann", "text": "--text tale",
-        "preset": "--preset caption", "font": "--font nowhere.ttf", "title_size": "--title-size 12",
+        "preset": "--preset caption", "font": "--font nowhere.ttf",
+        "font_fallback": "--font nowhere.ttf --font-fallback",
+        "title_color": "--title-color red", "author_color": (WITH_AUTHOR, f"{WITH_AUTHOR} --author-color red"),
+        "text_color": (WITH_TEXT, f"{WITH_TEXT} --text-color red"), "title_size": "--title-size 12",
         "author_size": (WITH_AUTHOR, f"{WITH_AUTHOR} --author-size 9"),
         "text_size": (WITH_TEXT, f"{WITH_TEXT} --text-size 9"), "title_position": "--title-position bottom",
         "author_position": (WITH_AUTHOR, f"{WITH_AUTHOR} --author-position bottom"),

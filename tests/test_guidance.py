@@ -15,7 +15,7 @@ from diffusion_tricks import Model, Recipe, Trick, UsageError, load_model, make,
 from diffusion_tricks.sampling.run import Step
 from diffusion_tricks.sampling.tricks import order
 from diffusion_tricks.testing import check_trick, exact_model, tiny_pipeline, tiny_upscaler
-from diffusion_tricks_plugins import Anagram, Guidance, Hybrid
+from diffusion_tricks_plugins import Anagram, Guidance
 
 LATENTS = torch.randn(1, 3, 16, 16, generator=torch.Generator().manual_seed(1))
 STEPS = 4
@@ -175,8 +175,6 @@ def test_guidance_is_innermost_wherever_it_stands(pipe: Any) -> None:
     anagram, guidance = Anagram(prompts=["a rabbit", "a duck"]), Guidance(scale=7)
     assert order([guidance, anagram]) == order([anagram, guidance]) == ["anagram", "guidance"]
     assert torch.equal(first_step(pipe, guidance, anagram).x, first_step(pipe, anagram, guidance).x)
-    hybrid = Hybrid(far="a", near="b")
-    assert order([hybrid, guidance, anagram]) == ["hybrid", "anagram", "guidance"]
 
 
 def test_two_guidances_are_an_error_that_names_both(pipe: Any) -> None:

@@ -441,11 +441,11 @@ def test_a_view_has_to_fit_the_picture_alone() -> None:
 
 
 def test_inside_a_trick_that_moves_the_latents_it_is_refused() -> None:
-    outer = Anagram(views=[("flip", "a"), ("mirror", "b")])
-    inner = Anagram(views=[("identity", "a"), ("rotate:45", "b")])
+    turned = {"trick": "anagram", "views": [("identity", "a"), ("rotate:45", "b")]}
     with pytest.raises(UsageError, match="an anagram in pixel space must be asked about the run's own latents"):
-        ends_in(tiny("if"), outer, inner)
-    assert ends_in(tiny("if"), inner, outer).isfinite().all()
+        ends_in(tiny("if"), Anagram(views=[("flip", turned), ("mirror", "b")]))
+    flipped = {"trick": "anagram", "views": [("flip", "a"), ("mirror", "b")]}
+    assert ends_in(tiny("if"), Anagram(views=[("identity", flipped), ("rotate:45", "b")])).isfinite().all()
 
 
 @pytest.mark.parametrize("options", [{}, {"mid": "a skull"}, {"split": "color"}, {"split": "motion"}], ids=str)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import importlib
 import os
 import sys
@@ -129,6 +130,7 @@ def _named(command: click.Command, plugin: str) -> click.Command:
     """The command of a plugin, which is named in what goes wrong in it."""
     if not isinstance(command, click.Command):
         raise TypeError(f"expected a command of Click, got a {type(command).__name__}")
+    command = copy.copy(command)  # the plugin may hand on the same one again
     own = command.invoke
 
     def invoke(ctx: click.Context) -> Any:

@@ -86,13 +86,16 @@ def with_stride(recipe: Recipe, tricks: Sequence[Trick[Any]], model: Model) -> R
 
 
 def check_prompts(recipe: Recipe, tricks: list[Trick[Any]], said: Said | None = None) -> None:
-    """Raises UsageError when nothing says what to make: no prompt, and no trick that brings its own.
+    """Raises UsageError when nothing says what to make, or what would never be heard does: a prompt beside a trick's.
 
     A model that takes no prompt needs none, where that is known. said: what is known of it, else by the recipe's name.
     """
     if isinstance(recipe.prompt, list) and len(recipe.prompt) != recipe.count:
         raise UsageError(f"expected one prompt, or one for each of {recipe.count} pictures, got {len(recipe.prompt)}")
-    if recipe.prompt is not None or any(trick.brings_prompts for trick in tricks):
+    bring = next((trick.label() for trick in tricks if trick.brings_prompts), None)
+    if bring and recipe.prompt:
+        raise UsageError(f"the prompt {recipe.prompt!r} is not asked, as {bring!r} brings its own; leave it out")
+    if recipe.prompt is not None or bring:
         return
     said = said or _known_of(recipe.model)
     if said is None or said.prompts != "none":

@@ -39,7 +39,6 @@ def begin(
     sampling = sampling or Sampling()
     check_model(model)
     _check_tricks(tricks)
-    _check_heard(sampling, tricks)
     asked = sampling.size or model.family.size
     with alone_with(model.pipe):  # an upscaler may be loaded now
         (_, size), *later = stages(model, (asked[0], asked[1]), sampling.noise_level)
@@ -71,15 +70,6 @@ def check_model(model: Any) -> None:
     named = isinstance(model, str)
     came = f"{model!r}; give load_model({model!r})" if named else f"a {type(model).__name__}; give what that returns"
     raise UsageError(f"expected a model, as load_model gives it, got {came}")
-
-
-def _check_heard(sampling: Sampling, tricks: Sequence[Trick[Any]]) -> None:
-    """Raises UsageError for a prompt that no one would ask, as a trick brings its own."""
-    bring = next((trick.label() for trick in tricks if trick.brings_prompts), None)
-    if bring and sampling.prompt:
-        raise UsageError(
-            f"the prompt {sampling.prompt!r} is not asked, as {bring!r} brings prompts of its own; leave it out"
-        )
 
 
 def _check_tricks(tricks: Any) -> None:

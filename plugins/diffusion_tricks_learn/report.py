@@ -40,7 +40,7 @@ def measured_times(one: Lesson) -> tuple[str, str]:
     """How long a lesson takes on two cores: quick, and in full."""
     from diffusion_tricks_learn.session import duration
 
-    return f"about {duration(one.quick)} --quick", f"about {duration(one.full)} --full"
+    return f"about {duration(one.quick)}", f"about {duration(one.full)} in full"
 
 
 def check_folder(folder: Path, *, force: bool, inputs: Iterable[str] = ()) -> None:
