@@ -17,6 +17,7 @@ from torch import Tensor
 
 from diffusion_tricks import load_model, sample
 from diffusion_tricks.errors import ModelError, UsageError
+from diffusion_tricks.io.grid import PAPER
 from diffusion_tricks.testing import tiny_pipeline, tiny_upscaler
 from diffusion_tricks.training import checkpoints
 from diffusion_tricks.training.data.crops import Crops, enlarged, shrunk
