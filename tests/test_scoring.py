@@ -145,7 +145,7 @@ def test_the_scorer_inside_is_small_and_recognises_emoji() -> None:
 
 def test_a_plain_picture_shows_its_prompt() -> None:
     image = picture(0)
-    assert shown(Recipe(prompt="a rabbit"), image) == [("identity", image, "a rabbit")]
+    assert shown(Recipe(prompt="a rabbit"), image) == [Shown("identity", image, "a rabbit")]
     with pytest.raises(UsageError, match="nothing says what the picture should show"):
         shown(Recipe(picture="a.png"), image)
 
