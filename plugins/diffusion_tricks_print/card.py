@@ -14,14 +14,21 @@ if TYPE_CHECKING:
     from diffusion_tricks_print.motion import Motion
     from diffusion_tricks_print.page import Page
 
-TURNS = {0: "as it is", 90: "turned a quarter counter-clockwise", 180: "turned upside down", 270: "turned a quarter clockwise"}
+TURNS = {
+    0: "as it is",
+    90: "turned a quarter counter-clockwise",
+    180: "turned upside down",
+    270: "turned a quarter clockwise",
+}
 
 
 def card(image: Image, looks: Sequence[Look], layout: Layout) -> Iterator[Page]:
     """The picture, its captions, and around them a line to cut."""
     moved = by_motion(looks)
     heading = "Turning card" if len(moved) > 1 else "Picture"
-    page = layout.page("card", heading, " ".join(["Cut along the outer line.", *_told([motion for motion, _ in moved])]))
+    page = layout.page(
+        "card", heading, " ".join(["Cut along the outer line.", *_told([motion for motion, _ in moved])])
+    )
     layout.show(page, image)
     layout.frame(page, layout.area.grown(BAND))
     for motion, seen in moved:
@@ -35,4 +42,4 @@ def _told(motions: Sequence[Motion]) -> Iterator[str]:
     if turned:
         yield f"Look at it as it is, and {', then '.join(turned)}."
     if any(motion.mirrored for motion in motions):
-        yield "Mirrored captions are read on a transparency that is turned over, or in a mirror."
+        yield "A caption that is mirrored is read on film, turned over so that it can be, or in a mirror."

@@ -22,7 +22,9 @@ EXAMPLE = '--view identity "a rabbit" --view flip "a duck"'
 )  # fmt: skip
 @click.option("--sheet", "sheets", multiple=True, type=click.Choice(KINDS),
               help="Only these sheets.  [default: all that the picture needs]")  # fmt: skip
-@click.option("--paper", type=click.Choice(list(PAPERS)), default="a4", show_default=True, help="What it is printed on.")
+@click.option(
+    "--paper", type=click.Choice(list(PAPERS)), default="a4", show_default=True, help="What it is printed on."
+)
 @click.option("--size-mm", type=click.FloatRange(5, 400), help="The picture's longer side.  [default: what fits]")
 @click.option("--margin-mm", type=click.FloatRange(0, 100), default=12, show_default=True,
               help="What stays white all around.")  # fmt: skip

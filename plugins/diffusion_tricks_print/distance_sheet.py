@@ -39,9 +39,9 @@ def distances(image: Image, looks: Sequence[Look], layout: Layout) -> Iterator[P
 def told(blurred: Sequence[Look], looks: Sequence[Look], area: Area) -> str:
     """From where on each blurred look is seen alone, when the picture fills an area."""
     side = min(area.width, area.height)
-    far = [f"from {said(alone_from(look.blur * side))} on {look.prompt} alone" for look in blurred if look.blur]
-    near = [look.prompt for look in looks if not look.blur and look.part]
-    return "; ".join([f"At {area.width:.0f} x {area.height:.0f} mm: {far[0]}", *far[1:], *(f"near: {n}" for n in near)])
+    far = [f"{look.prompt} is seen alone from {said(alone_from(look.blur * side))} on" for look in blurred if look.blur]
+    near = [f"{look.prompt} from near" for look in looks if look.part and not look.blur]
+    return f"At {area.width:.0f} x {area.height:.0f} mm: {'; '.join([*far, *near])}"
 
 
 def width_for(distance: float, blur: float, aspect: float) -> float:

@@ -25,7 +25,7 @@ SIDE = 48  # pixels of the noise that tells one motion from another
 
 @dataclass(frozen=True)
 class Motion:
-    """Mirrored left to right or not, and then turned counter-clockwise, in degrees: 0, 90, 180 or 270."""
+    """Mirrored left to right or not, and then turned counter-clockwise, in whole degrees: 0 to 359."""
 
     degrees: int = 0
     mirrored: bool = False
@@ -38,11 +38,11 @@ class Motion:
     def moved(self, right: float, down: float) -> tuple[float, float]:
         """Where a point goes, which is given from the middle."""
         right = -right if self.mirrored else right
-        cos, sin = round(math.cos(math.radians(self.degrees))), round(math.sin(math.radians(self.degrees)))
+        cos, sin = math.cos(math.radians(self.degrees)), math.sin(math.radians(self.degrees))
         return right * cos + down * sin, down * cos - right * sin
 
     def applied(self, x: Tensor) -> Tensor:
-        """A picture (b c h w), moved."""
+        """A picture (b c h w), moved; by quarters alone."""
         return (x.flip(-1) if self.mirrored else x).rot90(self.degrees // 90, (-2, -1))
 
 

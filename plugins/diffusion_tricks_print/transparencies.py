@@ -25,13 +25,15 @@ def transparencies(image: Image, looks: Sequence[Look], layout: Layout) -> Itera
     for negative in (look for look in looks if look.negative):
         plain = next((look.caption for look in looks if look.motion and look.motion.degrees == 0), "")
         yield _film(image, plain or "the picture", "Positive", f"{PRINT} Laid over the negative, both vanish.", layout)
-        yield _film(negative.picture, negative.caption, "Negative", f"{PRINT} Laid over the positive, both vanish.", layout)
+        yield _film(
+            negative.picture, negative.caption, "Negative", f"{PRINT} Laid over the positive, both vanish.", layout
+        )
 
 
 def _parts(parts: Sequence[Look], layout: Layout) -> Iterator[Page]:
     made = films([look.picture for look in parts])
     for number, (look, film) in enumerate(zip(parts, made, strict=True), 1):
-        words = f"{PRINT} Lay all {len(parts)} over one another in front of a light, cross on cross."
+        words = f"{PRINT} Lay films 1 to {len(parts)} over one another in front of a light, cross on cross."
         yield _film(film, look.caption, f"Film {number} of {len(parts)}", words, layout)
 
 
