@@ -46,8 +46,8 @@ if TYPE_CHECKING:
     from diffusion_tricks.io.fonts import check_glyphs as check_glyphs
     from diffusion_tricks.io.fonts import direction_of as direction_of
     from diffusion_tricks.io.fonts import find_typeface as find_typeface
-    from diffusion_tricks.io.fonts import font_for as font_for
     from diffusion_tricks.io.fonts import font_folders as font_folders
+    from diffusion_tricks.io.fonts import font_for as font_for
     from diffusion_tricks.io.fonts import is_invisible as is_invisible
     from diffusion_tricks.io.grid import labelled_grid as labelled_grid
     from diffusion_tricks.io.pictures import Picture as Picture

@@ -71,7 +71,7 @@ class View(Checked):
         return []
 
     def folds(self, size: Size) -> list[Outline]:
-        """The lines, in the same pixels, along which a picture of that size is folded for this view; none by default."""
+        """The lines, in the same pixels, along which a picture of that size is folded for it; none by default."""
         return []
 
     def through(self, ask: Ask, **changes: Any) -> Ask:

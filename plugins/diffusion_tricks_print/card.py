@@ -31,8 +31,10 @@ def card(image: Image, looks: Sequence[Look], layout: Layout) -> Iterator[Page]:
     )
     layout.show(page, image)
     layout.frame(page, layout.area.grown(BAND))
-    for motion, seen in moved:
-        layout.caption(page, ", ".join(look.caption for look in seen), motion)
+    sides = [motion.back.degrees for motion, _ in moved]
+    for i, (motion, seen) in enumerate(moved):
+        row, rows = sides[:i].count(sides[i]), sides.count(sides[i])
+        layout.caption(page, ", ".join(look.caption for look in seen), motion, row, rows)
     yield page
 
 

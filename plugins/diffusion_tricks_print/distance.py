@@ -4,8 +4,8 @@
     f_c  = sqrt(ln 2 / 2) / (pi sigma)       where it is one half: coarser is the far picture's, finer the near one's
     d    = 1 / (f_c * 2')                    where a cycle of f_c is two minutes of arc wide, 2' = 2 pi / (180 * 60)
 
-20/20 is by definition (Snellen, 1862) to resolve strokes of one minute of arc; a cycle is a dark stroke and a bright one,
-so that nothing beyond 30 cycles per degree is seen. How a hybrid changes with distance: Oliva, Torralba, Schyns,
+20/20 is by definition (Snellen, 1862) to resolve strokes of one minute of arc; a cycle is a dark stroke and a bright
+one, so that nothing beyond 30 cycles per degree is seen. How a hybrid changes with distance: Oliva, Torralba, Schyns,
 Hybrid Images, SIGGRAPH 2006, section 2, with f_c the half-gain cut-off. The eye is less sensitive to weak contrast
 than to sharp letters, so that the far picture wins well before this distance; from it on, it is alone.
 """

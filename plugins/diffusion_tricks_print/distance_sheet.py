@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 ROOM = (3000.0, 6000.0, 10_000.0)  # mm: distances that there are in a room, or along a corridor
 LABEL, ROW = 12.0, 0.3  # mm for the words below a small picture; how much of the height the small ones take
-ACUITY = "Distances are those of an eye of 20/20 that sees no stroke finer than one minute of arc; the far picture wins before."
+ACUITY = "For an eye of 20/20, which sees no stroke finer than one minute of arc; the far picture wins before."
 
 
 def distances(image: Image, looks: Sequence[Look], layout: Layout) -> Iterator[Page]:

@@ -61,8 +61,8 @@ def _cut(image: Image, look: Look, pieces: Sequence[Outline], layout: Layout) ->
 
 def _plan(look: Look, view: View, pieces: Sequence[Outline], size: tuple[int, int], layout: Layout) -> Page:
     """The numbers of the pieces before and after, and what is then seen."""
-    page = layout.page("plan", "Plan", f"Left: the pieces where they were cut. Right: where they are laid ({look.name})."
-                       f" Then you see, as above: {look.caption}")  # fmt: skip
+    words = "Left: the pieces where they were cut. Right: where they are laid"
+    page = layout.page("plan", "Plan", f"{words} ({look.name}). Then you see, as above: {look.caption}")
     top = Area(layout.free.x, layout.free.y, layout.free.width, layout.free.height / 2 - GAP / 2)
     half = (top.width - GAP) / 2
     layout.show(page, look.picture, top.holding(layout.aspect))
@@ -117,7 +117,7 @@ def turn(cut: Places, seen: Places) -> Motion:
 def labels(view: View, numbers: Numbers, area: Area) -> tuple[list[Text], list[Text]]:
     """The number of each piece in its middle, where it was cut and where it is laid, there turned as the piece is."""
     seen, cut = laid(view, numbers)
-    places = np.stack(np.mgrid[: numbers.shape[0], : numbers.shape[1]][::-1], axis=-1).astype(float)  # (h w 2)
+    places = np.stack(np.indices(numbers.shape, dtype=float)[::-1], axis=-1)  # (h w 2)
     found = [number for number in np.unique(numbers) if number and (seen == number).any()]
     before = [_label(number, places[numbers == number], numbers.shape, area, UPRIGHT) for number in found]
     after = [_label(n, places[seen == n], numbers.shape, area, turn(cut[seen == n], places[seen == n])) for n in found]

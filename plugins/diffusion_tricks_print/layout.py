@@ -103,15 +103,19 @@ class Layout:
         x = area.centre[0]
         page.texts += [Text(line, (x, area.y + size * (1 + PITCH * i)), size) for i, line in enumerate(lines)]
 
-    def caption(self, page: Page, text: str, motion: Motion = UPRIGHT) -> None:
-        """Sets text below the picture as it is seen when the sheet is moved so: on the page it stands otherwise."""
+    def caption(self, page: Page, text: str, motion: Motion = UPRIGHT, row: int = 0, rows: int = 1) -> None:
+        """Sets text below the picture as it is seen when the sheet is moved so: on the page it stands otherwise.
+
+        row: its place, from the picture outwards, among so many rows on that side.
+        """
         back = motion.back
         across = self.area.width if back.degrees % 180 == 0 else self.area.height
         depth = (self.area.height if back.degrees % 180 == 0 else self.area.width) / 2
-        lines, size = fitted(text, self.face, CAPTION, max(across, 4 * BAND), BAND - 3)
+        high = (BAND - 3) / rows
+        lines, size = fitted(text, self.face, CAPTION, max(across, 4 * BAND), high)
         (x, y) = self.area.centre
         for i, line in enumerate(lines):
-            right, down = back.moved(0, depth + 2 + size * (1 + PITCH * i))
+            right, down = back.moved(0, depth + 2 + row * high + size * (1 + PITCH * i))
             page.texts.append(Text(line, (x + right, y + down), size, back))
 
     def frame(self, page: Page, area: Area) -> None:

@@ -2,7 +2,7 @@
 
     seen = rot90^quarters( mirror^mirrored (x) )        the eight symmetries of the square
 
-So what is to be read upright through the view stands on the page turned by  mirror^m rot90^-k = rot90^(k or -k) mirror^m.
+What is to be read upright through the view stands on the page turned by  mirror^m rot90^-k = rot90^(k or -k) mirror^m.
 """
 
 from __future__ import annotations
