@@ -319,7 +319,7 @@ def test_score_says_what_is_wrong(clip: Path, tmp_path: Path) -> None:
     picture(0).save(tmp_path / "photo.png")
     (tmp_path / "text.png").write_text("no picture")
     cases = [
-        (["photo.png"], 2, "carries no diffusion-tricks record.*or say what it should show, for example --prompt"),
+        (["photo.png"], 2, "carries no diffusion-tricks record.*or say what it should show, for example --view"),
         (["text.png", "-p", "a"], 2, "text.png"),
         (["none.png", "-p", "a"], 2, "none.png"),
         (["photo.png", "--view", "flp", "a"], 2, "unknown view 'flp'; did you mean 'flip'"),

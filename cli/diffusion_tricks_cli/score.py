@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from diffusion_tricks.generate.score import Score
 
 Views = Sequence[tuple[str, str]]
-EXAMPLE = '--prompt "a rabbit"'
 
 
 @click.command(cls=Once, epilog=example("score out.png", 'score out.png --view flip "a duck" --json'))
@@ -41,7 +40,7 @@ def score(pictures: tuple[str, ...], prompts: tuple[str, ...], views: Views, sco
     judge, scores = Scorer(scorer), {}
     for picture in dict.fromkeys(pictures):
         try:
-            scores[picture] = judge.score(shown_in(picture, said, EXAMPLE)[1])
+            scores[picture] = judge.score(shown_in(picture, said)[1])
         except DiffusionTricksError as error:
             if len(pictures) == 1:
                 raise

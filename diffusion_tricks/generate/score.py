@@ -217,11 +217,10 @@ def shown_through(views: Iterable[tuple[str, str]], image: Image) -> list[Shown]
     return [Shown(name, seen_through(name, image), prompt) for name, prompt in views]
 
 
-def shown_in(path: str | Path, said: Sequence[tuple[str, str]] = (), example: str = "") -> tuple[Image, list[Shown]]:
+def shown_in(path: str | Path, said: Sequence[tuple[str, str]] = ()) -> tuple[Image, list[Shown]]:
     """A picture's pixels and what it should show: by `said`, views and texts, or else by the record inside it.
 
-    example: how to say it, for who has a picture without a record. Raises UsageError where nothing says it, and
-    PictureError and RecipeError as reading them does.
+    Raises UsageError where nothing says it, and PictureError and RecipeError as reading them does.
     """
     image = read_picture(path).image
     if said:
@@ -229,7 +228,7 @@ def shown_in(path: str | Path, said: Sequence[tuple[str, str]] = (), example: st
     try:
         record = read_record(path)
     except PictureError as error:
-        raise UsageError(f"{error}; or say what it should show{example and f', for example {example}'}") from None
+        raise UsageError(f'{error}; or say what it should show, for example `views=[("flip", "a duck")]`') from None
     return image, shown(recipe_from(record["recipe"], str(path)), image)
 
 

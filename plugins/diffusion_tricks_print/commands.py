@@ -10,10 +10,10 @@ import click
 from diffusion_tricks_print.page import PAPERS
 
 KINDS = ("card", "jigsaw", "fold", "transparencies", "distance", "seen")
-EXAMPLE = '--view identity "a rabbit" --view flip "a duck"'
+EXAMPLES = "Example:\n\n\b\n  diffusion-tricks print illusion.png -o sheet.pdf --paper letter"
 
 
-@click.command("print", epilog="Example:\n\n\b\n  diffusion-tricks print illusion.png -o sheet.pdf --paper letter")
+@click.command("print", epilog=EXAMPLES)
 @click.argument("picture", type=click.Path())
 @click.option("-o", "--output", required=True, type=click.Path(), help="The .pdf to write, or .svg for each page.")
 @click.option(
@@ -55,7 +55,7 @@ def printed(
     from diffusion_tricks_print.writers import writer_for
 
     write = writer_for(output)
-    image, shown = shown_in(picture, views, EXAMPLE)
+    image, shown = shown_in(picture, views)
     looks = [look_of(one._replace(picture=flatten(one.picture))) for one in shown]
     face = typeface_for(" ".join(look.caption for look in looks), font)
     layout = Layout(image.size, face, paper, margin_mm, size_mm, dpi)

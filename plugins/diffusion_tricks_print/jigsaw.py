@@ -98,7 +98,7 @@ def laid(view: View, numbers: Numbers) -> tuple[Numbers, Places]:
     import torch
 
     down, right = np.mgrid[: numbers.shape[0], : numbers.shape[1]]
-    x = torch.from_numpy(np.stack([numbers, right, down])).double()[:, None]  # (3 1 h w)
+    x = torch.from_numpy(np.stack([numbers, right, down], axis=0)).double()[:, None]  # (3 1 h w)
     seen = view.apply_mask(x)[:, 0].numpy()
     return seen[0].round().astype(np.int64), seen[1:].transpose(1, 2, 0)
 
@@ -117,7 +117,7 @@ def turn(cut: Places, seen: Places) -> Motion:
 def labels(view: View, numbers: Numbers, area: Area) -> tuple[list[Text], list[Text]]:
     """The number of each piece in its middle, where it was cut and where it is laid, there turned as the piece is."""
     seen, cut = laid(view, numbers)
-    places = np.stack(np.indices(numbers.shape, dtype=float)[::-1], axis=-1)  # (h w 2)
+    places = np.indices(numbers.shape, dtype=np.float64)[::-1].transpose(1, 2, 0)  # (h w 2)
     found = [number for number in np.unique(numbers) if number and (seen == number).any()]
     before = [_label(number, places[numbers == number], numbers.shape, area, UPRIGHT) for number in found]
     after = [_label(n, places[seen == n], numbers.shape, area, turn(cut[seen == n], places[seen == n])) for n in found]

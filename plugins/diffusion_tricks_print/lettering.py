@@ -64,7 +64,7 @@ def fitted(text: str, face: Typeface, size: float, width: float, height: float) 
         low = len(lines) * smaller * PITCH <= height
         if low and all(width_of(line, face, smaller) <= width for line in lines):
             return lines, smaller
-    raise UsageError(f"the caption {text[:40]!r}... does not fit at {SMALLEST} mm; say a shorter one with `view`")
+    raise UsageError(f"the caption {text[:40]!r}... does not fit at {SMALLEST} mm; say a shorter one with `views`")
 
 
 def _sizes(size: float) -> Iterator[float]:
