@@ -56,7 +56,7 @@ def printed(
 
     write = writer_for(output)
     image, shown = shown_in(picture, views)
-    looks = [look_of(one._replace(picture=flatten(one.picture))) for one in shown]
+    looks = [look_of(one) for one in shown]
     face = typeface_for(" ".join(look.caption for look in looks), font)
     layout = Layout(image.size, face, paper, margin_mm, size_mm, dpi)
     pages = pages_of(flatten(image), looks, layout, sheets)

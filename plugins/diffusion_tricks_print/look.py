@@ -46,11 +46,13 @@ class Look:
 
 
 def look_of(shown: Shown) -> Look:
-    """The look that a trick says its picture has."""
+    """The look that a trick says its picture has, on white where it lets through."""
+    from diffusion_tricks.plugin import flatten  # here: it needs torch
+
     parts = [(part, _view(part)) for part in shown.name.split(NESTED)]
     views = tuple(view for _, view in parts if view)
     other = NESTED.join(part for part, view in parts if not view)
-    return Look(shown.name, views, other, shown.prompt, shown.picture, shown.blur)
+    return Look(shown.name, views, other, shown.prompt, flatten(shown.picture), shown.blur)
 
 
 def _view(name: str) -> View | None:
