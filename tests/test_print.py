@@ -25,6 +25,7 @@ from PIL import Image
 from command_line import run
 from diffusion_tricks.recipes.record import build_record, save
 from diffusion_tricks.registry.view import View, view_named
+from diffusion_tricks_plugins.hybrid import Hybrid
 from diffusion_tricks_print.distance import alone_from
 from diffusion_tricks_print.jigsaw import labels, numbered
 from diffusion_tricks_print.layers import FLOOR, films, linear
@@ -228,6 +229,14 @@ def test_a_hybrid_says_its_distances(sheet: Callable[..., list[Any]]) -> None:
     assert placed(first) == pytest.approx(placed(second), abs=CLOSE)
     assert strokes(first) == strokes(second)  # the crosses by which films are laid in register
     assert "far: a skull" in first.extract_text()
+
+
+def test_each_look_of_a_hybrid_says_its_blur() -> None:
+    """One Gaussian after another is one whose variance is the sum of theirs."""
+    said = Hybrid(far="a", mid="b", near="c", sigma=2.0, mid_sigma=1.5).views_of(Image.open("plain.png"))
+    assert [one.blur for one in said] == [2.5 / 64, 1.5 / 64, None]
+    coloured = Hybrid(far="a", near="c", split="color").views_of(Image.open("plain.png"))
+    assert [one.blur for one in coloured] == [None, None]
 
 
 def test_films_multiply_to_the_picture() -> None:
