@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from diffusion_tricks.families.controlnet import control as control
     from diffusion_tricks.generate.score import Scorer as Scorer
     from diffusion_tricks.generate.score import seen_through as seen_through
+    from diffusion_tricks.generate.score import shown_in as shown_in
     from diffusion_tricks.generate.score import shown_through as shown_through
     from diffusion_tricks.io.atomic import atomic_write as atomic_write
     from diffusion_tricks.io.atomic import atomic_write_all as atomic_write_all
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from diffusion_tricks.io.fonts import direction_of as direction_of
     from diffusion_tricks.io.fonts import find_typeface as find_typeface
     from diffusion_tricks.io.fonts import font_folders as font_folders
+    from diffusion_tricks.io.fonts import font_for as font_for
     from diffusion_tricks.io.fonts import is_invisible as is_invisible
     from diffusion_tricks.io.grid import labelled_grid as labelled_grid
     from diffusion_tricks.io.pictures import Picture as Picture
@@ -83,6 +85,7 @@ if TYPE_CHECKING:
     from diffusion_tricks.sampling.run import bring as bring
     from diffusion_tricks.types import Box as Box
     from diffusion_tricks.types import Fit as Fit
+    from diffusion_tricks.types import Outline as Outline
     from diffusion_tricks.types import Prompt as Prompt
     from diffusion_tricks.types import Size as Size
 
@@ -107,7 +110,7 @@ _HOMES = {
         "RecipeError", "UnknownName", "UsageError",
     ),
     "families.controlnet": ("control",),
-    "generate.score": ("Scorer", "seen_through", "shown_through"),
+    "generate.score": ("Scorer", "seen_through", "shown_in", "shown_through"),
     "io.atomic": ("atomic_write", "atomic_write_all"),
     "io.blur": ("convolved", "gaussian", "gaussian_blur"),
     "io.fonts": (
@@ -117,6 +120,7 @@ _HOMES = {
         "direction_of",
         "find_typeface",
         "font_folders",
+        "font_for",
         "is_invisible",
     ),
     "io.grid": ("labelled_grid",),
@@ -159,6 +163,7 @@ _HOMES = {
     "types": (
         "Box",
         "Fit",
+        "Outline",
         "Prompt",
         "Size",
     ),

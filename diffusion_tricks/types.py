@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
 Pipeline = Any  # diffusers' pipelines share conventions, not a typed interface; the looseness ends in few files
 Size = tuple[int, int]  # width, height in pixels
+Outline = list[tuple[float, float]]  # corners in pixels, right and down from the top left
 Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels; right and bottom lie outside
 Fit = Literal["crop", "pad", "stretch"]  # how a picture is made to fit a size, see `io.pixels.fit`
 Parts = Mapping[str, Mapping[str, Any]]  # the configuration of each component of a pipeline

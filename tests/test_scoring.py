@@ -145,7 +145,7 @@ def test_the_scorer_inside_is_small_and_recognises_emoji() -> None:
 
 def test_a_plain_picture_shows_its_prompt() -> None:
     image = picture(0)
-    assert shown(Recipe(prompt="a rabbit"), image) == [("identity", image, "a rabbit")]
+    assert shown(Recipe(prompt="a rabbit"), image) == [Shown("identity", image, "a rabbit")]
     with pytest.raises(UsageError, match="nothing says what the picture should show"):
         shown(Recipe(picture="a.png"), image)
 
@@ -319,7 +319,7 @@ def test_score_says_what_is_wrong(clip: Path, tmp_path: Path) -> None:
     picture(0).save(tmp_path / "photo.png")
     (tmp_path / "text.png").write_text("no picture")
     cases = [
-        (["photo.png"], 2, "carries no diffusion-tricks record.*or say what it should show, for example --prompt"),
+        (["photo.png"], 2, "carries no diffusion-tricks record.*or say what it should show, for example --view"),
         (["text.png", "-p", "a"], 2, "text.png"),
         (["none.png", "-p", "a"], 2, "none.png"),
         (["photo.png", "--view", "flp", "a"], 2, "unknown view 'flp'; did you mean 'flip'"),

@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from diffusion_tricks.errors import DiffusionTricksError, PictureError, UsageError
-from diffusion_tricks.io.pictures import read_picture
-from diffusion_tricks.recipes.recipe import recipe_from
-from diffusion_tricks.recipes.record import read_record
+from diffusion_tricks.errors import DiffusionTricksError
 from diffusion_tricks_cli.common import Once, example
 from diffusion_tricks_cli.failures import say_error
 from diffusion_tricks_cli.printable import echo
 
 if TYPE_CHECKING:
     from diffusion_tricks.generate.score import Score
-    from diffusion_tricks.registry.trick import Shown
 
 Views = Sequence[tuple[str, str]]
 
@@ -39,13 +34,13 @@ def score(pictures: tuple[str, ...], prompts: tuple[str, ...], views: Views, sco
     Alignment is the cosine of picture and text by CLIP, of the worst view; concealment, 0 to 1, says how well each view
     hides what the others show; the rank is the text's place among the names of all emoji.
     """
-    from diffusion_tricks.generate.score import Scorer
+    from diffusion_tricks.generate.score import Scorer, shown_in
 
     said = [*(("identity", prompt) for prompt in prompts), *views]
     judge, scores = Scorer(scorer), {}
     for picture in dict.fromkeys(pictures):
         try:
-            scores[picture] = judge.score(_views(Path(picture), said))
+            scores[picture] = judge.score(shown_in(picture, said)[1])
         except DiffusionTricksError as error:
             if len(pictures) == 1:
                 raise
@@ -54,20 +49,6 @@ def score(pictures: tuple[str, ...], prompts: tuple[str, ...], views: Views, sco
     _print(scores, as_json)
     if len(scores) < len(set(pictures)):
         click.get_current_context().exit(1)
-
-
-def _views(path: Path, said: Views) -> list[Shown]:
-    """What the picture should show: as it was said, else as its record says. Raises UsageError where nothing does."""
-    from diffusion_tricks.generate.score import shown, shown_through
-
-    image = read_picture(path).image
-    if said:
-        return shown_through(said, image)
-    try:
-        record = read_record(path)
-    except PictureError as error:
-        raise UsageError(f'{error}; or say what it should show, for example --prompt "a rabbit"') from None
-    return shown(recipe_from(record["recipe"], str(path)), image)
 
 
 def _print(scores: dict[str, Score], as_json: bool) -> None:

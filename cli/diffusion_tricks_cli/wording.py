@@ -55,3 +55,13 @@ def _options() -> Iterator[click.Option]:
     for name in host().entries("trick"):
         with suppress(PluginError):  # a broken one has been told of elsewhere
             yield from (p for p in parameters(host().trick(name).Options) if isinstance(p, click.Option))
+    for command in _commands_of_plugins():
+        yield from (p for p in command.params if isinstance(p, click.Option))
+
+
+def _commands_of_plugins() -> Iterator[click.Command]:
+    for implementation in host().manager.hook.register_commands.get_hookimpls():
+        group = click.Group()
+        with suppress(Exception):  # a broken one has been told of elsewhere
+            implementation.function(cli=group)
+        yield from group.commands.values()

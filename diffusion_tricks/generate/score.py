@@ -22,16 +22,17 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from diffusion_tricks.devices.quiet import quiet_libraries
-from diffusion_tricks.errors import ModelError, UsageError
+from diffusion_tricks.errors import ModelError, PictureError, UsageError
+from diffusion_tricks.io.pictures import read_picture
 from diffusion_tricks.io.pixels import flatten, to_images, to_tensor
+from diffusion_tricks.recipes.recipe import Recipe, recipe_from
+from diffusion_tricks.recipes.record import read_record
 from diffusion_tricks.registry.calls import guarded
 from diffusion_tricks.registry.trick import Shown
 from diffusion_tricks.registry.view import view_named
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-
-    from diffusion_tricks.recipes.recipe import Recipe
 
 EMBEDDED = Path(__file__).parent.parent / "models" / "scorer"
 CAPTIONS_FILE = "captions.json"
@@ -214,6 +215,21 @@ def shown(recipe: Recipe, image: Image) -> list[Shown]:
 def shown_through(views: Iterable[tuple[str, str]], image: Image) -> list[Shown]:
     """A picture through views, each named as for anagrams, with what it should show."""
     return [Shown(name, seen_through(name, image), prompt) for name, prompt in views]
+
+
+def shown_in(path: str | Path, said: Sequence[tuple[str, str]] = ()) -> tuple[Image, list[Shown]]:
+    """A picture's pixels and what it should show: by `said`, views and texts, or else by the record inside it.
+
+    Raises UsageError where nothing says it, and PictureError and RecipeError as reading them does.
+    """
+    image = read_picture(path).image
+    if said:
+        return image, shown_through(said, image)
+    try:
+        record = read_record(path)
+    except PictureError as error:
+        raise UsageError(f'{error}; or say what it should show, for example `views=[("flip", "a duck")]`') from None
+    return image, shown(recipe_from(record["recipe"], str(path)), image)
 
 
 def seen_through(name: str, image: Image) -> Image:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -112,14 +113,18 @@ def _listed(value: Any) -> list[str]:
     return [] if value is None else [value] if isinstance(value, str) else list(value)
 
 
-def shown_by(name: str, picture: Image, said: Prompted) -> list[Shown]:
-    """What a picture should show, seen through the view `name`: the prompt, or what the tricks in its place show."""
+def shown_by(name: str, picture: Image, said: Prompted, blur: float | None = None) -> list[Shown]:
+    """What a picture should show, seen through the view `name`: the prompt, or what the tricks in its place show.
+
+    blur: of the picture, as in `Shown`; one blur after the other is as one, of sigma^2 = sigma_1^2 + sigma_2^2.
+    """
     if isinstance(said, str):
-        return [Shown(name, picture, said)]
+        return [Shown(name, picture, said, blur)]
     if said.prompt is not None:
-        return [Shown(name, picture, said.prompt)]
+        return [Shown(name, picture, said.prompt, blur)]
     within = [view for trick in said.built for view in trick.views_of(picture)]
-    return [Shown(f"{name} > {view.name}", view.picture, view.prompt) for view in within]
+    both = (math.hypot(blur or 0, view.blur or 0) or None for view in within)
+    return [view._replace(name=f"{name} > {view.name}", blur=total) for view, total in zip(within, both, strict=True)]
 
 
 def outline(trick: Trick[Any]) -> list[str]:

@@ -29,11 +29,15 @@ O = TypeVar("O", bound=TrickOptions)  # noqa: E741
 
 
 class Shown(NamedTuple):
-    """One way to look at a finished picture: its name, what is then seen, and what that should show."""
+    """One way to look at a finished picture: its name, what is then seen, and what that should show.
+
+    blur: where distance blurs it, the sigma of that Gaussian as a share of the picture's shorter side.
+    """
 
     name: str
     picture: Image
     prompt: str
+    blur: float | None = None
 
 
 @runtime_checkable

@@ -15,6 +15,7 @@ from pydantic import ConfigDict, ValidationError
 from diffusion_tricks.errors import UsageError
 from diffusion_tricks.registry.checked import Checked, explain
 from diffusion_tricks.registry.host import host
+from diffusion_tricks.types import Outline, Size
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -61,6 +62,17 @@ class View(Checked):
     def filled(self, x: Tensor) -> Tensor:
         """The share of each pixel of what the viewer sees that a picture `x` (b c h w) fills, 0..1 (1 1 h w)."""
         return x.new_ones(1, 1, *x.shape[-2:])
+
+    def pieces(self, size: Size) -> list[Outline]:
+        """The outlines along which scissors cut a picture of that size for this view; none by default.
+
+        They are closed polygons in pixels from the top left corner; what two pieces share has the same points in both.
+        """
+        return []
+
+    def folds(self, size: Size) -> list[Outline]:
+        """The lines, in the same pixels, along which a picture of that size is folded for it; none by default."""
+        return []
 
     def through(self, ask: Ask, **changes: Any) -> Ask:
         """The question seen through this view, with what the model sees beside `x`; `changes` as for `Ask.but`."""

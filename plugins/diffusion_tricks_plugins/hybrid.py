@@ -9,6 +9,7 @@ pixel space they act on the decoded clean pictures, which have colours where lat
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Sequence
 from functools import partial, reduce
@@ -128,9 +129,18 @@ class Hybrid(Trick[HybridOptions]):
 
         x = to_tensor(image)
         pictures = [*(to_images(low(x))[0] for low in self.distances(min(image.size))), image]
-        return [
-            one for (name, said), seen in zip(self.asks(), pictures, strict=True) for one in shown_by(name, seen, said)
-        ]
+        views = zip(self.asks(), pictures, self.blurs(), strict=True)
+        return [one for (name, said), seen, blur in views for one in shown_by(name, seen, said, blur)]
+
+    def blurs(self) -> list[float | None]:
+        """The sigma through which each of `asks` is seen, as a share of the shorter side; None where nothing blurs."""
+        from diffusion_tricks_plugins.filters import REFERENCE_SIDE
+
+        options = self.options
+        if options.split != "frequency":
+            return [None, None]
+        fine, coarse = options.mid_sigma / REFERENCE_SIDE, options.sigma / REFERENCE_SIDE
+        return [coarse, None] if options.mid is None else [math.hypot(fine, coarse), fine, None]
 
     def distances(self, side: int) -> list[Filter]:
         """What takes a picture of that shorter side away, the farthest first; from near all is seen."""

@@ -11,9 +11,10 @@ from cachetools import LRUCache, cached
 from pydantic import Field
 from torch import Tensor
 
-from diffusion_tricks.plugin import UsageError, View
+from diffusion_tricks.plugin import Outline, Size, UsageError, View
 
 SHUFFLING_BYTES = 64 * 2**20  # of permutations that are kept; one of 256 x 256 patches takes one of them
+CIRCLE = 180  # corners of a polygon that is cut as a circle
 
 
 class Identity(View):
@@ -184,6 +185,13 @@ class Patches(View):
         """Put back."""
         return self._joined(self._cut(x)[:, :, shuffling(self.grid**2, self.seed, x.device)[1]], x)
 
+    def pieces(self, size: Size) -> list[Outline]:
+        """The patches, in reading order."""
+        wide, high = (side / self.grid for side in size)
+        corners = ((0, 0), (1, 0), (1, 1), (0, 1))
+        places = ((column, row) for row in range(self.grid) for column in range(self.grid))
+        return [[((column + x) * wide, (row + y) * high) for x, y in corners] for column, row in places]
+
 
 def _bytes_of(orders: tuple[Tensor, Tensor]) -> int:
     return orders[0].nbytes + orders[1].nbytes
@@ -225,3 +233,10 @@ class InnerCircle(View):
     def invert(self, x: Tensor) -> Tensor:
         """The disc turned back."""
         return self._turned(x, -(self.degrees // 90))
+
+    def pieces(self, size: Size) -> list[Outline]:
+        """The disc."""
+        width, height = size
+        radius = self.radius * min(size)
+        angles = [math.tau * i / CIRCLE for i in range(CIRCLE)]
+        return [[(width / 2 + radius * math.cos(a), height / 2 + radius * math.sin(a)) for a in angles]]
