@@ -90,13 +90,14 @@ def judged(bench: Bench, result: Result, pair: tuple[Asked, Asked]) -> Candidate
 def table(made: Sequence[Pair]) -> str:
     """Every rule's share of pairs with its interval, and how far it is above the random pick."""
     blind = torch.tensor([random_pick(pair) for pair in made])
-    lines = [f"{'rule':18} {'met':>6} {'95 %':>13}  {'above random':>12} {'95 %':>15}"]
+    lines = [f"{'rule':18} {'met':>6} {'95 %':>16}  {'above random':>12} {'95 %':>18}"]
     for name, rule in RULES.items():
         met = torch.tensor([rule(pair) for pair in made])
         low, high = bootstrap(met)
         under, over = bootstrap(met - blind)
         gain = float((met - blind).mean())
-        lines.append(f"{name:18} {met.mean():6.1%} {low:5.1%} -{high:6.1%}  {gain:+12.1%} {under:+7.1%} -{over:+7.1%}")
+        shares = f"{met.mean():6.1%} {low:6.1%} to {high:6.1%}"
+        lines.append(f"{name:18} {shares}  {gain:+12.1%} {under:+7.1%} to {over:+7.1%}")
     return "\n".join(lines)
 
 

@@ -107,7 +107,7 @@ def scores_of(scorer: Scorer, pictures: Sequence[Tensor], said: Sequence[Prompte
     ]
     flat = [one for shown in seen for one in shown]
     cosines = scorer.similarity([one.picture for one in flat], [one.prompt for one in flat]).diagonal()
-    worst = [part.amin() for part in cosines.split([len(shown) for shown in seen])]
+    worst = [part.amin() for part in torch.split(cosines, [len(shown) for shown in seen])]
     return torch.stack(worst).reshape(len(pictures), -1)
 
 
@@ -135,7 +135,10 @@ def weighed(estimates: Sequence[Estimate], shares: Tensor) -> Estimate:
     shares: a, one per estimate and picture (n b), sum 1.
     """
     parts = [estimate * share[:, None, None, None] for estimate, share in zip(estimates, shares, strict=True)]
-    return sum(parts[1:], parts[0])
+    total, *others = parts
+    for part in others:
+        total = total + part
+    return total
 
 
 __all__ = ["Balance", "Notes", "lacking", "rectification", "rectified", "scores_of", "weighed", "weights_by_score"]
