@@ -134,7 +134,9 @@ def weighed(estimates: Sequence[Estimate], shares: Tensor) -> Estimate:
 
     shares: a, one per estimate and picture (n b), sum 1.
     """
-    parts = [estimate * share[:, None, None, None] for estimate, share in zip(estimates, shares, strict=True)]
+    parts: list[Estimate] = [
+        estimate * share[:, None, None, None] for estimate, share in zip(estimates, shares, strict=True)
+    ]
     total, *others = parts
     for part in others:
         total = total + part
