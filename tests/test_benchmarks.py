@@ -21,7 +21,7 @@ from diffusion_tricks.families.defaults import Defaults
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 NAMES = (
     "speed", "peers", "memory", "judge", "drawings", "verdicts", "sheets", "measures", "reach", "defaults", "plots",
-    "true_sizes", "gpu",
+    "true_sizes", "gpu", "intervals", "selection", "balance", "temperature",
 )  # fmt: skip
 BATCHED = 1e-4  # convolutions of several rows may round otherwise than of one
 
@@ -214,6 +214,60 @@ def test_the_scorer_chooses_among_eight_and_the_judge_gives_the_verdict(
     measures.anagrams(bench)
     views = [recipe.tricks[0].options["views"][1][0] for recipe, _ in asked[2:]]
     assert views == ["flip", "flip", "rotate_cw", "rotate_cw"]
+
+
+def test_a_bootstrap_interval_holds_the_mean_and_shrinks_with_the_pairs(benchmarks: dict[str, ModuleType]) -> None:
+    """Against the normal approximation for many values, and exact where all are equal."""
+    bootstrap = benchmarks["intervals"].bootstrap
+    assert bootstrap(torch.full((7,), 0.25)) == (0.25, 0.25)
+    values = torch.rand(400, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    low, high = bootstrap(values)
+    half = 1.96 * float(values.std()) / 20
+    assert (low, high) == pytest.approx((float(values.mean()) - half, float(values.mean()) + half), abs=2e-3)
+    assert bootstrap(values) == (low, high)
+
+
+def test_the_rules_of_selection_pick_what_they_say(benchmarks: dict[str, ModuleType]) -> None:
+    selection = benchmarks["selection"]
+    pair = [
+        selection.Candidate(0, alignment=0.9, sep_min=-0.5, places=(1, 9)),
+        selection.Candidate(1, alignment=0.5, sep_min=0.2, places=(5, 1)),
+        selection.Candidate(2, alignment=0.4, sep_min=0.1, places=(6, 1)),
+        selection.Candidate(3, alignment=0.3, sep_min=0.2, places=(2, 7)),
+    ]
+    assert [rule(pair) for rule in selection.RULES.values()] == [0.25, 0, 1, 1]
+    lines = selection.table([pair, pair]).splitlines()
+    assert lines[3].split() == "pick by sep_min 100.0% 100.0% to 100.0% +75.0% +75.0% to +75.0%".split()
+    assert [line[:18].strip() for line in lines[1:]] == list(selection.RULES)
+
+
+def test_balances_are_compared_on_the_same_seeds(benchmarks: dict[str, ModuleType]) -> None:
+    balance, asked = benchmarks["balance"], []
+    bench = SimpleNamespace(make=lambda **given: asked.append(given) or [])
+    pair = (SimpleNamespace(prompt="a"), SimpleNamespace(prompt="b"))
+    for name in balance.BALANCES:
+        assert balance.pictures(bench, "flip", pair, name, 7, 2) == []
+    assert [given["tricks"][0].options["balance"] for given in asked] == ["off", "score", "variance"]
+    assert {(given["seed"], given["count"]) for given in asked} == {(7, 2)}
+    good, half, bad = (balance.Made(0, places, 0.5, 0.5, 0.1) for places in ((1, 5), (1, 6), (9, 9)))
+    assert [(one.success, one.one) for one in (good, half, bad)] == [(1, 0), (0, 1), (0, 0)]
+    lines = balance.table({"off": [[bad, half]] * 3, "score": [[good, half]] * 3}).splitlines()
+    assert lines[6].split()[:4] == ["score", "success", "0.500", "+0.500"]
+
+
+def test_the_temperature_is_the_one_of_the_least_loss(benchmarks: dict[str, ModuleType]) -> None:
+    """Of many captions drawn at a known temperature the loss is least there; what means the same is left out."""
+    temperature, tau = benchmarks["temperature"], 0.05
+    generator = torch.Generator().manual_seed(0)
+    known = torch.randn(4000, 12, generator=generator) * 0.1
+    first = (known / tau).softmax(1).multinomial(1, generator=generator)
+    others = torch.ones(4000, 12, dtype=torch.bool).scatter(1, first, False)
+    own = known.gather(1, first)[:, 0]
+    losses = [float(temperature.likelihoods(own, known, others, t)[0].mean()) for t in (0.035, 0.05, 0.07)]
+    assert min(losses) == losses[1]
+    told = temperature.likelihoods(own, known, others, tau)[1]
+    assert temperature.calibration_error(told) < 0.03
+    assert temperature.threshold(torch.tensor([0.8, 0.9]), torch.tensor([0.1, 0.6])) == pytest.approx(0.7, abs=0.01)
 
 
 def test_the_best_defaults_are_the_cheapest_of_those_about_as_good(benchmarks: dict[str, ModuleType]) -> None:

@@ -98,7 +98,8 @@ OWN: dict[str, dict[str, str | tuple[str, str]]] = {
     },
     "anagram": {
         "views": (THROUGH, THROUGH.replace("flip", "negate")), "reduction": "--reduction alternate",
-        "weights": "--weight 1 --weight 3", "space": "--space pixel",
+        "weights": "--weight 1 --weight 3", "space": "--space pixel", "balance": "--balance variance",
+        "clip": (f"{THROUGH} --balance score", f"{THROUGH} --balance score --clip ./nowhere"),
     },
     "hybrid": {
         "far": (TRICKS["hybrid"], TRICKS["hybrid"].replace("far a", "far c")),

@@ -16,7 +16,17 @@ from transformers import AutoTokenizer, CLIPImageProcessorPil, CLIPModel
 from command_line import run
 from diffusion_tricks import Recipe, Trick, TrickEntry, UsageError, load_model, make
 from diffusion_tricks.errors import ModelError, PluginError
-from diffusion_tricks.generate.score import EMBEDDED, Score, Scorer, ViewScore, alignment, concealment, shown
+from diffusion_tricks.generate.score import (
+    CALIBRATION_FILE,
+    EMBEDDED,
+    Score,
+    Scorer,
+    ViewScore,
+    alignment,
+    concealment,
+    margin,
+    shown,
+)
 from diffusion_tricks.io.pixels import to_tensor
 from diffusion_tricks.recipes.recipe import Recipe as AnyRecipe
 from diffusion_tricks.recipes.record import read_record
@@ -87,6 +97,90 @@ def test_alignment_and_concealment_are_the_papers(n: int) -> None:
     c = (np.trace(rows) + np.trace(columns)) / (2 * n)
     assert alignment(torch.from_numpy(s)) == pytest.approx(s.diagonal().min(), abs=1e-12)
     assert concealment(torch.from_numpy(s), tau) == pytest.approx(c, abs=1e-12)
+
+
+def numpy_margin(own: float, others: np.ndarray, tau: float) -> float:
+    """The own share of a softmax less the largest of the others."""
+    e = np.exp(np.array([own, *others]) / tau)
+    p = e / e.sum()
+    return float(p[0] - p[1:].max(initial=0.0))
+
+
+def test_a_margin_is_what_the_own_share_is_ahead_by() -> None:
+    random = np.random.default_rng(0)
+    own, cosines, counts = random.uniform(-1, 1, 5), random.uniform(-1, 1, (5, 30)), random.random((5, 30)) < 0.7
+    counts[4] = False  # nothing else to be told from
+    found = margin(*map(torch.from_numpy, (own, cosines, counts)), 0.08)
+    expected = [numpy_margin(own[i], cosines[i][counts[i]], 0.08) for i in range(5)]
+    np.testing.assert_allclose(found.numpy(), expected, atol=1e-12)
+    assert expected[4] == 1
+
+
+def test_sep_min_is_the_weakest_view_s_margin_over_what_means_something_else() -> None:
+    """By hand for the scorer inside: what counts are the other prompt and the captions that are not alike."""
+    scorer, fitted = Scorer(), json.loads((EMBEDDED / CALIBRATION_FILE).read_text())
+    views = [Shown("identity", picture(0), "a bunny"), Shown("flip", picture(1), "a duck")]
+    pictures, prompts = [v.picture for v in views], [v.prompt for v in views]
+    texts = [*prompts, *scorer.known]
+    cosines = scorer.similarity(pictures, texts).double().numpy()
+    alike = (scorer.texts(prompts) @ scorer.texts(texts).T).numpy() >= fitted["alike"]
+    assert alike[0, texts.index("a rabbit")]
+    assert not alike[0, texts.index("a duck")]
+    expected = [numpy_margin(cosines[i, i], cosines[i][~alike[i]], fitted["temperature"]) for i in range(2)]
+    score = scorer.score(views)
+    assert [view.margin for view in score.views] == pytest.approx(expected, abs=1e-5)
+    assert score.sep_min == min(view.margin for view in score.views)
+    assert score.data()["sep_min"] == score.sep_min
+    assert score.order[0] == score.sep_min
+
+
+def test_a_scorer_that_nothing_was_fitted_for_goes_by_its_own_temperature_and_equal_texts(clip: Path) -> None:
+    scorer = Scorer(clip)
+    (view,) = scorer.score([Shown("identity", picture(0), "A rabbit ")]).views
+    cosines = scorer.similarity([picture(0)], ["A rabbit ", *scorer.known])[0].double().numpy()
+    others = [c for c, caption in zip(cosines[1:], scorer.known, strict=True) if caption != "a rabbit"]
+    assert len(others) == len(scorer.known) - 1
+    assert view.margin == pytest.approx(numpy_margin(cosines[0], np.array(others), scorer.temperature), abs=1e-5)
+    assert view.known is None
+
+
+def test_what_a_scorer_knows_nothing_like_is_told(tmp_path: Path) -> None:
+    said = ["a bunny", "a rabbit on a red background", "an oil painting of a skull", "a quokka", "Albert Einstein"]
+    score = Scorer().score([Shown("identity", picture(0), prompt) for prompt in said])
+    assert [view.known for view in score.views] == [True, True, True, False, False]
+    assert score.outside == said[3:]
+    picture(0).save(tmp_path / "a.png")
+    outcome = run("score", tmp_path / "a.png", "-p", "a quokka", "-p", "a rabbit")
+    assert outcome.err.splitlines() == [
+        "Note: the scorer knows nothing like 'a quokka', so its score says little; name a larger CLIP with --scorer"
+    ]
+    assert "sep_min" in outcome.lines[0]
+    data = run("score", tmp_path / "a.png", "-p", "a quokka", "--json").json
+    assert data["views"][0]["known"] is False
+    assert data["sep_min"] == data["views"][0]["margin"]
+
+
+@pytest.mark.parametrize("text", ["", "{}", '{"temperature": 0}', '{"temperature": 0.1, "alike": 2}'])
+def test_a_damaged_calibration_is_refused(clip: Path, tmp_path: Path, text: str) -> None:
+    for file in clip.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    (tmp_path / CALIBRATION_FILE).write_text(text)
+    with pytest.raises(ModelError, match=r"calibration.json is damaged: expected a temperature above 0"):
+        Scorer(tmp_path)
+
+
+def test_candidates_are_scored_before_they_are_written_on() -> None:
+    """The captions of an overlay change the picture, and not the choice, nor the score."""
+    model = load_model(tiny_pipeline("if"), device="cpu")
+    recipe = Recipe(prompt="a rabbit", seed=7, steps=2, best_of=3, enlarge=4)
+    caption = TrickEntry(trick="overlay", title="Rabbits", box="white")
+    plain, written = (
+        make(recipe.model_copy(update={"tricks": tricks}), model, scorer=Brightness())[0] for tricks in ([], [caption])
+    )
+    assert written.facts["candidates"] == plain.facts["candidates"]
+    assert (written.seed, written.score) == (plain.seed, plain.score)
+    assert np.array_equal(np.asarray(written.unfinished), np.asarray(plain.image))
+    assert not np.array_equal(np.asarray(written.image), np.asarray(plain.image))
 
 
 def test_a_score_says_all_of_that(clip: Path) -> None:
@@ -210,8 +304,8 @@ class Brightness:
     def score(self, views: Sequence[Shown]) -> Score:
         self.prompts += [view.prompt for view in views]
         each = [float(np.asarray(view.picture).mean()) for view in views]
-        rows = tuple(ViewScore(v.name, v.prompt, a, 1, ()) for v, a in zip(views, each, strict=True))
-        return Score(rows, min(each), 1.0)
+        rows = tuple(ViewScore(v.name, v.prompt, a, 1, (), a / 255) for v, a in zip(views, each, strict=True))
+        return Score(rows, min(each), 1.0, min(each) / 255)
 
 
 def test_the_best_of_n_is_the_one_that_scores_best() -> None:
@@ -234,11 +328,11 @@ def test_the_best_of_n_is_the_one_that_scores_best() -> None:
         assert again.score is None
 
 
-def test_the_worst_view_counts_and_of_equals_the_first_is_kept() -> None:
-    def score(*alignments: float, concealment: float = 0.5) -> Score:
-        return Score(tuple(ViewScore("v", "p", a, 1, ()) for a in alignments), min(alignments), concealment)
+def test_the_weakest_margin_counts_then_alignment_and_of_equals_the_first_is_kept() -> None:
+    def score(sep_min: float, alignment: float = 0.3) -> Score:
+        return Score((ViewScore("v", "p", alignment, 1, (), sep_min),), alignment, 0.5, sep_min)
 
-    orders = [score(0.1, 0.9), score(0.3, 0.3), score(0.3, 0.4, concealment=0.6), score(0.3, 0.3, concealment=0.6)]
+    orders = [score(-0.2, 0.9), score(0.3), score(0.3, 0.4), score(0.3, 0.4)]
     assert max(range(4), key=lambda i: orders[i].order) == 2
 
 
@@ -280,9 +374,9 @@ def test_make_best_of_on_the_command_line(tiny: Path, clip: Path, tmp_path: Path
     facts = made.json
     rows = facts["candidates"]
     assert [row["seed"] for row in rows] == [3, 4, 5, 6]
-    assert facts["seed"] == max(rows, key=lambda row: (row["alignment"], row["concealment"]))["seed"]
+    assert facts["seed"] == max(rows, key=lambda row: (row["sep_min"], row["alignment"]))["seed"]
     assert [view["prompt"] for view in facts["score"]["views"]] == ["a rabbit", "a duck"]
-    weakest = min(facts["score"]["views"], key=lambda view: view["alignment"])
+    weakest = min(facts["score"]["views"], key=lambda view: view["margin"])
     assert facts["notes"] == [
         f"kept seed {facts['seed']}, the best of 4; in its weakest view, {weakest['name']}, {weakest['prompt']!r} "
         f"comes at rank {weakest['rank']} of all that the scorer knows"
@@ -302,7 +396,8 @@ def test_score_says_it_for_people_the_best_first(tiny: Path, clip: Path, tmp_pat
     made = run("generate", "a rabbit", "-m", tiny, "--steps", 1, "--count", 3, "--seed", 0, "-o", tmp_path / "r.png")
     outcome = run("score", *made.lines, "--scorer", clip)
     assert outcome.code == 0, outcome.err
-    assert outcome.lines[0].split() == ["picture", "alignment", "concealment", "views:", "alignment,", "rank"]
+    columns = ["picture", "sep_min", "alignment", "concealment", "views:", "margin,", "alignment,", "rank"]
+    assert outcome.lines[0].split() == columns
     assert sorted(line.split()[0] for line in outcome.lines[1:]) == sorted(made.lines)
     values = [float(line.split()[1]) for line in outcome.lines[1:]]
     assert values == sorted(values, reverse=True)

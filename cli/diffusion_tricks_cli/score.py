@@ -12,6 +12,7 @@ from diffusion_tricks.errors import DiffusionTricksError
 from diffusion_tricks_cli.common import Once, example
 from diffusion_tricks_cli.failures import say_error
 from diffusion_tricks_cli.printable import echo
+from diffusion_tricks_cli.wording import in_flags
 
 if TYPE_CHECKING:
     from diffusion_tricks.generate.score import Score
@@ -32,7 +33,8 @@ def score(pictures: tuple[str, ...], prompts: tuple[str, ...], views: Views, sco
     """Print how well pictures show what they should: as the record inside them says, or as you say here.
 
     Alignment is the cosine of picture and text by CLIP, of the worst view; concealment, 0 to 1, says how well each view
-    hides what the others show; the rank is the text's place among the names of all emoji.
+    hides what the others show; sep_min, -1 to 1, by how much the text is ahead of all others in the weakest view; the
+    rank is the text's place among the names of all emoji. What the scorer knows nothing like is told.
     """
     from diffusion_tricks.generate.score import Scorer, shown_in
 
@@ -52,14 +54,18 @@ def score(pictures: tuple[str, ...], prompts: tuple[str, ...], views: Views, sco
 
 
 def _print(scores: dict[str, Score], as_json: bool) -> None:
-    """One object a picture in the order given, or a table, the best first."""
+    """One object a picture in the order given, or a table, the best first, and what it says little of."""
+    from diffusion_tricks.generate.best import outside_notes
+
     if as_json:
         for path, one in scores.items():
             echo(json.dumps({"path": path, **one.data()}, ensure_ascii=False))
         return
     width = max(map(len, [*scores, "picture"]))
     if scores:
-        echo(f"{'picture':<{width}}  alignment  concealment  views: alignment, rank")
+        echo(f"{'picture':<{width}}  sep_min  alignment  concealment  views: margin, alignment, rank")
     for path, one in sorted(scores.items(), key=lambda row: row[1].order, reverse=True):
-        views = "; ".join(f"{v.name} {v.prompt!r} {v.alignment:.2f}, {v.rank}" for v in one.views)
-        echo(f"{path:<{width}}  {one.alignment:9.3f}  {one.concealment:11.2f}  {views}")
+        views = "; ".join(f"{v.name} {v.prompt!r} {v.margin:.2f}, {v.alignment:.2f}, {v.rank}" for v in one.views)
+        echo(f"{path:<{width}}  {one.sep_min:7.3f}  {one.alignment:9.3f}  {one.concealment:11.2f}  {views}")
+    for note in dict.fromkeys(note for one in scores.values() for note in outside_notes(one)):
+        echo(f"Note: {in_flags(note)}", err=True)

@@ -4,29 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from diffusion_tricks.errors import UsageError
 from diffusion_tricks.generate.result import Result
-from diffusion_tricks.generate.score import Scorer
+from diffusion_tricks.generate.score import Score, Scorer, groups, shown
 from diffusion_tricks.generate.strip import versions
 from diffusion_tricks.recipes.recipe import Recipe
-
-if TYPE_CHECKING:
-    pass
-
-if TYPE_CHECKING:
-    from diffusion_tricks.generate.result import Result
-from diffusion_tricks.generate.score import Score, groups, shown
 
 
 def scored(results: Iterable[Result], scorer: Scorer, of: int = 1) -> Iterator[Result]:
     """The best of every `of` results that follow each other, with its score, and all candidates' among its facts.
 
-    The one whose worst view is aligned best is kept, the first of those that are equal. Costs are added up.
+    The one whose weakest view has the largest margin is kept, the first of those that are equal. They are scored as
+    they were made, before tricks wrote on them. Costs are added up.
     """
     for index, candidates in enumerate(groups(results, of)):
-        scores = [scorer.score(shown(result.recipe, result.image)) for result in candidates]
+        scores = [scorer.score(shown(one.recipe, one.unfinished or one.image)) for one in candidates]
         best = max(range(len(scores)), key=lambda i: scores[i].order)
         facts = _facts(candidates, scores, best)
         yield replace(candidates[best], index=index, facts=facts, score=scores[best])
@@ -35,22 +29,34 @@ def scored(results: Iterable[Result], scorer: Scorer, of: int = 1) -> Iterator[R
 def _facts(candidates: Sequence[Result], scores: Sequence[Score], best: int) -> dict[str, Any]:
     """Those of the best, with its score, and for several the others', and what all of them cost."""
     facts = candidates[best].facts | {"score": scores[best].data()}
+    notes = [*facts.get("notes", ()), *outside_notes(scores[best])]
     if len(candidates) == 1:
-        return facts
+        return facts | ({"notes": notes} if notes else {})
     rows = [
-        {"seed": result.seed, "alignment": score.alignment, "concealment": score.concealment}
+        {
+            "seed": result.seed, "sep_min": score.sep_min, "alignment": score.alignment,
+            "concealment": score.concealment,
+        }
         for result, score in zip(candidates, scores, strict=True)
-    ]
+    ]  # fmt: skip
     sums = {key: round(sum(one.facts[key] for one in candidates), 3) for key in ("rows_total", "seconds")}
-    notes = [*facts.get("notes", ()), _kept(candidates[best], scores[best], len(candidates))]
-    return facts | sums | {"candidates": rows, "notes": notes}
+    kept = _kept(candidates[best], scores[best], len(candidates))
+    return facts | sums | {"candidates": rows, "notes": [*notes, kept]}
 
 
 def _kept(result: Result, score: Score, count: int) -> str:
     """Which candidate was kept, and how well its weakest view does, in a sentence."""
-    weakest = min(score.views, key=lambda view: view.alignment)
+    weakest = min(score.views, key=lambda view: view.margin)
     place = f"{weakest.prompt!r} comes at rank {weakest.rank} of all that the scorer knows"
     return f"kept seed {result.seed}, the best of {count}; in its weakest view, {weakest.name}, {place}"
+
+
+def outside_notes(score: Score) -> list[str]:
+    """A sentence for each prompt that is outside what the scorer knows."""
+    return [
+        f"the scorer knows nothing like {prompt!r}, so its score says little; name a larger CLIP with `scorer`"
+        for prompt in score.outside
+    ]
 
 
 def check_candidates(recipe: Recipe) -> None:

@@ -189,13 +189,15 @@ def _batch(
     settled = {"model": pinned(recipe.model, model.name, model.revision), "size": last.size, **settings(recipe, run)}
     settled["tricks"] = settled_tricks(recipe, tricks, run)
     for i, index in enumerate(indices):
-        image = finish(last, tricks, enlarge(images[i], recipe.enlarge), i)
+        unfinished = enlarge(images[i], recipe.enlarge)
+        image = finish(last, tricks, unfinished, i)
         report(last, image, i)
         single = recipe.single(index).model_copy(update=settled)
         kind: Literal["generated", "edited"] = "generated" if run.source is None else "edited"
         icc = run.source.picture.icc if run.source else None  # its pixels' values are in that space
         size = {"width": image.width, "height": image.height}
-        yield Result(image, recipe.seeds[index], index, single, kind, size | facts | noted(run, i), icc)
+        told = size | facts | noted(run, i)
+        yield Result(image, recipe.seeds[index], index, single, kind, told, icc, unfinished=unfinished)
 
 
 def _decoded(run: Run) -> list[Image]:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class Result:
     """One picture made: the image, its seed, the recipe that remakes it alone, and the facts of the run.
 
-    score: where scores were asked for.
+    score: where scores were asked for.  unfinished: the picture before tricks wrote on it, None where it is unknown.
     """
 
     image: Image
@@ -28,3 +28,4 @@ class Result:
     facts: dict[str, Any] = field(default_factory=dict)
     icc: bytes | None = None
     score: Score | None = None
+    unfinished: Image | None = None

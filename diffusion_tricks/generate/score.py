@@ -3,6 +3,12 @@
     S_ij = cosine of CLIP(view_i of the picture) and CLIP(prompt_j)        Visual Anagrams, arXiv:2311.17919,
     alignment    A = min_i S_ii                                            section 4.2
     concealment  C = tr softmax(S / tau) / N, the mean over both directions of the softmax
+    sep_min      min_i ( p_i,own - max_j p_ij ),  p_i = softmax_j( S_ij / tau' ),  j over the own prompt, what the other
+                 views show and all known captions, but for those that mean the same as the own prompt
+
+The last decides between pictures. Its tau' is fitted on drawings that the scorer never saw: `calibration.json` beside
+it says the value and how; for a scorer without one it is its own tau. It also says how alike two texts must be to mean
+the same, and so which prompts the scorer knows nothing of: those that no known caption is alike to.
 
 What a picture should show, and through which views, its tricks say themselves (`Trick.views_of`).
 """
@@ -19,6 +25,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 import torch.nn.functional as F
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from diffusion_tricks.devices.quiet import quiet_libraries
@@ -36,6 +43,7 @@ if TYPE_CHECKING:
 
 EMBEDDED = Path(__file__).parent.parent / "models" / "scorer"
 CAPTIONS_FILE = "captions.json"
+CALIBRATION_FILE = "calibration.json"
 ROWS = 64  # pictures or texts that go through CLIP together
 BEST = 5  # captions named for each view
 T = TypeVar("T")
@@ -46,7 +54,8 @@ class ViewScore:
     """How well one view shows its prompt.
 
     alignment: cosine, -1..1.  rank: of the prompt among all known captions, 1 the first.  captions: the known ones
-    that fit the view best, the best first.
+    that fit the view best, the best first.  margin: how far the prompt's share is ahead of the next best, -1..1.
+    known: whether the scorer knows what the prompt names; None where nothing says so.
     """
 
     name: str
@@ -54,24 +63,48 @@ class ViewScore:
     alignment: float
     rank: int
     captions: tuple[str, ...]
+    margin: float
+    known: bool | None = None
 
 
 @dataclass(frozen=True)
 class Score:
-    """How well a picture shows what it should: alignment A (-1..1) is that of its worst view, concealment C is 0..1."""
+    """How well a picture shows what it should.
+
+    alignment: A of its worst view, -1..1.  concealment: C, 0..1.  sep_min: the least margin of its views, -1..1.
+    """
 
     views: tuple[ViewScore, ...]
     alignment: float
     concealment: float
+    sep_min: float
 
     @property
     def order(self) -> tuple[float, float]:
-        """What decides between pictures: alignment, and concealment where that is equal."""
-        return self.alignment, self.concealment
+        """What decides between pictures: the weakest view's margin, and alignment where that is equal."""
+        return self.sep_min, self.alignment
+
+    @property
+    def outside(self) -> list[str]:
+        """The prompts that are outside what the scorer knows, each once: what is said of them says little."""
+        return list(dict.fromkeys(view.prompt for view in self.views if view.known is False))
 
     def data(self) -> dict[str, Any]:
         """As plain data."""
         return asdict(self)
+
+
+class Calibration(BaseModel):
+    """What was fitted for a scorer. temperature: tau', above 0.  alike: the least cosine of texts that mean the same.
+
+    how: what on.  A scorer whose `alike` is None takes only equal texts for the same.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    temperature: float = Field(gt=0)
+    alike: float | None = Field(None, ge=-1, le=1)
+    how: str = ""
 
 
 class Scorer:
@@ -84,7 +117,9 @@ class Scorer:
     def __init__(self, clip: str | Path | None = None, device: str = "cpu"):
         self.name = "embedded" if clip is None else str(clip)
         self.device = torch.device(device)
-        self.model, self.tokenizer, self.processor = _loaded(str(EMBEDDED if clip is None else clip), self.device)
+        place = EMBEDDED if clip is None else clip
+        self.model, self.tokenizer, self.processor = _loaded(str(place), self.device)
+        self.calibration = calibration_of(Path(place)) or Calibration(temperature=self.temperature)
 
     @property
     def temperature(self) -> float:
@@ -133,19 +168,61 @@ class Scorer:
         """The score of one picture by its views, of which there must be at least one."""
         seen, said = self.pictures([v.picture for v in views]), self.texts([v.prompt for v in views])
         similarity = seen @ said.T  # (n n)
-        own, known = similarity.diagonal(), seen @ self._known_texts.T  # (n), (n k)
+        known = seen @ self._known_texts.T  # (n k)
         best = known.topk(min(BEST, len(self.known)), dim=1).indices.tolist()
-        ranks = [self._rank(v.prompt, float(o), row) for v, o, row in zip(views, own, known, strict=True)]
+        margins, taught = self.margins(views, seen, said).tolist(), self._taught(said)
         each = tuple(
-            ViewScore(v.name, v.prompt, float(o), rank, tuple(self.known[i] for i in places))
-            for v, o, rank, places in zip(views, own, ranks, best, strict=True)
-        )
-        return Score(each, alignment(similarity), concealment(similarity, self.temperature))
+            ViewScore(
+                v.name, v.prompt, own := float(similarity[i, i]), self._rank(v.prompt, own, known[i]),
+                tuple(self.known[place] for place in best[i]), margins[i], taught[i],
+            )
+            for i, v in enumerate(views)
+        )  # fmt: skip
+        return Score(each, alignment(similarity), concealment(similarity, self.temperature), min(margins))
+
+    def margins(self, views: Sequence[Shown], seen: Tensor, said: Tensor) -> Tensor:
+        """Every view's margin (n), -1..1, see `margin`. seen, said: its picture and prompt as unit vectors (n d)."""
+        texts = torch.cat([said, self._known_texts])  # (n+k d)
+        names = [*(v.prompt for v in views), *self.known]
+        if self.calibration.alike is None:
+            equal = [[same_text(v.prompt, name) for name in names] for v in views]
+            others = ~torch.tensor(equal, device=said.device)
+        else:
+            others = apart(said @ texts.T, self.calibration.alike)
+        return margin((seen * said).sum(1), seen @ texts.T, others, self.calibration.temperature)
+
+    def _taught(self, said: Tensor) -> list[bool | None]:
+        """Whether a known caption means the same as each prompt (n d); None where nothing says what is alike."""
+        if self.calibration.alike is None:
+            return [None] * len(said)
+        known: list[bool | None] = (~apart(said @ self._known_texts.T, self.calibration.alike)).any(1).tolist()
+        return known
 
     def _rank(self, prompt: str, own: float, known: Tensor) -> int:
         """1, and one more for every known caption (k) but the prompt itself that fits better."""
         better: list[str] = [self.known[i] for i in torch.nonzero(known > own)[:, 0].tolist()]
-        return 1 + sum(caption.lower() != prompt.strip().lower() for caption in better)
+        return 1 + sum(not same_text(caption, prompt) for caption in better)
+
+
+def calibration_of(folder: Path) -> Calibration | None:
+    """What was fitted for the scorer in a directory, if anything. Raises ModelError for a file that is damaged."""
+    file = folder / CALIBRATION_FILE
+    if not file.is_file():
+        return None
+    try:
+        return Calibration.model_validate_json(file.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise ModelError(f"{file} is damaged: expected a temperature above 0 and alike, -1 to 1; {error}") from error
+
+
+def same_text(one: str, other: str) -> bool:
+    """Whether two texts are the same but for capitals and the space around them."""
+    return one.strip().lower() == other.strip().lower()
+
+
+def apart(cosines: Tensor, alike: float) -> Tensor:
+    """Which texts (n m) mean something else, by their cosines."""
+    return cosines < alike
 
 
 def groups(items: Iterable[T], size: int) -> Iterator[list[T]]:
@@ -196,6 +273,17 @@ def concealment(similarity: Tensor, temperature: float) -> float:
     logits = similarity.double() / temperature
     both = (logits.softmax(0) + logits.softmax(1)) / 2
     return float(both.diagonal().mean())
+
+
+def margin(own: Tensor, cosines: Tensor, others: Tensor, temperature: float) -> Tensor:
+    """p_own - max_j p_j of each view (n), -1..1, where p is the softmax of S / tau over its own prompt and the others.
+
+    own: cosines of views and their prompts (n).  cosines, others: with further texts, and which of them count (n m).
+    temperature: tau, above 0.
+    """
+    logits = torch.cat([own[:, None], cosines.masked_fill(~others, -torch.inf)], 1).double() / temperature
+    share = logits.softmax(1)  # (n 1+m)
+    return share[:, 0] - share[:, 1:].amax(1)
 
 
 def shown(recipe: Recipe, image: Image) -> list[Shown]:

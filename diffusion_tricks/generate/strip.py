@@ -73,7 +73,8 @@ def strip(results: Sequence[Result], sums: Collection[str] = (), named: Sequence
     page = labelled_grid([result.image for result in results], columns=named, across=len(results), title=title)
     facts = _facts([result.facts for result in results], page, (*SUMS, *sums))
     notes = [*facts.get("notes", ()), *_same(results, named)]
-    return replace(results[0], image=page, facts=facts | ({"notes": notes} if notes else {}))
+    facts |= {"notes": notes} if notes else {}
+    return replace(results[0], image=page, facts=facts, unfinished=None)
 
 
 def _same(results: Sequence[Result], named: Sequence[str]) -> list[str]:

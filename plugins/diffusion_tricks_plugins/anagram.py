@@ -2,6 +2,9 @@
 
     eps = mean_i  v_i^-1( eps(v_i(x), prompt_i) )        Visual Anagrams, arXiv:2311.17919, equation 3
 
+Where one thing dominates the others, `balance` weighs the views by what they lack, or gives the mean the variance that
+it lost: see `balance`.
+
 On latents, views must be orthogonal, so that the noise they show the model is still N(0, I). In pixel space they act on
 the decoded clean pictures instead, and may be any: see `pixel_space`.
 """
@@ -30,6 +33,8 @@ from diffusion_tricks.plugin import (
     shown_by,
     view_named,
 )
+from diffusion_tricks_plugins.balance import Balance, Notes, rectified, weighed, weights_by_score
+from diffusion_tricks_plugins.guidance import stages_up_to
 from diffusion_tricks_plugins.pixel_space import Space, Synchronised
 
 if TYPE_CHECKING:
@@ -51,6 +56,14 @@ class AnagramOptions(TrickOptions):
         "auto", "where views act: on the latents as they are, or on the decoded picture, where any view will do;"
         " auto is latent wherever that leaves no artefacts",
     )  # fmt: skip
+    balance: Balance = option(
+        "off", "against one view that dominates: score weighs each by what CLIP finds it lacks, variance makes up for"
+        " what the mean of noises that differ has lost",
+    )  # fmt: skip
+    clip: str | None = option(
+        None, "another CLIP than the small one inside for balance by score: a directory or a hub name", path="model",
+        needs=("balance",),
+    )  # fmt: skip
 
     @model_validator(mode="after")
     def _whole(self) -> AnagramOptions:
@@ -68,6 +81,17 @@ class AnagramOptions(TrickOptions):
             raise ValueError("views that take turns have no weights; leave weights out, or use reduction mean")
         if self.space == "pixel" and self.reduction == "alternate":
             raise ValueError("views take turns on latents only; leave space out, or use reduction mean")
+        return self
+
+    @model_validator(mode="after")
+    def _balanced(self) -> AnagramOptions:
+        if self.balance != "off" and self.reduction == "alternate":
+            raise ValueError("views that take turns are not balanced; leave balance out, or use reduction mean")
+        if self.balance != "off" and self.space == "pixel":
+            raise ValueError("balance is between noises, and in pixel space pictures are combined; leave out one of"
+                             " balance and space")  # fmt: skip
+        if self.clip is not None and self.balance != "score":
+            raise ValueError('`clip` is asked for `balance="score"` alone; leave it out, or ask for that')
         return self
 
     def pairs(self) -> list[tuple[str, Prompted]]:
@@ -104,11 +128,18 @@ class Anagram(Trick[AnagramOptions]):
     def prepare(self, run: Run) -> None:
         """Decides where the views act, and refuses those that cannot act there or do not fit the size of this run."""
         space = self.space(run)
+        if space == "pixel" and self.options.balance != "off":
+            raise UsageError("balance is between noises, and these views act on the picture, where there are none;"
+                             ' leave balance out, or use `space="latent"` with views that are orthogonal')  # fmt: skip
+        if self.options.balance == "score" and not run.rehearsal:
+            from diffusion_tricks.plugin import Scorer
+
+            run.state(self, Notes).scorer = Scorer(self.options.clip, str(run.model.device))
         if space == "latent":
             self._check_orthogonal(run)
         else:
             weights = self.options.weights or [1.0] * len(self.views)
-            run.state(self)["synchronised"] = Synchronised(run, self.views, weights)
+            run.state(self, Notes).synchronised = Synchronised(run, self.views, weights)
         for facts in run.facts:
             facts.setdefault("space", space)
 
@@ -142,12 +173,34 @@ class Anagram(Trick[AnagramOptions]):
     @hookimpl
     def estimate_noise(self, ask: Ask, step: Step) -> Asking:
         """The mean over all views, or the view whose turn it is."""
-        synchronised: Synchronised | None = step.run.state(self).get("synchronised")
-        if synchronised is not None:
-            return (yield from synchronised.estimate(ask, step))
+        notes = step.run.state(self, Notes)
+        if notes.synchronised is not None:
+            return (yield from notes.synchronised.estimate(ask, step))
         chosen, weights = self.views, self.options.weights or None
         if self.options.reduction == "alternate":
             turn = step.index // step.run.substeps  # both halves of a Heun step belong to one view
             chosen, weights = [self.views[turn % len(self.views)]], None
         answers: list[Estimate] = yield [view.through(ask.asking(prompt)) for view, prompt in chosen]
-        return mean((view.back(a, ask.x) for (view, _), a in zip(chosen, answers, strict=True)), weights)
+        back = [view.back(a, ask.x) for (view, _), a in zip(chosen, answers, strict=True)]
+        if self.options.balance == "off":
+            return mean(back, weights)
+        return self._balanced(step, answers, back, weights or [1.0] * len(back))
+
+    def _balanced(
+        self, step: Step, answers: list[Estimate], back: list[Estimate], weights: list[float]
+    ) -> Estimate:  # fmt: skip
+        """The estimates as the views gave them, and turned back, as one."""
+        notes = step.run.state(self, Notes)
+        if self.options.balance == "variance":
+            together, factor = rectified(back, weights)
+            notes.note(step, factor=factor)
+            return together
+        clean = [answer.clean for answer in answers]
+        return weighed(back, weights_by_score(notes, step, clean, [prompt for _, prompt in self.views], weights))
+
+    @hookimpl
+    def report(self, run: Run, index: int) -> None:
+        """Notes what each step's balance was."""
+        rows = [row for stage in stages_up_to(run) for row in stage.state(self, Notes).rows(stage.stage, index)]
+        if rows:
+            run.facts[index]["balance"] = [*run.facts[index].get("balance", []), *rows]
