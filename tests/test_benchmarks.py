@@ -237,7 +237,19 @@ def test_the_rules_of_selection_pick_what_they_say(benchmarks: dict[str, ModuleT
     ]
     assert [rule(pair) for rule in selection.RULES.values()] == [0.25, 0, 1, 1]
     lines = selection.table([pair, pair]).splitlines()
-    assert lines[3].split() == "pick by sep_min 100.0% 100.0% to 100.0% +75.0% +75.0% to +75.0%".split()
+    assert lines[3].split() == [
+        "pick",
+        "by",
+        "sep_min",
+        "100.0%",
+        "100.0%",
+        "to",
+        "100.0%",
+        "+75.0%",
+        "+75.0%",
+        "to",
+        "+75.0%",
+    ]
     assert [line[:18].strip() for line in lines[1:]] == list(selection.RULES)
 
 
