@@ -399,7 +399,7 @@ def test_score_says_it_for_people_the_best_first(tiny: Path, clip: Path, tmp_pat
     columns = ["picture", "sep_min", "alignment", "concealment", "views:", "margin,", "alignment,", "rank"]
     assert outcome.lines[0].split() == columns
     assert sorted(line.split()[0] for line in outcome.lines[1:]) == sorted(made.lines)
-    values = [float(line.split()[1]) for line in outcome.lines[1:]]
+    values = [float(line.split()[2]) for line in outcome.lines[1:]]
     assert values == sorted(values, reverse=True)
     assert all("identity 'a rabbit'" in line for line in outcome.lines[1:])
 
