@@ -54,12 +54,12 @@ def random_pick(pair: Pair) -> float:
 
 
 def by_alignment(pair: Pair) -> float:
-    """Whether the one aligned best is met."""
+    """Whether the one aligned best is met, which is what `best_of` keeps."""
     return float(max(pair, key=lambda one: one.alignment).met)
 
 
 def by_sep_min(pair: Pair) -> float:
-    """Whether the one of the largest margin in its weakest view is met, which is what `best_of` keeps."""
+    """Whether the one of the largest margin in its weakest view is met."""
     return float(max(pair, key=lambda one: (one.sep_min, one.alignment)).met)
 
 

@@ -131,7 +131,7 @@ def test_sep_min_is_the_weakest_view_s_margin_over_what_means_something_else() -
     assert [view.margin for view in score.views] == pytest.approx(expected, abs=1e-5)
     assert score.sep_min == min(view.margin for view in score.views)
     assert score.data()["sep_min"] == score.sep_min
-    assert score.order[0] == score.sep_min
+    assert score.order == (score.alignment, score.sep_min)
 
 
 def test_a_scorer_that_nothing_was_fitted_for_goes_by_its_own_temperature_and_equal_texts(clip: Path) -> None:
@@ -328,11 +328,11 @@ def test_the_best_of_n_is_the_one_that_scores_best() -> None:
         assert again.score is None
 
 
-def test_the_weakest_margin_counts_then_alignment_and_of_equals_the_first_is_kept() -> None:
+def test_alignment_counts_then_the_weakest_margin_and_of_equals_the_first_is_kept() -> None:
     def score(sep_min: float, alignment: float = 0.3) -> Score:
         return Score((ViewScore("v", "p", alignment, 1, (), sep_min),), alignment, 0.5, sep_min)
 
-    orders = [score(-0.2, 0.9), score(0.3), score(0.3, 0.4), score(0.3, 0.4)]
+    orders = [score(0.9, 0.3), score(0.1, 0.4), score(0.3, 0.4), score(0.3, 0.4)]
     assert max(range(4), key=lambda i: orders[i].order) == 2
 
 
@@ -374,9 +374,9 @@ def test_make_best_of_on_the_command_line(tiny: Path, clip: Path, tmp_path: Path
     facts = made.json
     rows = facts["candidates"]
     assert [row["seed"] for row in rows] == [3, 4, 5, 6]
-    assert facts["seed"] == max(rows, key=lambda row: (row["sep_min"], row["alignment"]))["seed"]
+    assert facts["seed"] == max(rows, key=lambda row: (row["alignment"], row["sep_min"]))["seed"]
     assert [view["prompt"] for view in facts["score"]["views"]] == ["a rabbit", "a duck"]
-    weakest = min(facts["score"]["views"], key=lambda view: view["margin"])
+    weakest = min(facts["score"]["views"], key=lambda view: view["alignment"])
     assert facts["notes"] == [
         f"kept seed {facts['seed']}, the best of 4; in its weakest view, {weakest['name']}, {weakest['prompt']!r} "
         f"comes at rank {weakest['rank']} of all that the scorer knows"
@@ -399,7 +399,7 @@ def test_score_says_it_for_people_the_best_first(tiny: Path, clip: Path, tmp_pat
     columns = ["picture", "sep_min", "alignment", "concealment", "views:", "margin,", "alignment,", "rank"]
     assert outcome.lines[0].split() == columns
     assert sorted(line.split()[0] for line in outcome.lines[1:]) == sorted(made.lines)
-    values = [float(line.split()[1]) for line in outcome.lines[1:]]
+    values = [float(line.split()[2]) for line in outcome.lines[1:]]
     assert values == sorted(values, reverse=True)
     assert all("identity 'a rabbit'" in line for line in outcome.lines[1:])
 

@@ -16,8 +16,8 @@ from diffusion_tricks.recipes.recipe import Recipe
 def scored(results: Iterable[Result], scorer: Scorer, of: int = 1) -> Iterator[Result]:
     """The best of every `of` results that follow each other, with its score, and all candidates' among its facts.
 
-    The one whose weakest view has the largest margin is kept, the first of those that are equal. They are scored as
-    they were made, before tricks wrote on them. Costs are added up.
+    The one whose worst view is aligned best is kept, the first of those that are equal. They are scored as they were
+    made, before tricks wrote on them. Costs are added up.
     """
     for index, candidates in enumerate(groups(results, of)):
         scores = [scorer.score(shown(one.recipe, one.unfinished or one.image)) for one in candidates]
@@ -46,7 +46,7 @@ def _facts(candidates: Sequence[Result], scores: Sequence[Score], best: int) -> 
 
 def _kept(result: Result, score: Score, count: int) -> str:
     """Which candidate was kept, and how well its weakest view does, in a sentence."""
-    weakest = min(score.views, key=lambda view: view.margin)
+    weakest = min(score.views, key=lambda view: view.alignment)
     place = f"{weakest.prompt!r} comes at rank {weakest.rank} of all that the scorer knows"
     return f"kept seed {result.seed}, the best of {count}; in its weakest view, {weakest.name}, {place}"
 

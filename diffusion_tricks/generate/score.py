@@ -6,7 +6,8 @@
     sep_min      min_i ( p_i,own - max_j p_ij ),  p_i = softmax_j( S_ij / tau' ),  j over the own prompt, what the other
                  views show and all known captions, but for those that mean the same as the own prompt
 
-The last decides between pictures. Its tau' is fitted on drawings that the scorer never saw: `calibration.json` beside
+Alignment decides between pictures: `benchmarks/selection.py` finds that sep_min chooses worse, as its shares are small
+where a picture shows nothing. Its tau' is fitted on drawings that the scorer never saw: `calibration.json` beside
 it says the value and how; for a scorer without one it is its own tau. It also says how alike two texts must be to mean
 the same, and so which prompts the scorer knows nothing of: those that no known caption is alike to.
 
@@ -81,8 +82,8 @@ class Score:
 
     @property
     def order(self) -> tuple[float, float]:
-        """What decides between pictures: the weakest view's margin, and alignment where that is equal."""
-        return self.sep_min, self.alignment
+        """What decides between pictures: alignment, and the weakest view's margin where that is equal."""
+        return self.alignment, self.sep_min
 
     @property
     def outside(self) -> list[str]:
