@@ -24,6 +24,7 @@ from diffusion_tricks_plugins.views.orthogonal import SHUFFLING_BYTES, shuffling
 from diffusion_tricks_plugins.views.pieces import Jigsaw
 
 PLAIN = [name for name, entry in host().entries("view").items() if "example" not in entry.notes]  # as it stands
+PLAIN = [name for name in PLAIN if not name.startswith(("scale", "lens", "cylinder", "cone", "polar"))]  # see WARPS
 ORDER = Path(tempfile.mkdtemp()) / "order.txt"  # for views that are named before there is a fixture
 ORDER.write_text("3 0 5\n4 2 1\n", encoding="utf-8")
 QUARTERS = ["rotate:270", "rotate:-90.0"]
@@ -31,7 +32,8 @@ NAMED = [*PLAIN, *QUARTERS, "skew:-0.7", "patches:4,seed=3", "inner_circle:90", 
 NAMED += ["jigsaw:4,seed=3", "jigsaw:4x6", "jigsaw:1x3", "hinge:3", f"permute:{ORDER}", "orthogonal:5"]
 COMPOSED = ["rotate_cw|negate", "skew:-0.7|patches:4,seed=3|flip"]
 NAMED += COMPOSED
-TURNS = ["rotate:135", "rotate:-17.5", "rotate:90.001", "inner_circle:30"]
+WARPS = ["scale", "scale:2", "lens", "lens:0.5", "cylinder", "cone", "polar"]
+TURNS = ["rotate:135", "rotate:-17.5", "rotate:90.001", "inner_circle:30", *WARPS]
 VIEWS = [*NAMED, *TURNS]
 ORTHOGONAL = [name for name in NAMED if view_named(name).orthogonal]
 
@@ -591,3 +593,33 @@ def test_a_film_is_continuous_at_its_ends(name: str) -> None:
     for share, end in ((1e-4, picture), (1 - 1e-4, view.apply(picture))):
         assert float((view.frame(picture, share) - end).abs().mean()) < 0.01
     assert float((view.frame(picture, 0.5) - picture).abs().mean()) > 0.02
+
+
+@pytest.mark.parametrize(("name", "place", "source"), [
+    ("scale:0.5", (40, 40), (48.5, 48.5)),
+    ("cylinder:120", (32, 63), (32, 63)),
+    ("polar", (0, 32), (0, 32)),
+    ("cone:180", (32, 60), (11.5, 51.5)),
+])  # fmt: skip
+def test_a_warp_shows_the_place_that_its_formula_says(
+    name: str, place: tuple[int, int], source: tuple[float, float]
+) -> None:
+    """A ramp shows where each pixel comes from; linear pictures are not changed by the pyramid."""
+    view, ramp = view_named(name), torch.arange(64.0)
+    for ramps, expected in ((ramp[:, None].expand(64, 64), source[0]), (ramp.expand(64, 64), source[1])):
+        seen = view.apply(ramps[None, None].contiguous())[0, 0, place[0], place[1]]
+        assert abs(float(seen) - expected) < 1.2
+
+
+def test_a_lens_leaves_what_is_outside_and_makes_its_middle_larger() -> None:
+    ramp = torch.arange(64.0).expand(1, 1, 64, 64).contiguous()
+    seen = view_named("lens:2").apply(ramp)[0, 0]
+    torch.testing.assert_close(seen[0], ramp[0, 0, 0])
+    assert 0.5 <= float(seen[32, 36] - seen[32, 27]) / 9 < 0.6
+
+
+def test_a_warp_that_makes_smaller_does_not_alias() -> None:
+    """A checkerboard seen at half its size is gray."""
+    board = (torch.arange(64)[:, None] + torch.arange(64)) % 2 * 2.0 - 1
+    seen = view_named("scale:0.5").apply(board[None, None])
+    assert float(seen[..., 20:44, 20:44].abs().max()) < 0.05

@@ -6,7 +6,9 @@ Plain geometry; there is no paper behind it. Where the picture is not, the table
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from types import EllipsisType
 
 import torch
 import torch.nn.functional as F
@@ -88,38 +90,39 @@ def flown(picture: Tensor, pieces: Pieces, share: float, size: float = 1) -> Ten
     """
     n = len(pieces.start)
     canvas = torch.where(pieces.owner == n, picture, torch.full_like(picture, TABLE)).float()
-    centres = pieces.start.lerp(pieces.end, share).tolist()
-    starts, quarters = pieces.start.tolist(), pieces.quarters.tolist()
     for k in range(n):
-        degrees = 90 * share * (quarters[k] - 4 if quarters[k] == 3 else quarters[k])
-        _lay(canvas, picture, pieces.owner == k, (starts[k], centres[k]), degrees, size, pieces.reach)
+        _lay(canvas, picture, pieces, k, share, size)
     return canvas.to(picture.dtype)
 
 
-def _lay(
-    canvas: Tensor, picture: Tensor, mine: Tensor, way: tuple[list[float], list[float]], degrees: float, size: float,
-    reach: float,
-) -> None:  # fmt: skip
-    """Puts one piece upon the canvas, which is written into."""
-    height, width = picture.shape[-2:]
-    (from_y, from_x), (to_y, to_x) = way
-    top, left = max(0, math.floor(to_y - reach)), max(0, math.floor(to_x - reach))
-    bottom, end = min(height, math.ceil(to_y + reach) + 1), min(width, math.ceil(to_x + reach) + 1)
-    if bottom <= top or end <= left:
+def _lay(canvas: Tensor, picture: Tensor, pieces: Pieces, k: int, share: float, size: float) -> None:
+    """Puts piece k upon the canvas, which is written into."""
+    start = pieces.start[k].tolist()
+    down, right = pieces.start[k].lerp(pieces.end[k], share).tolist()
+    quarters = (int(pieces.quarters[k]) + 1) % 4 - 1  # the shorter way round
+    cos, sin = math.cos(math.pi / 2 * share * quarters), math.sin(math.pi / 2 * share * quarters)
+    here, there = _window(picture, (down, right), pieces.reach), _window(picture, start, pieces.reach)
+    if not canvas[here].numel():
         return
-    y = (torch.arange(top, bottom, device=picture.device)[:, None] - to_y) / size
-    x = (torch.arange(left, end, device=picture.device) - to_x) / size
-    cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
-    up, low = max(0, math.floor(from_y - reach)), min(height, math.ceil(from_y + reach) + 1)
-    near, far = max(0, math.floor(from_x - reach)), min(width, math.ceil(from_x + reach) + 1)
-    rows, columns = sin * x + cos * y + from_y - up, cos * x - sin * y + from_x - near
-    grid = torch.stack([(2 * columns + 1) / (far - near) - 1, (2 * rows + 1) / (low - up) - 1], dim=-1).float()
-    part = torch.cat([picture[..., up:low, near:far].float(), mine[up:low, near:far].float().expand(
-        len(picture), 1, -1, -1)], dim=1)  # fmt: skip
-    sampled = F.grid_sample(part, grid.expand(len(picture), -1, -1, -1), align_corners=False)
-    colours, there = sampled[:, :-1], sampled[:, -1:]
-    window = canvas[..., top:bottom, left:end]
-    window += (colours - window) * there
+    y = (torch.arange(here[-2].start, here[-2].stop, device=picture.device)[:, None] - down) / size
+    x = (torch.arange(here[-1].start, here[-1].stop, device=picture.device) - right) / size
+    rows = sin * x + cos * y + start[0] - there[-2].start
+    columns = cos * x - sin * y + start[1] - there[-1].start
+    mine = (pieces.owner[there[1:]] == k).float().expand(len(picture), 1, -1, -1)
+    part = torch.cat([picture[there].float(), mine], dim=1)
+    scale = torch.tensor([part.shape[-1], part.shape[-2]], device=picture.device)
+    grid = (2 * torch.stack([columns, rows], dim=-1) + 1) / scale - 1
+    seen = F.grid_sample(part, grid.expand(len(picture), -1, -1, -1), align_corners=False)
+    canvas[here] += (seen[:, :-1] - canvas[here]) * seen[:, -1:]
+
+
+def _window(x: Tensor, centre: Sequence[float], reach: float) -> tuple[EllipsisType, slice, slice]:
+    """What is within reach of a place of x (b c h w)."""
+    rows, columns = (
+        slice(max(0, math.floor(place - reach)), max(0, min(side, math.ceil(place + reach) + 1)))
+        for place, side in zip(centre, x.shape[-2:], strict=True)
+    )
+    return ..., rows, columns
 
 
 __all__ = ["TABLE", "Pieces", "flown", "laid", "places", "spun", "turned_over"]

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from diffusion_tricks.plugin import UsageError, View
 from diffusion_tricks_plugins.views.moving import spun, turned_over
-from diffusion_tricks_plugins.views.pieces import Cut, Permuted, drawn_between, moved
+from diffusion_tricks_plugins.views.pieces import Cut, Permuted, drawn_between, kept, moved
 
 SHUFFLING_BYTES = 64 * 2**20  # of permutations that are kept; one of 256 x 256 patches takes one of them
 
@@ -274,13 +274,13 @@ class Patches(View):
 
     def between(self, picture: Tensor, share: float) -> Tensor:
         """The patches on their way."""
-        return drawn_between(picture, self._moved(picture), share)
+        return drawn_between(picture, kept(self, *picture.shape[-2:], picture.device), share)
 
-    def _moved(self, x: Tensor) -> Permuted:
-        height, width = x.shape[-2:]
+    def cut_up(self, height: int, width: int) -> Permuted:
+        """The patches of a picture of that size and where they go."""
         cut = Cut(height, width, self.grid, self.grid)
         target = shuffling(self.grid**2, self.seed, torch.device("cpu"))[1]
-        return moved(cut, cut.owner(), target, torch.zeros_like(target), math.hypot(cut.p, cut.q)).to(x.device)
+        return moved(cut, cut.owner(), target, torch.zeros_like(target), math.hypot(cut.p, cut.q) / 2)
 
 
 def _bytes_of(orders: tuple[Tensor, Tensor]) -> int:

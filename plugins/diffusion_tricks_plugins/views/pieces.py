@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from threading import Lock
-from typing import Annotated
+from typing import Annotated, Protocol
 
 import torch
 from cachetools import LRUCache, cached
@@ -109,6 +109,13 @@ def moved(cut: Cut, owner: Tensor, target: Tensor, quarters: Tensor, reach: floa
     return Permuted(order, order.argsort(), pieces)
 
 
+class Pieced(Protocol):
+    """A view that is made of pieces."""
+
+    def cut_up(self, height: int, width: int) -> Permuted:
+        """The pieces of a picture of that size and where they go."""
+
+
 class InPieces(View):
     """Base of the views that are made of pieces; what they are is said by `cut_up`."""
 
@@ -118,15 +125,15 @@ class InPieces(View):
 
     def apply(self, x: Tensor) -> Tensor:
         """Every piece in its new place."""
-        return x.flatten(-2).index_select(-1, _kept(self, *x.shape[-2:], x.device).order).reshape(x.shape)
+        return x.flatten(-2).index_select(-1, kept(self, *x.shape[-2:], x.device).order).reshape(x.shape)
 
     def invert(self, x: Tensor) -> Tensor:
         """Every piece back in its own."""
-        return x.flatten(-2).index_select(-1, _kept(self, *x.shape[-2:], x.device).back).reshape(x.shape)
+        return x.flatten(-2).index_select(-1, kept(self, *x.shape[-2:], x.device).back).reshape(x.shape)
 
     def between(self, picture: Tensor, share: float) -> Tensor:
         """The pieces on their way; where there are very many, every pixel on its own."""
-        return drawn_between(picture, _kept(self, *picture.shape[-2:], picture.device), share, self.size(share))
+        return drawn_between(picture, kept(self, *picture.shape[-2:], picture.device), share, self.size(share))
 
     def size(self, share: float) -> float:
         """Of the pieces on their way, in sizes of their own."""
@@ -157,7 +164,7 @@ def _strewn(picture: Tensor, back: Tensor, share: float) -> Tensor:
     key=lambda view, height, width, device: (view, height, width, str(device)),
     lock=Lock(),
 )
-def _kept(view: InPieces, height: int, width: int, device: torch.device) -> Permuted:
+def kept(view: Pieced, height: int, width: int, device: torch.device) -> Permuted:
     return view.cut_up(height, width).to(device)
 
 
@@ -322,7 +329,7 @@ class Permute(InPieces):
         shown = torch.tensor(_grid_of(self.file))
         cut = _checked(Cut(height, width, *shown.shape), f"permute:{self.file}")
         target = shown.flatten().argsort()
-        return moved(cut, cut.owner(), target, torch.zeros_like(target), 0.75 * math.hypot(cut.p, cut.q))
+        return moved(cut, cut.owner(), target, torch.zeros_like(target), math.hypot(cut.p, cut.q) / 2)
 
     def instruction(self) -> str:
         """Another order."""
