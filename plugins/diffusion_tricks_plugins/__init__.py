@@ -66,7 +66,7 @@ VIEWS = {
     "mirror_half": ("views.orthogonal:MirrorHalf", "the right half mirrored in itself"),
     "jigsaw": ("views.pieces:Jigsaw", "interlocking pieces shuffled and turned; jigsaw:4,seed=3, or jigsaw:4x6"),
     "hinge": ("views.pieces:Hinge", "squares hinged at their corners, swung by a quarter; hinge:4 is four a side"),
-    "permute": ("views.pieces:Permute", "the cells of a grid in the order of a file; permute:order.npy"),
+    "permute": ("views.permutation:Permute", "the cells of a grid in the order of a file; permute:order.npy"),
     "scale": ("views.warps:Scale", "larger or smaller about its centre, in pixel space; scale:0.5"),
     "lens": ("views.warps:Lens", "through a lens that makes its middle larger, in pixel space; lens:2"),
     "cylinder": ("views.warps:Cylinder", "rolled into a tube, seen from the front, in pixel space; cylinder:150"),
