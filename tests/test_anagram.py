@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from diffusion_tricks import UsageError, load_model, sample
+from diffusion_tricks.registry.view import view_named
 from diffusion_tricks.testing import check_trick, exact_model, tiny_pipeline
 from diffusion_tricks_plugins import Anagram, Guidance
 
@@ -153,3 +154,13 @@ def test_a_view_that_does_not_fit_the_size_is_refused_before_the_first_step() ->
 @pytest.mark.parametrize("options", [{}, {"reduction": "alternate"}, {"weights": [1, 2]}], ids=str)
 def test_an_anagram_holds_what_a_trick_must(options: dict[str, Any]) -> None:
     check_trick(Anagram(views=[("identity", "a rabbit"), ("negate", "a duck")], **options))
+
+
+def test_a_jigsaw_of_two_given_pictures_ends_in_the_best_there_is() -> None:
+    """Of all pictures, (A + v^-1 B) / 2 is nearest to both A as it is and B through the view, in least squares."""
+    a, b = torch.rand(2, 1, 3, 48, 48, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    jigsaw = view_named("jigsaw:4,seed=3")
+    model = exact_model({"a": a, "b": b})
+    trick = Anagram(views=[("identity", "a"), ("jigsaw:4,seed=3", "b")])
+    x = list(sample(model, tricks=[trick], seed=0, steps=20, scheduler="ddim"))[-1].x
+    torch.testing.assert_close(x, (a + jigsaw.invert(b)) / 2, rtol=0, atol=2e-3)

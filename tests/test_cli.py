@@ -553,6 +553,11 @@ def test_lists() -> None:
     assert "emoji" in [row["name"] for row in run("models", "--json").json]
     assert run("models").lines[0].startswith("emoji")
     assert "rotate_cw" in [row["name"] for row in run("views", "--json").json]
+    told = run("views", "rotate_cw", "rotate_cw|negate").lines
+    assert [line.split("  ")[-1].strip() for line in told] == [
+        "turn the page a quarter clockwise",
+        "turn the page a quarter clockwise, then look at its negative",
+    ]
 
 
 OUTSIDE = """

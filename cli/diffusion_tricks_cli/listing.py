@@ -158,10 +158,19 @@ def _as_json(ctx: click.Context, here: bool) -> bool:
     return here or bool(ctx.parent and ctx.parent.params.get("as_json"))
 
 
-@click.command(cls=Once, epilog=example("views"))
+@click.command(cls=Once, epilog=example("views", 'views jigsaw:4,seed=3 "rotate_cw|negate"'))
+@click.argument("names", nargs=-1, metavar="[NAME...]")
 @click.option("--json", "as_json", is_flag=True, help=AS_JSON)
-def views(as_json: bool) -> None:
-    """List the views of anagrams; parameters follow a colon, as in patches:8,seed=3."""
+def views(names: tuple[str, ...], as_json: bool) -> None:
+    """List the views of anagrams; parameters follow a colon, as in patches:8,seed=3.
+
+    With NAMEs: what a person does to see a picture through each. "rotate_cw|negate" is one view after the other.
+    """
+    if names:
+        from diffusion_tricks.registry.view import view_named
+
+        _print([{"name": name, "summary": view_named(name).instruction()} for name in names], as_json)
+        return
     entries = host().entries("view").values()
     _print([{"name": e.name, "summary": e.summary, "plugin": e.plugin} for e in entries], as_json)
 
