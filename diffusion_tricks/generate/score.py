@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -213,9 +213,11 @@ def shown(recipe: Recipe, image: Image) -> list[Shown]:
 
 def shown_through(views: Iterable[tuple[str, str]], image: Image) -> list[Shown]:
     """A picture through views, each named as for anagrams, with what it should show."""
-    return [Shown(name, seen_through(name, image), prompt) for name, prompt in views]
+    return [
+        Shown(name, seen_through(name, image), prompt, partial(seen_through, name, image)) for name, prompt in views
+    ]
 
 
-def seen_through(name: str, image: Image) -> Image:
-    """A picture through a view, which is named as for anagrams."""
-    return to_images(view_named(name).apply(to_tensor(image)))[0]
+def seen_through(name: str, image: Image, share: float = 1.0) -> Image:
+    """A picture through a view, which is named as for anagrams; at a share of the way there below 1, see `Shown`."""
+    return to_images(view_named(name).frame(to_tensor(image), share))[0]

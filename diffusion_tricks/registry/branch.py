@@ -64,6 +64,7 @@ class Branch(Checked):
         return made
 
 
+Frame = Callable[[float], "Image"]  # see `Shown`
 Prompted = str | Branch  # an option that takes a prompt, or tricks in its place
 
 
@@ -111,14 +112,24 @@ def _listed(value: Any) -> list[str]:
     return [] if value is None else [value] if isinstance(value, str) else list(value)
 
 
-def shown_by(name: str, picture: Image, said: Prompted) -> list[Shown]:
-    """What a picture should show, seen through the view `name`: the prompt, or what the tricks in its place show."""
+def shown_by(name: str, picture: Image, said: Prompted, frame: Frame | None = None) -> list[Shown]:
+    """What a picture should show, seen through the view `name`: the prompt, or what the tricks in its place show.
+
+    frame: the way to that view, as in `Shown`.
+    """
     if isinstance(said, str):
-        return [Shown(name, picture, said)]
+        return [Shown(name, picture, said, frame)]
     if said.prompt is not None:
-        return [Shown(name, picture, said.prompt)]
+        return [Shown(name, picture, said.prompt, frame)]
     within = [view for trick in said.built for view in trick.views_of(picture)]
-    return [Shown(f"{name} > {view.name}", view.picture, view.prompt) for view in within]
+    return [Shown(f"{name} > {v.name}", v.picture, v.prompt, _one_by_one(frame, v.frame)) for v in within]
+
+
+def _one_by_one(first: Frame | None, then: Frame | None) -> Frame | None:
+    """The way through one view and then through another."""
+    if first is None or then is None:
+        return None
+    return lambda share: first(2 * share) if share < 1 / 2 else then(2 * share - 1)
 
 
 def outline(trick: Trick[Any]) -> list[str]:

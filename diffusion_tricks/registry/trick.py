@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -29,11 +29,16 @@ O = TypeVar("O", bound=TrickOptions)  # noqa: E741
 
 
 class Shown(NamedTuple):
-    """One way to look at a finished picture: its name, what is then seen, and what that should show."""
+    """One way to look at a finished picture: its name, what is then seen, and what that should show.
+
+    frame: how a film gets there. It is given the share of the way, 0 to 1, and gives a picture of the same size: at 0
+    the finished picture, at 1 exactly `picture`. None leaves it to whoever shows it.
+    """
 
     name: str
     picture: Image
     prompt: str
+    frame: Callable[[float], Image] | None = None
 
 
 @runtime_checkable

@@ -126,11 +126,13 @@ class Hybrid(Trick[HybridOptions]):
         """The picture as the filters of far and mid leave it, and as it is for near."""
         from diffusion_tricks.plugin import to_images, to_tensor
 
+        from diffusion_tricks_plugins.hybrid_frames import way_to
+
         x = to_tensor(image)
         pictures = [*(to_images(low(x))[0] for low in self.distances(min(image.size))), image]
-        return [
-            one for (name, said), seen in zip(self.asks(), pictures, strict=True) for one in shown_by(name, seen, said)
-        ]
+        ways = [way_to(self.options.split, image, seen) for seen in pictures[:-1]]
+        named = zip(self.asks(), pictures, [*ways, lambda share: image], strict=True)
+        return [one for (name, said), seen, way in named for one in shown_by(name, seen, said, way)]
 
     def distances(self, side: int) -> list[Filter]:
         """What takes a picture of that shorter side away, the farthest first; from near all is seen."""
