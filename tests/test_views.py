@@ -347,3 +347,37 @@ def test_bad_parameters_say_what_is_wrong(text: str, message: str) -> None:
 def test_a_view_that_does_not_fit_the_size_says_so(text: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         view_named(text).apply(torch.zeros(1, 3, 16, 8))
+
+
+@pytest.mark.parametrize("name", VIEWS)
+def test_a_film_of_a_view_begins_and_ends_exactly(name: str) -> None:
+    """Between its ends it is a picture of the same shape, in range, that has changed."""
+    view = view_named(name)
+    picture = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    before = picture.clone()
+    assert torch.equal(view.frame(picture, 0), picture)
+    assert torch.equal(view.frame(picture, 1), view.apply(picture))
+    for share in (0.01, 0.5, 0.99):
+        frame = view.frame(picture, share)
+        assert frame.shape == picture.shape
+        assert frame.dtype == picture.dtype
+        assert float(frame.abs().max()) <= 1.3, "a cubic overshoots by less"
+    assert torch.equal(picture, before)
+
+
+def test_a_film_fades_from_the_one_to_the_other_by_default() -> None:
+    picture = torch.rand(1, 3, 8, 8)
+    frame = Rolled(by=[1, 0]).frame(picture, 0.25)
+    torch.testing.assert_close(frame, 0.75 * picture + 0.25 * picture.roll(1, -2))
+
+
+@pytest.mark.parametrize("name", VIEWS)
+def test_every_view_tells_a_person_what_to_do(name: str) -> None:
+    said = view_named(name).instruction()
+    assert 10 < len(said) < 140
+    assert said[0].islower()
+    assert not said.endswith(".")
+
+
+def test_a_view_that_says_nothing_is_named() -> None:
+    assert Rolled(by=[1, 0]).instruction() == "look at it by the view 'rolled'"

@@ -7,6 +7,7 @@ N(0, I), which is what the model expects (Visual Anagrams, arXiv:2311.17919, sec
 
 from __future__ import annotations
 
+import re
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -62,6 +63,20 @@ class View(Checked):
         """The share of each pixel of what the viewer sees that a picture `x` (b c h w) fills, 0..1 (1 1 h w)."""
         return x.new_ones(1, 1, *x.shape[-2:])
 
+    def instruction(self) -> str:
+        """What a person does to see it, as one would tell them: "turn the page a quarter clockwise"."""
+        return f"look at it by the view {_words(type(self).__name__)!r}"
+
+    def frame(self, picture: Tensor, share: float) -> Tensor:
+        """A picture (b c h w) of -1..1 on its way to what the viewer sees: itself at share 0, `apply` of it at 1."""
+        if share <= 0:
+            return picture
+        return self.apply(picture) if share >= 1 else self.between(picture, share)
+
+    def between(self, picture: Tensor, share: float) -> Tensor:
+        """What `frame` shows at a share between 0 and 1, (b c h w); by default the one fades into the other."""
+        return picture.lerp(self.apply(picture), share)
+
     def through(self, ask: Ask, **changes: Any) -> Ask:
         """The question seen through this view, with what the model sees beside `x`; `changes` as for `Ask.but`."""
         return ask.through(self, **changes)
@@ -69,6 +84,11 @@ class View(Checked):
     def back(self, estimate: Estimate, x: Tensor) -> Estimate:
         """An estimate made through this view, as an estimate about the unseen-through latents `x`."""
         return estimate.moved(self.invert, self.invert_variance, x)
+
+
+def _words(name: str) -> str:
+    """`InnerCircle` as "inner circle"."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", name).lower()
 
 
 def view_named(text: str) -> View:
