@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from diffusion_tricks.families.controlnet import control as control
     from diffusion_tricks.generate.score import Scorer as Scorer
     from diffusion_tricks.generate.score import seen_through as seen_through
-    from diffusion_tricks.generate.score import shown_through as shown_through
     from diffusion_tricks.generate.score import shown as shown
+    from diffusion_tricks.generate.score import shown_through as shown_through
     from diffusion_tricks.io.animation import Animation as Animation
     from diffusion_tricks.io.atomic import atomic_write as atomic_write
     from diffusion_tricks.io.atomic import atomic_write_all as atomic_write_all

@@ -125,7 +125,6 @@ class Hybrid(Trick[HybridOptions]):
     def views_of(self, image: Image) -> list[Shown]:
         """The picture as the filters of far and mid leave it, and as it is for near."""
         from diffusion_tricks.plugin import to_images, to_tensor
-
         from diffusion_tricks_plugins.hybrid_frames import way_to
 
         x = to_tensor(image)

@@ -1,4 +1,4 @@
-"""`film`, `page` and `gallery`: illusions as they are seen, from the record in a picture. Importing this costs no torch.
+"""`film`, `page` and `gallery`: illusions as they are seen, from the record in a picture. Imports no torch.
 
     from diffusion_tricks_show.subject import subject_of
     from diffusion_tricks_show.film import Pace, shots

@@ -94,16 +94,16 @@ film = click.Command(
 page = click.Command(
     "page", callback=_page, epilog=_example("page duck.png -o illusion.html"),
     short_help="a picture to turn, flip and solve in a browser",
-    help="One page that needs no network, for a screen or a phone: turn and flip the picture by hand or keys, go away from"
-    " it, put its pieces together; what it shows is told when you ask.",
+    help="One page that needs no network, for a screen or a phone: turn and flip the picture by hand or keys, go away"
+    " from it, put its pieces together; what it shows is told when you ask.",
     params=[picture(), output("The page.", "illusion.html"), VIEWS, FORCE],
 )  # fmt: skip
 
 gallery = click.Command(
     "gallery", callback=_gallery, epilog=_example("gallery pictures -o index.html"),
     short_help="all pictures of a folder in a browser",
-    help="All pictures of a folder that have a record: what they show, their recipes and scores, to be filtered, each with"
-    " its page, in a folder beside the index.",
+    help="All pictures of a folder that have a record: what they show, their recipes and scores, to be filtered, each"
+    " with its page, in a folder beside the index.",
     params=[
         click.Argument(["folder"], type=click.Path(path_type=Path), metavar="DIR"),
         output("The index.", "index.html"),

@@ -17,8 +17,7 @@ from diffusion_tricks_show.subject import Subject, instruction
 
 MOVE, HOLD = 1.6, 1.2  # seconds of a move and a rest, where the length of the whole is not said
 LEAST = 256  # pixels: how wide a small picture is shown, unless it is said
-WIDEST = 4096  # pixels
-GAP, NARROW = 8, 200  # pixels: around captions, and what they have at the least
+GAP, NARROW = 8, 200  # pixels: around captions, and the width they have at the least
 INK, FAINT, PAPER = (32, 32, 36), (104, 104, 112), (255, 255, 255)
 Easing = Literal["smooth", "linear"]
 
@@ -123,7 +122,8 @@ def with_home(subject: Subject) -> list[Shown]:
 class Stage:
     """Where the picture and its captions stand in a frame.
 
-    picture: its size. size: of the whole frame. captions: by the views' place, each a text and what a person does.
+    picture: its size. size: of the whole frame. captions: by the name of the view, what it shows and what a person does
+    to see it.
     """
 
     picture: tuple[int, int]
@@ -141,7 +141,7 @@ class Stage:
         letters = max(14, width // 20)
         said = {
             view.name: (block(view.prompt, letters, wide - 2 * GAP),
-                        block(instruction(view), round(letters * 0.75), wide - 2 * GAP))
+                        block(instruction(view), max(11, round(letters * 0.75)), wide - 2 * GAP))
             for view in views
         }  # fmt: skip
         below = max(text.height + how.height for text, how in said.values())

@@ -68,7 +68,7 @@ def puzzle_of(sources: NDArray[np.float64]) -> Puzzle | None:
     return Puzzle(labels, pieces) if np.median([min(p.width, p.height) for p in pieces]) >= SMALLEST else None
 
 
-def _quarters(places: Places) -> NDArray[np.int64]:
+def _quarters(places: Places) -> Places:
     """By how many quarters each place's surroundings are turned (h w): what most of its four neighbours say."""
     votes = np.zeros((4, *places.shape[1:]), np.int64)
     for k in range(4):
@@ -78,7 +78,8 @@ def _quarters(places: Places) -> NDArray[np.int64]:
         votes[k, :, 1:] += right
         votes[k, :-1] += below
         votes[k, 1:] += below
-    return votes.argmax(0)
+    most: Places = votes.argmax(0)
+    return most
 
 
 def _motions(places: Places) -> NDArray[np.int64]:
@@ -106,14 +107,15 @@ def _components(motions: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def _piece(here: NDArray[np.bool_], seen: NDArray[np.bool_], quarters: NDArray[np.int64]) -> Piece:
-    (top, bottom), (left, right) = _span(here.any(1)), _span(here.any(0))
-    (seen_top, seen_bottom), (seen_left, seen_right) = _span(seen.any(1)), _span(seen.any(0))
+    (top, bottom), (left, right) = _span(here, 0), _span(here, 1)
+    (seen_top, seen_bottom), (seen_left, seen_right) = _span(seen, 0), _span(seen, 1)
     return Piece(
         left, top, right - left, bottom - top, (seen_left + seen_right) / 2, (seen_top + seen_bottom) / 2,
         int(np.bincount(quarters[seen]).argmax()),
     )  # fmt: skip
 
 
-def _span(any_: NDArray[np.bool_]) -> tuple[int, int]:
-    (at,) = np.nonzero(any_)
-    return int(at[0]), int(at[-1]) + 1
+def _span(mask: NDArray[np.bool_], axis: int) -> tuple[int, int]:
+    """The first place along an axis that a mask holds, and the one behind the last."""
+    at = np.nonzero(mask)[axis]
+    return int(at.min()), int(at.max()) + 1

@@ -42,11 +42,6 @@ class Subject:
         """What it was made by."""
         return None if self.record is None else recipe_from(self.record["recipe"], str(self.path))
 
-    @property
-    def title(self) -> str:
-        """All that it shows."""
-        return ", ".join(view.prompt for view in self.views)
-
     def is_home(self, view: Shown) -> bool:
         """Whether a view shows the picture as it is."""
         return same(view.picture, self.image)
