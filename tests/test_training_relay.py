@@ -39,7 +39,7 @@ def home(tmp_path: Path) -> Iterator[Path]:
 def begin(home: Path, *more: str) -> int:
     tiny = [word for name, value in TINY.items() for word in ("--set", f"{name}={value}")]
     return relay.main(
-        ["--home", str(home), "--drawings", str(home.parent / "drawings.npz"), "--nice", "12", *tiny, *more]
+        ["--home", str(home), "--drawings", str(home.parent / "drawings.npz"), "--nice", "1", *tiny, *more]
     )
 
 
@@ -58,7 +58,7 @@ def test_it_runs_apart_from_a_copy_and_goes_on_after_a_kill_and_a_damaged_checkp
     assert "is running" in capsys.readouterr().err
     assert "running" in status(home, made.running)
     process = int(made.pid.read_text())
-    assert os.getpriority(os.PRIO_PROCESS, process) == 12
+    assert os.getpriority(os.PRIO_PROCESS, process) == 1
     assert os.getsid(process) == process
     assert (home / "code" / "diffusion_tricks" / "training" / "relay.py").is_file()
     assert not list((home / "code").rglob("*.safetensors"))

@@ -72,9 +72,10 @@ def refuse_two_claims(tricks: Sequence[Trick[Any]]) -> None:
     """Raises UsageError for two tricks that each say what is asked: one of them would never be heard."""
     first, *others = [trick.label() for trick in tricks if trick.brings_prompts] or [""]
     if others:
+        ways = dict.fromkeys([f"{first} with [{others[0]} ...]", f"{others[0]} with [{first} ...]"])
         raise UsageError(
             f"{first!r} and {others[0]!r} both say what is asked, and nothing says how they nest; write one in the"
-            f" place of a prompt of the other, {first} with [{others[0]} ...] or {others[0]} with [{first} ...]"
+            f" place of a prompt of the other, {' or '.join(ways)}"
         )
 
 

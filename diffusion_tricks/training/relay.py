@@ -139,7 +139,7 @@ def copied_code(place: Path) -> Path:
 
 
 def give_way(nice: int) -> None:
-    """Sets how nice this process is, and so its session: Linux weighs sessions by theirs alone (sched(7), autogroup)."""
+    """Sets how nice this process is, and so its session: Linux weighs sessions by theirs alone, see sched(7)."""
     os.nice(nice - os.nice(0))
     with contextlib.suppress(OSError):  # not everywhere, and not too often
         Path("/proc/self/autogroup").write_text(str(nice))
