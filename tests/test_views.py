@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
+import tempfile
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -18,11 +21,17 @@ from diffusion_tricks.registry.host import host
 from diffusion_tricks.registry.view import View, orthogonality_error, view_named
 from diffusion_tricks.testing import check_view
 from diffusion_tricks_plugins.views.orthogonal import SHUFFLING_BYTES, shuffling
+from diffusion_tricks_plugins.views.pieces import Jigsaw
 
-PLAIN = [name for name in host().entries("view") if name != "rotate"]  # which needs an angle
+PLAIN = [name for name, entry in host().entries("view").items() if "example" not in entry.notes]  # as it stands
+ORDER = Path(tempfile.mkdtemp()) / "order.txt"  # for views that are named before there is a fixture
+ORDER.write_text("3 0 5\n4 2 1\n", encoding="utf-8")
 QUARTERS = ["rotate:270", "rotate:-90.0"]
 NAMED = [*PLAIN, *QUARTERS, "skew:-0.7", "patches:4,seed=3", "inner_circle:90", "inner_circle:-270,radius=0.5"]
-TURNS = ["rotate:135", "rotate:-17.5", "rotate:90.001"]
+NAMED += ["jigsaw:4,seed=3", "jigsaw:4x6", "jigsaw:1x3", "hinge:3", f"permute:{ORDER}", "orthogonal:5"]
+COMPOSED = ["rotate_cw|negate", "skew:-0.7|patches:4,seed=3|flip"]
+NAMED += COMPOSED
+TURNS = ["rotate:135", "rotate:-17.5", "rotate:90.001", "inner_circle:30"]
 VIEWS = [*NAMED, *TURNS]
 ORTHOGONAL = [name for name in NAMED if view_named(name).orthogonal]
 
@@ -100,10 +109,11 @@ def test_only_turns_that_are_not_by_quarters_are_not_orthogonal() -> None:
 
 @pytest.mark.parametrize("name", ORTHOGONAL)
 def test_every_registered_view_is_exactly_orthogonal(name: str) -> None:
-    """All are permutations with signs: the matrix itself, column by column, is orthogonal to the last bit."""
+    """All but one are permutations with signs: the matrix itself is orthogonal to the last bit."""
     basis = torch.eye(3 * 8 * 8, dtype=torch.float64).reshape(-1, 3, 8, 8)
     matrix = view_named(name).apply(basis).reshape(len(basis), -1)
-    assert torch.equal(matrix @ matrix.T, torch.eye(len(basis), dtype=torch.float64))
+    tolerance = 1e-14 if name.startswith("orthogonal") else 0
+    torch.testing.assert_close(matrix @ matrix.T, torch.eye(len(basis), dtype=torch.float64), rtol=0, atol=tolerance)
     assert orthogonality_error(view_named(name), (3, 64, 64)) < 1e-12
 
 
@@ -340,8 +350,8 @@ def test_bad_parameters_say_what_is_wrong(text: str, message: str) -> None:
         ("rotate_cw", "^a quarter turn needs a square picture; set `size` to a square$"),
         ("rotate:-90", "^a quarter turn needs a square picture; set `size` to a square$"),
         ("patches:3", "needs a height and width that 3 divides, got 8x16"),
-        ("inner_circle:90", "multiples of 90 degrees, of 180 unless square, got 90"),
-        ("inner_circle:45", "multiples of 90 degrees"),
+        ("jigsaw:9x17", "^jigsaw:9x17 needs at least 9x17 pixels, got 8x16$"),
+        ("hinge:9", "^hinge:9 needs at least 9 pixels a side, got 8x16$"),
     ],
 )
 def test_a_view_that_does_not_fit_the_size_says_so(text: str, message: str) -> None:
@@ -361,7 +371,7 @@ def test_a_film_of_a_view_begins_and_ends_exactly(name: str) -> None:
         frame = view.frame(picture, share)
         assert frame.shape == picture.shape
         assert frame.dtype == picture.dtype
-        assert float(frame.abs().max()) <= 1.3, "a cubic overshoots by less"
+        assert float(frame.abs().max()) <= 1.01 or name.startswith("orthogonal")
     assert torch.equal(picture, before)
 
 
@@ -374,10 +384,210 @@ def test_a_film_fades_from_the_one_to_the_other_by_default() -> None:
 @pytest.mark.parametrize("name", VIEWS)
 def test_every_view_tells_a_person_what_to_do(name: str) -> None:
     said = view_named(name).instruction()
-    assert 10 < len(said) < 140
+    assert 10 < len(said) < 200
     assert said[0].islower()
     assert not said.endswith(".")
 
 
 def test_a_view_that_says_nothing_is_named() -> None:
     assert Rolled(by=[1, 0]).instruction() == "look at it by the view 'rolled'"
+
+
+def test_views_are_composed_from_the_left() -> None:
+    view, x = view_named("rotate_cw | negate|patches:4,seed=3"), torch.randn(2, 3, 8, 8)
+    seen = view_named("patches:4,seed=3").apply(-x.rot90(-1, (-2, -1)))
+    assert torch.equal(view.apply(x), seen)
+    assert torch.equal(view.invert(seen), x)
+    mask = torch.rand(2, 1, 8, 8)
+    moved = view_named("rotate_cw|patches:4,seed=3").apply(mask)
+    assert torch.equal(view.apply_mask(mask), moved)
+    assert torch.equal(view.invert_variance(moved), mask)
+    assert view.instruction() == ", then ".join(map(str, [one.instruction() for one in view.views]))  # type: ignore[attr-defined]
+
+
+def test_composed_views_are_what_their_parts_are() -> None:
+    latent = {"flip|rotate_cw": True, "flip|negate": False}
+    assert {name: view_named(name).latent for name in latent} == latent
+    assert view_named("flip|negate").orthogonal
+    assert not view_named("flip|rotate:30").orthogonal
+    x = torch.zeros(1, 3, 64, 64)
+    turn, both = view_named("rotate:30"), view_named("rotate:30|flip")
+    torch.testing.assert_close(both.seen(x), turn.seen(x))
+    torch.testing.assert_close(both.filled(x), turn.filled(x).flip(-2))
+    there_and_back = view_named("rotate:45|rotate:-45")
+    inner = there_and_back.seen(x)[..., 16:48, 16:48]
+    torch.testing.assert_close(inner, torch.ones_like(inner))
+    assert float(there_and_back.seen(x)[..., 0, 0]) == 0
+
+
+def test_a_film_of_composed_views_shows_them_in_turn() -> None:
+    picture = torch.rand(1, 3, 8, 8)
+    view = view_named("flip|negate")
+    torch.testing.assert_close(view.frame(picture, 0.5), picture.flip(-2))
+    torch.testing.assert_close(view.frame(picture, 0.75), torch.zeros_like(picture))
+
+
+def test_an_unknown_part_of_composed_views_is_named() -> None:
+    with pytest.raises(UnknownName, match=r"unknown view 'flp'; did you mean 'flip'\?"):
+        view_named("negate|flp")
+    with pytest.raises(UsageError, match="view"):
+        view_named("negate|")
+
+
+SIZES = [(64, 64), (65, 97), (63, 64), (31, 200), (9, 7), (256, 256), (576, 1024), (1024, 1024)]
+PIECED = ["jigsaw", "jigsaw:4,seed=3", "jigsaw:4x6", "jigsaw:1", "hinge", "hinge:5", f"permute:{ORDER}", "mirror_half"]
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("name", [*PIECED, "skew", "negate", "inner_circle:180", "inner_circle:90", "flip|mirror_half"])
+def test_a_permutation_is_one_at_every_size(name: str, size: tuple[int, int]) -> None:
+    """Every pixel is seen once: of pixels that are numbered, none is missing, and each comes back to its place."""
+    height, width = size
+    x = torch.arange(1.0, height * width + 1, dtype=torch.float64).reshape(1, 1, height, width)
+    view = view_named(name)
+    seen = view.apply(x)
+    assert torch.equal(seen.abs().flatten().sort().values, x.flatten())
+    assert torch.equal(view.invert(seen), x)
+    assert torch.equal(view.apply(view.invert(x)), x)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_random_orthogonal_matrix_is_one_at_every_size(size: tuple[int, int]) -> None:
+    assert orthogonality_error(view_named("orthogonal:3"), (3, *size)) < 1e-12
+
+
+def test_a_random_orthogonal_matrix_mixes_all_and_follows_its_seed() -> None:
+    basis = torch.eye(64, dtype=torch.float64).reshape(64, 1, 8, 8)
+    matrix = view_named("orthogonal:3").apply(basis).reshape(64, 64)
+    assert (matrix.abs() > 1e-12).double().mean() > 0.9
+    assert float(matrix.square().max()) < 0.5
+    assert abs(float(torch.trace(matrix))) < 16, "it leaves much as it is"
+    assert not torch.allclose(matrix, view_named("orthogonal:4").apply(basis).reshape(64, 64))
+    mask = torch.rand(2, 1, 8, 8)
+    assert torch.equal(view_named("orthogonal:3").apply_mask(mask)[0], mask[0].mean().expand(1, 8, 8))
+
+
+@pytest.mark.parametrize("size", [(64, 64), (66, 98), (60, 96), (256, 256)])
+@pytest.mark.parametrize("name", ["jigsaw:4,seed=3", "jigsaw:4x6"])
+def test_pieces_of_a_jigsaw_interlock_and_are_congruent(name: str, size: tuple[int, int]) -> None:
+    """Every piece is found whole, turned by its quarters, where it goes: NumPy cuts both out and compares them."""
+    view = view_named(name)
+    assert isinstance(view, Jigsaw)
+    known = view.cut_up(*size)
+    owner, n = known.pieces.owner.numpy(), len(known.pieces.start)
+    seen = view.apply(known.pieces.owner.double()[None, None])[0, 0].numpy()
+    cells = set()
+    for piece in range(n):
+        shape, landed = cut_out(owner == piece), cut_out(seen == piece)
+        assert np.array_equal(np.rot90(shape, int(known.pieces.quarters[piece])), landed)
+        assert not shape.all(), "it has neither knob nor hole"
+        target = np.unique(owner[seen == piece])
+        assert len(target) == 1, "it lies across the place of another"
+        cells.add(int(target[0]))
+    assert cells == set(range(n))
+
+
+def cut_out(mask: np.ndarray) -> np.ndarray:
+    """The smallest rectangle of a mask that holds all of it."""
+    rows, columns = np.nonzero(mask.any(1))[0], np.nonzero(mask.any(0))[0]
+    return mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+
+
+def test_a_jigsaw_follows_its_seed_and_takes_columns_by_rows() -> None:
+    x = torch.randn(1, 3, 48, 32)
+    assert not torch.equal(view_named("jigsaw:4,seed=3").apply(x), view_named("jigsaw:4,seed=4").apply(x))
+    view = view_named("jigsaw:4x6")
+    assert isinstance(view, Jigsaw)
+    assert view.grid == (4, 6)
+    assert torch.equal(view_named("jigsaw:4").apply(x), Jigsaw(pieces="4x4").apply(x))
+    with pytest.raises(UsageError, match=r"pieces: .*pattern"):
+        view_named("jigsaw:4x0")
+
+
+def test_every_piece_of_a_square_jigsaw_moves() -> None:
+    for seed in range(10):
+        pieces = Jigsaw(seed=seed).cut_up(64, 64).pieces
+        assert bool((pieces.start != pieces.end).any(1).all())
+
+
+def test_a_hinge_turns_its_squares_against_each_other() -> None:
+    x = torch.arange(64.0).reshape(1, 1, 8, 8)
+    seen = view_named("hinge").apply(x)
+    for i, j in ((0, 0), (0, 4), (4, 0), (4, 4)):
+        square = np.s_[0, 0, i : i + 4, j : j + 4]
+        assert np.array_equal(seen[square], np.rot90(x[square].numpy(), 1 if i == j else -1))
+
+
+def test_the_film_of_a_hinge_opens_as_hinged_squares_do() -> None:
+    """Half-way all four stand at 45 degrees, 1 / sqrt(2) as large, about the hole that they leave in their midst."""
+    black = torch.full((1, 1, 128, 128), -1.0)
+    frame = view_named("hinge").frame(black, 0.5)[0, 0]
+    assert abs(float((frame < 0).sum()) / (4 * 64**2 / 2) - 1) < 0.03
+    assert float(frame[64, 64]) > 0
+    assert float(frame[32, 32]) == -1
+
+
+@pytest.mark.parametrize("kind", ["npy", "json", "txt"])
+def test_a_permutation_is_read_from_a_file_and_fits_every_size(kind: str, tmp_path: Path) -> None:
+    order = np.random.default_rng(0).permutation(16).reshape(4, 4)
+    path, lines = tmp_path / f"order.{kind}", [" ".join(map(str, row)) for row in order]
+    if kind == "npy":
+        np.save(path, order)
+    else:
+        path.write_text(json.dumps(order.tolist()) if kind == "json" else "\n".join(lines), encoding="utf-8")
+    for k in (1, 2):
+        x = torch.randn(1, 1, 4 * k, 4 * k)
+        before, after = (
+            page[0, 0].unfold(0, k, k).unfold(1, k, k).flatten(0, 1)
+            for page in (x, view_named(f"permute:{path}").apply(x))
+        )
+        assert torch.equal(after, before[torch.from_numpy(order).flatten()])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("0 1\n1 2", r"each number from 0 to one less than its cells once, got the shape \(2, 2\)"),
+        ("0 1 2", "each number from 0"),
+        ("", "cannot read a permutation from .*expected whole numbers"),
+        ("0 one\n2 3", "cannot read a permutation from .*'one'"),
+        (None, "cannot read a permutation from .*No such file"),
+    ],
+)
+def test_a_file_that_is_no_permutation_is_refused(text: str | None, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "order.txt"
+    if text is not None:
+        path.write_text(text, encoding="utf-8")
+    with pytest.raises(UsageError, match=message):
+        view_named(f"permute:{path}")
+
+
+def test_mirror_half_leaves_the_left_half_and_the_middle() -> None:
+    x = torch.arange(7.0).expand(1, 1, 2, 7)
+    assert view_named("mirror_half").apply(x)[0, 0, 0].tolist() == [0, 1, 2, 3, 6, 5, 4]
+
+
+@pytest.mark.parametrize("size", [(64, 64), (64, 40), (33, 64)])
+def test_an_inner_circle_at_any_angle_holds_what_a_view_must(size: tuple[int, int]) -> None:
+    check_view("inner_circle:30", (3, *size))
+
+
+def test_an_inner_circle_at_any_angle_is_the_rotated_picture_inside() -> None:
+    x = torch.randn(1, 3, 64, 64)
+    seen, turned = view_named("inner_circle:30").apply(x), view_named("rotate:30").apply(x)
+    disc = torch.hypot(torch.arange(64)[:, None] - 31.5, torch.arange(64) - 31.5) <= 24
+    assert torch.equal(seen[..., disc], turned[..., disc])
+    assert torch.equal(seen[..., ~disc], x[..., ~disc])
+
+
+MOVING = ["flip", "mirror", "rotate_cw", "rotate_180", "negate", "skew", "patches:4", "jigsaw", "hinge", "mirror_half"]
+
+
+@pytest.mark.parametrize("name", MOVING)
+def test_a_film_is_continuous_at_its_ends(name: str) -> None:
+    down, across = torch.linspace(-1, 1, 64)[:, None], torch.linspace(-1, 1, 64)
+    picture = (0.5 * down + 0.3 * across).expand(1, 3, 64, 64).contiguous()
+    view = view_named(name)
+    for share, end in ((1e-4, picture), (1 - 1e-4, view.apply(picture))):
+        assert float((view.frame(picture, share) - end).abs().mean()) < 0.01
+    assert float((view.frame(picture, 0.5) - picture).abs().mean()) > 0.02

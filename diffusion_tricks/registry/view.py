@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from abc import abstractmethod
+from functools import reduce
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import ConfigDict, ValidationError
@@ -91,11 +92,75 @@ def _words(name: str) -> str:
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", name).lower()
 
 
+class Composed(View):
+    """One view after the other: `rotate_cw|negate`. Orthogonal, and fit for latents, if all of them are.
+
+    views: at least two, the first is what the picture is seen through first.
+    """
+
+    views: tuple[View, ...]
+
+    @property
+    def orthogonal(self) -> bool:  # type: ignore[override]
+        """If every view is."""
+        return all(view.orthogonal for view in self.views)
+
+    @property
+    def latent(self) -> bool:  # type: ignore[override]
+        """If every view is."""
+        return all(view.latent for view in self.views)
+
+    def apply(self, x: Tensor) -> Tensor:
+        """Through the first view, then the next."""
+        return reduce(lambda x, view: view.apply(x), self.views, x)
+
+    def invert(self, x: Tensor) -> Tensor:
+        """Back from the last view, then from the one before."""
+        return reduce(lambda x, view: view.invert(x), reversed(self.views), x)
+
+    def apply_mask(self, x: Tensor) -> Tensor:
+        """As `apply`, view by view."""
+        return reduce(lambda x, view: view.apply_mask(x), self.views, x)
+
+    def invert_variance(self, x: Tensor) -> Tensor:
+        """As `invert`, view by view."""
+        return reduce(lambda x, view: view.invert_variance(x), reversed(self.views), x)
+
+    def seen(self, x: Tensor) -> Tensor:
+        """What every view sees of what the views before it show."""
+        share = x.new_ones(1, 1, *x.shape[-2:])
+        for view in reversed(self.views):
+            share = view.seen(x) * view.invert_variance(share).clamp(0, 1)
+        return share
+
+    def filled(self, x: Tensor) -> Tensor:
+        """What every view fills with what is filled of the views before it."""
+        share = x.new_ones(1, 1, *x.shape[-2:])
+        for view in self.views:
+            share = view.filled(x) * view.apply_mask(share).clamp(0, 1)
+        return share
+
+    def instruction(self) -> str:
+        """One thing after the other."""
+        return ", then ".join(view.instruction() for view in self.views)
+
+    def between(self, picture: Tensor, share: float) -> Tensor:
+        """Each view's own way, one after the other, all of the same length."""
+        turn = min(int(share * len(self.views)), len(self.views) - 1)
+        begun = reduce(lambda x, view: view.apply(x), self.views[:turn], picture)
+        return self.views[turn].frame(begun, share * len(self.views) - turn)
+
+
 def view_named(text: str) -> View:
-    """The view that `name` or `name:value,...,parameter=value,...` stands for.
+    """The view that `name` or `name:value,...,parameter=value,...` stands for, or several of them, `a|b`, for a then b.
 
     Raises UnknownName for an unknown view, UsageError for parameters it does not take or lacks.
     """
+    parts = text.split("|")
+    return Composed(views=tuple(map(_one_named, parts))) if len(parts) > 1 else _one_named(text)
+
+
+def _one_named(text: str) -> View:
     name, _, rest = text.partition(":")
     view_class: type[View] = host().find("view", name.strip()).load()
     parameters = _parameters(view_class, name, [part.strip() for part in rest.split(",") if part.strip()])

@@ -62,8 +62,15 @@ VIEWS = {
     "negate": ("views.orthogonal:Negate", "colours inverted, as on film"),
     "skew": ("views.orthogonal:Skew", "columns shifted in a slope, around the edge; skew:1.5"),
     "patches": ("views.orthogonal:Patches", "square patches shuffled; patches:8,seed=3 is an 8 x 8 grid"),
-    "inner_circle": ("views.orthogonal:InnerCircle", "the inside of a circle turned; inner_circle:90 turns a quarter"),
+    "inner_circle": ("views.rotation:InnerCircle", "the inside of a circle turned; inner_circle:90 turns a quarter"),
+    "mirror_half": ("views.orthogonal:MirrorHalf", "the right half mirrored in itself"),
+    "jigsaw": ("views.pieces:Jigsaw", "interlocking pieces shuffled and turned; jigsaw:4,seed=3, or jigsaw:4x6"),
+    "hinge": ("views.pieces:Hinge", "squares hinged at their corners, swung by a quarter; hinge:4 is four a side"),
+    "permute": ("views.pieces:Permute", "the cells of a grid in the order of a file; permute:order.npy"),
+    "orthogonal": ("views.mixing:Orthogonal", "all pixels mixed by a random orthogonal matrix; orthogonal:3"),
 }
+# view: one that shows what it does, where its name alone does not do
+VIEW_EXAMPLES = {"rotate": "rotate:135", "permute": "permute:order.npy"}
 
 
 def module_of(name: str) -> str:
@@ -88,7 +95,8 @@ def register_tricks(register: Callable[..., None]) -> None:
 def register_views(register: Callable[..., None]) -> None:
     """The views of the anagram trick."""
     for name, (place, summary) in VIEWS.items():
-        register(name, f"diffusion_tricks_plugins.{place}", summary=summary)
+        notes = {"example": VIEW_EXAMPLES[name]} if name in VIEW_EXAMPLES else {}
+        register(name, f"diffusion_tricks_plugins.{place}", summary=summary, **notes)
 
 
 def __getattr__(name: str) -> Any:

@@ -12,6 +12,8 @@ from pydantic import Field
 from torch import Tensor
 
 from diffusion_tricks.plugin import UsageError, View
+from diffusion_tricks_plugins.views.moving import spun, turned_over
+from diffusion_tricks_plugins.views.pieces import Cut, Permuted, drawn_between, moved
 
 SHUFFLING_BYTES = 64 * 2**20  # of permutations that are kept; one of 256 x 256 patches takes one of them
 
@@ -29,6 +31,14 @@ class Identity(View):
         """x itself."""
         return x
 
+    def instruction(self) -> str:
+        """Nothing."""
+        return "look at it as it is"
+
+    def between(self, picture: Tensor, share: float) -> Tensor:
+        """The picture itself."""
+        return picture
+
 
 class Flip(View):
     """Rows in reverse order."""
@@ -43,6 +53,14 @@ class Flip(View):
         """Its own inverse."""
         return x.flip(-2)
 
+    def instruction(self) -> str:
+        """A page held to the light."""
+        return "turn the page over, top to bottom, and look through it"
+
+    def between(self, picture: Tensor, share: float) -> Tensor:
+        """Turned over in depth, end over end."""
+        return turned_over(picture, share, -2)
+
 
 class Mirror(View):
     """Columns in reverse order."""
@@ -56,6 +74,36 @@ class Mirror(View):
     def invert(self, x: Tensor) -> Tensor:
         """Its own inverse."""
         return x.flip(-1)
+
+    def instruction(self) -> str:
+        """A mirror."""
+        return "look at it in a mirror"
+
+    def between(self, picture: Tensor, share: float) -> Tensor:
+        """Turned over in depth, sideways."""
+        return turned_over(picture, share, -1)
+
+
+class MirrorHalf(View):
+    """The right half mirrored in itself; the left half stays, and so does the middle column of an odd width."""
+
+    def apply(self, x: Tensor) -> Tensor:
+        """Its columns in reverse."""
+        half = x.shape[-1] // 2
+        return torch.cat([x[..., : x.shape[-1] - half], x[..., x.shape[-1] - half :].flip(-1)], dim=-1)
+
+    def invert(self, x: Tensor) -> Tensor:
+        """Its own inverse."""
+        return self.apply(x)
+
+    def instruction(self) -> str:
+        """Half a page."""
+        return "cut it down the middle, turn the right half over sideways and look through that"
+
+    def between(self, picture: Tensor, share: float) -> Tensor:
+        """The right half turned over in depth."""
+        left = picture.shape[-1] - picture.shape[-1] // 2
+        return torch.cat([picture[..., :left], turned_over(picture[..., left:], share, -1)], dim=-1)
 
 
 def turned(x: Tensor, quarters: int) -> Tensor:
@@ -81,6 +129,14 @@ class RotateCW(View):
         """Counter-clockwise."""
         return turned(x, 1)
 
+    def instruction(self) -> str:
+        """A turn."""
+        return "turn the page a quarter clockwise"
+
+    def between(self, picture: Tensor, share: float) -> Tensor:
+        """Turned."""
+        return spun(picture, -90 * share)
+
 
 class RotateCCW(View):
     """A quarter turn counter-clockwise."""
@@ -95,6 +151,14 @@ class RotateCCW(View):
         """Clockwise."""
         return turned(x, -1)
 
+    def instruction(self) -> str:
+        """A turn."""
+        return "turn the page a quarter counter-clockwise"
+
+    def between(self, picture: Tensor, share: float) -> Tensor:
+        """Turned."""
+        return spun(picture, 90 * share)
+
 
 class Rotate180(View):
     """A half turn."""
@@ -108,6 +172,14 @@ class Rotate180(View):
     def invert(self, x: Tensor) -> Tensor:
         """Its own inverse."""
         return turned(x, 2)
+
+    def instruction(self) -> str:
+        """A turn."""
+        return "turn the page upside down"
+
+    def between(self, picture: Tensor, share: float) -> Tensor:
+        """Turned."""
+        return spun(picture, 180 * share)
 
 
 class Negate(View):
@@ -128,6 +200,10 @@ class Negate(View):
     def invert_variance(self, x: Tensor) -> Tensor:
         """A variance has no sign to turn."""
         return x
+
+    def instruction(self) -> str:
+        """Film."""
+        return "look at its negative"
 
 
 class Skew(View):
@@ -152,6 +228,14 @@ class Skew(View):
     def invert(self, x: Tensor) -> Tensor:
         """Straight again."""
         return self._shifted(x, -1)
+
+    def instruction(self) -> str:
+        """Strips."""
+        return "cut it into upright strips and slide each further than the one before"
+
+    def between(self, picture: Tensor, share: float) -> Tensor:
+        """A slope that grows."""
+        return self.model_copy(update={"factor": self.factor * share}).apply(picture)
 
 
 class Patches(View):
@@ -184,6 +268,20 @@ class Patches(View):
         """Put back."""
         return self._joined(self._cut(x)[:, :, shuffling(self.grid**2, self.seed, x.device)[1]], x)
 
+    def instruction(self) -> str:
+        """A puzzle to lay."""
+        return f"cut it into {self.grid} x {self.grid} squares and lay them in the other order"
+
+    def between(self, picture: Tensor, share: float) -> Tensor:
+        """The patches on their way."""
+        return drawn_between(picture, self._moved(picture), share)
+
+    def _moved(self, x: Tensor) -> Permuted:
+        height, width = x.shape[-2:]
+        cut = Cut(height, width, self.grid, self.grid)
+        target = shuffling(self.grid**2, self.seed, torch.device("cpu"))[1]
+        return moved(cut, cut.owner(), target, torch.zeros_like(target), math.hypot(cut.p, cut.q)).to(x.device)
+
 
 def _bytes_of(orders: tuple[Tensor, Tensor]) -> int:
     return orders[0].nbytes + orders[1].nbytes
@@ -197,31 +295,3 @@ def shuffling(count: int, seed: int, device: torch.device) -> tuple[Tensor, Tens
     """
     order = torch.randperm(count, generator=torch.Generator().manual_seed(seed))
     return order.to(device), order.argsort().to(device)
-
-
-class InnerCircle(View):
-    """The disc of radius 3/8 of the side, turned about the centre; what lies outside stays.
-
-    degrees: counter-clockwise, a multiple of 90, so that it is a permutation; others would interpolate.
-    radius: a share of the shorter side, 0 to 0.5.
-    """
-
-    degrees: int = 180
-    radius: Annotated[float, Field(gt=0, le=0.5)] = 3 / 8
-
-    def _turned(self, x: Tensor, quarters: int) -> Tensor:
-        height, width = x.shape[-2:]
-        if self.degrees % 90 or (height != width and self.degrees % 180):
-            raise UsageError(f"inner_circle takes multiples of 90 degrees, of 180 unless square, got {self.degrees}")
-        y = torch.arange(height, device=x.device)[:, None] - (height - 1) / 2
-        z = torch.arange(width, device=x.device) - (width - 1) / 2
-        inside = (y.square() + z.square()) <= math.pow(self.radius * min(height, width), 2)
-        return torch.where(inside, x.rot90(quarters, (-2, -1)), x)
-
-    def apply(self, x: Tensor) -> Tensor:
-        """The disc turned counter-clockwise."""
-        return self._turned(x, self.degrees // 90)
-
-    def invert(self, x: Tensor) -> Tensor:
-        """The disc turned back."""
-        return self._turned(x, -(self.degrees // 90))

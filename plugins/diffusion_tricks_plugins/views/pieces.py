@@ -1,0 +1,369 @@
+"""Views that cut the picture into congruent pieces and put each in another's place: exact permutations at any size.
+
+Visual Anagrams, arXiv:2311.17919, figure 5, has a jigsaw and hinged squares; those here are cut so that the pieces are
+congruent to the pixel. What is left over of a size that the pieces do not divide is a margin, which stays.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+from abc import abstractmethod
+from collections.abc import Hashable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from threading import Lock
+from typing import Annotated
+
+import torch
+from cachetools import LRUCache, cached
+from pydantic import Field, field_validator
+from torch import Tensor
+
+from diffusion_tricks.plugin import UsageError, View
+from diffusion_tricks_plugins.views.moving import TABLE, Pieces, flown
+
+KNOB = 0.24  # length of a knob, in shorter sides of a piece
+KEPT_BYTES = 128 * 2**20  # of permutations that are kept
+MOST_FLYING = 1024  # pieces that a film draws as such; of more it moves the pixels
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A grid of cells of height p and width q, and the picture (h w) that it stands in the middle of."""
+
+    height: int
+    width: int
+    rows: int
+    columns: int
+
+    @property
+    def p(self) -> int:
+        """Height of a cell in pixels."""
+        return self.height // self.rows
+
+    @property
+    def q(self) -> int:
+        """Width of a cell in pixels."""
+        return self.width // self.columns
+
+    @property
+    def origin(self) -> tuple[int, int]:
+        """Margin above and to the left, in pixels."""
+        return (self.height - self.p * self.rows) // 2, (self.width - self.q * self.columns) // 2
+
+    def owner(self) -> Tensor:
+        """The cell of each pixel in reading order (h w); rows * columns for the margin."""
+        (top, left), n = self.origin, self.rows * self.columns
+        cells = torch.arange(n).reshape(self.rows, self.columns)
+        owner = torch.full((self.height, self.width), n)
+        grid = cells.repeat_interleave(self.p, 0).repeat_interleave(self.q, 1)
+        owner[top : top + self.p * self.rows, left : left + self.q * self.columns] = grid
+        return owner
+
+    def centres(self) -> Tensor:
+        """Twice the centre of each cell, down and right in pixels, whole numbers (n 2)."""
+        top, left = self.origin
+        down = 2 * (top + self.p * torch.arange(self.rows)) + self.p - 1
+        right = 2 * (left + self.q * torch.arange(self.columns)) + self.q - 1
+        return torch.cartesian_prod(down, right)
+
+
+@dataclass(frozen=True)
+class Permuted:
+    """Which pixel of the picture each pixel of the view shows (h*w), the inverse, and the pieces that do it."""
+
+    order: Tensor
+    back: Tensor
+    pieces: Pieces
+
+    @property
+    def nbytes(self) -> int:
+        """Of memory."""
+        return self.order.nbytes + self.back.nbytes + self.pieces.owner.nbytes
+
+    def to(self, device: torch.device) -> Permuted:
+        """The same on a device."""
+        return Permuted(self.order.to(device), self.back.to(device), self.pieces.to(device))
+
+
+def moved(cut: Cut, owner: Tensor, target: Tensor, quarters: Tensor, reach: float) -> Permuted:
+    """Every piece in the place of the cell that is its target (n), turned by its quarters counter-clockwise (n).
+
+    owner: the piece of each pixel (h w), congruent to its target's.
+    """
+    centres, n = cut.centres(), len(target)
+    places = torch.stack(torch.meshgrid(torch.arange(cut.height), torch.arange(cut.width), indexing="ij"), -1)
+    inside = owner < n
+    source, piece = places[inside], owner[inside]
+    y, x = (2 * source - centres[piece]).unbind(-1)
+    turns = quarters[piece]
+    ways = (y, x), (-x, y), (-y, -x), (x, -y)  # by 0, 1, 2, 3 quarters
+    down, right = (sum(torch.where(turns == k, way[i], 0) for k, way in enumerate(ways)) for i in (0, 1))
+    landed = (centres[target[piece]] + torch.stack([down, right], -1)) // 2  # type: ignore[list-item]
+    order = torch.arange(cut.height * cut.width)
+    order[landed[:, 0] * cut.width + landed[:, 1]] = source[:, 0] * cut.width + source[:, 1]
+    pieces = Pieces(owner, centres / 2, centres[target] / 2, quarters, reach)
+    return Permuted(order, order.argsort(), pieces)
+
+
+class InPieces(View):
+    """Base of the views that are made of pieces; what they are is said by `cut_up`."""
+
+    @abstractmethod
+    def cut_up(self, height: int, width: int) -> Permuted:
+        """The pieces of a picture of that size and where they go. Raises UsageError for one that is too small."""
+
+    def apply(self, x: Tensor) -> Tensor:
+        """Every piece in its new place."""
+        return x.flatten(-2).index_select(-1, _kept(self, *x.shape[-2:], x.device).order).reshape(x.shape)
+
+    def invert(self, x: Tensor) -> Tensor:
+        """Every piece back in its own."""
+        return x.flatten(-2).index_select(-1, _kept(self, *x.shape[-2:], x.device).back).reshape(x.shape)
+
+    def between(self, picture: Tensor, share: float) -> Tensor:
+        """The pieces on their way; where there are very many, every pixel on its own."""
+        return drawn_between(picture, _kept(self, *picture.shape[-2:], picture.device), share, self.size(share))
+
+    def size(self, share: float) -> float:
+        """Of the pieces on their way, in sizes of their own."""
+        return 1
+
+
+def drawn_between(picture: Tensor, known: Permuted, share: float, size: float = 1) -> Tensor:
+    """The picture (b c h w) while its pieces are on their way; size: theirs meanwhile, 1 is their own."""
+    if len(known.pieces.start) > MOST_FLYING:
+        return _strewn(picture, known.back, share)
+    return flown(picture, known.pieces, share, size)
+
+
+def _strewn(picture: Tensor, back: Tensor, share: float) -> Tensor:
+    height, width = picture.shape[-2:]
+    start = torch.arange(height * width, device=picture.device)
+    down, right = (
+        torch.lerp(a.float(), b.float(), share).round().long()
+        for a, b in ((start // width, back // width), (start % width, back % width))
+    )
+    canvas = torch.full_like(picture, TABLE).flatten(-2)
+    canvas[..., down * width + right] = picture.flatten(-2)
+    return canvas.reshape(picture.shape)
+
+
+@cached(
+    LRUCache(KEPT_BYTES, lambda known: min(known.nbytes, KEPT_BYTES)),
+    key=lambda view, height, width, device: (view, height, width, str(device)),
+    lock=Lock(),
+)
+def _kept(view: InPieces, height: int, width: int, device: torch.device) -> Permuted:
+    return view.cut_up(height, width).to(device)
+
+
+def _checked(cut: Cut, what: str) -> Cut:
+    if not (cut.p and cut.q):
+        raise UsageError(f"{what} needs at least {cut.columns}x{cut.rows} pixels, got {cut.width}x{cut.height}")
+    return cut
+
+
+class Jigsaw(InPieces):
+    """Interlocking pieces that change places, and turn where that fits: corners stay corners, and edges edges.
+
+    Each side of a piece has a knob and a hole, point-symmetric about its middle, so that all inner pieces are congruent
+    and fit in every way round; so are all edges, and all corners. Oblong pieces fit upright and upside down.
+    pieces: a side, or columns x rows as in "4x6". seed: of who goes where.
+    """
+
+    pieces: Annotated[str, Field(pattern=r"^[1-9]\d*(x[1-9]\d*)?$", coerce_numbers_to_str=True)] = "4"
+    seed: int = 0
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Columns and rows."""
+        columns, _, rows = self.pieces.partition("x")
+        return int(columns), int(rows or columns)
+
+    def cut_up(self, height: int, width: int) -> Permuted:
+        """The pieces, whose knobs reach into their neighbours' cells."""
+        columns, rows = self.grid
+        cut = _checked(Cut(height, width, rows, columns), f"jigsaw:{self.pieces}")
+        target, quarters = dealt(rows, columns, cut.p == cut.q, self.seed)
+        return moved(cut, interlocking(cut), target, quarters, 0.75 * math.hypot(cut.p, cut.q))
+
+    def instruction(self) -> str:
+        """A puzzle to lay."""
+        columns, rows = self.grid
+        return f"cut it into the {columns} x {rows} pieces of its jigsaw and lay them the other way"
+
+
+def interlocking(cut: Cut) -> Tensor:
+    """The piece of each pixel (h w) of a jigsaw, n for the margin."""
+    owner, (top, left), (p, q) = cut.owner(), cut.origin, (cut.p, cut.q)
+    n = cut.rows * cut.columns
+    cells = torch.arange(n).reshape(cut.rows, cut.columns)
+    cells = cells[..., None]
+    rows = top + p * torch.arange(cut.rows)[:, None, None]
+    columns = left + q * torch.arange(cut.columns)[:, None]
+    r, d = knob(p, min(p, q))  # to the right, and half a turn of that, to the left
+    owner[rows + r, columns[1:] + d] = cells[:, :-1]
+    owner[rows + p - 1 - r, columns[1:] - 1 - d] = cells[:, 1:]
+    r, d = knob(q, min(p, q))  # a quarter turn of that, down, and up
+    owner[rows[1:] + d, columns + q - 1 - r] = cells[:-1]
+    owner[rows[1:] - 1 - d, columns + r] = cells[1:]
+    return owner
+
+
+def knob(side: int, size: int) -> tuple[Tensor, Tensor]:
+    """The pixels of a knob: how far along the side, and how far out of it, both from 0 (k).
+
+    It stands at a quarter of the side: a round head upon a neck. size: the shorter side of the piece.
+    """
+    length = KNOB * size
+    along, out = torch.meshgrid(
+        torch.arange(side) + 0.5 - side / 4, torch.arange(math.ceil(length)) + 0.5, indexing="ij"
+    )
+    head = along.square() + (out - 0.6 * length).square() <= (0.4 * length) ** 2
+    neck = (along.abs() <= 0.22 * length) & (out <= 0.6 * length)
+    r, d = (head | neck).nonzero(as_tuple=True)
+    return r, d
+
+
+def dealt(rows: int, columns: int, square: bool, seed: int) -> tuple[Tensor, Tensor]:
+    """Where each piece of a jigsaw goes (n), and its quarter turns (n); none stays as it is if it can do otherwise."""
+    turns = range(4) if square else (0, 2)
+    flat = [_flat(i, j, rows, columns) for i in range(rows) for j in range(columns)]
+    kinds: dict[Hashable, list[int]] = {}
+    for piece, sides in enumerate(flat):
+        kinds.setdefault(min(_turned(sides, k) for k in turns), []).append(piece)
+    chance = random.Random(seed)
+    target, quarters = torch.arange(len(flat)), torch.zeros(len(flat), dtype=torch.long)
+    for group in kinds.values():
+        chance.shuffle(group)
+        for piece, place in zip(group, group[1:] + group[:1], strict=True):  # one ring: every piece moves
+            fits = [k for k in turns if _turned(flat[piece], k) == flat[place]]
+            target[piece] = place
+            quarters[piece] = chance.choice(fits[1:] if piece == place and len(fits) > 1 else fits)
+    return target, quarters
+
+
+def _flat(i: int, j: int, rows: int, columns: int) -> tuple[int, ...]:
+    """The sides of a piece that lie on the picture's edge: right, top, left, bottom are 0 to 3."""
+    edges = j == columns - 1, i == 0, j == 0, i == rows - 1
+    return tuple(side for side, edge in enumerate(edges) if edge)
+
+
+def _turned(sides: tuple[int, ...], quarters: int) -> tuple[int, ...]:
+    return tuple(sorted((side + quarters) % 4 for side in sides))
+
+
+class Hinge(InPieces):
+    """Squares that hang together by their corners and swing by a quarter turn, each against its neighbours.
+
+    squares: along the shorter side.
+    """
+
+    squares: Annotated[int, Field(ge=1)] = 2
+
+    def cut_up(self, height: int, width: int) -> Permuted:
+        """Every square, turned in its own place."""
+        side = min(height, width) // self.squares
+        if not side:
+            raise UsageError(f"hinge:{self.squares} needs at least {self.squares} pixels a side, got {width}x{height}")
+        rows, columns = height // side, width // side
+        cut = SquareCut(height, width, rows, columns, side)
+        even = (torch.arange(rows)[:, None] + torch.arange(columns)).flatten() % 2 == 0
+        return moved(cut, cut.owner(), torch.arange(rows * columns), torch.where(even, 1, 3), 0.75 * side)
+
+    def size(self, share: float) -> float:
+        """They spread as they swing, and one steps back to see them all."""
+        angle = math.pi / 2 * share
+        return 1 / (math.cos(angle) + math.sin(angle))
+
+    def instruction(self) -> str:
+        """A thing of squares."""
+        return "cut it into squares hinged at their corners, and swing each by a quarter against its neighbours"
+
+
+@dataclass(frozen=True)
+class SquareCut(Cut):
+    """Cells that are squares, however long the picture."""
+
+    side: int
+
+    @property
+    def p(self) -> int:
+        """Height of a cell in pixels."""
+        return self.side
+
+    @property
+    def q(self) -> int:
+        """Width of a cell in pixels."""
+        return self.side
+
+
+class Permute(InPieces):
+    """The cells of a grid in the order that a file gives.
+
+    file: .npy, or .json or text, with the rows of the grid: at each place the number of the cell of the picture that is
+    seen there, in reading order from 0. A plain row of them stands for a square. It is read once.
+    """
+
+    file: str
+
+    @field_validator("file")
+    @classmethod
+    def _readable(cls, file: str) -> str:
+        _grid_of(file)
+        return file
+
+    def cut_up(self, height: int, width: int) -> Permuted:
+        """The cells, unturned."""
+        shown = torch.tensor(_grid_of(self.file))
+        cut = _checked(Cut(height, width, *shown.shape), f"permute:{self.file}")
+        target = shown.flatten().argsort()
+        return moved(cut, cut.owner(), target, torch.zeros_like(target), 0.75 * math.hypot(cut.p, cut.q))
+
+    def instruction(self) -> str:
+        """Another order."""
+        rows, columns = len(grid := _grid_of(self.file)), len(grid[0])
+        return f"cut it into {columns} x {rows} pieces and lay them in the order of {Path(self.file).name}"
+
+
+@lru_cache(maxsize=16)
+def _grid_of(file: str) -> tuple[tuple[int, ...], ...]:
+    """The rows of a permutation. Raises ValueError for what is none."""
+    try:
+        grid = _read(Path(file))
+    except (OSError, ValueError, TypeError) as error:
+        raise ValueError(f"cannot read a permutation from {file!r}: {error}") from None
+    if grid.ndim == 1 and math.isqrt(len(grid)) ** 2 == len(grid):
+        grid = grid.reshape(math.isqrt(len(grid)), -1)
+    numbers = torch.arange(grid.numel())
+    if grid.ndim != 2 or not grid.numel() or not torch.equal(grid.flatten().sort().values, numbers):
+        raise ValueError(
+            f"expected in {file!r} the rows of a grid with each number from 0 to one less than its cells once,"
+            f" got the shape {tuple(grid.shape)}"
+        )
+    return tuple(tuple(row) for row in grid.tolist())
+
+
+def _read(path: Path) -> Tensor:
+    """Whole numbers of any shape."""
+    if path.suffix == ".npy":
+        import numpy as np
+
+        values = torch.from_numpy(np.load(path, allow_pickle=False).astype("int64", casting="same_kind"))
+        return values
+    text = path.read_text(encoding="utf-8")
+    rows = json.loads(text) if path.suffix == ".json" else [line.split() for line in text.splitlines() if line.strip()]
+    if path.suffix != ".json":
+        rows = [[int(number) for number in row] for row in rows]
+        rows = rows[0] if len(rows) == 1 else rows
+    found = torch.tensor(rows)
+    if found.is_floating_point():
+        raise ValueError("expected whole numbers")
+    return found
+
+
+__all__ = ["Hinge", "InPieces", "Jigsaw", "Permute"]
