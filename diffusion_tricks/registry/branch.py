@@ -127,10 +127,16 @@ def shown_by(name: str, picture: Image, said: Prompted, frame: Frame | None = No
 
 
 def _one_by_one(first: Frame | None, then: Frame | None) -> Frame | None:
-    """The way through one view and then through another."""
+    """The way through one view and then through another; one of them alone, where the other does not move."""
     if first is None or then is None:
         return None
+    if not (_moves(first) and _moves(then)):
+        return first if _moves(first) else then
     return lambda share: first(2 * share) if share < 1 / 2 else then(2 * share - 1)
+
+
+def _moves(frame: Frame) -> bool:
+    return frame(0.0).tobytes() != frame(1.0).tobytes()
 
 
 def outline(trick: Trick[Any]) -> list[str]:
