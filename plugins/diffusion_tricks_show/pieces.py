@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-FEWEST, MOST = 4, 256  # pieces of a puzzle
+FEWEST, MOST = 3, 256  # pieces of a puzzle
 SMALLEST = 4  # pixels: of the shorter side of half of the pieces
 RIGHT = ((0, 1), (-1, 0), (0, -1), (1, 0))  # where the neighbour on the right comes from, for each k: (row, column)
 DOWN = ((1, 0), (0, 1), (-1, 0), (0, -1))  # and the one below

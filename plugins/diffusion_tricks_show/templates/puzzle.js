@@ -135,6 +135,15 @@
     ({ shuffle, first: () => arrange(0), second: () => arrange(1) })[button.dataset.do]();
   }));
 
+  table.lying = () => lying.map((one) => { // for those who script the page: what lies where, and where it may be gripped
+    const goal = places(one.piece)[1], own = one.out.data, side = one.piece.width;
+    const inner = [...own.keys()].filter((i) => i % 4 === 3 && own[i] > 0).map((i) => [((i - 3) / 4) % side, Math.floor((i - 3) / 4 / side)]);
+    const [px, py] = inner[Math.floor(inner.length / 2)], a = (one.angle * Math.PI) / 2;
+    const dx = px + 0.5 - side / 2, dy = py + 0.5 - one.piece.height / 2;
+    const grip = [one.x + dx * Math.cos(a) - dy * Math.sin(a), one.y + dx * Math.sin(a) + dy * Math.cos(a)];
+    return { at: one.at, angle: one.angle, wanted: goal.angle, x: one.x, y: one.y, goal: [goal.x, goal.y], grip };
+  });
+
   Promise.all([loaded(data.picture), loaded(labels)]).then(([image, owners]) => {
     [wide, high] = [image.width, image.height];
     Object.assign(table, { width: wide, height: Math.round(high * 1.4) });
