@@ -156,10 +156,10 @@ def test_a_puzzle_is_solved_by_hand(phone: Any, tmp_path: Path, name: str) -> No
     table = phone.locator("#table")
     phone.wait_for_function("!document.getElementById('puzzle').hidden")
     assert off(phone, "#table", image) < CLOSE
-    phone.get_by_text("the other way").tap()
+    phone.locator("[data-do=second]").tap()
     phone.wait_for_function("document.getElementById('table').dataset.solved === '1'")
     assert off(phone, "#table", seen_through(name, image)) < CLOSE
-    phone.get_by_text("shuffle").tap()
+    phone.locator("[data-do=shuffle]").tap()
     phone.wait_for_function("document.getElementById('table').dataset.solved === ''")
     assert off(phone, "#table", image) > FAR
     table.scroll_into_view_if_needed()
