@@ -41,6 +41,7 @@ def phone(browser: Any) -> Iterator[Any]:
     """A page as on a phone; what it says, or asks of the network, fails the test."""
     context = browser.new_context(viewport={"width": SIDE + 32, "height": 844}, has_touch=True, reduced_motion="reduce")
     page, wrong = context.new_page(), list[str]()
+    page.set_default_timeout(8000)
     page.on("console", lambda message: wrong.append(message.text))
     page.on("pageerror", lambda error: wrong.append(str(error)))
     page.on("request", lambda asked: wrong.append(asked.url) if not asked.url.startswith(("data:", "file:")) else None)
@@ -57,11 +58,19 @@ def opened(phone: Any, path: Path, *words: object) -> None:
     phone.wait_for_function("document.getElementById('picture').complete")
 
 
+def shot(phone: Any, selector: str) -> Image.Image:
+    """What is seen of an element."""
+    phone.wait_for_timeout(50)
+    return Image.open(io.BytesIO(phone.locator(selector).screenshot())).convert("RGB")
+
+
 def off(phone: Any, selector: str, expected: Image.Image, margin: int = 4) -> float:
     """How far what is seen of an element is from a picture, in steps of 8 bits; its edge is left out."""
-    phone.wait_for_function("document.getAnimations().length === 0")
-    phone.wait_for_timeout(50)
-    seen = Image.open(io.BytesIO(phone.locator(selector).screenshot())).convert("RGB")
+    return apart(shot(phone, selector), expected, margin)
+
+
+def apart(seen: Image.Image, expected: Image.Image, margin: int = 4) -> float:
+    """The mean difference, in steps of 8 bits."""
     seen = seen.crop((0, 0, seen.width, round(seen.width * expected.height / expected.width)))
     wanted = expected.resize(seen.size, Image.Resampling.BILINEAR)
     inner = np.s_[margin:-margin, margin:-margin]
@@ -81,9 +90,9 @@ def test_keys_and_the_list_show_the_view(phone: Any, tmp_path: Path, name: str) 
     seen = seen_through(name, image)
     for key in TURNS[name]:
         phone.keyboard.press(key)
-    assert off(phone, "#stage", seen) < CLOSE
-    others = [other for other in TURNS if other != name]
-    assert all(off(phone, "#stage", seen_through(other, image)) > FAR for other in others)
+    on_screen = shot(phone, "#stage")
+    assert apart(on_screen, seen) < CLOSE
+    assert all(apart(on_screen, seen_through(other, image)) > FAR for other in TURNS if other != name)
     current = phone.locator("#views [aria-current=true] .how")
     assert current.count() == 1
     phone.locator("#views button").nth(0).tap()
