@@ -1,4 +1,4 @@
-"""Films: every view at rest is the view to the pixel, in the frames and in the files; times add up; captions are whole."""
+"""Films: every view at rest is the view to the pixel, in frames and in files; times add up; captions are whole."""
 
 from __future__ import annotations
 
@@ -241,4 +241,3 @@ def test_a_single_view_begins_at_the_picture(tmp_path: Path) -> None:
     subject = subject_of(made(tmp_path / "a.png", []), [("flip", "b")])
     assert [view.name for view in with_home(subject)] == ["identity", "flip"]
     assert same(rests(subject)[0], pattern())
-

@@ -146,7 +146,7 @@ def test_distance_shrinks_and_blurs_as_the_far_view_does(phone: Any, tmp_path: P
     assert off(phone, "#stage", image) < CLOSE
 
 
-@pytest.mark.parametrize("name", ["skew", "inner_circle", "jigsaw:4,seed=3"])
+@pytest.mark.parametrize("name", ["skew", "jigsaw:4,seed=3"])
 def test_other_views_are_played_to_their_end(phone: Any, tmp_path: Path, name: str) -> None:
     image = pattern(SIDE)
     opened(phone, made(tmp_path / "a.png", [], image), "--view", "identity", "a", "--view", name, "b")
@@ -157,7 +157,7 @@ def test_other_views_are_played_to_their_end(phone: Any, tmp_path: Path, name: s
     assert off(phone, "#stage", image) < CLOSE
 
 
-@pytest.mark.parametrize("name", ["patches:4,seed=3", "jigsaw:4,seed=3"])
+@pytest.mark.parametrize("name", ["patches:3,seed=3", "jigsaw:3,seed=2"])
 def test_a_puzzle_is_solved_by_hand(phone: Any, tmp_path: Path, name: str) -> None:
     """Shuffled, each piece is tapped until it is upright and dragged to its place; then the view is seen."""
     image = pattern(SIDE)
@@ -173,9 +173,9 @@ def test_a_puzzle_is_solved_by_hand(phone: Any, tmp_path: Path, name: str) -> No
     assert off(phone, "#table", image) > FAR
     table.scroll_into_view_if_needed()
     box = table.bounding_box()
-    for _ in range(400):
+    for _ in range(150):
         lying = json.loads(phone.evaluate("JSON.stringify(document.getElementById('table').lying())"))
-        loose = [one for one in lying if one["at"] is None]
+        loose = [one for one in lying if one["at"] != 1]
         if not loose:
             break
         one = loose[-1]  # the topmost

@@ -30,8 +30,10 @@
       if (owners.data[from] === number) out.data.set(whole.data.subarray(from, from + 4), to);
     }
     page.getContext("2d").putImageData(out, 0, 0);
-    const home = places(piece)[0];
-    return { number, piece, page, out, ...home, at: 0 }; // at: which place it lies in, null for none
+    const home = places(piece)[0], row = piece.y + Math.floor(piece.height / 2); // own: a pixel that is its own, in the middle row
+    const inRow = [...Array(piece.width).keys()].filter((x) => owners.data[4 * (row * wide + piece.x + x)] === number);
+    const own = [inRow[Math.floor(inRow.length / 2)], Math.floor(piece.height / 2)];
+    return { number, piece, page, out, own, ...home, at: 0 }; // at: which place it lies in, null for none
   }
 
   function draw() {
@@ -136,10 +138,8 @@
   }));
 
   table.lying = () => lying.map((one) => { // for those who script the page: what lies where, and where it may be gripped
-    const goal = places(one.piece)[1], own = one.out.data, side = one.piece.width;
-    const inner = [...own.keys()].filter((i) => i % 4 === 3 && own[i] > 0).map((i) => [((i - 3) / 4) % side, Math.floor((i - 3) / 4 / side)]);
-    const [px, py] = inner[Math.floor(inner.length / 2)], a = (one.angle * Math.PI) / 2;
-    const dx = px + 0.5 - side / 2, dy = py + 0.5 - one.piece.height / 2;
+    const goal = places(one.piece)[1], a = (one.angle * Math.PI) / 2;
+    const dx = one.own[0] + 0.5 - one.piece.width / 2, dy = one.own[1] + 0.5 - one.piece.height / 2;
     const grip = [one.x + dx * Math.cos(a) - dy * Math.sin(a), one.y + dx * Math.sin(a) + dy * Math.cos(a)];
     return { at: one.at, angle: one.angle, wanted: goal.angle, x: one.x, y: one.y, goal: [goal.x, goal.y], grip };
   });
