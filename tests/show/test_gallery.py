@@ -36,7 +36,10 @@ def test_the_index_and_its_pages(folder: Path, tmp_path: Path, phone: Any) -> No
     assert outcome.err == "Note: 1 without a record are left out: bare.png\n"
     page = phone
     page.goto(index.as_uri())
-    names = lambda: page.locator(".cards li:visible h2").all_inner_texts()  # noqa: E731
+
+    def names() -> list[str]:
+        return list(page.locator(".cards li:visible h2").all_inner_texts())
+
     assert names() == ["hybrid.jpg", "plain.png", "turned & odd.png"]
     page.fill("#words", "duck anagram")
     assert names() == ["turned & odd.png"]
@@ -52,6 +55,7 @@ def test_the_index_and_its_pages(folder: Path, tmp_path: Path, phone: Any) -> No
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert 'trick = "anagram"' in page.locator("pre").nth(1).text_content()
     page.locator("li h2 a", has_text="turned").tap()
+    page.wait_for_selector("#stage")
     assert page.title() == "What do you see?"
 
 
