@@ -34,10 +34,13 @@ if TYPE_CHECKING:
     from diffusion_tricks.families.controlnet import control as control
     from diffusion_tricks.generate.score import Scorer as Scorer
     from diffusion_tricks.generate.score import seen_through as seen_through
+    from diffusion_tricks.generate.score import shown as shown
     from diffusion_tricks.generate.score import shown_in as shown_in
     from diffusion_tricks.generate.score import shown_through as shown_through
+    from diffusion_tricks.io.animation import Animation as Animation
     from diffusion_tricks.io.atomic import atomic_write as atomic_write
     from diffusion_tricks.io.atomic import atomic_write_all as atomic_write_all
+    from diffusion_tricks.io.atomic import check_place as check_place
     from diffusion_tricks.io.blur import convolved as convolved
     from diffusion_tricks.io.blur import gaussian as gaussian
     from diffusion_tricks.io.blur import gaussian_blur as gaussian_blur
@@ -50,6 +53,8 @@ if TYPE_CHECKING:
     from diffusion_tricks.io.fonts import font_for as font_for
     from diffusion_tricks.io.fonts import is_invisible as is_invisible
     from diffusion_tricks.io.grid import labelled_grid as labelled_grid
+    from diffusion_tricks.io.lettering import Block as Block
+    from diffusion_tricks.io.lettering import block as block
     from diffusion_tricks.io.pictures import Picture as Picture
     from diffusion_tricks.io.pictures import read_picture as read_picture
     from diffusion_tricks.io.pixels import alpha_of as alpha_of
@@ -64,6 +69,8 @@ if TYPE_CHECKING:
     from diffusion_tricks.metrics import frechet_distance as frechet_distance
     from diffusion_tricks.metrics import psnr as psnr
     from diffusion_tricks.metrics import sharpness as sharpness
+    from diffusion_tricks.recipes.recipe import recipe_from as recipe_from
+    from diffusion_tricks.recipes.record import read_record as read_record
     from diffusion_tricks.registry.branch import Branch as Branch
     from diffusion_tricks.registry.branch import Prompted as Prompted
     from diffusion_tricks.registry.branch import plain_prompts as plain_prompts
@@ -110,8 +117,9 @@ _HOMES = {
         "RecipeError", "UnknownName", "UsageError",
     ),
     "families.controlnet": ("control",),
-    "generate.score": ("Scorer", "seen_through", "shown_in", "shown_through"),
-    "io.atomic": ("atomic_write", "atomic_write_all"),
+    "generate.score": ("Scorer", "seen_through", "shown", "shown_in", "shown_through"),
+    "io.animation": ("Animation",),
+    "io.atomic": ("atomic_write", "atomic_write_all", "check_place"),
     "io.blur": ("convolved", "gaussian", "gaussian_blur"),
     "io.fonts": (
         "FONT_FILES",
@@ -124,6 +132,7 @@ _HOMES = {
         "is_invisible",
     ),
     "io.grid": ("labelled_grid",),
+    "io.lettering": ("Block", "block"),
     "io.pictures": (
         "Picture",
         "read_picture",
@@ -139,6 +148,8 @@ _HOMES = {
     "loading.cards": ("model_card",),
     "loading.controlnet": ("controlnet_for",),
     "metrics": ("diversity", "frechet_distance", "psnr", "sharpness"),
+    "recipes.recipe": ("recipe_from",),
+    "recipes.record": ("read_record",),
     "registry.branch": ("Branch", "Prompted", "plain_prompts", "prompts_of", "shown_by"),
     "registry.host_hooks": ("hookimpl",),
     "registry.options": ("Share", "TrickOptions",

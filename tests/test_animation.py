@@ -68,6 +68,14 @@ def test_a_film_is_the_one_that_pillow_makes_of_all_its_frames(tmp_path: Path, f
     assert seen(ours(frames, tmp_path / "ours.gif")) == seen(theirs)
 
 
+def test_a_frame_may_have_a_duration_of_its_own(tmp_path: Path) -> None:
+    animation = Animation(tmp_path / "film.gif", DURATION, DURATION)
+    for frame, duration in zip(noise(3), (40, None, 1200), strict=True):
+        animation.add(frame, duration)
+    animation.save()
+    assert [duration for _, duration in seen(tmp_path / "film.gif")] == [40, DURATION, 1200]
+
+
 def test_nothing_is_to_be_seen_before_it_is_whole(tmp_path: Path) -> None:
     animation = Animation(tmp_path / "film.gif", DURATION, LAST)
     for frame in noise(3):

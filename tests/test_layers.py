@@ -16,6 +16,7 @@ HOMES = {
     "diffusion_tricks_plugins": ROOT / "plugins" / "diffusion_tricks_plugins",
     "diffusion_tricks_learn": ROOT / "plugins" / "diffusion_tricks_learn",
     "diffusion_tricks_print": ROOT / "plugins" / "diffusion_tricks_print",
+    "diffusion_tricks_show": ROOT / "plugins" / "diffusion_tricks_show",
     "diffusion_tricks_cli": ROOT / "cli" / "diffusion_tricks_cli",
 }
 FILES = [(package, file) for package, home in HOMES.items() for file in sorted(home.rglob("*.py"))]
@@ -45,7 +46,12 @@ def test_only_public_names_cross_a_border(package: str, file: Path) -> None:
         if module.partition(".")[0] in HOMES:
             private = [part for part in (*module.split("."), name) if part.startswith("_") and not part.endswith("__")]
             assert not private, f"{module}.{name}"
-    if package in {"diffusion_tricks_plugins", "diffusion_tricks_learn", "diffusion_tricks_print"}:
+    if package in {
+        "diffusion_tricks_plugins",
+        "diffusion_tricks_learn",
+        "diffusion_tricks_print",
+        "diffusion_tricks_show",
+    }:
         reached = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute) and not owned(node)}
         private = {name for name in reached if name.startswith("_") and not name.endswith("__")}
         assert not private, f"reaches into {private} of what it was handed ({modules})"

@@ -19,7 +19,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -303,7 +303,10 @@ def shown(recipe: Recipe, image: Image) -> list[Shown]:
 
 def shown_through(views: Iterable[tuple[str, str]], image: Image) -> list[Shown]:
     """A picture through views, each named as for anagrams, with what it should show."""
-    return [Shown(name, seen_through(name, image), prompt) for name, prompt in views]
+    return [
+        Shown(name, seen_through(name, image), prompt, frame=partial(seen_through, name, image))
+        for name, prompt in views
+    ]
 
 
 def shown_in(path: str | Path, said: Sequence[tuple[str, str]] = ()) -> tuple[Image, list[Shown]]:
@@ -321,6 +324,6 @@ def shown_in(path: str | Path, said: Sequence[tuple[str, str]] = ()) -> tuple[Im
     return image, shown(recipe_from(record["recipe"], str(path)), image)
 
 
-def seen_through(name: str, image: Image) -> Image:
-    """A picture through a view, which is named as for anagrams."""
-    return to_images(view_named(name).apply(to_tensor(image)))[0]
+def seen_through(name: str, image: Image, share: float = 1.0) -> Image:
+    """A picture through a view, which is named as for anagrams; at a share of the way there below 1, see `Shown`."""
+    return to_images(view_named(name).frame(to_tensor(image), share))[0]

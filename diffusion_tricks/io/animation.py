@@ -39,15 +39,18 @@ class Animation:
         self._waiting: tuple[bytes, bytes, int] | None = None  # head, body and duration, which may be prolonged
         self._failure: OSError | None = None
 
-    def add(self, frame: Image.Image) -> None:
-        """Adds a frame (RGB), as large as the first; one that looks as the last makes that last longer."""
+    def add(self, frame: Image.Image, duration: int | None = None) -> None:
+        """Adds a frame (RGB), as large as the first; one that looks as the last makes that last longer.
+
+        duration: for which it is shown, in milliseconds; None is the film's own.
+        """
         head, body = _parts(frame)
         before = 0
         if self._waiting and self._waiting[:2] == (head, body):
             before = self._waiting[2]
         else:
             self._write_waiting()
-        self._waiting = head, body, before + self.duration
+        self._waiting = head, body, before + (self.duration if duration is None else duration)
         self.length += 1
 
     def save(self, *, force: bool = False, inputs: Iterable[str | Path] = ()) -> None:

@@ -65,6 +65,7 @@ class Branch(Checked):
         return made
 
 
+Frame = Callable[[float], "Image"]  # see `Shown`
 Prompted = str | Branch  # an option that takes a prompt, or tricks in its place
 
 
@@ -113,18 +114,37 @@ def _listed(value: Any) -> list[str]:
     return [] if value is None else [value] if isinstance(value, str) else list(value)
 
 
-def shown_by(name: str, picture: Image, said: Prompted, blur: float | None = None) -> list[Shown]:
+def shown_by(
+    name: str, picture: Image, said: Prompted, *, blur: float | None = None, frame: Frame | None = None
+) -> list[Shown]:
     """What a picture should show, seen through the view `name`: the prompt, or what the tricks in its place show.
 
     blur: of the picture, as in `Shown`; one blur after the other is as one, of sigma^2 = sigma_1^2 + sigma_2^2.
+    frame: the way to that view, as in `Shown`.
     """
     if isinstance(said, str):
-        return [Shown(name, picture, said, blur)]
+        return [Shown(name, picture, said, blur, frame)]
     if said.prompt is not None:
-        return [Shown(name, picture, said.prompt, blur)]
+        return [Shown(name, picture, said.prompt, blur, frame)]
     within = [view for trick in said.built for view in trick.views_of(picture)]
     both = (math.hypot(blur or 0, view.blur or 0) or None for view in within)
-    return [view._replace(name=f"{name} > {view.name}", blur=total) for view, total in zip(within, both, strict=True)]
+    return [
+        view._replace(name=f"{name} > {view.name}", blur=total, frame=_one_by_one(frame, view.frame))
+        for view, total in zip(within, both, strict=True)
+    ]
+
+
+def _one_by_one(first: Frame | None, then: Frame | None) -> Frame | None:
+    """The way through one view and then through another; one of them alone, where the other does not move."""
+    if first is None or then is None:
+        return None
+    if not (_moves(first) and _moves(then)):
+        return first if _moves(first) else then
+    return lambda share: first(2 * share) if share < 1 / 2 else then(2 * share - 1)
+
+
+def _moves(frame: Frame) -> bool:
+    return frame(0.0).tobytes() != frame(1.0).tobytes()
 
 
 def outline(trick: Trick[Any]) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -32,12 +32,15 @@ class Shown(NamedTuple):
     """One way to look at a finished picture: its name, what is then seen, and what that should show.
 
     blur: where distance blurs it, the sigma of that Gaussian as a share of the picture's shorter side.
+    frame: how a film gets there. It is given the share of the way, 0 to 1, and gives a picture of the same size: at 0
+    the finished picture, at 1 exactly `picture`. None leaves it to whoever shows it.
     """
 
     name: str
     picture: Image
     prompt: str
     blur: float | None = None
+    frame: Callable[[float], Image] | None = None
 
 
 @runtime_checkable

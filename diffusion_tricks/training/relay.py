@@ -35,7 +35,13 @@ from diffusion_tricks.training.options import TrainOptions, options_from
 from diffusion_tricks.training.relay_status import status
 
 HOME = Path.home() / ".diffusion-tricks" / "relay"
-PACKAGES = ("diffusion_tricks", "diffusion_tricks_plugins", "diffusion_tricks_learn", "diffusion_tricks_print")
+PACKAGES = (
+    "diffusion_tricks",
+    "diffusion_tricks_plugins",
+    "diffusion_tricks_learn",
+    "diffusion_tricks_print",
+    "diffusion_tricks_show",
+)
 PATIENCE = 600.0  # seconds that a step and its saving get, compiling included
 PRESET = "emoji-relay"
 

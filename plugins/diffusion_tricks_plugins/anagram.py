@@ -11,6 +11,7 @@ the decoded clean pictures instead, and may be any: see `pixel_space`.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import model_validator
@@ -117,8 +118,8 @@ class Anagram(Trick[AnagramOptions]):
         """The picture through every view."""
         from diffusion_tricks.plugin import seen_through  # here: it needs torch, the options do not
 
-        views = ((name, seen_through(name, image), prompt) for name, prompt in self.options.pairs())
-        return [one for view in views for one in shown_by(*view)]
+        views = [(name, partial(seen_through, name, image), prompt) for name, prompt in self.options.pairs()]
+        return [one for name, way, prompt in views for one in shown_by(name, way(1.0), prompt, frame=way)]
 
     def parameters(self) -> dict[str, Any]:
         """What the views show."""

@@ -126,11 +126,15 @@ class Hybrid(Trick[HybridOptions]):
     def views_of(self, image: Image) -> list[Shown]:
         """The picture as the filters of far and mid leave it, and as it is for near."""
         from diffusion_tricks.plugin import to_images, to_tensor
+        from diffusion_tricks_plugins.hybrid_frames import way_to
 
         x = to_tensor(image)
         pictures = [*(to_images(low(x))[0] for low in self.distances(min(image.size))), image]
-        views = zip(self.asks(), pictures, self.blurs(), strict=True)
-        return [one for (name, said), seen, blur in views for one in shown_by(name, seen, said, blur)]
+        ways = [way_to(self.options.split, image, seen) for seen in pictures[:-1]]
+        views = zip(self.asks(), pictures, self.blurs(), [*ways, lambda share: image], strict=True)
+        return [
+            one for (name, said), seen, blur, way in views for one in shown_by(name, seen, said, blur=blur, frame=way)
+        ]
 
     def blurs(self) -> list[float | None]:
         """The sigma through which each of `asks` is seen, as a share of the shorter side; None where nothing blurs."""

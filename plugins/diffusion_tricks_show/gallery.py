@@ -1,0 +1,127 @@
+"""The gallery of a folder: all its pictures that have a record, to be filtered, and the page of each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from PIL import Image
+
+from diffusion_tricks import Scorer
+from diffusion_tricks.plugin import (
+    DiffusionTricksError,
+    OutputError,
+    PictureError,
+    UsageError,
+    atomic_write_all,
+    check_place,
+    read_record,
+)
+from diffusion_tricks_show.page import page_of, png_url, rendered
+from diffusion_tricks_show.subject import Subject, subject_of
+
+KINDS = {".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff"}
+THUMB = 320  # pixels: of the longer side of a picture in the index
+NAMED = 3  # of the pictures that are left out, so many are named
+
+
+@dataclass(frozen=True)
+class Card:
+    """What the index says of one picture."""
+
+    name: str
+    page: str
+    thumb: str
+    says: list[tuple[str, str]]
+    tricks: list[str]
+    made: dict[str, Any]
+    score: dict[str, float]
+    recipe: str
+
+    @property
+    def words(self) -> str:
+        """All that a search finds it by."""
+        parts = [self.name, *(part for view in self.says for part in view), *self.tricks, *map(str, self.made.values())]
+        return " ".join(parts).lower()
+
+
+def make_gallery(folder: Path, output: Path, *, scores: bool = True, force: bool = False) -> list[str]:
+    """Writes the index and a page for each picture, in a folder beside it; gives what is to be said of the others.
+
+    scores: of pictures whose record has none, by the CLIP inside.
+    Raises UsageError for a folder that is none or has no such picture, and as `check_place` and `atomic_write_all`.
+    """
+    if not folder.is_dir():
+        raise UsageError(f"{folder} is not a folder; expected one with pictures that diffusion-tricks made")
+    check_place(output, force=force)
+    found, notes = _subjects(folder)
+    if not found:
+        raise UsageError(f"{folder} holds no picture with a record; expected pictures that diffusion-tricks saved"
+                         + (f" ({notes[0]})" if notes else ""))  # fmt: skip
+    scorer = Scorer() if scores and any("score" not in (one.record or {}) for one in found) else None
+    home = output.with_name(f"{output.stem}-pages")
+    cards = [card_of(one, f"{quote(home.name)}/{quote(one.path.name)}.html", scorer) for one in found]
+    tricks = sorted({trick for card in cards for trick in card.tricks})
+    index = rendered("gallery.html.jinja", cards=cards, folder=folder.resolve().name, tricks=tricks)
+    pages = {home / f"{one.path.name}.html": page_of(one).encode() for one in found}
+    _make(home)
+    atomic_write_all(pages | {output: index.encode()}, force=force, inputs=[one.path for one in found])
+    return notes
+
+
+def _subjects(folder: Path) -> tuple[list[Subject], list[str]]:
+    """The pictures of a folder that have a record, in the order of their names, and what is to be said of the rest."""
+    found, bare, notes = [], list[str](), list[str]()
+    for path in sorted(path for path in folder.iterdir() if path.suffix.lower() in KINDS and path.is_file()):
+        try:
+            read_record(path)
+        except PictureError:
+            bare.append(path.name)
+            continue
+        except DiffusionTricksError as error:
+            notes.append(str(error))
+            continue
+        try:
+            found.append(subject_of(path))
+        except DiffusionTricksError as error:
+            notes.append(f"{path.name} is left out: {error}")
+    if bare:
+        named = ", ".join(bare[:NAMED]) + (", ..." if len(bare) > NAMED else "")
+        notes.append(f"{len(bare)} without a record are left out: {named}")
+    return found, notes
+
+
+def card_of(subject: Subject, page: str, scorer: Scorer | None = None) -> Card:
+    """The card of a picture; scorer: judges one whose record has no score."""
+    record, recipe = subject.record or {}, subject.recipe
+    return Card(
+        subject.path.name, page, png_url(_thumb(subject.image)), [(view.name, view.prompt) for view in subject.views],
+        list(dict.fromkeys(entry.trick for entry in recipe.tricks)) if recipe else [],
+        {key: record[key] for key in ("model", "seed") if record.get(key) is not None},
+        dict(_scores(subject, scorer)), recipe.to_toml() if recipe else "",
+    )  # fmt: skip
+
+
+def _scores(subject: Subject, scorer: Scorer | None) -> Iterator[tuple[str, float]]:
+    said = (subject.record or {}).get("score")
+    if said is None and scorer is not None:
+        said = scorer.score(subject.views).data()
+    for name in ("alignment", "concealment"):
+        if isinstance(said, dict) and isinstance(said.get(name), int | float):
+            yield name, float(said[name])
+
+
+def _thumb(image: Image.Image) -> Image.Image:
+    small = image.copy()
+    small.thumbnail((THUMB, THUMB), Image.Resampling.LANCZOS)
+    return small
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"the folder {folder} cannot be made: {error.strerror}; choose another") from None
