@@ -501,7 +501,7 @@ def test_a_jigsaw_follows_its_seed_and_takes_columns_by_rows() -> None:
     view = view_named("jigsaw:4x6")
     assert isinstance(view, Jigsaw)
     assert view.grid == (4, 6)
-    assert torch.equal(view_named("jigsaw:4").apply(x), Jigsaw(pieces="4x4").apply(x))
+    assert torch.equal(view_named("jigsaw:4").apply(x), Jigsaw(grid="4x4").apply(x))
     with pytest.raises(UsageError, match=r"pieces: .*pattern"):
         view_named("jigsaw:4x0")
 

@@ -303,10 +303,8 @@ def shown(recipe: Recipe, image: Image) -> list[Shown]:
 
 def shown_through(views: Iterable[tuple[str, str]], image: Image) -> list[Shown]:
     """A picture through views, each named as for anagrams, with what it should show."""
-    return [
-        Shown(name, seen_through(name, image), prompt, frame=partial(seen_through, name, image))
-        for name, prompt in views
-    ]
+    ways = ((name, partial(seen_through, name, image), prompt) for name, prompt in views)
+    return [Shown(name, way(1.0), prompt, frame=way) for name, way, prompt in ways]
 
 
 def shown_in(path: str | Path, said: Sequence[tuple[str, str]] = ()) -> tuple[Image, list[Shown]]:

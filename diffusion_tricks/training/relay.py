@@ -29,19 +29,14 @@ from pathlib import Path
 from typing import Any
 
 from diffusion_tricks.errors import DiffusionTricksError, UsageError
+from diffusion_tricks.registry.host import BUILT_IN
 from diffusion_tricks.training import checkpoints, folder, replaced
 from diffusion_tricks.training.interrupts import Interrupted
 from diffusion_tricks.training.options import TrainOptions, options_from
 from diffusion_tricks.training.relay_status import status
 
 HOME = Path.home() / ".diffusion-tricks" / "relay"
-PACKAGES = (
-    "diffusion_tricks",
-    "diffusion_tricks_plugins",
-    "diffusion_tricks_learn",
-    "diffusion_tricks_print",
-    "diffusion_tricks_show",
-)
+PACKAGES = ("diffusion_tricks", *BUILT_IN)
 PATIENCE = 600.0  # seconds that a step and its saving get, compiling included
 PRESET = "emoji-relay"
 

@@ -177,28 +177,28 @@ class Jigsaw(InPieces):
 
     Each side of a piece has a knob and a hole, point-symmetric about its middle, so that all inner pieces are congruent
     and fit in every way round; so are all edges, and all corners. Oblong pieces fit upright and upside down.
-    pieces: a side, or columns x rows as in "4x6". seed: of who goes where.
+    grid: a side, or columns x rows as in "4x6". seed: of who goes where.
     """
 
-    pieces: Annotated[str, Field(pattern=r"^[1-9]\d*(x[1-9]\d*)?$", coerce_numbers_to_str=True)] = "4"
+    grid: Annotated[str, Field(pattern=r"^[1-9]\d*(x[1-9]\d*)?$", coerce_numbers_to_str=True)] = "4"
     seed: int = 0
 
     @property
-    def grid(self) -> tuple[int, int]:
+    def shape(self) -> tuple[int, int]:
         """Columns and rows."""
-        columns, _, rows = self.pieces.partition("x")
+        columns, _, rows = self.grid.partition("x")
         return int(columns), int(rows or columns)
 
     def cut_up(self, height: int, width: int) -> Permuted:
         """The pieces, whose knobs reach into their neighbours' cells."""
-        columns, rows = self.grid
-        cut = fitting(Cut(height, width, rows, columns), f"jigsaw:{self.pieces}")
+        columns, rows = self.shape
+        cut = fitting(Cut(height, width, rows, columns), f"jigsaw:{self.grid}")
         target, quarters = dealt(rows, columns, cut.p == cut.q, self.seed)
         return moved(cut, interlocking(cut), target, quarters, 0.75 * math.hypot(cut.p, cut.q))
 
     def instruction(self) -> str:
         """A puzzle to lay."""
-        columns, rows = self.grid
+        columns, rows = self.shape
         return f"cut it into the {columns} x {rows} pieces of its jigsaw and lay them the other way"
 
 
