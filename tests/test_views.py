@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import tempfile
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -25,8 +24,7 @@ from diffusion_tricks_plugins.views.pieces import Jigsaw
 
 PLAIN = [name for name, entry in host().entries("view").items() if "example" not in entry.notes]  # as it stands
 PLAIN = [name for name in PLAIN if not name.startswith(("scale", "lens", "cylinder", "cone", "polar"))]  # see WARPS
-ORDER = Path(tempfile.mkdtemp()) / "order.txt"  # for views that are named before there is a fixture
-ORDER.write_text("3 0 5\n4 2 1\n", encoding="utf-8")
+ORDER = Path(__file__).with_name("order.txt")  # 2 x 3 cells
 QUARTERS = ["rotate:270", "rotate:-90.0"]
 NAMED = [*PLAIN, *QUARTERS, "skew:-0.7", "patches:4,seed=3", "inner_circle:90", "inner_circle:-270,radius=0.5"]
 NAMED += ["jigsaw:4,seed=3", "jigsaw:4x6", "jigsaw:1x3", "hinge:3", f"permute:{ORDER}", "orthogonal:5"]
