@@ -192,7 +192,7 @@ def test_a_score_says_all_of_that(clip: Path) -> None:
     assert score.alignment == pytest.approx(float(similarity.diagonal().min()), abs=1e-6)
     assert score.concealment == pytest.approx(concealment(similarity, scorer.temperature), abs=1e-6)
     for i, view in enumerate(score.views):
-        assert (view.name, view.prompt) == views[i][::2]
+        assert (view.name, view.prompt) == (views[i].name, views[i].prompt)
         assert view.alignment == pytest.approx(float(similarity[i, i]), abs=1e-6)
         others = [j for j, caption in enumerate(scorer.known) if caption != view.prompt]
         assert view.rank == 1 + int((known[i, others] > similarity[i, i]).sum())

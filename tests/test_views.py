@@ -498,9 +498,9 @@ def test_a_jigsaw_follows_its_seed_and_takes_columns_by_rows() -> None:
     assert not torch.equal(view_named("jigsaw:4,seed=3").apply(x), view_named("jigsaw:4,seed=4").apply(x))
     view = view_named("jigsaw:4x6")
     assert isinstance(view, Jigsaw)
-    assert view.grid == (4, 6)
+    assert view.shape == (4, 6)
     assert torch.equal(view_named("jigsaw:4").apply(x), Jigsaw(grid="4x4").apply(x))
-    with pytest.raises(UsageError, match=r"pieces: .*pattern"):
+    with pytest.raises(UsageError, match=r"grid: .*pattern"):
         view_named("jigsaw:4x0")
 
 

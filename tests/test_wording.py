@@ -19,7 +19,14 @@ ROOT = Path(__file__).resolve().parent.parent
 FILES = [*sorted((ROOT / "diffusion_tricks").rglob("*.py")), *sorted((ROOT / "plugins").rglob("*.py"))]
 FLAG = re.compile(r"""(^|[\s("'`/])(--([a-z]|$)|-[a-z]\b)""")  # of f"--{name}" the part is "--"
 BARE = re.compile("--?[a-z-]+")  # a word of a command that is run
-SHOWN_BY_THE_COMMAND_LINE = {"Option", "option", "argument", "add_argument", "register"}  # helps and examples of it
+SHOWN_BY_THE_COMMAND_LINE = {
+    "Option",
+    "_example",
+    "option",
+    "argument",
+    "add_argument",
+    "register",
+}  # helps and examples of it
 OF_ANOTHER_PROGRAM = {"download_command"}  # hf
 
 

@@ -112,8 +112,10 @@ def shots(subject: Subject, pace: Pace) -> Iterator[Shot]:
 def with_home(subject: Subject) -> list[Shown]:
     """The views, and the picture as it is before a single one."""
     if all(subject.is_home(view) for view in subject.views):
-        raise UsageError(f"{subject.path} shows one thing, as it is; name what else it shows, as in"
-                         ' --view identity "a rabbit" --view flip "a duck"')  # fmt: skip
+        raise UsageError(
+            f"{subject.path} shows one thing, as it is; name what else it shows, as in"
+            ' `views=[("identity", "a rabbit"), ("flip", "a duck")]`'
+        )
     home = [] if len(subject.views) > 1 else [Shown("identity", subject.image, "")]
     return [*home, *subject.views]
 

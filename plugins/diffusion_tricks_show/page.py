@@ -31,7 +31,7 @@ def _act(act: Act) -> dict[str, Any]:
     if isinstance(act, Distance):
         return {"kind": "distance", "sigma": act.sigma}
     if not isinstance(act, Frames):
-        return {"kind": "turn", **act._asdict()}
+        return {"kind": "turn", "quarters": act.quarters, "flipped": act.flipped, "negative": act.negative}
     *between, last = act.frames
     frames = [*(_small(frame) for frame in between), png_url(last)]
     puzzle = act.puzzle and {"labels": png_url(Image.fromarray(act.puzzle.labels)), "pieces": act.puzzle.data()}

@@ -66,7 +66,7 @@ def _record(path: Path, *, needed: bool) -> dict[str, Any] | None:
     except PictureError as error:
         if not needed:
             return None
-        raise UsageError(f'{error}; or say what it shows, for example --view flip "a duck"') from None
+        raise UsageError(f'{error}; or say what it shows, for example `views=[("flip", "a duck")]`') from None
 
 
 def same(one: Image.Image, other: Image.Image) -> bool:
