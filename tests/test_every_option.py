@@ -167,7 +167,6 @@ OTHERS: list[tuple[tuple[str, ...], str, str, str]] = [
     (("models", "get"), "dtype", "models get emoji", "models get emoji --dtype float8"),
     (("models", "taught"), "as_json", "models emoji", "models emoji --json"),
     (("views",), "as_json", "views", "views --json"),
-    (("views",), "names", "views", "views flip"),
     ((), "plugin", "plugins", "--plugin hollow.py plugins"),
     ((), "debug", "make -p a nothing", "--debug make -p a nothing"),
     ((), "no_plugin", "--plugin hollow.py plugins", "--plugin hollow.py --no-plugin hollow plugins"),
