@@ -19,6 +19,7 @@ from diffusion_tricks.plugin import convolved, gaussian
 
 Filter = Callable[[Tensor], Tensor]  # (b c h w) -> (b c h w), linear
 REFERENCE_SIDE = 64
+MOTION = 7  # pixels at that side: how far a hybrid of motion is blurred
 
 
 def odd(length: float) -> int:

@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from diffusion_tricks_plugins.filters import Filter
 
 TAPS, TRIPLE_TAPS = 33, 25  # of the Gaussians at 64 pixels
-MOTION = 7  # pixels at 64
 TOLERANCE = 1e-4  # of the sum of the components in float32, on noise of spread 1
 
 SIGMA = 2.0  # in pixels of a 64-pixel picture
@@ -111,7 +110,7 @@ class Hybrid(Trick[HybridOptions]):
 
     def bands(self, side: int, device: torch.device) -> list[Filter]:
         """One filter for each of `prompts`, in their order, for what has that shorter side."""
-        from diffusion_tricks_plugins.filters import blur, gray, motion, three_bands, two_bands
+        from diffusion_tricks_plugins.filters import MOTION, blur, gray, motion, three_bands, two_bands
 
         options = self.options
         if options.split == "color":
@@ -148,7 +147,7 @@ class Hybrid(Trick[HybridOptions]):
 
     def distances(self, side: int) -> list[Filter]:
         """What takes a picture of that shorter side away, the farthest first; from near all is seen."""
-        from diffusion_tricks_plugins.filters import blur, gray, motion
+        from diffusion_tricks_plugins.filters import MOTION, blur, gray, motion
 
         options = self.options
         if options.split != "frequency":

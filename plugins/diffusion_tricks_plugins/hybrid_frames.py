@@ -14,11 +14,10 @@ import torch.nn.functional as F
 from PIL import Image
 
 from diffusion_tricks.plugin import flatten, to_images, to_tensor
-from diffusion_tricks_plugins.filters import gray, motion
+from diffusion_tricks_plugins.filters import MOTION, gray, motion
 
 FAR = 5  # times as far as at first, where it turns back
 SHAKES, REACH = 4, 1 / 16  # there and back along the diagonal; share of the side
-MOTION = 7  # pixels at 64: of the blur that is left
 
 Way = Callable[[float], Image.Image]  # share 0..1 -> picture
 

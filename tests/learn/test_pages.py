@@ -17,7 +17,6 @@ from command_line import run
 from diffusion_tricks_learn.course import lesson
 from diffusion_tricks_learn.lesson_commands import PARAMETERS
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 NAMES = list(PARAMETERS)
 
 
@@ -27,18 +26,6 @@ def course(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = run("learn", "all", "--out", folder, "--quick")
     assert made.code == 0, made.err
     return folder
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    if CHROMIUM is None:
-        pytest.skip("needs Chromium")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as play:
-        opened = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield opened
-        opened.close()
 
 
 @pytest.fixture

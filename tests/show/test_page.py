@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import math
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,21 +18,8 @@ from diffusion_tricks.generate.score import seen_through
 from diffusion_tricks_show.subject import subject_of
 from show.illusions import HYBRID, TURNED, made, pattern
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 CLOSE, FAR = 3.0, 8.0  # mean difference in steps of 8 bits, of what is the same and of what is not
 SIDE = 360  # pixels of the pictures, as they stand on a phone of 392, so that nothing is resampled
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    if CHROMIUM is None:
-        pytest.skip("needs Chromium")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as play:
-        opened = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield opened
-        opened.close()
 
 
 @pytest.fixture
