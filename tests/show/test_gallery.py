@@ -13,7 +13,6 @@ from diffusion_tricks.generate.score import Scorer
 from diffusion_tricks_show.gallery import card_of
 from diffusion_tricks_show.subject import subject_of
 from show.illusions import HYBRID, TURNED, made, pattern
-from show.test_page import browser, phone  # noqa: F401 - fixtures
 
 
 @pytest.fixture
@@ -29,7 +28,7 @@ def folder(tmp_path: Path) -> Path:
     return home
 
 
-def test_the_index_and_its_pages(folder: Path, tmp_path: Path, phone: Any) -> None:  # noqa: F811
+def test_the_index_and_its_pages(folder: Path, tmp_path: Path, phone: Any) -> None:
     index = tmp_path / "index.html"
     outcome = run("gallery", folder, "-o", index)
     assert (outcome.code, outcome.lines) == (0, [str(index)])
