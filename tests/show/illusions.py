@@ -12,6 +12,7 @@ from diffusion_tricks.recipes.record import build_record, save
 
 TURNED = [{"trick": "anagram", "views": [["identity", "a rabbit"], ["rotate_cw", "a duck"]]}]
 HYBRID = [{"trick": "hybrid", "far": "a skull", "near": "a mushroom"}]
+SIDE = 360  # pixels of the pictures, as they stand on a phone of 392, so that nothing is resampled
 
 
 def pattern(side: int = 64, height: int | None = None) -> Image.Image:

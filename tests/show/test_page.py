@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import math
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,24 +15,9 @@ from PIL import Image
 from command_line import run
 from diffusion_tricks.generate.score import seen_through
 from diffusion_tricks_show.subject import subject_of
-from show.illusions import HYBRID, TURNED, made, pattern
+from show.illusions import HYBRID, SIDE, TURNED, made, pattern
 
 CLOSE, FAR = 3.0, 8.0  # mean difference in steps of 8 bits, of what is the same and of what is not
-SIDE = 360  # pixels of the pictures, as they stand on a phone of 392, so that nothing is resampled
-
-
-@pytest.fixture
-def phone(browser: Any) -> Iterator[Any]:
-    """A page as on a phone; what it says, or asks of the network, fails the test."""
-    context = browser.new_context(viewport={"width": SIDE + 32, "height": 844}, has_touch=True, reduced_motion="reduce")
-    page, wrong = context.new_page(), list[str]()
-    page.set_default_timeout(8000)
-    page.on("console", lambda message: wrong.append(message.text))
-    page.on("pageerror", lambda error: wrong.append(str(error)))
-    page.on("request", lambda asked: wrong.append(asked.url) if not asked.url.startswith(("data:", "file:")) else None)
-    yield page
-    assert wrong == []
-    context.close()
 
 
 def opened(phone: Any, path: Path, *words: object) -> None:
