@@ -62,6 +62,9 @@ if TYPE_CHECKING:
     from diffusion_tricks.io.pixels import flatten as flatten
     from diffusion_tricks.io.pixels import to_images as to_images
     from diffusion_tricks.io.pixels import to_tensor as to_tensor
+    from diffusion_tricks.io.raster import Raster as Raster
+    from diffusion_tricks.io.raster import Repainted as Repainted
+    from diffusion_tricks.io.raster import changed_pixels as changed_pixels
     from diffusion_tricks.io.source import Source as Source
     from diffusion_tricks.loading.cards import model_card as model_card
     from diffusion_tricks.loading.controlnet import controlnet_for as controlnet_for
@@ -144,6 +147,7 @@ _HOMES = {
         "to_images",
         "to_tensor",
     ),
+    "io.raster": ("Raster", "Repainted", "changed_pixels"),
     "io.source": ("Source",),
     "loading.cards": ("model_card",),
     "loading.controlnet": ("controlnet_for",),

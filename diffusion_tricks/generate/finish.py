@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from diffusion_tricks.errors import UsageError
@@ -13,6 +14,7 @@ from diffusion_tricks.sampling.tricks import run_manager
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from diffusion_tricks.io.raster import Raster
     from diffusion_tricks.recipes.recipe import Recipe
     from diffusion_tricks.registry.trick import Trick
     from diffusion_tricks.sampling.run import Run
@@ -21,10 +23,16 @@ HEEDED = {"version", "picture", "tricks", "seed"}  # of a recipe that only finis
 ESTIMATING = {"prepare", "prompts", "start", "before_step", "estimate_noise", "after_step"}
 
 
-def finish(run: Run | None, tricks: list[Trick[Any]], image: Image, index: int) -> Image:
-    """The picture after every trick's `finish_image`, in order; each gets what the last returned."""
+def finish(
+    run: Run | None, tricks: list[Trick[Any]], image: Image, index: int, icc: bytes | None = None
+) -> Image:  # fmt: skip
+    """The picture after every trick's `finish_image`, in order; each gets what the last returned.
+
+    icc: the profile of its colours, which each finds in the picture's `info`; None is sRGB.
+    """
     manager = run.manager if run is not None else run_manager(tricks)
     for call in calls(manager.hook.finish_image):
+        image = _tagged(image, icc)
         image = _checked(call, call(run=run, image=image, index=index), image)
     return image
 
@@ -32,6 +40,23 @@ def finish(run: Run | None, tricks: list[Trick[Any]], image: Image, index: int) 
 def notes_of(tricks: Iterable[Trick[Any]]) -> list[str]:
     """What tricks say of all pictures. Raises PluginError where one fails."""
     return [note for trick in tricks for note in guarded(trick.label(), "notes", trick.notes)]
+
+
+def _tagged(image: Image, icc: bytes | None) -> Image:
+    if icc is not None and image.info.get("icc_profile") != icc:
+        image = image.copy()
+        image.info["icc_profile"] = icc
+    return image
+
+
+def finished_raster(run: Run, image: Image, index: int) -> Raster | None:
+    """A finished picture in the mode and at the depth of its source; None where it has none."""
+    if run.source is None:
+        return None
+    if (repainted := run.repainted.get(index)) is None:
+        return run.source.picture.raster.whole(image)
+    run.repainted[index] = replace(repainted, raster=repainted.raster.drawn(image))
+    return run.repainted[index].raster
 
 
 def _checked(call: Call, made: object, before: Image) -> Image:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from diffusion_tricks.diffusion.conditioning import Condition
     from diffusion_tricks.diffusion.levels import Scheduler
     from diffusion_tricks.diffusion.noise import Noise
+    from diffusion_tricks.io.raster import Repainted
     from diffusion_tricks.model.batching import Terms
     from diffusion_tricks.model.model import Model
     from diffusion_tricks.registry.trick import Trick
@@ -43,9 +44,11 @@ class Run:
     last step so far (b c h w). facts: what tricks report of each picture, one dictionary per picture.
 
     A picture larger than the model makes is made in stages, each of them a run: `following` enlarges what this one
-    makes, `previous` made what this one enlarges. condition: what the model sees beside `x`, of that or
-    of a picture to inpaint. terms: how the model is asked. rehearsal: it is played on a stand-in without
-    weights, to find what would fail before they are read; what a trick does then is done again in the run itself.
+    makes, `previous` made what this one enlarges. condition: what the model sees beside `x`, of that or of a picture to
+    inpaint. repainted: what a trick made in `finish_image` of its source, at the depth of that, by number of the
+    picture; what tricks draw later is drawn on that. terms: how the model is asked. rehearsal: it is played on a stand-
+    in without weights, to find what would fail before they are read; what a trick does then is done again in the run
+    itself.
     """
 
     model: Model
@@ -71,6 +74,7 @@ class Run:
         self.levels = levels_of(self.scheduler)
         self.trace = Trace()
         self.facts = [{} for _ in self.noise.seeds]
+        self.repainted: dict[int, Repainted] = {}
         self._states: dict[int, Any] = {}
         self.begun: set[str] = set()  # names of the tricks whose `prepare` began, and that are not closed
         self._settled: dict[int, dict[str, Any]] = {}

@@ -22,13 +22,15 @@ from diffusion_tricks.plugin import (
     Box,
     Condition,
     Picture,
+    Raster,
+    Repainted,
     Source,
     Trick,
     TrickOptions,
     UsageError,
     argument,
     bring,
-    flatten,
+    changed_pixels,
     hookimpl,
     option,
     to_tensor,
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
 
     from diffusion_tricks.plugin import Run, Step
 
+Samples = NDArray[Any]
 Shares = NDArray[np.floating[Any]]
 SQUEEZED = 1.1  # the region's proportions may differ from the model's by this factor before a note says so
 
@@ -156,23 +159,24 @@ class Inpaint(Trick[InpaintOptions]):
 
     @hookimpl(tryfirst=True)  # what other tricks add belongs on the whole picture
     def finish_image(self, run: Run, image: Image.Image, index: int) -> Image.Image:
-        """The original with the model's picture where the mask is."""
+        """The original with the model's picture where the mask is, in its own mode and depth."""
         state = run.state(self)
         assert run.source is not None
-        original, region = run.source.picture.image, state["region"]
-        size = region[2] - region[0], region[3] - region[1]
-        new = image.convert("RGB").resize(size, Image.Resampling.LANCZOS)
+        original, (left, top, right, bottom) = run.source.picture.raster, state["region"]
+        new = image.convert("RGB").resize((right - left, bottom - top), Image.Resampling.LANCZOS)
         fill = self.options.mask == "alpha" and not self.options.invert
-        finished = original.copy()
-        weights = state["weights"][region[1] : region[3], region[0] : region[2]]
-        finished.paste(blended(original.crop(region), new, weights, fill), region[:2])
-        return finished
+        place = np.s_[top:bottom, left:right]
+        part = blended(original.samples[place], original.values_of(new), state["weights"][place], original.top, fill)
+        raster = original.with_part(part, (left, top))
+        run.repainted[index] = Repainted(raster, state["mask"].weights == 0)
+        return raster.shown()
 
     @hookimpl
     def report(self, run: Run, image: Image.Image, index: int) -> None:
         """Counts the pixels that changed where the mask keeps them, whichever trick changed them."""
         assert run.source is not None
-        changed = changed_outside(run.source.picture.image, image, run.state(self)["mask"])
+        repainted = run.repainted[index]
+        changed = changed_outside(run.source.picture.raster, repainted.raster, repainted.kept)
         facts = run.facts[index]
         facts["changed_outside"] = changed
         if changed:
@@ -200,7 +204,7 @@ def uncontaminated(source: Source, kept: NDArray[np.bool_], size: tuple[int, int
     the mean over the kept pixels under the same kernel: resample(kept colour) / resample(kept).
     """
     seen = source.seen(size)
-    part = flatten(source.picture.image.crop(source.region))
+    part = source.part
     if part.size == size or not kept.any():
         return seen
     share = _resampled(kept.astype(np.float32), size)
@@ -226,25 +230,24 @@ def latents_made_new(new: NDArray[np.bool_], shape: tuple[int, int]) -> Tensor:
     return F.adaptive_max_pool2d(pixels, shape) > 0.5
 
 
-def blended(old: Image.Image, new: Image.Image, weights: Weights, fill: bool) -> Image.Image:
-    """`old` (RGB or RGBA) with `new` (RGB) laid on it by weights (h w) of 0..255; weight 0 keeps every bit.
+def blended(old: Samples, new: Samples, weights: Weights, top: float, fill: bool) -> Samples:
+    """`old` (h w c) with the colours `new` laid on it by weights (h w) of 0..255; weight 0 keeps every bit.
 
-    With alpha, colours are blended by what is visible of them. fill: lay `old` on `new`, opaque, wherever there is
-    weight: what was transparent is filled.
+    top: the value of white and of opaque. With alpha, which `old` has one channel more for, colours are blended by what
+    is visible of them. fill: lay `old` on `new`, opaque, wherever there is weight: what was transparent is filled.
     """
     share = weights[..., None].astype(np.float32) / 255  # (h w 1)
-    before, colour = np.asarray(old), np.asarray(new).astype(np.float32)
-    rgb: Shares = before[..., :3].astype(np.float32)
-    alpha: Shares = before[..., 3:].astype(np.float32) / 255 if old.mode == "RGBA" else np.ones_like(share)
+    count, colour = new.shape[2], new.astype(np.float32)
+    rgb: Shares = old[..., :count].astype(np.float32)
+    alpha: Shares = old[..., count:].astype(np.float32) / top if old.shape[2] > count else np.ones_like(share)
     if fill:
         rgb, alpha = alpha * rgb + (1 - alpha) * colour, np.ones_like(share)
     cover = alpha * (1 - share) + share
     mixed = (rgb * alpha * (1 - share) + colour * share) / np.maximum(cover, 1e-6)
-    after = np.concatenate([mixed, cover * 255], axis=2)[..., : before.shape[2]]
-    return Image.fromarray(np.where(share > 0, after.round().astype(np.uint8), before))
+    after = np.concatenate([mixed, cover * top], axis=2)[..., : old.shape[2]]
+    return np.where(share > 0, after if old.dtype.kind == "f" else after.round(), old).astype(old.dtype)
 
 
-def changed_outside(original: Image.Image, finished: Image.Image, mask: Mask) -> int:
-    """How many pixels that the mask keeps differ between the two pictures, in colour or alpha."""
-    differs = (np.asarray(original) != np.asarray(finished)).any(axis=2)
-    return int(np.count_nonzero(differs & (mask.weights == 0)))
+def changed_outside(original: Raster, finished: Raster, kept: NDArray[np.bool_]) -> int:
+    """How many pixels that are to be kept (h w) differ between the two pictures, in colour or alpha, at full depth."""
+    return int(np.count_nonzero(changed_pixels(original, finished) & kept))
