@@ -44,6 +44,9 @@ if TYPE_CHECKING:
     from diffusion_tricks.io.blur import convolved as convolved
     from diffusion_tricks.io.blur import gaussian as gaussian
     from diffusion_tricks.io.blur import gaussian_blur as gaussian_blur
+    from diffusion_tricks.io.colour import colour_from_srgb as colour_from_srgb
+    from diffusion_tricks.io.colour import from_srgb as from_srgb
+    from diffusion_tricks.io.colour import to_srgb as to_srgb
     from diffusion_tricks.io.fonts import FONT_FILES as FONT_FILES
     from diffusion_tricks.io.fonts import Typeface as Typeface
     from diffusion_tricks.io.fonts import check_glyphs as check_glyphs
@@ -124,6 +127,7 @@ _HOMES = {
     "io.animation": ("Animation",),
     "io.atomic": ("atomic_write", "atomic_write_all", "check_place"),
     "io.blur": ("convolved", "gaussian", "gaussian_blur"),
+    "io.colour": ("colour_from_srgb", "from_srgb", "to_srgb"),
     "io.fonts": (
         "FONT_FILES",
         "Typeface",

@@ -10,24 +10,42 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from PIL import Image
 
-from diffusion_tricks.errors import OutputFailed, PictureError, UsageError
+from diffusion_tricks.errors import PictureError, UsageError
 from diffusion_tricks.io.atomic import atomic_write, check_place
-from diffusion_tricks.io.pictures import check_output, open_picture
-from diffusion_tricks.recipes.paths import mapped, paths, with_models
+from diffusion_tricks.io.encode import check_quality, is_lossy
+from diffusion_tricks.io.pictures import check_output, file_of, open_picture
+from diffusion_tricks.recipes.paths import edited_picture, mapped, paths, with_models
 from diffusion_tricks.recipes.recipe import Recipe
-from diffusion_tricks.recipes.record import build_record, check_save, parameters_text, save, sidecar_path
+from diffusion_tricks.recipes.record import (
+    build_record,
+    check_save,
+    encoded_with_record,
+    parameters_text,
+    save,
+    sidecar_path,
+)
 from diffusion_tricks.registry.host import plugin_versions
 from diffusion_tricks_cli.common import Settings
 from diffusion_tricks_cli.printable import echo, printable
+from diffusion_tricks_cli.readback import loss, loss_note, outside, read_back
+from diffusion_tricks_cli.streams import check_stdout, written_to_stdout
 from diffusion_tricks_cli.wording import in_flags
 
 if TYPE_CHECKING:
     from diffusion_tricks.generate.result import Result
+    from diffusion_tricks.io.encode import Encoded
 
-STRIP = 256  # rows
-LOSSY = {".jpg", ".jpeg"}
+STDOUT = "-"  # the name of a picture that goes to standard output
+ENDINGS = {
+    "PNG": ".png",
+    "TIFF": ".tif",
+    "WEBP": ".webp",
+    "BMP": ".bmp",
+    "JPEG": ".jpg",
+    "MPO": ".jpg",
+    "AVIF": ".avif",
+}
 RECIPES = {".toml", ".json"}
 
 
@@ -51,16 +69,22 @@ class Output:
                            ("--save-recipe", settings.save_recipe)):  # fmt: skip
             if name == "":
                 raise UsageError(f"{flag} expects the name of a file, got an empty one; name one, or leave {flag} out")
-        self.pictures = named(settings.output or f"{label}-{{seed}}.png", recipe.seeds)
+        self.to_stdout = settings.output == STDOUT
+        self.form = Path(f"picture{form_of(recipe)}")
+        self.pictures = named(settings.output or f"{label}-{{seed}}{self.form.suffix}", recipe.seeds)
         self.films = named(settings.steps_out, recipe.seeds) if settings.steps_out else []
         self.recipe_file = Path(settings.save_recipe) if settings.save_recipe else None
-        self.inputs = [*paths(recipe), *inputs]
+        self.inputs = [*(file_of(path) for path in paths(recipe)), *inputs]
 
     def check(self) -> None:
         """Raises UsageError for any file that may not be written; to be called before a model is loaded."""
         force, metadata = self.settings.force, not self.settings.no_metadata
+        if self.to_stdout:
+            check_stdout(len(self.pictures))
         for path in self.pictures:
-            check_save(path, force=force, inputs=self.inputs, metadata=metadata)
+            check_quality(self.form if self.to_stdout else path, self.settings.quality)
+            if not self.to_stdout:
+                check_save(path, force=force, inputs=self.inputs, metadata=metadata)
         if self.films and self.recipe.picture is not None:
             raise UsageError("--steps-out shows the denoising, and a picture that is only finished has none")
         for path in self.films:
@@ -122,39 +146,52 @@ class Output:
         path, recipe = self.pictures[result.index], result.recipe.data()
         facts = {"path": str(path), "seed": result.seed, "index": result.index, **result.facts}
         record = build_record(recipe, facts | {"plugins": plugin_versions()})
-        save(
-            result.image, path, None if self.settings.no_metadata else record,
-            parameters=parameters_text(recipe, facts),
-            provenance=None if self.settings.no_provenance else result.provenance, icc=result.icc,
-            force=self.settings.force, inputs=self.inputs,
-        )  # fmt: skip
-        return _verified(path, result.image, facts) | {"recipe": recipe}
+        told: dict[str, Any] = {
+            "parameters": parameters_text(recipe, facts), "icc": result.icc,
+            "provenance": None if self.settings.no_provenance else result.provenance,
+            "metadata": result.source.metadata if result.source else None,
+            "keep_gps": self.settings.keep_gps, "quality": self.settings.quality,
+        }  # fmt: skip
+        image = result.image if result.raster is None else result.raster
+        kept_record = None if self.settings.no_metadata else record
+        if self.to_stdout:
+            encoded = encoded_with_record(image, self.form, kept_record, **told)
+            written_to_stdout(encoded.data)
+        else:
+            encoded = save(image, path, kept_record, force=self.settings.force, inputs=self.inputs, **told)
+        return facts | self._read_back(result, encoded, facts) | {"recipe": recipe}
+
+    def _read_back(self, result: Result, encoded: Encoded, facts: dict[str, Any]) -> dict[str, Any]:
+        """The facts that only the file shows, and what it could not keep."""
+        path = self.form if self.to_stdout else self.pictures[result.index]
+        lossy = is_lossy(path, self.settings.quality)
+        written = read_back(path, encoded, lossy, encoded.data if self.to_stdout else None)
+        if result.source is None:
+            return {}
+        found = loss(encoded.raster, written, result.kept) if lossy else {}
+        if result.kept is not None and not lossy:
+            found = outside(result.source.raster, written, result.kept)
+        notes = [*facts.get("notes", ())]
+        notes += [loss_note(path, found["loss"], result.kept is not None)] if lossy else []
+        if encoded.lost:
+            notes.append(f"not kept of {result.source.path}: {'; '.join(encoded.lost)}")
+        return found | ({"notes": notes} if notes else {})
 
 
-def _verified(path: Path, image: Image.Image, facts: dict[str, Any]) -> dict[str, Any]:
-    """The facts, true of the file as it lies on the disk. Raises OutputFailed if its pixels are not the picture's."""
-    lossy = path.suffix.lower() in LOSSY
+def form_of(recipe: Recipe) -> str:
+    """The ending of the files of a recipe that is given no name: as the picture that it edits, or .png.
+
+    That is so for a format that loses nothing, or where nothing was promised to stay as it is.
+    """
+    edited, exact = edited_picture(recipe), any(trick.exact for trick in recipe.build())
+    if edited is None:
+        return ".png"
     try:
-        with open_picture(path, max_pixels=image.width * image.height) as written:
-            written.load()
-            same = written.size == image.size and (lossy or _same_pixels(written, image))
-    except PictureError as error:
-        raise OutputFailed(f"{path} was written, but cannot be read back: {error}; the disk may be failing") from error
-    if not same:
-        raise OutputFailed(f"{path} was written, but reads back with other pixels; the disk may be failing")
-    return facts | ({"changed_outside": None} if lossy and "changed_outside" in facts else {})
-
-
-def _same_pixels(written: Image.Image, image: Image.Image) -> bool:
-    """Whether two pictures of one size have the same pixels; strip by strip, as they may be large."""
-    boxes = [(0, top, image.width, min(top + STRIP, image.height)) for top in range(0, image.height, STRIP)]
-    return all(written.crop(box).convert(image.mode).tobytes() == image.crop(box).tobytes() for box in boxes)
-
-
-def lossy_note(paths: Iterable[Path]) -> str | None:
-    """A remark for outputs that cannot keep pixels as they are."""
-    lossy = next((path for path in paths if path.suffix.lower() in LOSSY), None)
-    return f"{lossy}: JPEG changes pixels everywhere, also outside the mask; write .png to keep them" if lossy else None
+        with open_picture(edited) as image:
+            form = ENDINGS.get(image.format or "", ".png")
+    except PictureError:  # said where it is read
+        return ".png"
+    return ".png" if exact and is_lossy(f"picture{form}") else form
 
 
 def _relative(path: str, file: Path) -> str:
@@ -177,10 +214,13 @@ def _portable_model(model: str, file: Path) -> str:
 
 
 def say(facts: dict[str, Any], as_json: bool) -> None:
-    """One line on stdout: the path, or all facts as JSON."""
+    """One line on stdout: the path, or all facts as JSON; on stderr, where stdout carries the picture itself."""
     if "notes" in facts:
         facts = facts | {"notes": [in_flags(note) for note in facts["notes"]]}
-    click.echo(printable(json.dumps(facts, ensure_ascii=False, default=str)) if as_json else facts["path"])
+    to_stdout = facts["path"] == STDOUT
+    if as_json or not to_stdout:
+        line = printable(json.dumps(facts, ensure_ascii=False, default=str)) if as_json else facts["path"]
+        click.echo(line, err=to_stdout)
 
 
 def remark(text: str, settings: Settings) -> None:

@@ -201,7 +201,7 @@ def _batch(
         told = size | facts | noted(run, i)
         yield Result(
             image, recipe.seeds[index], index, single, kind, told, icc, unfinished=unfinished, raster=raster,
-            source=run.source and run.source.picture, kept=repainted and repainted.kept,
+            source=run.source.picture if run.source else None, kept=repainted.kept if repainted else None,
         )  # fmt: skip
 
 

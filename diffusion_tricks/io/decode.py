@@ -43,8 +43,8 @@ def raster_in(image: Image.Image, source: Path | io.BytesIO, page: int) -> tuple
         return _deep(image, samples, alpha, source), []
     if image.format == "PNG" and ";16" in raw:
         return _deep(image, *_png_samples(image, source), source), []
-    if image.format == "JPEG2000" and (samples := _jpeg2000_samples(image, source)) is not None:
-        return _deep(image, samples, samples.shape[2] in {2, 4}, source), []
+    if image.format == "JPEG2000" and (planes := _jpeg2000_samples(image, source)) is not None:
+        return _deep(image, planes, planes.shape[2] in {2, 4}, source), []
     image.load()
     if image.mode == "F" or image.mode.startswith("I"):
         return _single(image, source)

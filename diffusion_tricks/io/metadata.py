@@ -130,7 +130,7 @@ def _held(value: Any) -> Any:
 def _dpi(image: Image.Image) -> tuple[float, float] | None:
     try:
         exif = image.getexif()
-        told = [exif.get(tag) for tag in (ExifTags.Base.XResolution, ExifTags.Base.YResolution)]
+        told: list[Any] = [exif.get(tag) for tag in (ExifTags.Base.XResolution, ExifTags.Base.YResolution)]
         unit = {2: 1.0, 3: 2.54}.get(exif.get(ExifTags.Base.ResolutionUnit, 2), 0.0)
         sides = None if image.format == "TIFF" and None in told else image.info.get("dpi")
         across, down = (float(side) for side in sides or [side * unit for side in told])

@@ -84,29 +84,31 @@ class Picture:
         return to_srgb(self.image, self.icc)
 
 
-def read_picture(path: str | Path, *, max_pixels: int | None = None) -> Picture:
+def read_picture(path: str | Path | io.BytesIO, *, max_pixels: int | None = None) -> Picture:
     """Read a single picture as 8-bit RGB, or RGBA where it has transparency, turned upright by its EXIF tag.
 
     Accepts PNG, JPEG, WebP, TIFF, BMP, GIF, AVIF, JPEG 2000 and, with pillow-heif, HEIC, of any mode and depth; 16 bit
     are scaled, not clipped, and kept beside it. `photo.tif[2]` is the third page or frame of a file. CMYK and gray with
     a profile become sRGB through it. `max_pixels` (or DIFFUSION_TRICKS_MAX_PIXELS, default 100 million) is checked
-    before anything is decoded. Raises `PictureError` for everything that cannot be used, with the reason.
+    before anything is decoded. path: `-` is standard input; the bytes of a file serve as well. Raises `PictureError`
+    for everything that cannot be used, with the reason.
     """
     file, page = page_of(path)
     with open_picture(path, max_pixels=max_pixels) as image:
-        metadata = read_metadata(image)
         raster, lost = raster_in(image, file, page or 0)
+        metadata = read_metadata(image)  # now, as Pillow finds some of it behind the pixels
         turn = TURNS.get(_orientation(image), TURNS[1])  # asked now, as Pillow turns a TIFF by itself as it loads it
         upright = replace(raster, samples=np.ascontiguousarray(turn(raster.samples)))
     metadata = replace(metadata, lost=(*lost, *metadata.lost))
     plain = upright.mode == "RGB" and not upright.deep
     icc = upright.icc if upright.mode == "RGB" else None
     made, shown = provenance_of(metadata.xmp), _bare(upright.shown())
-    return Picture(shown, icc, Path(path), made, None if plain else upright, metadata, image.format)
+    where = Path("picture") if isinstance(path, io.BytesIO) else Path(path)
+    return Picture(shown, icc, where, made, None if plain else upright, metadata, image.format)
 
 
 @contextlib.contextmanager
-def open_picture(path: str | Path, *, max_pixels: int | None = None) -> Iterator[Image.Image]:
+def open_picture(path: str | Path | io.BytesIO, *, max_pixels: int | None = None) -> Iterator[Image.Image]:
     """A picture whose header is read and checked but whose pixels are not yet decoded, closed at the end.
 
     What its decoder raises inside the `with` becomes a `PictureError`.
@@ -135,8 +137,10 @@ def open_picture(path: str | Path, *, max_pixels: int | None = None) -> Iterator
         ) from error
 
 
-def page_of(path: str | Path) -> tuple[Path | io.BytesIO, int | None]:
+def page_of(path: str | Path | io.BytesIO) -> tuple[Path | io.BytesIO, int | None]:
     """The file that a name means, and which page of it: `photo.tif[2]` is the third, unless a file is called so."""
+    if isinstance(path, io.BytesIO):
+        return path, None
     if str(path) == STDIN:
         return io.BytesIO(_standard_input()), None
     found = PAGE.fullmatch(str(path))
@@ -212,7 +216,7 @@ def _head(source: Path | io.BytesIO) -> bytes:
         return file.read(16)
 
 
-def _turn_to(image: Image.Image, path: str | Path, page: int | None) -> None:
+def _turn_to(image: Image.Image, path: str | Path | io.BytesIO, page: int | None) -> None:
     """Turns to the page asked for. Raises PictureError where there is none, or several and none is asked for."""
     frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)  # phones' JPEGs carry previews as MPO
     kind = "pages" if image.format == "TIFF" else "frames"
@@ -227,7 +231,7 @@ def _turn_to(image: Image.Image, path: str | Path, page: int | None) -> None:
         image.seek(page)
 
 
-def _not_a_picture(source: Path | io.BytesIO, path: str | Path) -> str:
+def _not_a_picture(source: Path | io.BytesIO, path: str | Path | io.BytesIO) -> str:
     head = _head(source)
     for mark, name in PROGRAMS.items():
         if head.startswith(mark):

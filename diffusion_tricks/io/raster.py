@@ -43,12 +43,12 @@ class Raster:
     @property
     def alpha(self) -> bool:
         """Whether the last channel is alpha, 0 for transparent and `top` for opaque."""
-        return self.samples.shape[2] > CHANNELS[self.mode]
+        return bool(self.samples.shape[2] > CHANNELS[self.mode])
 
     @property
     def deep(self) -> bool:
         """Whether a sample is more than 8 bit."""
-        return self.samples.dtype != np.uint8
+        return bool(self.samples.dtype != np.uint8)
 
     def named(self) -> str:
         """What it is, such as "16-bit RGBA"."""
@@ -100,8 +100,8 @@ class Raster:
         changed = (np.asarray(finished) != np.asarray(before)).any(axis=2)
         if not changed.any():
             return self
-        new = self.whole(finished).samples
-        return replace(self, samples=np.where(changed[..., None], new, self.samples))
+        samples = np.where(changed[..., None], self.whole(finished).samples, self.samples)
+        return replace(self, samples=samples)
 
     def whole(self, image: Image.Image) -> Raster:
         """Another 8-bit picture (RGB or RGBA), in this one's mode, depth and space."""
@@ -140,9 +140,9 @@ def promoted(values: Samples, dtype: np.dtype[Any], top: float) -> Samples:
     if dtype == np.uint8 and top == 255:
         return values
     if top == 65535 and dtype.kind != "f":
-        return values.astype(dtype) * dtype.type(257)
+        return np.multiply(values, 257, dtype=dtype)
     scaled = values * (top / 255)
-    return (scaled if dtype.kind == "f" else scaled.round()).astype(dtype)
+    return np.asarray(scaled if dtype.kind == "f" else scaled.round(), dtype)
 
 
 def changed_pixels(before: Raster, after: Raster) -> NDArray[np.bool_]:

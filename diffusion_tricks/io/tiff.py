@@ -85,8 +85,8 @@ def _value_of(data: bytearray, tag: int) -> int:
     """Where the value of a tag of the first directory stands."""
     (start,) = struct.unpack_from("<I", data, 4)
     (count,) = struct.unpack_from("<H", data, start)
-    places = (start + 2 + 12 * i for i in range(count))
-    return next(place + 8 for place in places if struct.unpack_from("<H", data, place)[0] == tag)
+    places = range(int(start) + 2, int(start) + 2 + 12 * int(count), 12)
+    return next(place + 8 for place in places if (tag,) == struct.unpack_from("<H", data, place))
 
 
 def read_samples(path: Path | io.BytesIO, page: int = 0) -> tuple[Samples, bool]:

@@ -82,8 +82,9 @@ def _mark(rdf: ET.Element, source: str) -> None:
     about = "" if first is None else first.get(f"{RDF}about", "")
     ET.SubElement(_description(rdf, about), SOURCE_TYPE).text = source
     event = ET.SubElement(_history(rdf, about), f"{RDF}li", {f"{RDF}parseType": "Resource"})
-    said = {"action": "edited", "softwareAgent": "diffusion-tricks"}
-    for name, text in (said | ({"parameters": f"DigitalSourceType was {', '.join(before)}"} if before else {})).items():
+    facts = {"action": "edited", "softwareAgent": "diffusion-tricks"}
+    facts |= {"parameters": f"DigitalSourceType was {', '.join(before)}"} if before else {}
+    for name, text in facts.items():
         ET.SubElement(event, f"{EVENT}{name}").text = text
 
 

@@ -217,16 +217,17 @@ def save(
     them. `record=None` writes none of it. Raises as `write_picture` does.
     """
     path, inputs = Path(path), list(inputs)
-    parameters = parameters.replace("\0", "").encode("utf-8", "replace").decode("utf-8")  # as every reader takes it
     check_save(path, force=force, inputs=inputs, metadata=record is not None)
-    raster = plain_raster(image, icc) if isinstance(image, Image.Image) else image
-    said = _said(path, record, parameters, metadata or Metadata())
-    encoded = encode(raster, path, replace(said, mark=provenance, keep_gps=keep_gps, quality=quality))
+    encoded = encoded_with_record(
+        image, path, record, parameters=parameters, provenance=provenance, icc=icc, metadata=metadata,
+        keep_gps=keep_gps, quality=quality,
+    )  # fmt: skip
     if _carries_text(path) or record is None:
         atomic_write(path, encoded.data, force=force, inputs=inputs)
         if force and _is_stale(sidecar_path(path), inputs):
             sidecar_path(path).unlink(missing_ok=True)
         return encoded
+    parameters = _readable(parameters)
     sidecar = _dump({**record, **({PARAMETERS_KEY: parameters} if parameters else {})}, indent=2) + "\n"
     files: dict[Path, Data] = {
         sidecar_path(path): sidecar.encode("utf-8", "replace"),
@@ -234,6 +235,22 @@ def save(
     }
     atomic_write_all(files, force=force, inputs=inputs)
     return encoded
+
+
+def encoded_with_record(
+    image: Image.Image | Raster, path: str | Path, record: Mapping[str, Any] | None, *, parameters: str = "",
+    provenance: Provenance | None = None, icc: bytes | None = None, metadata: Metadata | None = None,
+    keep_gps: bool = False, quality: int | None = None,
+) -> Encoded:  # fmt: skip
+    """The file that `save` writes, in the format that `path` ends in, with as much of the record as that can hold."""
+    raster = plain_raster(image, icc) if isinstance(image, Image.Image) else image
+    said = _said(Path(path), record, _readable(parameters), metadata or Metadata())
+    return encode(raster, path, replace(said, mark=provenance, keep_gps=keep_gps, quality=quality))
+
+
+def _readable(parameters: str) -> str:
+    """The text as every reader takes it."""
+    return parameters.replace("\0", "").encode("utf-8", "replace").decode("utf-8")
 
 
 def _said(path: Path, record: Mapping[str, Any] | None, parameters: str, metadata: Metadata) -> Said:

@@ -94,6 +94,8 @@ class Inpaint(Trick[InpaintOptions]):
     sums = ("changed_outside",)
     place = "inpaint"
     keeps_size = True
+    edits = True
+    exact = True
 
     def mask_of(self, picture: Picture) -> Mask:
         """What is made new of a picture: `weights` (h w), 0 where it is kept. Raises as `read_mask`."""

@@ -151,7 +151,8 @@ class Overlay(Trick[OverlayOptions]):
         if image.mode not in {"RGB", "RGBA"}:
             image = image.convert("RGBA" if image.has_transparency_data else "RGB")
         canvas = image.copy()
-        canvas.info = {}  # else a transparent colour of the file would become alpha
+        icc = image.info.get("icc_profile")  # of the picture's space; a transparent colour would become alpha
+        canvas.info = {"icc_profile": icc} if icc else {}
         canvas = canvas.convert("RGBA")
         write(canvas, self.options)
         result = canvas.convert(image.mode)

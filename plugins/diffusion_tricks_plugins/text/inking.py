@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageChops, ImageColor, ImageDraw, ImageFilter
 
+from diffusion_tricks.plugin import colour_from_srgb
 from diffusion_tricks_plugins.text.typesetting import Block, Face
 
 Color = tuple[int, int, int, int]
@@ -84,8 +85,12 @@ def shadow(outline: Image.Image, blur: float) -> tuple[Image.Image, int]:
 
 
 def paint(canvas: Image.Image, mask: Image.Image, color: Color, corner: Corner) -> None:
-    """Lays `color` over the RGBA `canvas` in place where `mask` covers it; all other pixels keep their values."""
-    layer = Image.new("RGBA", mask.size, color)
+    """Lays `color`, of sRGB, over the RGBA `canvas` in place where `mask` covers it; other pixels keep their values.
+
+    The colours of the canvas are in the space of the ICC profile in its `info`, if there is one.
+    """
+    own = colour_from_srgb(color[:3], canvas.info.get("icc_profile"))
+    layer = Image.new("RGBA", mask.size, own)
     layer.putalpha(mask.point([round(value * color[3] / 255) for value in range(256)]))
     canvas.alpha_composite(layer, corner)
 
