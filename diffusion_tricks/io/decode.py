@@ -13,6 +13,7 @@ from PIL import Image, TiffImagePlugin
 
 from diffusion_tricks.errors import PictureError
 from diffusion_tricks.io.colour import describes, to_srgb
+from diffusion_tricks.io.png import decode_png
 from diffusion_tricks.io.raster import Raster, Samples
 from diffusion_tricks.io.tiff import read_samples
 
@@ -45,6 +46,8 @@ def raster_in(image: Image.Image, source: Path | io.BytesIO, page: int) -> tuple
         return _deep(image, *_png_samples(image, source), source), []
     if image.format == "JPEG2000" and (planes := _jpeg2000_samples(image, source)) is not None:
         return _deep(image, planes, planes.shape[2] in {2, 4}, source), []
+    if image.format == "TIFF":
+        image.filename = ""  # type: ignore[attr-defined]  # else Pillow maps the file, and misreads what lies on a side
     image.load()
     if image.mode == "F" or image.mode.startswith("I"):
         return _single(image, source)
@@ -68,10 +71,7 @@ def _readable(image: Image.Image) -> bool:
 
 
 def _png_samples(image: Image.Image, source: Path | io.BytesIO) -> tuple[Samples, bool]:
-    import imagecodecs  # here, as most pictures are 8 bit
-
-    samples = np.asarray(imagecodecs.png_decode(_bytes(source)))
-    samples = samples.reshape(*samples.shape[:2], -1)
+    samples = decode_png(_bytes(source))
     clear = image.info.get("transparency")
     if isinstance(clear, tuple) and samples.shape[2] == 3:
         opaque = (samples != np.array(clear, samples.dtype)).any(axis=2, keepdims=True)
@@ -82,7 +82,7 @@ def _png_samples(image: Image.Image, source: Path | io.BytesIO) -> tuple[Samples
 def _jpeg2000_samples(image: Image.Image, source: Path | io.BytesIO) -> Samples | None:
     if image.mode not in {"RGB", "RGBA", "LA"}:
         return None
-    import imagecodecs
+    import imagecodecs  # here, as most pictures are others
 
     samples = np.asarray(imagecodecs.jpeg2k_decode(_bytes(source)))
     return samples if samples.dtype == np.uint16 and samples.ndim == 3 and samples.shape[2] in {2, 3, 4} else None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from diffusion_tricks.errors import OutputError, OutputFailed, UsageError
 from diffusion_tricks.io.colour import to_srgb
 from diffusion_tricks.io.metadata import IPTC_TAG, MAKER_NOTE, RAW_IPTC, USER_COMMENT, Metadata, iptc_segment, iptc_text
 from diffusion_tricks.io.pixels import flatten
+from diffusion_tricks.io.png import encode_png
 from diffusion_tricks.io.provenance import Provenance, provenance_xmp
 from diffusion_tricks.io.raster import Raster, eight_bit, raster_of
 from diffusion_tricks.io.tiff import encode_tiff
@@ -34,7 +34,6 @@ WITH_QUALITY = ("JPEG", "WEBP", "AVIF")
 USER_COMMENT_PREFIX = b"UNICODE\0"  # big-endian, as the common programs write and read it
 SEGMENT = 65_502  # bytes of a JPEG's segment, past the name of XMP
 MAX_COMMENT_BYTES = 65_000  # of the 65,533 of a JPEG's segment
-DEFLATE = 3  # of deep PNGs: three times as fast as 6, and as small
 
 
 @dataclass(frozen=True)
@@ -172,24 +171,8 @@ def _png(raster: Raster, said: Said) -> tuple[bytes, list[str]]:
     options = {"pnginfo": chunks, "icc_profile": raster.icc, "dpi": metadata.dpi, **({"exif": exif} if exif else {})}
     if not raster.deep:
         return _saved(pillow_image(raster), "PNG", **options), []
-    import imagecodecs  # here, as most pictures are 8 bit
-
-    samples = np.ascontiguousarray(raster.samples if raster.samples.shape[2] > 1 else raster.samples[..., 0])
-    deep = bytes(imagecodecs.png_encode(samples, level=DEFLATE))
-    beside = _chunks(_saved(Image.new("L" if raster.mode == "L" else "RGB", (1, 1)), "PNG", **options))
-    head, *rest = _chunks(deep)
-    extra = [chunk for chunk in beside if chunk[4:8] not in {b"IHDR", b"IDAT", b"IEND"}]
-    return deep[:8] + b"".join([head, *extra, *rest]), []
-
-
-def _chunks(png: bytes) -> list[bytes]:
-    """The chunks of a PNG, whole: length, name, data and checksum."""
-    found, place = [], 8
-    while place < len(png):
-        (length,) = struct.unpack_from(">I", png, place)
-        found.append(png[place : place + 12 + length])
-        place += 12 + length
-    return found
+    beside = _saved(Image.new("L" if raster.mode == "L" else "RGB", (1, 1)), "PNG", **options)
+    return encode_png(raster.samples, beside), []
 
 
 def _jpeg(raster: Raster, said: Said) -> tuple[bytes, list[str]]:
