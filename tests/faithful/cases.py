@@ -18,7 +18,7 @@ from diffusion_tricks.generate.finish import finished_raster
 from diffusion_tricks.io.encode import is_lossy
 from diffusion_tricks.io.pictures import read_picture
 from diffusion_tricks.io.source import Source
-from diffusion_tricks.recipes.record import save
+from diffusion_tricks.recipes.record import encoded_with_record
 from diffusion_tricks_plugins import Inpaint
 from diffusion_tricks_plugins.inpaint import changed_outside
 from diffusion_tricks_plugins.masks import feathered
@@ -180,7 +180,8 @@ def broken(case: Case, folder: Path) -> str | None:
         if "is empty" in str(error) or "no area" in str(error) or "outside" in str(error):
             return None
         raise
-    encoded = save(raster, out, None, provenance="edited", metadata=picture.metadata, force=True)
+    encoded = encoded_with_record(raster, out, None, provenance="edited", metadata=picture.metadata)
+    out.write_bytes(encoded.data)
     if not is_lossy(out):
         found = samples_of(out)
         expected = seen(case, path, found)
