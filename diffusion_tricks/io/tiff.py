@@ -17,7 +17,7 @@ from PIL import Image, TiffImagePlugin
 from diffusion_tricks.io.metadata import EXIF, GPS, IPTC_TAG
 from diffusion_tricks.io.raster import Raster, Samples
 
-XMP, COPYABLE = 700, (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12)
+XMP = 700
 PHOTOMETRIC = {"1": "minisblack", "L": "minisblack", "RGB": "rgb", "CMYK": "separated"}
 HEAD = b"II*\0\x08\0\0\0"  # little-endian, and its first directory follows at once
 
@@ -38,18 +38,14 @@ def encode_tiff(
         iccprofile=raster.icc, metadata=None, software=False, extratags=_tags(exif, xmp, iptc),
         resolution=dpi, resolutionunit=2 if dpi else None, **packed,
     )  # fmt: skip
-    data = bytearray(file.getvalue())
-    for tag in (EXIF, GPS):
-        if exif is not None and (entries := exif.get_ifd(tag)):
-            _append(data, tag, entries)
-    return bytes(data)
+    further = {tag: entries for tag in (int(EXIF), int(GPS)) if exif is not None and (entries := exif.get_ifd(tag))}
+    return _with_directories(file.getvalue(), further) if further else file.getvalue()
 
 
 def _tags(exif: Image.Exif | None, xmp: bytes | None, iptc: bytes | None) -> list[tuple[int, int, int, Any, bool]]:
-    """The tags of the picture in tifffile's form; those of further directories hold no place yet."""
+    """The tags of the picture in tifffile's form."""
     found = [_packed(tag, value) for tag, value in exif.items() if tag not in (EXIF, GPS)] if exif is not None else []
-    found += [(tag, 1, len(data), data, True) for tag, data in ((XMP, xmp), (IPTC_TAG, iptc)) if data]
-    found += [(tag, 4, 1, 0, True) for tag in (EXIF, GPS) if exif is not None and exif.get_ifd(tag)]
+    found += [(tag, kind, len(data), data, True) for tag, kind, data in ((XMP, 1, xmp), (IPTC_TAG, 7, iptc)) if data]
     return found
 
 
@@ -59,34 +55,34 @@ def _packed(tag: int, value: Any) -> tuple[int, int, int, Any, bool]:
     directory[tag] = value
     data = directory.tobytes(0)
     kind, count, inline = struct.unpack_from("<HI4s", data, 4)
-    size = count * tifffile_size(kind)
+    size = count * _size_of(kind)
     if size <= 4:
         return tag, kind, count, inline[:size], True
     (start,) = struct.unpack("<I", inline)
     return tag, kind, count, data[start : start + size], True
 
 
-def tifffile_size(kind: int) -> int:
+def _size_of(kind: int) -> int:
     """Bytes of one value of a type of TIFF 6.0."""
     return {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}[kind]
 
 
-def _append(data: bytearray, tag: int, entries: Mapping[int, Any]) -> None:
-    """Puts a directory at the end of a file, and its place where the tag that names it stands."""
-    data.extend(b"\0" * (len(data) % 2))
-    directory = TiffImagePlugin.ImageFileDirectory_v2(HEAD, group=tag)
-    for name, value in entries.items():
-        directory[name] = value
-    struct.pack_into("<I", data, _value_of(data, tag), len(data))
-    data.extend(directory.tobytes(len(data)))
-
-
-def _value_of(data: bytearray, tag: int) -> int:
-    """Where the value of a tag of the first directory stands."""
-    (start,) = struct.unpack_from("<I", data, 4)
-    (count,) = struct.unpack_from("<H", data, start)
-    places = range(int(start) + 2, int(start) + 2 + 12 * int(count), 12)
-    return next(place + 8 for place in places if (tag,) == struct.unpack_from("<H", data, place))
+def _with_directories(file: bytes, further: Mapping[int, Mapping[int, Any]]) -> bytes:
+    """A file with further directories behind it, and a first one that names them, in the place of that it had."""
+    (start,) = struct.unpack_from("<I", file, 4)
+    (count,) = struct.unpack_from("<H", file, start)
+    lines = [file[start + 2 + 12 * i : start + 14 + 12 * i] for i in range(count)]
+    data = bytearray(file + b"\0" * (len(file) % 2))
+    for tag, entries in further.items():
+        directory = TiffImagePlugin.ImageFileDirectory_v2(HEAD, group=tag)
+        for name, value in entries.items():
+            directory[name] = value
+        lines.append(struct.pack("<HHII", tag, 4, 1, len(data)))
+        data.extend(directory.tobytes(len(data)))
+        data.extend(b"\0" * (len(data) % 2))
+    struct.pack_into("<I", data, 4, len(data))
+    lines.sort(key=lambda line: line[1::-1])  # by tag, whose second byte counts more
+    return bytes(data) + struct.pack("<H", len(lines)) + b"".join(lines) + bytes(4)
 
 
 def read_samples(path: Path | io.BytesIO, page: int = 0) -> tuple[Samples, bool]:
