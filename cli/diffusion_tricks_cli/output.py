@@ -13,7 +13,7 @@ import click
 
 from diffusion_tricks.errors import PictureError, UsageError
 from diffusion_tricks.io.atomic import atomic_write, check_place
-from diffusion_tricks.io.encode import check_quality, is_lossy
+from diffusion_tricks.io.encode import check_quality, format_of, is_lossy
 from diffusion_tricks.io.pictures import check_output, file_of, open_picture
 from diffusion_tricks.recipes.paths import edited_picture, mapped, paths, with_models
 from diffusion_tricks.recipes.recipe import Recipe
@@ -172,6 +172,8 @@ class Output:
         if result.kept is not None and not lossy:
             found = outside(result.source.raster, written, result.kept)
         notes = [*facts.get("notes", ())]
+        if self.to_stdout and path.suffix != ".png" and not self.settings.no_metadata:
+            notes.append(f"the picture holds no record, as {format_of(path)} has it in a file beside it")
         notes += [loss_note(path, found["loss"], result.kept is not None)] if lossy else []
         if encoded.lost:
             notes.append(f"not kept of {result.source.path}: {'; '.join(encoded.lost)}")

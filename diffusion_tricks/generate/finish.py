@@ -54,6 +54,9 @@ def finished_raster(run: Run, image: Image, index: int) -> Raster | None:
     if run.source is None:
         return None
     if (repainted := run.repainted.get(index)) is None:
+        if run.source.picture.raster.alpha and not image.has_transparency_data:
+            notes = run.facts[index].get("notes", ())
+            run.facts[index]["notes"] = [*notes, f"{run.source.picture.path} is transparent, what is made of it is not"]
         return run.source.picture.raster.whole(image)
     run.repainted[index] = replace(repainted, raster=repainted.raster.drawn(image))
     return run.repainted[index].raster
