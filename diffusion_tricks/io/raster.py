@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageChops
 
 from diffusion_tricks.io.colour import from_srgb, to_srgb
 
@@ -97,11 +97,13 @@ class Raster:
             finished = finished.convert("RGBA" if finished.has_transparency_data else "RGB")
         if finished.size != before.size or finished.mode != before.mode:
             return self.whole(finished)
-        changed = (np.asarray(finished) != np.asarray(before)).any(axis=2)
-        if not changed.any():
+        box = ImageChops.difference(finished, before).getbbox(alpha_only=False)
+        if box is None:
             return self
-        samples = np.where(changed[..., None], self.whole(finished).samples, self.samples)
-        return replace(self, samples=samples)
+        left, top, right, bottom = box
+        changed = _differs(np.asarray(finished.crop(box)), np.asarray(before.crop(box)))
+        new, old = self.whole(finished.crop(box)).samples, self.samples[top:bottom, left:right]
+        return self.with_part(np.where(changed[..., None], new, old), (left, top))
 
     def whole(self, image: Image.Image) -> Raster:
         """Another 8-bit picture (RGB or RGBA), in this one's mode, depth and space."""
@@ -154,14 +156,24 @@ def changed_pixels(before: Raster, after: Raster) -> NDArray[np.bool_]:
         return np.ones(before.samples.shape[:2], np.bool_)
     if before.mode != after.mode and "CMYK" in (before.mode, after.mode):
         before, after = raster_of(before.shown(), None), raster_of(after.shown(), None)
-    if before.samples.shape == after.samples.shape and (before.samples.dtype, before.top) == (
-        after.samples.dtype, after.top
-    ):  # fmt: skip
-        return np.asarray((before.samples != after.samples).any(axis=2))
+    if before.samples.shape == after.samples.shape and _depth(before) == _depth(after):
+        return _differs(before.samples, after.samples)
     channels = max(CHANNELS[before.mode], CHANNELS[after.mode])
     differs = np.zeros(before.samples.shape[:2], np.bool_)
     for i in range(channels + (before.alpha or after.alpha)):
         differs |= _channel(before, i, channels) != _channel(after, i, channels)
+    return differs
+
+
+def _depth(raster: Raster) -> tuple[object, float]:
+    return raster.samples.dtype, raster.top
+
+
+def _differs(one: Samples, other: Samples) -> NDArray[np.bool_]:
+    """Where (h w) two arrays (h w c) differ in any channel; by channels, which is quicker than along the last axis."""
+    differs: NDArray[np.bool_] = np.asarray(one[..., 0] != other[..., 0])
+    for i in range(1, one.shape[2]):
+        differs |= one[..., i] != other[..., i]
     return differs
 
 
