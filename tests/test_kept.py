@@ -368,6 +368,19 @@ def test_avif_jpeg_2000_and_heic_are_read() -> None:
         assert near.max() <= (0 if name == "a.jp2" else 6), name
 
 
+def test_more_than_8_bit_of_an_avif_are_told_of() -> None:
+    deep_values = np.random.default_rng(0).integers(0, 1024, (16, 16, 3), np.uint16)
+    Path("a.avif").write_bytes(imagecodecs.avif_encode(deep_values, bitspersample=10))
+    assert read_picture("a.avif").metadata.lost == ("10-bit depth, of which 8 are read",)
+    colours().save("b.avif")
+    assert read_picture("b.avif").metadata.lost == ()
+
+
+def test_a_note_that_holds_for_all_pictures_is_said_once(tiny: Path) -> None:
+    words = ("edit", photo(), "x", "-m", tiny, "--steps", 2, "--count", 3, "-o", "b.png")
+    assert run(*words).err.count("not kept of photo.jpg") == 1
+
+
 def test_heic_without_its_reader_says_what_reads_it(monkeypatch: pytest.MonkeyPatch) -> None:
     Path("a.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(20))
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)

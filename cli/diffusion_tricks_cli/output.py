@@ -74,6 +74,7 @@ class Output:
         self.pictures = named(settings.output or f"{label}-{{seed}}{self.form.suffix}", recipe.seeds)
         self.films = named(settings.steps_out, recipe.seeds) if settings.steps_out else []
         self.recipe_file = Path(settings.save_recipe) if settings.save_recipe else None
+        self._said: set[str] = set()
         self.inputs = [*(file_of(path) for path in paths(recipe)), *inputs]
 
     def check(self) -> None:
@@ -160,6 +161,12 @@ class Output:
         else:
             encoded = save(image, path, kept_record, force=self.settings.force, inputs=self.inputs, **told)
         return facts | self._read_back(result, encoded, facts) | {"recipe": recipe}
+
+    def unsaid(self, notes: Iterable[str]) -> list[str]:
+        """Those of the notes that no earlier picture of the run had, as most hold for all of them."""
+        new = [note for note in notes if note not in self._said]
+        self._said |= set(new)
+        return new
 
     def _read_back(self, result: Result, encoded: Encoded, facts: dict[str, Any]) -> dict[str, Any]:
         """The facts that only the file shows, and what it could not keep."""

@@ -155,7 +155,7 @@ def _written(result: Result, settings: Settings, output: Output, films: Films | 
         error.about = {"path": str(output.pictures[result.index]), "seed": result.seed}
         say_error(error, settings.json)
         return False
-    for note in facts.get("notes", ()):
+    for note in output.unsaid(facts.get("notes", ())):
         warns = "changes pixels everywhere" in note
         remark(f"{'Warning' if warns else 'Note'}: {note}", settings)
     say(facts, settings.json)

@@ -29,6 +29,7 @@ TURNS: dict[int, Turn] = {  # EXIF 2.32, tag 0x0112
     8: lambda a: np.rot90(a, 1),
 }
 FLOATS = (1.0, 255.0, 65535.0)  # what white may be in floats: the least that no sample is above
+HEAD = 100_000  # bytes of a file in which its properties are looked for
 TO_RGB = "colours of {}, which are sRGB now"
 
 
@@ -51,7 +52,18 @@ def raster_in(image: Image.Image, source: Path | io.BytesIO, page: int) -> tuple
     image.load()
     if image.mode == "F" or image.mode.startswith("I"):
         return _single(image, source)
-    return _eight_bit(image, source)
+    raster, lost = _eight_bit(image, source)
+    return raster, [*lost, *_cut_depth(image, source)]
+
+
+def _cut_depth(image: Image.Image, source: Path | io.BytesIO) -> list[str]:
+    """That a picture of more than 8 bits was read as 8, where it was: ISO/IEC 23008-12, 6.5.6, `pixi`."""
+    if image.format not in {"AVIF", "HEIF"}:
+        return []
+    head = _bytes(source)[:HEAD]
+    place = head.find(b"pixi")
+    bits = max(head[place + 9 : place + 9 + head[place + 8]], default=8) if 0 <= place < HEAD - 9 else 8
+    return [f"{bits}-bit depth, of which 8 are read"] if bits > 8 else []
 
 
 def _raw(image: Image.Image) -> str:
