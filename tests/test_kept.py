@@ -7,6 +7,7 @@ import json
 import shutil
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +101,43 @@ def test_what_a_photo_says_survives_in_every_format(form: str) -> None:
     (note,) = [note for note in outcome.json["notes"] if note.startswith("not kept")]
     assert note == "not kept of photo.jpg: the GPS position, which --keep-gps keeps"
     assert outcome.err.count("not kept") == 1
+
+
+@pytest.mark.parametrize("words", [("edit", "x"), ("inpaint", "x", "--mask", "box:10,10,40,40")])
+def test_a_photo_that_a_model_changed_says_the_same_and_that(tiny: Path, words: tuple[str, ...]) -> None:
+    command, *rest = words
+    outcome = run(command, photo(), *rest, "-m", tiny, "--steps", 2, "-o", "out.png", "--json")
+    assert outcome.code == 0, outcome.err
+    read = read_picture("out.png")
+    metadata = read.metadata
+    assert (read.provenance, read.icc, metadata.iptc) == ("edited", DISPLAY_P3, IPTC)
+    assert (metadata.tags[0x8298], metadata.details[0xA002]) == ("(c) Ada", read.image.width)
+    assert b"Ada's own" in (metadata.xmp or b"")
+    assert "the GPS position, which --keep-gps keeps" in outcome.err
+    assert not metadata.place
+
+
+@pytest.mark.parametrize("form", ["png", "jpg"])
+def test_content_credentials_are_told_of(form: str) -> None:
+    colours().save(f"a.{form}")
+    data = Path(f"a.{form}").read_bytes()
+    if form == "png":
+        body = b"caBX" + b"jumbc2pa"
+        chunk = (8).to_bytes(4, "big") + body + zlib.crc32(body).to_bytes(4, "big")
+        data = data[:33] + chunk + data[33:]
+    else:
+        data = data[:2] + b"\xff\xeb\0\x0cJP\0\1c2pa\0\0" + data[2:]
+    Path(f"a.{form}").write_bytes(data)
+    assert "Content Credentials (C2PA), which are signed for the file" in covered(f"a.{form}", "-o", "b.png").err
+    assert b"c2pa" not in Path("b.png").read_bytes()
+
+
+def test_what_is_made_anew_of_a_transparent_photo_says_that_it_is_not(tiny: Path) -> None:
+    clear = colours().convert("RGBA")
+    clear.putalpha(90)
+    clear.save("a.png")
+    outcome = run("edit", "a.png", "x", "-m", tiny, "--steps", 2, "-o", "b.png")
+    assert "Note: a.png is transparent, what is made of it is not" in outcome.err
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -353,6 +391,32 @@ def test_changed_outside_is_counted_at_full_depth_in_the_file(tiny: Path) -> Non
     kept = np.ones((64, 96), bool)
     kept[10:40, 10:40] = False
     assert run(*words).json["changed_outside"] == np.count_nonzero(before[kept] % 257)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's own remarks about damaged tags
+@pytest.mark.parametrize(("name", "channels"), [("d.png", 3), ("d.png", 2), ("d.tif", 3), ("d.tif", 2), ("d.jp2", 3)])
+def test_damaged_deep_pictures_are_read_or_refused_in_a_sentence(name: str, channels: int) -> None:
+    chance, path, refused = np.random.default_rng(channels), Path(name), 0
+    if name == "d.jp2":
+        values = chance.integers(0, 65536, (16, 16, 3), np.uint16)
+        path.write_bytes(imagecodecs.jpeg2k_encode(values, level=0, reversible=True, codecformat="jp2"))
+    elif name == "d.tif":
+        deep(name, channels)
+        tifffile.imwrite(name, tifffile.imread(name)[:16, :16], photometric="rgb" if channels == 3 else "minisblack",
+                         extrasamples=["unassalpha"] if channels == 2 else None, compression="zlib")  # fmt: skip
+    else:
+        deep(name, channels)
+    whole = path.read_bytes()
+    for _ in range(120):
+        damaged = bytearray(whole[: chance.integers(1, len(whole))] if chance.random() < 0.3 else whole)
+        for _ in range(chance.integers(1, 6)):
+            damaged[chance.integers(min(len(damaged), 300))] = chance.integers(256)
+        path.write_bytes(damaged)
+        try:
+            assert read_picture(path).image.mode in {"RGB", "RGBA"}
+        except PictureError as error:
+            refused += name in str(error)
+    assert refused > 10
 
 
 # ---- formats ---------------------------------------------------------------------------------------------------

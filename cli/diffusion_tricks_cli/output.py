@@ -70,7 +70,7 @@ class Output:
             if name == "":
                 raise UsageError(f"{flag} expects the name of a file, got an empty one; name one, or leave {flag} out")
         self.to_stdout = settings.output == STDOUT
-        self.form = Path(f"picture{form_of(recipe)}")
+        self.form = Path(f"picture{form_of(recipe) if settings.output in {None, STDOUT} else '.png'}")
         self.pictures = named(settings.output or f"{label}-{{seed}}{self.form.suffix}", recipe.seeds)
         self.films = named(settings.steps_out, recipe.seeds) if settings.steps_out else []
         self.recipe_file = Path(settings.save_recipe) if settings.save_recipe else None

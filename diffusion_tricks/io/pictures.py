@@ -49,10 +49,10 @@ MORE_TIFF = {
         *((2, (3,), (32, 32, 32, 32), (alpha,), "RGBA") for alpha in (0, 1, 2)),
     )
 }
-# what Pillow's readers are known to raise over bytes that are not what they claim to be
+# what Pillow's, tifffile's and imagecodecs' readers are known to raise over bytes that are not what they claim to be
 DAMAGE = (
     OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, ArithmeticError, AttributeError,
-    AssertionError, struct.error, zlib.error, Image.DecompressionBombError,
+    AssertionError, struct.error, zlib.error, RuntimeError, Image.DecompressionBombError,
 )  # fmt: skip
 _opening = threading.Lock()
 

@@ -6,6 +6,7 @@ tifffile writes the pixels and the tags; the directories of EXIF are appended, a
 from __future__ import annotations
 
 import io
+import logging
 import struct
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,7 +18,8 @@ from PIL import Image, TiffImagePlugin
 from diffusion_tricks.io.metadata import EXIF, GPS, IPTC_TAG
 from diffusion_tricks.io.raster import Raster, Samples
 
-XMP = 700
+logging.getLogger("tifffile").addHandler(logging.NullHandler())  # what it finds odd in a file is not said
+XMP, MOST_SAMPLES = 700, 6  # of a pixel
 PHOTOMETRIC = {"1": "minisblack", "L": "minisblack", "RGB": "rgb", "CMYK": "separated"}
 HEAD = b"II*\0\x08\0\0\0"  # little-endian, and its first directory follows at once
 
@@ -88,12 +90,14 @@ def _with_directories(file: bytes, further: Mapping[int, Mapping[int, Any]]) -> 
 def read_samples(path: Path | io.BytesIO, page: int = 0) -> tuple[Samples, bool]:
     """The samples (h w c) of a page of a TIFF file at their own depth, and whether the last channel is alpha.
 
-    Raises what tifffile does for what it cannot read.
+    Raises ValueError for more samples than pictures have, and what tifffile does for what it cannot read.
     """
     import tifffile
 
     with tifffile.TiffFile(path) as file:
         one = file.pages[page]
+        if one.imagedepth != 1 or one.samplesperpixel > MOST_SAMPLES:  # type: ignore[union-attr]
+            raise ValueError(f"{one.samplesperpixel} samples of {one.imagedepth} layers")  # type: ignore[union-attr]
         samples = one.asarray()
         extra = one.extrasamples  # type: ignore[union-attr]
         if one.planarconfig == 2 and samples.ndim == 3:  # type: ignore[union-attr]

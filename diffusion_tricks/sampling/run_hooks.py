@@ -64,4 +64,8 @@ class RunHooks:
 
     @hookspec
     def finish_image(self, run: Run, image: Image.Image, index: int) -> Image.Image | None:
-        """Work on decoded picture number `index` of the run; each trick gets what the last returned."""
+        """Work on decoded picture number `index` of the run; each trick gets what the last returned.
+
+        It is 8-bit, in the space of the ICC profile in its `info`, or in sRGB. A trick that gives back the run's source
+        in part puts it, at its own depth, in `run.repainted[index]`; pixels that later tricks leave alone stay so.
+        """
