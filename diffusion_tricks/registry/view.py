@@ -73,7 +73,10 @@ class View(Checked):
         return []
 
     def folds(self, size: Size) -> list[Outline]:
-        """The lines, in the same pixels, along which a picture of that size is folded for it; none by default."""
+        """The lines, in the same pixels, along which a picture of that size is folded for it; none by default.
+
+        Of a view in pieces: what of their outlines is not cut, so that they hang together.
+        """
         return []
 
     def instruction(self) -> str:
