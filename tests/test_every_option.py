@@ -41,7 +41,8 @@ TRICKS = {
     "sdedit": f"{GUIDED} sdedit wide.png", "inpaint": f"{LATENT} inpaint photo.png --mask box:8,8,24,24",
     "anagram": f"{ASKS} anagram a b", "hybrid": f"{ASKS} hybrid --far a --near b",
     "controlnet": f"{LATENT} controlnet wide.png --network ./net", "guidance": f"{GUIDED} guidance --scale 3",
-    "clip-guidance": f"{GUIDED} clip-guidance", "overlay": COVER, "cache": f"{FLUX} cache --method pyramid",
+    "clip-guidance": f"{GUIDED} clip-guidance", "overlay": COVER, "exact": f"{GUIDED} exact x.png",
+    "cache": f"{FLUX} cache --method pyramid",
 }  # fmt: skip
 WITH_AUTHOR, WITH_TEXT, BOXED = f"{COVER} --author Ann", f"{COVER} --text tale", f"{COVER} --box red"
 FIRST_BLOCK, STAGED = f"{FLUX} cache --method first-block --threshold", UPPED.replace("--guidance 1 ", "")
@@ -139,6 +140,7 @@ OWN: dict[str, dict[str, str | tuple[str, str]]] = {
         "shadow_color": (f"{COVER} --shadow 3 3", f"{COVER} --shadow 3 3 --shadow-color red"), "box": "--box red",
         "box_padding": (BOXED, f"{BOXED} --box-padding 9"),
     },
+    "exact": {},
     "cache": {
         "method": (FLUX + " cache", f"{FLUX} cache --method faster"),
         "threshold": (f"{FIRST_BLOCK} 10", f"{FIRST_BLOCK} 0"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Callable
 from itertools import permutations
@@ -210,6 +211,7 @@ ENTRIES: dict[str, dict[str, Any]] = {
     "guidance": {"scale": 3.0, "negative": "eeeeee"},
     "clip-guidance": {"scale": 3.0},
     "overlay": {"text": "words"},
+    "exact": {"pictures": ["{picture}"]},
     "cache": {},
 }
 
@@ -228,9 +230,8 @@ def test_each_prompt_of_a_pair_of_tricks_changes_the_picture_or_is_refused(
     photo = tmp_path / "photo.png"
     Image.fromarray((np.random.default_rng(0).random((16, 16, 3)) * 255).astype("uint8")).save(photo)
     entries = [
-        {"trick": name, **ENTRIES[name], **({"image": str(photo)} if "image" in ENTRIES[name] else {})}
-        for name in pair
-    ]  # fmt: skip
+        {"trick": name, **json.loads(json.dumps(ENTRIES[name]).replace("{picture}", str(photo)))} for name in pair
+    ]
 
     def picture_of(entries: list[dict[str, Any]], said: str | None) -> Any:
         recipe = Recipe(prompt=said, seed=1, steps=3, tricks=[TrickEntry(**one) for one in entries])

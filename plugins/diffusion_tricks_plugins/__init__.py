@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from diffusion_tricks_plugins.cache import Cache as Cache
     from diffusion_tricks_plugins.clip_guidance import ClipGuidance as ClipGuidance
     from diffusion_tricks_plugins.controlnet import ControlNet as ControlNet
+    from diffusion_tricks_plugins.exact import Exact as Exact
     from diffusion_tricks_plugins.guidance import Guidance as Guidance
     from diffusion_tricks_plugins.hybrid import Hybrid as Hybrid
     from diffusion_tricks_plugins.inpaint import Inpaint as Inpaint
@@ -32,6 +33,7 @@ TRICKS = {
     "guidance": ("Guidance", "classifier-free guidance: follow the prompt more closely"),
     "clip-guidance": ("ClipGuidance", "follow the prompt as far as CLIP finds it in the picture, step by step"),
     "overlay": ("Overlay", "title, author and text on the finished picture"),
+    "exact": ("Exact", "answers with known pictures in the model's place: the mathematics of a trick, exactly"),
     "cache": ("Cache", "faster: what changes little from step to step is not computed again"),
 }
 # trick: a command that shows it, for the end of its help
@@ -47,6 +49,7 @@ EXAMPLES = {
     "guidance": 'make -p "a rabbit" guidance --scale 5 --stop 0.8 -o out.png',
     "clip-guidance": 'make -p "a rabbit" clip-guidance --scale 7 -o out.png',
     "overlay": 'make -p "a castle" overlay --title "Castles" --enlarge 8 -o out.png',
+    "exact": "make hybrid --far cat --near drawing exact cat.png drawing.png -o out.png",
     "cache": 'make -p "a rabbit" cache --method pyramid -o out.png',
 }
 NEEDS = {"controlnet": "controllable", "cache": "cacheable"}  # trick: what a model's `Shape` must have for it
@@ -84,7 +87,18 @@ def module_of(name: str) -> str:
 
 
 _HOME = {class_name: module_of(name) for name, (class_name, _) in TRICKS.items()}
-__all__ = ["Anagram", "Cache", "ClipGuidance", "ControlNet", "Guidance", "Hybrid", "Inpaint", "Overlay", "SDEdit"]
+__all__ = [
+    "Anagram",
+    "Cache",
+    "ClipGuidance",
+    "ControlNet",
+    "Exact",
+    "Guidance",
+    "Hybrid",
+    "Inpaint",
+    "Overlay",
+    "SDEdit",
+]
 
 
 @hookimpl
