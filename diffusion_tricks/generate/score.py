@@ -166,7 +166,13 @@ class Scorer:
         return self.pictures(pictures) @ self.texts(texts).T
 
     def score(self, views: Sequence[Shown]) -> Score:
-        """The score of one picture by its views, of which there must be at least one."""
+        """The score of one picture by its views, but for those of pictures that were given.
+
+        Raises UsageError where there is none that a text says something of.
+        """
+        if views and not any(view.said for view in views):
+            raise UsageError("nothing says in words what the picture should show; given pictures are not scored")
+        views = [view for view in views if view.said]
         seen, said = self.pictures([v.picture for v in views]), self.texts([v.prompt for v in views])
         similarity = seen @ said.T  # (n n)
         known = seen @ self._known_texts.T  # (n k)
@@ -288,17 +294,19 @@ def margin(own: Tensor, cosines: Tensor, others: Tensor, temperature: float) -> 
 
 
 def shown(recipe: Recipe, image: Image) -> list[Shown]:
-    """What a finished picture of a recipe is to show: its tricks' own views, or the prompt where they have none.
+    """What a finished picture of a recipe is to show: its tricks' own views, and the prompt where they say none.
 
     Raises UsageError for a recipe of one picture that says neither, and for one with a list of prompts.
     """
     tricks = recipe.build()
     views = [Shown(*view) for t in tricks for view in guarded(t.label(), "views_of", t.views_of, image)]
-    if views:
+    if any(view.said for view in views):
         return views
     if not isinstance(recipe.prompt, str):
+        if views:
+            return views
         raise UsageError("nothing says what the picture should show: expected one prompt, or a trick that has its own")
-    return [Shown("identity", image, recipe.prompt)]
+    return [Shown("identity", image, recipe.prompt), *views]
 
 
 def shown_through(views: Iterable[tuple[str, str]], image: Image) -> list[Shown]:
