@@ -5,6 +5,7 @@
 The components are those of a split: bands of a pyramid or a wavelet, a blur of any direction and its rest, motion,
 gray or lightness and colour, shares, or what is inside a mask; see `splits`. A linear split acts on the prediction in
 the model's own parametrisation, any other on the clean pictures, as does one of colours where latents have none.
+Where the gray or the lightness is that of a given picture, colours are weakened until they fit it, pixel by pixel.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from diffusion_tricks.plugin import (
     shown_by,
 )
 from diffusion_tricks_plugins.masks import names_a_file
-from diffusion_tricks_plugins.picture import is_nested, note_kept
+from diffusion_tricks_plugins.picture import given, is_nested, note_kept
 from diffusion_tricks_plugins.pixel_space import Space, recombined
 from diffusion_tricks_plugins.split import Canvas, canvas_of
 from diffusion_tricks_plugins.splits import split_named
@@ -50,9 +51,7 @@ TOLERANCE = 1e-4  # of the sum of the components in float32, on noise of spread 
 class ComponentsOptions(TrickOptions):
     """A prompt for each component; `picture:photo.png` in its place keeps that of a picture."""
 
-    parts: list[Prompted] = option(
-        ..., "what a component shows, the coarsest first; give it once for each", flag="part"
-    )
+    parts: list[Prompted] = option(..., "what a component shows, the coarsest first; once for each", flag="part")
     split: str = option(
         "pyramid", "what the components are: pyramid or wavelet:db2, bands of as many as there are parts; gaussian:2"
         " or gaussian:4,across=1,angle=30, blurred and the rest; line:7,angle=45, moving and still; gray or lab,"
@@ -140,7 +139,7 @@ class Components(Trick[ComponentsOptions]):
 
     def space(self, run: Run) -> Literal["latent", "pixel"]:
         """Where the split acts in a run. Raises UsageError for one that cannot act on latents, and is to."""
-        apart = not self.split.linear or (self.split.coloured and run.model.family.scale != 1)
+        apart = not self.split.linear or (self.split.coloured and (run.model.family.scale != 1 or self.keeps_first))
         if self.options.space == "latent" and apart:
             raise UsageError(f"split {self.options.split!r} acts on pictures, not on the latents of {run.model.name!r};"
                              ' use `space="pixel"`')  # fmt: skip
@@ -159,8 +158,17 @@ class Components(Trick[ComponentsOptions]):
         notes = step.run.state(self, Notes)
         answers: list[Estimate] = yield [ask.asking(prompt) for prompt in self.options.parts]
         if notes.space == "pixel":
-            return recombined(step.run, answers, partial(self.split.whole, notes.bands))
+            return recombined(step.run, answers, partial(self._whole, notes.bands))
         return reduce(add, [answer.map(band) for answer, band in zip(answers, notes.bands, strict=True)])
+
+    def _whole(self, bands: Sequence[Filter], pictures: Sequence[Tensor]) -> Tensor:
+        whole = self.split.whole(bands, pictures)
+        return self.split.in_gamut(whole) if self.keeps_first else whole
+
+    @property
+    def keeps_first(self) -> bool:
+        """Whether the first component is that of a given picture."""
+        return given(self.options.parts[0]) is not None
 
     @hookimpl
     def report(self, run: Run, image: Image, index: int) -> None:

@@ -8,12 +8,15 @@ sRGB's curve (IEC 61966-2-1) is continued below 0 as an odd function.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 XYZ = ((0.4124564, 0.3575761, 0.1804375), (0.2126729, 0.7151522, 0.0721750), (0.0193339, 0.1191920, 0.9503041))
 OPPOSED = ((0.0, 116.0, 0.0), (500.0, -500.0, 0.0), (0.0, 200.0, -200.0))  # of f(X) f(Y) f(Z), L but for 16
 EDGE = 6 / 29
+HALVINGS = 12
 
 
 def to_lab(x: Tensor) -> Tensor:
@@ -28,6 +31,24 @@ def from_lab(lab: Tensor) -> Tensor:
     white, xyz = _matrices(lab)
     mixed = _mixed(lab + _offset(lab), _inverse(lab.new_tensor(OPPOSED)))
     return 2 * _curved(_mixed(_f_inverse(mixed), _inverse(xyz / white[:, None]))) - 1
+
+
+def most_colour(coloured: Callable[[Tensor], Tensor], picture: Tensor) -> Tensor:
+    """A picture (b 3 h w) with the largest share of its colour, at each pixel, that stays within -1..1.
+
+    coloured: the picture with a share (b 1 h w) of its colour, 0 to 1; of 0 it is gray, and taken for within. The share
+    is found by halving, to a 4096th, and what fits wholly is left as it is.
+    """
+    low = torch.zeros_like(picture[:, :1])
+    whole = _fits(picture)
+    for k in range(1, HALVINGS + 1):
+        more = low + 0.5**k
+        low = torch.where(_fits(coloured(more)), more, low)
+    return torch.where(whole, picture, coloured(low))
+
+
+def _fits(picture: Tensor) -> Tensor:
+    return picture.abs().amax(1, keepdim=True) <= 1
 
 
 def _offset(x: Tensor) -> Tensor:

@@ -4,7 +4,7 @@
     s = strength up to `until`, then strength (1 - w^0.5), w from 0 to 1 over `fade`, then 0       (its section 3.4)
 
 F is the Fourier transform of each channel: phases say where things are, magnitudes how much of each wave there is. x
-are the latents after a step, r the reference picture's at the same level, or `ahead` steps further on (its section 3.5).
+are the latents after a step, r those of the picture to hide at that level, or `ahead` steps further on (section 3.5).
 The way between two phases is the shorter one, where the paper's own mean of angles may go the longer.
 r comes of DDIM inversion (arXiv:2105.05233, appendix F), from the picture up to noise, asked without a prompt:
 

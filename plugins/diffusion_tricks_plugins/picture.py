@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from diffusion_tricks.plugin import Ask, Run, Size, Step
 
 EIGHT_BIT = 127.5  # levels in what -1..1 has for 1
+WHITE = 1 + 0.5 / EIGHT_BIT  # but for rounding
 SURE = -1.0  # learned variance of an answer that knows x0: the least there is, that of q(x_t-1 | x_t, x0)
 
 
@@ -98,17 +99,19 @@ Kept = Callable[[int, "Tensor"], "Tensor"]  # number of a component, picture (1 
 def note_kept(run: Run, image: Image, index: int, asks: Iterable[tuple[str, Prompted]], kept: Kept) -> None:
     """Notes how far a finished picture's components are from those of the pictures that were given for them.
 
-    In the facts, as `kept`: for each the worst and the mean difference, in levels of 8 bits, and the share of the
-    picture's values that stand at black or white, where what was wanted may have been clipped.
+    In the facts, as `kept`: for each the worst and the mean difference, in levels of 8 bits; and, of a model of pixels,
+    the share of values that were clipped, as they were darker than black or lighter than white.
     """
     from diffusion_tricks.plugin import to_tensor
 
-    x, rows = to_tensor(image), []
+    x, rows, last = to_tensor(image), [], run.stages[-1]
+    pixels = last.latents[index] if last.latents is not None and last.model.family.scale == 1 else None
+    clipped = {} if pixels is None else {"clipped": round(float((pixels.abs() > WHITE).float().mean()), 4)}
     for i, (name, said) in enumerate(asks):
         if (picture := given(said)) is not None:
             off = (kept(i, x) - kept(i, to_tensor(picture.seen(image.size)))).abs() * EIGHT_BIT
-            clipped = float((x.abs() == 1).float().mean())
-            rows.append({"part": name, "worst": round(float(off.max()), 2), "mean": round(float(off.mean()), 3),
-                         "clipped": round(clipped, 4)})  # fmt: skip
+            rows.append(
+                {"part": name, "worst": round(float(off.max()), 2), "mean": round(float(off.mean()), 3)} | clipped
+            )
     if rows:
         run.facts[index]["kept"] = [*run.facts[index].get("kept", []), *rows]

@@ -67,6 +67,14 @@ class Split(BaseModel):
         """The picture (b c h w) that has every component from a picture of its own."""
         return reduce(add, [band(picture) for band, picture in zip(bands, pictures, strict=True)])
 
+    def in_gamut(self, picture: Tensor) -> Tensor:
+        """A picture (b c h w) of which the first component is to be kept, with the others weakened until it is one.
+
+        By default as it is: for a split of colours, less colour leaves the gray as it is, for others there is no such
+        way.
+        """
+        return picture
+
     def component(self, i: int, count: int, canvas: Canvas) -> Filter:
         """Component i as values of a picture, to be compared."""
         return self.bands(count, canvas)[i]

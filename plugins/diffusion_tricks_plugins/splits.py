@@ -99,6 +99,14 @@ class Gray(Low):
 
         return gray
 
+    def in_gamut(self, picture: Tensor) -> Tensor:
+        """With as much of its colour as fits."""
+        from diffusion_tricks_plugins.filters import gray
+        from diffusion_tricks_plugins.lab import most_colour
+
+        low = gray(picture)
+        return most_colour(lambda share: low + share * (picture - low), picture)
+
 
 class Lab(Split):
     """Lightness, and the colours a and b, of CIELAB; which is not linear, so that clean pictures are taken apart."""
@@ -119,6 +127,14 @@ class Lab(Split):
         from diffusion_tricks_plugins.lab import from_lab, to_lab
 
         return from_lab(super().whole(bands, [to_lab(picture) for picture in pictures]))
+
+    def in_gamut(self, picture: Tensor) -> Tensor:
+        """With as much of its colour as fits."""
+        from diffusion_tricks_plugins.lab import from_lab, most_colour, to_lab
+
+        lab = to_lab(picture)
+        colour = lab * lab.new_tensor([0.0, 1.0, 1.0])[:, None, None]
+        return most_colour(lambda share: from_lab(lab - (1 - share) * colour), picture)
 
     def component(self, i: int, count: int, canvas: Canvas) -> Filter:
         """The gray of that lightness; or the colour on a middle gray."""
