@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from diffusion_tricks_plugins.filters import Filter
 
 TOLERANCE = 1e-4  # of the sum of the components in float32, on noise of spread 1
+LARGEST = 2.0  # of that noise, beyond which Lab rounds the more
 
 
 class ComponentsOptions(TrickOptions):
@@ -110,7 +111,7 @@ class Components(Trick[ComponentsOptions]):
         from diffusion_tricks.plugin import to_images, to_tensor
 
         x, canvas = to_tensor(image), canvas_of(image)
-        looks = zip(self.asks(), self.split.seen(self.count, canvas), self.split.blurs(self.count), strict=True)
+        looks = zip(self.asks(), self.split.seen(self.count, canvas), self.split.blurs(self.count, canvas), strict=True)
         shown = []
         for (name, said), look, blur in looks:
             seen = to_images(look(x))[0]
@@ -134,7 +135,7 @@ class Components(Trick[ComponentsOptions]):
     def _identity_error(self, bands: Sequence[Filter], shape: tuple[int, int, int], device: torch.device) -> float:
         import torch
 
-        x = torch.randn(1, *shape, generator=torch.Generator().manual_seed(0)).to(device)
+        x = torch.randn(1, *shape, generator=torch.Generator().manual_seed(0)).clamp(-LARGEST, LARGEST).to(device)
         return float((self.split.whole(bands, [x] * self.count) - x).abs().max())
 
     def space(self, run: Run) -> Literal["latent", "pixel"]:

@@ -1,6 +1,6 @@
 """Pictures taken apart by scale, coarse to fine, into as many bands as are wanted, which add up to the picture.
 
-    band_0 = A_n x,   band_i = A_(n-i) x - A_(n-i+1) x,   A_0 x = x
+    band_1 = A_n x,   band_(i+1) = A_(n-i) x - A_(n-i+1) x,   A_0 x = x
 
 A_k is what k levels of halving leave: of the Laplacian pyramid (Burt and Adelson 1983), blurred by (1 4 6 4 1) / 16,
 halved, and brought back to size as often; or of a wavelet transform (Mallat 1989), its approximation of level k. As the
@@ -10,7 +10,7 @@ transform is a perfect one, A_(k-1) x - A_k x is what the details of level k giv
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Sequence
 from functools import partial
 from itertools import pairwise
 
@@ -27,9 +27,8 @@ BINOMIAL = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)
 SMALLEST = 3  # side, in pixels, of what the pyramid still halves
 
 
-def bands(levels: int, approximation: Callable[[int], Filter]) -> list[Filter]:
-    """`levels` + 1 bands, coarse to fine; approximation: A_k."""
-    kept = [approximation(k) for k in range(levels, 0, -1)]
+def bands(kept: Sequence[Filter]) -> list[Filter]:
+    """A band more than approximations A_k, which are `kept`, both coarse to fine."""
     between: list[Filter] = [partial(_difference, fine, coarse) for coarse, fine in pairwise(kept)]
     return [kept[0], *between, lambda x: x - kept[-1](x)]
 
@@ -43,14 +42,15 @@ def pyramid(levels: int) -> Filter:
     return partial(_smoothed, levels)
 
 
-def check_levels(levels: int, side: int) -> None:
-    """Raises UsageError where a picture of that shorter side cannot be halved so often."""
+def check_levels(levels: int, side: int, count: int) -> None:
+    """Raises UsageError where a picture of that shorter side cannot be halved so often, for `count` bands."""
     sides = [side]
     while sides[-1] >= SMALLEST:
         sides.append(-(-sides[-1] // 2))
     if levels >= len(sides):
-        raise UsageError(f"{levels + 1} bands need {levels} halvings, and what is taken apart is {side} pixels a side,"
-                         f" which can be halved {len(sides) - 1} times; give {len(sides)} parts or fewer")  # fmt: skip
+        fewer = max(2, count - (levels - len(sides) + 1))
+        raise UsageError(f"{count} bands need {levels} halvings, and what is taken apart is {side} pixels a side, which"
+                         f" can be halved {len(sides) - 1} times; give {fewer} parts or fewer")  # fmt: skip
 
 
 def _smoothed(levels: int, x: Tensor) -> Tensor:

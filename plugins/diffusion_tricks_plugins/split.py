@@ -83,7 +83,7 @@ class Split(BaseModel):
         """What is seen of a picture where each component is looked for."""
         raise NotImplementedError
 
-    def blurs(self, count: int) -> list[float | None]:
+    def blurs(self, count: int, canvas: Canvas) -> list[float | None]:
         """The sigma of the Gaussian through which each is seen, as a share of the shorter side; None is no blur."""
         return [None] * count
 

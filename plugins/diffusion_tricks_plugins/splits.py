@@ -6,6 +6,7 @@ of a side of 64, and scale with what is taken apart.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
     from diffusion_tricks_plugins.filters import Filter
     from diffusion_tricks_plugins.hybrid_frames import Way
 
-SIGMA, LENGTH = 2.0, 7.0  # of a blur and of a line, at a side of 64
+REFERENCE_SIDE = 64
+SIGMA, LENGTH = 2.0, 7.0  # of a blur and of a line, at that side
 MOST = 10  # vanishing moments of a wavelet
 
 
@@ -49,16 +51,20 @@ class Gaussian(Low):
         across = self.sigma if self.across is None else self.across
         return filtering(oriented_gaussian(self.sigma, across, self.angle, canvas.side).to(canvas.device))
 
-    def blurs(self, count: int) -> list[float | None]:
+    def blurs(self, count: int, canvas: Canvas) -> list[float | None]:
         """Sigma, where it is the same in all directions."""
-        even = self.across in {None, self.sigma}
-        return [self.sigma / 64 if even else None, None]
+        return [self.sigma / REFERENCE_SIDE if self.even else None, None]
+
+    @property
+    def even(self) -> bool:
+        """Whether it is the same in all directions."""
+        return self.across in {None, self.sigma}
 
     def way(self, image: Image.Image, seen: Image.Image) -> Way:
         """Far away and back, where it is the same in all directions."""
         from diffusion_tricks_plugins.hybrid_frames import fading, shrunk, way_through
 
-        return way_through(image, seen, fading if self.blurs(2)[0] is None else shrunk)
+        return way_through(image, seen, shrunk if self.even else fading)
 
 
 class Line(Low):
@@ -213,16 +219,22 @@ class Levels(Split):
         """The coarsest first."""
         return [f"band {i + 1}" for i in range(count)]
 
+    def halvings(self, count: int, canvas: Canvas) -> list[int]:
+        """How often what all bands but the finest are made of was halved: at a side of 128 once more than at 64."""
+        more = max(0, round(math.log2(canvas.side / REFERENCE_SIDE)))
+        return [k + more for k in range(count - 1, 0, -1)]
+
     def bands(self, count: int, canvas: Canvas) -> list[Filter]:
         """The coarsest first."""
         from diffusion_tricks_plugins.pyramids import bands, check_levels
 
-        check_levels(count - 1, canvas.side)
-        return bands(count - 1, partial(self.approximation, canvas=canvas))
+        halvings = self.halvings(count, canvas)
+        check_levels(halvings[0], canvas.side, count)
+        return bands([self.approximation(k, canvas) for k in halvings])
 
     def seen(self, count: int, canvas: Canvas) -> list[Filter]:
         """From afar, and ever nearer."""
-        return [*(self.approximation(k, canvas) for k in range(count - 1, 0, -1)), as_it_is]
+        return [*(self.approximation(k, canvas) for k in self.halvings(count, canvas)), as_it_is]
 
     def way(self, image: Image.Image, seen: Image.Image) -> Way:
         """Far away and back."""
@@ -239,6 +251,12 @@ class Pyramid(Levels):
         from diffusion_tricks_plugins.pyramids import pyramid
 
         return pyramid(levels)
+
+    def blurs(self, count: int, canvas: Canvas) -> list[float | None]:
+        """As wide as a Gaussian of the same variance."""
+        from diffusion_tricks_plugins.pyramids import pyramid_sigma
+
+        return [*(pyramid_sigma(k) / canvas.side for k in self.halvings(count, canvas)), None]
 
 
 class Wavelet(Levels):
