@@ -26,7 +26,7 @@ from diffusion_tricks_plugins.kernels import filtering, line, oriented_gaussian
 from diffusion_tricks_plugins.lab import from_lab, most_colour, to_lab
 from diffusion_tricks_plugins.pyramids import daubechies, pyramid, wavelet
 from diffusion_tricks_plugins.split import Canvas
-from diffusion_tricks_plugins.splits import split_named
+from diffusion_tricks_plugins.splits import Gray, split_named
 
 Page = NDArray[np.float64]
 SIDE = 32
@@ -142,11 +142,13 @@ def test_lab_is_scikit_images_and_back() -> None:
 def test_colour_gives_way_until_it_fits() -> None:
     gray = torch.linspace(-1, 1, 64).reshape(1, 1, 8, 8).expand(1, 3, 8, 8)
     colour = torch.tensor([1.5, -0.5, -1.0])[:, None, None]
-    fitted = most_colour(lambda share: gray + share * colour, gray + colour)
+    fitted = most_colour(lambda share: gray + share * colour, gray)
     assert float(fitted.abs().max()) <= 1
     torch.testing.assert_close(fitted.mean(1), gray.mean(1), atol=1e-6, rtol=0)
+    bands = Gray().bands(2, Canvas((3, 8, 8), (8, 8)))
+    torch.testing.assert_close(Gray().in_gamut(bands, [gray, gray + colour]), fitted, atol=2e-6, rtol=0)
     share = np.minimum(1, np.minimum((1 - page(gray)[0]) / 1.5, (1 + page(gray)[0]) / 1.0))
-    np.testing.assert_allclose((page(fitted) - page(gray))[0] / 1.5, share, atol=2**-12)
+    np.testing.assert_allclose((page(fitted) - page(gray))[0] / 1.5, share, atol=2**-19)
 
 
 SPLITS = [

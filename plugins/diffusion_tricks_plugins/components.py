@@ -163,8 +163,7 @@ class Components(Trick[ComponentsOptions]):
         return reduce(add, [answer.map(band) for answer, band in zip(answers, notes.bands, strict=True)])
 
     def _whole(self, bands: Sequence[Filter], pictures: Sequence[Tensor]) -> Tensor:
-        whole = self.split.whole(bands, pictures)
-        return self.split.in_gamut(whole) if self.keeps_first else whole
+        return (self.split.in_gamut if self.keeps_first else self.split.whole)(bands, pictures)
 
     @property
     def keeps_first(self) -> bool:

@@ -16,7 +16,7 @@ from torch import Tensor
 XYZ = ((0.4124564, 0.3575761, 0.1804375), (0.2126729, 0.7151522, 0.0721750), (0.0193339, 0.1191920, 0.9503041))
 OPPOSED = ((0.0, 116.0, 0.0), (500.0, -500.0, 0.0), (0.0, 200.0, -200.0))  # of f(X) f(Y) f(Z), L but for 16
 EDGE = 6 / 29
-HALVINGS = 12
+HALVINGS = 26
 
 
 def to_lab(x: Tensor) -> Tensor:
@@ -33,18 +33,18 @@ def from_lab(lab: Tensor) -> Tensor:
     return 2 * _curved(_mixed(_f_inverse(mixed), _inverse(xyz / white[:, None]))) - 1
 
 
-def most_colour(coloured: Callable[[Tensor], Tensor], picture: Tensor) -> Tensor:
+def most_colour(coloured: Callable[[Tensor], Tensor], like: Tensor) -> Tensor:
     """A picture (b 3 h w) with the largest share of its colour, at each pixel, that stays within -1..1.
 
     coloured: the picture with a share (b 1 h w) of its colour, 0 to 1; of 0 it is gray, and taken for within. The share
-    is found by halving, to a 4096th, and what fits wholly is left as it is.
+    is found by halving, but for a share of 1. like: a tensor of the picture's shape.
     """
-    low = torch.zeros_like(picture[:, :1])
-    whole = _fits(picture)
+    none = torch.zeros_like(like[:, :1])
+    whole, low = coloured(none + 1), none
     for k in range(1, HALVINGS + 1):
         more = low + 0.5**k
         low = torch.where(_fits(coloured(more)), more, low)
-    return torch.where(whole, picture, coloured(low))
+    return torch.where(_fits(whole), whole, coloured(low))
 
 
 def _fits(picture: Tensor) -> Tensor:

@@ -2,9 +2,10 @@
 
     eps = (x - alpha x0) / sigma,   x0 the picture        Factorized Diffusion, arXiv:2404.11615, section 3.5
 
-The answer leads to the picture, from wherever it is asked. Of a component f that takes it, an ancestral or
-deterministic sampler then keeps  f(x_t) = f(alpha_t x0 + sigma_t eps),  which is what the paper projects onto in every
-step, with noise of the run's own; and after the last step f(x) = f(x0).
+The answer leads to the picture, from wherever it is asked. Where a component f takes it, the part that f gives of the
+noisy latents is f(alpha_t x0 + sigma_t eps) at every step, which is what the paper projects onto, with noise of the
+run's own; and after the last step it is f(x0), to which the parts of the others are added. As seen through f that is
+f(x0) itself where f is a projection, as gray, lightness and masks are; a blur lets some of the others through.
 """
 
 from __future__ import annotations

@@ -67,13 +67,13 @@ class Split(BaseModel):
         """The picture (b c h w) that has every component from a picture of its own."""
         return reduce(add, [band(picture) for band, picture in zip(bands, pictures, strict=True)])
 
-    def in_gamut(self, picture: Tensor) -> Tensor:
-        """A picture (b c h w) of which the first component is to be kept, with the others weakened until it is one.
+    def in_gamut(self, bands: Sequence[Filter], pictures: Sequence[Tensor]) -> Tensor:
+        """As `whole`, of which the first component is to be kept, with the others weakened until it is within -1..1.
 
-        By default as it is: for a split of colours, less colour leaves the gray as it is, for others there is no such
+        By default they are not: less colour leaves the gray as it is, but for splits of other kinds there is no such
         way.
         """
-        return picture
+        return self.whole(bands, pictures)
 
     def component(self, i: int, count: int, canvas: Canvas) -> Filter:
         """Component i as values of a picture, to be compared."""

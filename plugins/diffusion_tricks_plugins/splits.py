@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 REFERENCE_SIDE = 64
 SIGMA, LENGTH = 2.0, 7.0  # of a blur and of a line, at that side
+LEAST = 1e-12  # a colour that is none
 MOST = 10  # vanishing moments of a wavelet
 
 
@@ -105,13 +106,11 @@ class Gray(Low):
 
         return gray
 
-    def in_gamut(self, picture: Tensor) -> Tensor:
+    def in_gamut(self, bands: Sequence[Filter], pictures: Sequence[Tensor]) -> Tensor:
         """With as much of its colour as fits."""
-        from diffusion_tricks_plugins.filters import gray
-        from diffusion_tricks_plugins.lab import most_colour
-
-        low = gray(picture)
-        return most_colour(lambda share: low + share * (picture - low), picture)
+        low, colour = (band(picture) for band, picture in zip(bands, pictures, strict=True))
+        room = (1 - low * colour.sign()) / colour.abs().clamp(min=LEAST)  # in shares of the colour
+        return low + room.amin(1, keepdim=True).clamp(0, 1) * colour
 
 
 class Lab(Split):
@@ -134,13 +133,12 @@ class Lab(Split):
 
         return from_lab(super().whole(bands, [to_lab(picture) for picture in pictures]))
 
-    def in_gamut(self, picture: Tensor) -> Tensor:
+    def in_gamut(self, bands: Sequence[Filter], pictures: Sequence[Tensor]) -> Tensor:
         """With as much of its colour as fits."""
         from diffusion_tricks_plugins.lab import from_lab, most_colour, to_lab
 
-        lab = to_lab(picture)
-        colour = lab * lab.new_tensor([0.0, 1.0, 1.0])[:, None, None]
-        return most_colour(lambda share: from_lab(lab - (1 - share) * colour), picture)
+        low, colour = (band(to_lab(picture)) for band, picture in zip(bands, pictures, strict=True))
+        return most_colour(lambda share: from_lab(low + share * colour), low)
 
     def component(self, i: int, count: int, canvas: Canvas) -> Filter:
         """The gray of that lightness; or the colour on a middle gray."""
