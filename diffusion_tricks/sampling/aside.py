@@ -27,6 +27,8 @@ def answered_at(step: Step, x: Tensor, index: int, prompt: Prompt = None) -> Est
 
     run = step.run
     scheduler = copy.deepcopy(run.scheduler)  # its input scaling goes by the step that it stands at
+    if hasattr(scheduler, "_step_index"):
+        scheduler._step_index = None
     begin_at(scheduler, index)
     terms = replace(run.terms, scale_input=input_scaling(scheduler))
     t = run.timesteps[index].to(x.device)

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 EXPONENT = 0.5  # of the decay, as in the authors' code
 SIGMA = 2.0  # of the blur through which the hidden picture is looked for, in pixels of a 64-pixel picture
 TAPS = 33
+LEAST = 1e-5  # of the strongest wave, below which rounding makes the phase
 
 
 class PhaseOptions(TrickOptions):
@@ -139,11 +140,16 @@ def inverted(step: Step, clean: Tensor) -> list[Tensor]:
 
 
 def transferred(x: Tensor, reference: Tensor, strength: float) -> Tensor:
-    """x (b c h w) with its phases taken the share `strength` of the way to those of `reference` (1 c h w)."""
+    """x (b c h w) with its phases taken the share `strength` of the way to those of `reference` (1 c h w).
+
+    A wave that the reference has nothing of has no phase there, and keeps its own.
+    """
     import torch
 
     spectrum = torch.fft.fft2(x.float())
-    turn = (torch.fft.fft2(reference.float()) * spectrum.conj()).angle()  # -pi..pi
+    wanted = torch.fft.fft2(reference.float())
+    there = wanted.abs() > LEAST * wanted.abs().amax((2, 3), keepdim=True)
+    turn = (wanted * spectrum.conj()).angle() * there  # -pi..pi
     turned = spectrum * torch.polar(torch.ones_like(turn), strength * turn)
     hidden: Tensor = torch.fft.ifft2(turned).real.to(x.dtype)
     return hidden
