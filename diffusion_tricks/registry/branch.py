@@ -167,6 +167,14 @@ def shown_by(
     ]
 
 
+def said_in_words(views: Sequence[Shown]) -> list[Shown]:
+    """The views that words say something of. Raises UsageError where all of them are given pictures."""
+    said = [view for view in views if view.said]
+    if views and not said:
+        raise UsageError("nothing says in words what the picture should show; given pictures are not scored")
+    return said
+
+
 def _one_by_one(first: Frame | None, then: Frame | None) -> Frame | None:
     """The way through one view and then through another; one of them alone, where the other does not move."""
     if first is None or then is None:
