@@ -76,6 +76,7 @@ if TYPE_CHECKING:
     from diffusion_tricks.registry.branch import plain_prompts as plain_prompts
     from diffusion_tricks.registry.branch import prompts_of as prompts_of
     from diffusion_tricks.registry.branch import shown_by as shown_by
+    from diffusion_tricks.registry.from_words import from_words as from_words
     from diffusion_tricks.registry.host_hooks import hookimpl as hookimpl
     from diffusion_tricks.registry.options import Share as Share
     from diffusion_tricks.registry.options import TrickOptions as TrickOptions
@@ -86,6 +87,7 @@ if TYPE_CHECKING:
     from diffusion_tricks.registry.view import View as View
     from diffusion_tricks.registry.view import orthogonality_error as orthogonality_error
     from diffusion_tricks.registry.view import view_named as view_named
+    from diffusion_tricks.sampling.aside import answered_at as answered_at
     from diffusion_tricks.sampling.run import Run as Run
     from diffusion_tricks.sampling.run import Start as Start
     from diffusion_tricks.sampling.run import Step as Step
@@ -151,6 +153,7 @@ _HOMES = {
     "recipes.recipe": ("recipe_from",),
     "recipes.record": ("read_record",),
     "registry.branch": ("Branch", "Prompted", "plain_prompts", "prompts_of", "shown_by"),
+    "registry.from_words": ("from_words",),
     "registry.host_hooks": ("hookimpl",),
     "registry.options": ("Share", "TrickOptions",
         "argument",
@@ -165,6 +168,7 @@ _HOMES = {
         "orthogonality_error",
         "view_named",
     ),
+    "sampling.aside": ("answered_at",),
     "sampling.run": (
         "Run",
         "Start",

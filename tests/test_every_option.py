@@ -41,8 +41,9 @@ TRICKS = {
     "sdedit": f"{GUIDED} sdedit wide.png", "inpaint": f"{LATENT} inpaint photo.png --mask box:8,8,24,24",
     "anagram": f"{ASKS} anagram a b", "hybrid": f"{ASKS} hybrid --far a --near b",
     "controlnet": f"{LATENT} controlnet wide.png --network ./net", "guidance": f"{GUIDED} guidance --scale 3",
-    "clip-guidance": f"{GUIDED} clip-guidance", "overlay": COVER, "exact": f"{GUIDED} exact x.png",
-    "cache": f"{FLUX} cache --method pyramid",
+    "components": f"{ASKS} components --part a --part b", "phase": f"{GUIDED} phase wide.png",
+    "picture": f"{ASKS} hybrid --far [ picture wide.png ] --near b", "exact": f"{GUIDED} exact x.png",
+    "clip-guidance": f"{GUIDED} clip-guidance", "overlay": COVER, "cache": f"{FLUX} cache --method pyramid",
 }  # fmt: skip
 WITH_AUTHOR, WITH_TEXT, BOXED = f"{COVER} --author Ann", f"{COVER} --text tale", f"{COVER} --box red"
 FIRST_BLOCK, STAGED = f"{FLUX} cache --method first-block --threshold", UPPED.replace("--guidance 1 ", "")
@@ -109,6 +110,18 @@ OWN: dict[str, dict[str, str | tuple[str, str]]] = {
         "mid_sigma": (f"{TRICKS['hybrid']} --mid c", f"{TRICKS['hybrid']} --mid c --mid-sigma 3"),
         "space": "--space pixel",
     },
+    "components": {
+        "parts": (TRICKS["components"], TRICKS["components"].replace("part b", "part c")),
+        "split": "--split wavelet:haar", "space": (f"{ASKS} components --part a --part b --split gray",
+                                                   f"{ASKS} components --part a --part b --split gray --space pixel"),
+        "mask": (f"{ASKS} components --part a --part b --split mask --mask box:0%,0%,50%,50%",
+                 f"{ASKS} components --part a --part b --split mask --mask box:0%,0%,50%,90%"),
+    },
+    "phase": {
+        "strength": "--strength 0.5", "until": "--until 0.9", "fade": "--fade 0", "ahead": "--ahead 2",
+        "fit": "--fit pad",
+    },
+    "picture": {"fit": (TRICKS["picture"], TRICKS["picture"].replace("wide.png", "wide.png --fit pad"))},
     "controlnet": {
         "network": (TRICKS["controlnet"], TRICKS["controlnet"].replace("./net", "./net2")), "scale": "--scale 0.3",
         "start": "--start 0.5", "stop": "--stop 0.5", "fit": "--fit pad",

@@ -196,10 +196,11 @@ def prompts_in(entry: dict[str, Any]) -> dict[str, Callable[[str], dict[str, Any
     made: dict[str, Callable[[str], dict[str, Any]]] = {}
     for key in {"far", "near", "negative"} & entry.keys():
         made[key] = lambda text, key=key: entry | {key: text}  # type: ignore[misc]
-    for i in range(len(entry.get("prompts", ()))):
-        made[f"prompts {i}"] = lambda text, i=i: (  # type: ignore[misc]
-            entry | {"prompts": [text if j == i else old for j, old in enumerate(entry["prompts"])]}
-        )
+    for key in {"prompts", "parts"} & entry.keys():
+        for i in range(len(entry[key])):
+            made[f"{key} {i}"] = lambda text, key=key, i=i: (  # type: ignore[misc]
+                entry | {key: [text if j == i else old for j, old in enumerate(entry[key])]}
+            )
     return made
 
 
@@ -208,6 +209,9 @@ ENTRIES: dict[str, dict[str, Any]] = {
     "inpaint": {"image": "{picture}", "mask": "box:2,2,14,14"},
     "anagram": {"prompts": ["aa", "bbb"]},
     "hybrid": {"far": "cccc", "near": "ddddd"},
+    "components": {"parts": ["ggg", "hh"], "split": "lab"},
+    "picture": {"image": "{picture}"},
+    "phase": {"image": "{picture}"},
     "guidance": {"scale": 3.0, "negative": "eeeeee"},
     "clip-guidance": {"scale": 3.0},
     "overlay": {"text": "words"},

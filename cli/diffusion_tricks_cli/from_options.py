@@ -98,7 +98,7 @@ def _type(annotation: Any, limits: Sequence[Any], prompted: Kind) -> Any:
     if get_origin(annotation) is Literal:
         return click.Choice(get_args(annotation))
     if get_origin(annotation) is tuple:
-        return tuple(_type(part, (), prompted) for part in get_args(annotation))
+        return tuple(_type(_plain(part, ())[0], (), prompted) for part in get_args(annotation))
     ranged = _range(limits)
     if annotation is int:
         return click.IntRange(**ranged) if ranged else click.INT

@@ -35,6 +35,7 @@ from diffusion_tricks.io.pictures import read_picture
 from diffusion_tricks.io.pixels import flatten, to_images, to_tensor
 from diffusion_tricks.recipes.recipe import Recipe, recipe_from
 from diffusion_tricks.recipes.record import read_record
+from diffusion_tricks.registry.branch import said_in_words
 from diffusion_tricks.registry.calls import guarded
 from diffusion_tricks.registry.trick import Shown
 from diffusion_tricks.registry.view import view_named
@@ -166,7 +167,8 @@ class Scorer:
         return self.pictures(pictures) @ self.texts(texts).T
 
     def score(self, views: Sequence[Shown]) -> Score:
-        """The score of one picture by its views, of which there must be at least one."""
+        """The score of one picture by its views that are said in words, of which there must be at least one."""
+        views = said_in_words(views)
         seen, said = self.pictures([v.picture for v in views]), self.texts([v.prompt for v in views])
         similarity = seen @ said.T  # (n n)
         known = seen @ self._known_texts.T  # (n k)
@@ -288,17 +290,17 @@ def margin(own: Tensor, cosines: Tensor, others: Tensor, temperature: float) -> 
 
 
 def shown(recipe: Recipe, image: Image) -> list[Shown]:
-    """What a finished picture of a recipe is to show: its tricks' own views, or the prompt where they have none.
+    """What a finished picture of a recipe is to show: its tricks' own views, and the prompt where they say none.
 
     Raises UsageError for a recipe of one picture that says neither, and for one with a list of prompts.
     """
     tricks = recipe.build()
     views = [Shown(*view) for t in tricks for view in guarded(t.label(), "views_of", t.views_of, image)]
-    if views:
-        return views
-    if not isinstance(recipe.prompt, str):
+    if not views and not isinstance(recipe.prompt, str):
         raise UsageError("nothing says what the picture should show: expected one prompt, or a trick that has its own")
-    return [Shown("identity", image, recipe.prompt)]
+    if any(view.said for view in views) or not isinstance(recipe.prompt, str):
+        return views
+    return [Shown("identity", image, recipe.prompt), *views]
 
 
 def shown_through(views: Iterable[tuple[str, str]], image: Image) -> list[Shown]:

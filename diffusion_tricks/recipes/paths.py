@@ -10,7 +10,7 @@ from typing import Any
 from diffusion_tricks.loading.known import UPSCALER_NAMES
 from diffusion_tricks.model.lora import lora_from
 from diffusion_tricks.recipes.recipe import Recipe
-from diffusion_tricks.registry.branch import within
+from diffusion_tricks.registry.branch import options_in_full, within
 from diffusion_tricks.registry.entry import TrickEntry
 from diffusion_tricks.registry.host import host
 from diffusion_tricks.registry.options import hint
@@ -69,7 +69,9 @@ def _changed(
     def inside(one: TrickEntry) -> TrickEntry:
         return TrickEntry(trick=one.trick, **_changed(one, change, of, beside))
 
-    changed = {name: _each(value, change, marks.get(name, False), beside) for name, value in entry.options.items()}
+    changed = {
+        name: _each(value, change, marks.get(name, False), beside) for name, value in options_in_full(entry).items()
+    }
     return {name: within(value, inside) for name, value in changed.items()}
 
 

@@ -34,6 +34,7 @@ class Shown(NamedTuple):
     blur: where distance blurs it, the sigma of that Gaussian as a share of the picture's shorter side.
     frame: how a film gets there. It is given the share of the way, 0 to 1, and gives a picture of the same size: at 0
     the finished picture, at 1 exactly `picture`. None leaves it to whoever shows it.
+    said: whether `prompt` says what is to be seen; not where a picture was given, of which it is but the name.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Shown(NamedTuple):
     prompt: str
     blur: float | None = None
     frame: Callable[[float], Image] | None = None
+    said: bool = True
 
 
 @runtime_checkable

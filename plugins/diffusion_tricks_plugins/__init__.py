@@ -15,12 +15,15 @@ if TYPE_CHECKING:
     from diffusion_tricks_plugins.anagram import Anagram as Anagram
     from diffusion_tricks_plugins.cache import Cache as Cache
     from diffusion_tricks_plugins.clip_guidance import ClipGuidance as ClipGuidance
+    from diffusion_tricks_plugins.components import Components as Components
     from diffusion_tricks_plugins.controlnet import ControlNet as ControlNet
     from diffusion_tricks_plugins.exact import Exact as Exact
     from diffusion_tricks_plugins.guidance import Guidance as Guidance
     from diffusion_tricks_plugins.hybrid import Hybrid as Hybrid
     from diffusion_tricks_plugins.inpaint import Inpaint as Inpaint
     from diffusion_tricks_plugins.overlay import Overlay as Overlay
+    from diffusion_tricks_plugins.phase import Phase as Phase
+    from diffusion_tricks_plugins.picture import GivenPicture as GivenPicture
     from diffusion_tricks_plugins.sdedit import SDEdit as SDEdit
 
 # trick: (class, one line for the help)
@@ -29,6 +32,9 @@ TRICKS = {
     "inpaint": ("Inpaint", "make the masked part of a picture anew, and not one pixel more"),
     "anagram": ("Anagram", "one picture that shows another thing when turned, flipped or rearranged"),
     "hybrid": ("Hybrid", "one picture that shows one thing from afar and another from near"),
+    "components": ("Components", "one picture in bands, colours or places, each of which shows a thing of its own"),
+    "picture": ("GivenPicture", "a given picture in the place of a prompt: picture:photo.png"),
+    "phase": ("Phase", "hide a picture in what is made, by the phases of its waves"),
     "controlnet": ("ControlNet", "work a picture, such as a pattern, into what is made"),
     "guidance": ("Guidance", "classifier-free guidance: follow the prompt more closely"),
     "clip-guidance": ("ClipGuidance", "follow the prompt as far as CLIP finds it in the picture, step by step"),
@@ -42,6 +48,9 @@ EXAMPLES = {
     "inpaint": 'make -p "a top hat" inpaint photo.png --mask box:25%,0%,75%,40% -o out.png',
     "anagram": 'make anagram --view identity "a rabbit" --view rotate_cw "a duck" -o out.png',
     "hybrid": 'make hybrid --far "a skull" --near "a mushroom" -o out.png',
+    "components": 'make components --split lab --part picture:photo.png --part "a rainbow" -o out.png',
+    "picture": 'make hybrid --far picture:photo.png --near "a mushroom" -o out.png',
+    "phase": 'make -p "a forest" phase photo.png --until 0.5 -o out.png',
     "controlnet": (
         'make -m sd15 -p "a village in the snow" controlnet spiral.png --network '
         "monster-labs/control_v1p_sd15_qrcode_monster --scale 1.2 -o out.png"
@@ -53,6 +62,7 @@ EXAMPLES = {
     "cache": 'make -p "a rabbit" cache --method pyramid -o out.png',
 }
 NEEDS = {"controlnet": "controllable", "cache": "cacheable"}  # trick: what a model's `Shape` must have for it
+SHORT = {"picture": "image"}  # trick: the option that the text is in picture:TEXT, in the place of a prompt
 # view: (class, one line for the list)
 VIEWS = {
     "identity": ("views.orthogonal:Identity", "as it is"),
@@ -88,17 +98,9 @@ def module_of(name: str) -> str:
 
 _HOME = {class_name: module_of(name) for name, (class_name, _) in TRICKS.items()}
 __all__ = [
-    "Anagram",
-    "Cache",
-    "ClipGuidance",
-    "ControlNet",
-    "Exact",
-    "Guidance",
-    "Hybrid",
-    "Inpaint",
-    "Overlay",
-    "SDEdit",
-]
+    "Anagram", "Cache", "ClipGuidance", "Components", "ControlNet", "Exact", "GivenPicture", "Guidance", "Hybrid",
+    "Inpaint", "Overlay", "Phase", "SDEdit",
+]  # fmt: skip
 
 
 @hookimpl
@@ -107,6 +109,7 @@ def register_tricks(register: Callable[..., None]) -> None:
     for name, (class_name, summary) in TRICKS.items():
         notes = {"example": EXAMPLES[name]} | ({"automatic": "guidance"} if name == "guidance" else {})
         notes |= {"needs": NEEDS[name]} if name in NEEDS else {}
+        notes |= {"short": SHORT[name]} if name in SHORT else {}
         register(name, f"diffusion_tricks_plugins.{module_of(name)}:{class_name}", summary=summary, **notes)
 
 

@@ -132,6 +132,9 @@ class Anagram(Trick[AnagramOptions]):
         if space == "pixel" and self.options.balance != "off":
             raise UsageError("balance is between noises, and these views act on the picture, where there are none;"
                              ' leave balance out, or use `space="latent"` with views that are orthogonal')  # fmt: skip
+        if self.options.balance == "score" and not all(prompts_of([prompt]) for _, prompt in self.views):
+            raise UsageError("balance by score asks CLIP how far each view shows its words, and a given picture has"
+                             " none; leave balance out, or say in words what that view shows")  # fmt: skip
         if self.options.balance == "score" and not run.rehearsal:
             from diffusion_tricks.plugin import Scorer
 
