@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     from diffusion_tricks_plugins.hybrid import Hybrid as Hybrid
     from diffusion_tricks_plugins.inpaint import Inpaint as Inpaint
     from diffusion_tricks_plugins.overlay import Overlay as Overlay
+    from diffusion_tricks_plugins.panorama import Panorama as Panorama
+    from diffusion_tricks_plugins.regions import Regions as Regions
     from diffusion_tricks_plugins.sdedit import SDEdit as SDEdit
+    from diffusion_tricks_plugins.time_travel import TimeTravel as TimeTravel
 
 # trick: (class, one line for the help)
 TRICKS = {
@@ -28,6 +31,9 @@ TRICKS = {
     "inpaint": ("Inpaint", "make the masked part of a picture anew, and not one pixel more"),
     "anagram": ("Anagram", "one picture that shows another thing when turned, flipped or rearranged"),
     "hybrid": ("Hybrid", "one picture that shows one thing from afar and another from near"),
+    "regions": ("Regions", "prompts by mask: each part of the picture shows its own thing"),
+    "panorama": ("Panorama", "pictures longer than the model makes, in windows that overlap"),
+    "time_travel": ("TimeTravel", "make the middle steps again from fresh noise, so that all parts agree"),
     "controlnet": ("ControlNet", "work a picture, such as a pattern, into what is made"),
     "guidance": ("Guidance", "classifier-free guidance: follow the prompt more closely"),
     "clip-guidance": ("ClipGuidance", "follow the prompt as far as CLIP finds it in the picture, step by step"),
@@ -40,6 +46,9 @@ EXAMPLES = {
     "inpaint": 'make -p "a top hat" inpaint photo.png --mask box:25%,0%,75%,40% -o out.png',
     "anagram": 'make anagram --view identity "a rabbit" --view rotate_cw "a duck" -o out.png',
     "hybrid": 'make hybrid --far "a skull" --near "a mushroom" -o out.png',
+    "regions": 'make -p "a meadow" regions --region box:50%,40%,100%,100% "a rabbit" -o out.png',
+    "panorama": 'make -p "a mountain" --size 768x256 panorama --wrap -o out.png',
+    "time_travel": 'make anagram "a rabbit" "a duck" time_travel --repeat 2 -o out.png',
     "controlnet": (
         'make -m sd15 -p "a village in the snow" controlnet spiral.png --network '
         "monster-labs/control_v1p_sd15_qrcode_monster --scale 1.2 -o out.png"
@@ -84,7 +93,10 @@ def module_of(name: str) -> str:
 
 
 _HOME = {class_name: module_of(name) for name, (class_name, _) in TRICKS.items()}
-__all__ = ["Anagram", "Cache", "ClipGuidance", "ControlNet", "Guidance", "Hybrid", "Inpaint", "Overlay", "SDEdit"]
+__all__ = [
+    "Anagram", "Cache", "ClipGuidance", "ControlNet", "Guidance", "Hybrid", "Inpaint", "Overlay", "Panorama", "Regions",
+    "SDEdit", "TimeTravel",
+]  # fmt: skip
 
 
 @hookimpl

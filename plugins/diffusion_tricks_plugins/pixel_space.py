@@ -116,11 +116,12 @@ class Synchronised:
         now = step.index, step.repeated
         if self.at is None or self.at == now:
             return
-        levels, again = self.run.levels, self.at[0] == step.index
-        before, after = levels[self.at[0]], levels[step.index + again]
+        levels = self.run.levels
+        before, after, wanted = levels[self.at[0]], levels[self.at[0] + 1], levels[step.index]
         for i, x in self.x.items():
             x_next = after.alpha * self.clean[i] + after.sigma / before.sigma * (x - before.alpha * self.clean[i])
-            self.x[i] = (after.noised_again(x_next, before, self._fresh(x)) if again else x_next).to(x.dtype)
+            gone_back = step.index <= self.at[0]
+            self.x[i] = (after.noised_again(x_next, wanted, self._fresh(x)) if gone_back else x_next).to(x.dtype)
         self.at = now
 
     def _fresh(self, x: Tensor) -> Tensor:
