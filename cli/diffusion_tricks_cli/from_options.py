@@ -37,7 +37,8 @@ def parameters(options: type[TrickOptions], prompted: Kind = click.STRING) -> li
 
 def _parameter(name: str, field: FieldInfo, prompted: Kind) -> click.Parameter:
     annotation, limits, many = _plain(field.annotation, field.metadata)
-    kind = click.Path() if hint(field, "path") else _type(annotation, limits, prompted)
+    whole = hint(field, "path") and get_origin(annotation) is not tuple
+    kind = click.Path() if whole else _type(annotation, limits, prompted)
     help_text = field.description or ""
     if hint(field, "cli") == "argument":
         required = field.is_required()

@@ -290,15 +290,17 @@ def margin(own: Tensor, cosines: Tensor, others: Tensor, temperature: float) -> 
 def shown(recipe: Recipe, image: Image) -> list[Shown]:
     """What a finished picture of a recipe is to show: its tricks' own views, or the prompt where they have none.
 
+    Views that do not say it themselves show the recipe's prompt; where others do, they are left out.
+
     Raises UsageError for a recipe of one picture that says neither, and for one with a list of prompts.
     """
     tricks = recipe.build()
     views = [Shown(*view) for t in tricks for view in guarded(t.label(), "views_of", t.views_of, image)]
-    if views:
-        return views
+    if own := [view for view in views if view.own]:
+        return own
     if not isinstance(recipe.prompt, str):
         raise UsageError("nothing says what the picture should show: expected one prompt, or a trick that has its own")
-    return [Shown("identity", image, recipe.prompt)]
+    return [view._replace(prompt=recipe.prompt) for view in views] or [Shown("identity", image, recipe.prompt)]
 
 
 def shown_through(views: Iterable[tuple[str, str]], image: Image) -> list[Shown]:

@@ -44,7 +44,8 @@ class Run:
     last step so far (b c h w). facts: what tricks report of each picture, one dictionary per picture.
 
     A picture larger than the model makes is made in stages, each of them a run: `following` enlarges what this one
-    makes, `previous` made what this one enlarges. condition: what the model sees beside `x`, of that or
+    makes, `previous` made what this one enlarges. window: the size that the model is asked about at a time, where that
+    is not the whole picture; wraps: whether its last column goes on in the first. A trick's `prepare` sets both. condition: what the model sees beside `x`, of that or
     of a picture to inpaint. terms: how the model is asked. rehearsal: it is played on a stand-in without
     weights, to find what would fail before they are read; what a trick does then is done again in the run itself.
     """
@@ -63,6 +64,8 @@ class Run:
     latents: Tensor | None = None
     facts: list[dict[str, Any]] = field(default_factory=list)
     condition: Condition | None = None
+    window: Size | None = None
+    wraps: bool = False
     rehearsal: bool = False
     previous: Run | None = field(default=None, repr=False, compare=False)
     following: Run | None = field(default=None, repr=False, compare=False)
@@ -192,7 +195,13 @@ class Run:
         """The latents as pixels (b 3 H W), about -1..1; there are none before the run has started."""
         if self.latents is None:
             raise AttributeError("run.latents are known once the run has started")
-        return self.model.decode(self.latents, self.max_rows)
+        if not self.wraps or self.model.family.scale == 1:
+            return self.model.decode(self.latents, self.max_rows)
+        from diffusion_tricks.sampling.wrapping import SEAM, around, within  # here, as it needs torch
+
+        columns = min(SEAM, self.latents.shape[-1])
+        pixels = self.model.decode(around(self.latents, columns), self.max_rows)
+        return within(pixels, columns / self.latents.shape[-1])
 
     def prompts(self) -> list[str | None]:
         """Every prompt that may be asked: the run's own and those that tricks name. Raises PluginError."""
