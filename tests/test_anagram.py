@@ -136,7 +136,10 @@ def test_the_same_view_and_prompt_twice_is_asked_once() -> None:
         ({"views": TWO, "weights": [0, 0]}, "not all 0"),
         ({"views": TWO, "weights": [1, float("nan")]}, r"weights.1: expected a weight of at least 0, .* got nan"),
         ({"views": TWO, "weights": [1, 2], "reduction": "alternate"}, "take turns have no weights"),
-        ({"views": TWO, "reduction": "median"}, "reduction: .*'mean', 'alternate', .* or 'least_squares', got 'median'"),
+        (
+            {"views": TWO, "reduction": "median"},
+            "reduction: .*'mean', 'alternate', .* or 'least_squares', got 'median'",
+        ),
         ({"views": [("identity", "a"), ("flp", "b")]}, "unknown view 'flp'; did you mean 'flip'"),
         ({"views": TWO, "view": "flip"}, "view: Extra inputs are not permitted"),
     ],

@@ -184,7 +184,10 @@ def test_a_view_that_holds_tricks_is_scored_by_the_worst_of_what_they_show(monke
     ("options", "message"),
     [
         ({"balance": "score", "reduction": "alternate"}, "views that take turns are not balanced; leave balance out"),
-        ({"balance": "variance", "space": "pixel"}, "balance by variance is between noises, and in pixel space pictures are"),
+        (
+            {"balance": "variance", "space": "pixel"},
+            "balance by variance is between noises, and in pixel space pictures are",
+        ),
         ({"balance": "score", "reduction": "balanced"}, "reduction 'balanced' is the mean with `balance=\"score\"`"),
         ({"balance": "fair"}, "balance: .*'off', 'score' or 'variance', got 'fair'"),
         ({"balance": "variance", "clip": "x"}, '`clip` is asked for `balance="score"` alone'),
@@ -197,7 +200,9 @@ def test_bad_options_say_what_is_wrong(options: dict[str, Any], message: str) ->
 
 
 def test_views_that_act_on_the_picture_have_no_noises_to_balance() -> None:
-    with pytest.raises(UsageError, match="pictures are combined, whose variance none lost, as some of these views need"):
+    with pytest.raises(
+        UsageError, match="pictures are combined, whose variance none lost, as some of these views need"
+    ):
         steps_of(Anagram(views=[("identity", "rabbit"), ("rotate:30", "duck")], balance="variance"))
 
 

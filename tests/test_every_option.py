@@ -42,6 +42,8 @@ TRICKS = {
     "anagram": f"{ASKS} anagram a b", "hybrid": f"{ASKS} hybrid --far a --near b",
     "controlnet": f"{LATENT} controlnet wide.png --network ./net", "guidance": f"{GUIDED} guidance --scale 3",
     "clip-guidance": f"{GUIDED} clip-guidance", "overlay": COVER, "cache": f"{FLUX} cache --method pyramid",
+    "regions": f"{GUIDED} regions --region box:0,0,50%,100% y", "time_travel": f"{GUIDED} time_travel",
+    "panorama": f"{GUIDED} --size 24x16 panorama",
 }  # fmt: skip
 WITH_AUTHOR, WITH_TEXT, BOXED = f"{COVER} --author Ann", f"{COVER} --text tale", f"{COVER} --box red"
 FIRST_BLOCK, STAGED = f"{FLUX} cache --method first-block --threshold", UPPED.replace("--guidance 1 ", "")
@@ -98,7 +100,7 @@ OWN: dict[str, dict[str, str | tuple[str, str]]] = {
     },
     "anagram": {
         "views": (THROUGH, THROUGH.replace("flip", "negate")), "reduction": "--reduction alternate",
-        "weights": "--weight 1 --weight 3", "space": "--space pixel", "balance": "--balance variance",
+        "weights": "--weight 1@0-0.5,2@0.5-1 --weight 3", "space": "--space pixel", "balance": "--balance variance",
         "clip": (f"{THROUGH} --balance score", f"{THROUGH} --balance score --clip ./nowhere"),
     },
     "hybrid": {
@@ -139,6 +141,17 @@ OWN: dict[str, dict[str, str | tuple[str, str]]] = {
         "shadow_color": (f"{COVER} --shadow 3 3", f"{COVER} --shadow 3 3 --shadow-color red"), "box": "--box red",
         "box_padding": (BOXED, f"{BOXED} --box-padding 9"),
     },
+    "regions": {
+        "regions": (TRICKS["regions"], f"{TRICKS['regions']} --region box:0,0,50%,50% z"), "bootstrap": "--bootstrap",
+    },
+    "panorama": {
+        "overlap": "--overlap 0.75", "stride": "--stride 3", "falloff": "--falloff flat", "wrap": "--wrap",
+        "alone": (
+            f"{UP} panorama".replace("--size 64", "--size 128x64"),
+            f"{UP} panorama --alone".replace("--size 64", "--size 128x64"),
+        ),
+    },
+    "time_travel": {"repeat": "--repeat 3", "since": "--from 0.5", "until": "--to 0.6", "jump": "--jump 2"},
     "cache": {
         "method": (FLUX + " cache", f"{FLUX} cache --method faster"),
         "threshold": (f"{FIRST_BLOCK} 10", f"{FIRST_BLOCK} 0"),

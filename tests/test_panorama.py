@@ -162,7 +162,9 @@ def test_the_stride_is_in_pixels_of_the_model() -> None:
     model = load_model(tiny_pipeline("if"), device="cpu", upscaler=tiny_upscaler())
     steps = steps_of(model, Panorama(stride=4), size=(192, 64), steps=1, upscale_steps=1)
     assert [step.rows for step in steps] == [9, 9], "(48 - 16) / 4 + 1, and the same share in the second stage"
-    with pytest.raises(UsageError, match="windows of 16x16 that lie 17 apart do not meet; use a `stride` of at most 16"):
+    with pytest.raises(
+        UsageError, match="windows of 16x16 that lie 17 apart do not meet; use a `stride` of at most 16"
+    ):
         steps_of(model, Panorama(stride=17), size=(48, 16))
     with pytest.raises(UsageError, match="`overlap` and `stride` both say how far apart"):
         Panorama(stride=4, overlap=0.5)
@@ -217,7 +219,9 @@ def test_it_holds_what_a_trick_must(options: dict[str, Any]) -> None:
     check_trick(Panorama(**options), size=(32, 16))
 
 
-def test_the_command_line_plans_makes_and_scores_one(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_line_plans_makes_and_scores_one(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     words = ("-m", tiny, "-p", "a", "--size", "64x16", "--guidance", 1, "--seed", 1, "--steps", 2)
     planned = command("plan", *words, "panorama", "--json")

@@ -162,7 +162,8 @@ def test_no_picture_fits_the_views_better(name: str) -> None:
 
     views = [("identity", "rabbit"), (name, "duck")]
     mean, least = (
-        steps_of(Anagram(views=views, reduction=reduction), model=model)[-1].x for reduction in ("mean", "least_squares")
+        steps_of(Anagram(views=views, reduction=reduction), model=model)[-1].x
+        for reduction in ("mean", "least_squares")
     )
     assert off(least) < 0.999 * off(mean)
     best = least_squares([view_named("identity"), view], [RABBIT, DUCK], [1.0, 1.0], RABBIT, 100)

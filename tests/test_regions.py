@@ -167,7 +167,9 @@ def test_what_is_no_region_is_refused(regions: Any, message: str) -> None:
 
 def test_views_go_nearer_to_each_region() -> None:
     image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 80, 3), np.uint8))
-    trick = Regions(regions=[("box:0,0,50%,50%", "a"), ("box:75%,0,100%,100%", {"trick": "anagram", "prompts": ["b", "c"]})])
+    trick = Regions(
+        regions=[("box:0,0,50%,50%", "a"), ("box:75%,0,100%,100%", {"trick": "anagram", "prompts": ["b", "c"]})]
+    )
     shown = trick.views_of(image)
     assert [(view.name, view.prompt) for view in shown] == [
         ("box:0,0,50%,50%", "a"), ("box:75%,0,100%,100% > identity", "b"), ("box:75%,0,100%,100% > flip", "c"),
@@ -196,7 +198,7 @@ def test_the_command_line_takes_masks_and_brackets(tiny: Path, tmp_path: Path, m
     chain = ("regions", "--region", LEFT, "b", "--region", "sub/mask.png", "[", "c", "guidance", "--scale", 2, "]")
     made = command(*words, "-o", "a.png", "--save-recipe", "sub/a.toml", *chain)
     assert made.code == 0, made.err
-    assert made.json["rows_per_step"] == 5, "two guided, and the region with a guidance of its own"
+    assert made.json["rows_per_step"] == 3, "b, c, and what both are moved away from"
     text = Path("sub/a.toml").read_text()
     assert ('"mask.png"' in text, "sub/mask.png" in text) == (True, False)
     again = command("run", "sub/a.toml", "-o", "b.png", "--json")

@@ -97,7 +97,9 @@ def check_before(recipe: Recipe) -> None:
 def _settled(recipe: Recipe, model: Model) -> tuple[Recipe, list[Trick[Any]]]:
     """The recipe with what is on by default, and its tricks. Raises UsageError where nothing is asked."""
     check_settings(recipe, tricks := recipe.build())
-    recipe, tricks = with_guidance(recipe, tricks, model.defaults.guidance, second_guidance(recipe, model, spanned(tricks)))
+    recipe, tricks = with_guidance(
+        recipe, tricks, model.defaults.guidance, second_guidance(recipe, model, spanned(tricks))
+    )
     check_prompts(recipe, tricks)
     return with_stride(recipe, tricks, model), tricks
 

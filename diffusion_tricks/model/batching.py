@@ -80,7 +80,7 @@ def answer(model: Model, asks: Sequence[Ask], t: Tensor, level: Level, terms: Te
 
 
 def _at_size(terms: Terms, x: Tensor, scale: int) -> Terms:
-    """The terms for questions about latents x (b c h w), which may be windows of a picture; scale: pixels per latent."""
+    """The terms for questions about latents x (b c h w), maybe windows of a picture; scale: pixels per latent."""
     size = x.shape[-1] * scale, x.shape[-2] * scale
     return terms if size == terms.size else replace(terms, size=size)
 

@@ -67,9 +67,7 @@ def needs_upscaling(model: Model, size: Size | None, spans: Spans = "none") -> b
     return size is not None and link(model, spans).needs_upscaling(size)
 
 
-def stages(
-    model: Model, size: Size, noise_level: int | None = None, spans: Spans = "none"
-) -> list[tuple[Model, Size]]:
+def stages(model: Model, size: Size, noise_level: int | None = None, spans: Spans = "none") -> list[tuple[Model, Size]]:
     """The models that make a picture of `size` one after another, and the size that each makes; often just the one.
 
     noise_level: of the stages behind the first; None is their default. spans: see `Link`. Raises UsageError for a size

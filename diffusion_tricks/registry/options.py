@@ -92,8 +92,8 @@ def option(
     has parts, a `Literal` becomes a choice. `path` marks a file that is read: recipes keep it relative to
     themselves. It is True; or, where a value may be something else, a function that says of a value whether it is a
     path, or the suffixes of such files, as of fonts: a path is then only what has one of them, or a separator.
-    "model" marks a directory of weights or a hub name. Of a `tuple` it is said of the first part. `needs` names other options, of which one must be given for this
-    one to act.
+    "model" marks a directory of weights or a hub name. Of a `tuple` it is said of the first part. `needs` names other
+    options, of which one must be given for this one to act.
     `limits` go to `pydantic.Field` (`ge`, `le`, ...).
     """
     return _field("option", default, help, flag, path, limits, needs)

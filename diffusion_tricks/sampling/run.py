@@ -45,9 +45,10 @@ class Run:
 
     A picture larger than the model makes is made in stages, each of them a run: `following` enlarges what this one
     makes, `previous` made what this one enlarges. window: the size that the model is asked about at a time, where that
-    is not the whole picture; wraps: whether its last column goes on in the first. A trick's `prepare` sets both. condition: what the model sees beside `x`, of that or
-    of a picture to inpaint. terms: how the model is asked. rehearsal: it is played on a stand-in without
-    weights, to find what would fail before they are read; what a trick does then is done again in the run itself.
+    is not the whole picture; wraps: whether its last column goes on in the first. A trick's `prepare` sets both.
+    condition: what the model sees beside `x`, of that or of a picture to inpaint. terms: how the model is asked.
+    rehearsal: it is played on a stand-in without weights, to find what would fail before they are read; what a trick
+    does then is done again in the run itself.
     """
 
     model: Model
@@ -230,9 +231,9 @@ class Step:
     index: from 0, of the run's timesteps; each stage is a run of its own. t: timestep. alpha, sigma: the level of the
     latents that were asked about. x: latents (b c h w): before the step in `before_step` and `estimate_noise`, after it
     in `after_step` and for whoever iterates. estimate: the model's answer after all tricks. rows: what the denoiser
-    computed for it. spared: rows it need not, as they were asked more than once. repeated: how often it was made before.
-    taken: steps since the scheduler began, with this run or where it went back to. tries: how often it was begun, more
-    than once where memory got full.
+    computed for it. spared: rows it need not, as they were asked more than once. repeated: how often it was made
+    before. taken: steps since the scheduler began, with this run or where it went back to. tries: how often it was
+    begun, more than once where memory got full.
     """
 
     run: Run

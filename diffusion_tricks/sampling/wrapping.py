@@ -1,4 +1,4 @@
-"""Pictures whose last column goes on in the first: what looks at a pixel's neighbours is shown both sides of the seam."""
+"""Pictures whose last column goes on in the first: whoever looks at neighbours is shown both sides of the seam."""
 
 from __future__ import annotations
 

@@ -2,8 +2,9 @@
 
     eps = mean_i  v_i^-1( eps(v_i(x), prompt_i) )        Visual Anagrams, arXiv:2311.17919, equation 3
 
-The mean is weighted, by weights that may hold for shares of the schedule (`shares`). Where one thing dominates the others, `balance` weighs the views by what they lack, or gives the mean the variance that
-it lost: see `balance`.
+The mean is weighted, by weights that may hold for shares of the schedule (`shares`). Where one thing
+dominates the others, `balance` weighs the views by what they lack, or gives the mean the variance that it lost: see
+`balance`.
 
 On latents, views must be orthogonal, so that the noise they show the model is still N(0, I). In pixel space they act on
 the decoded clean pictures instead, and may be any: see `pixel_space`.
@@ -112,7 +113,7 @@ class AnagramOptions(TrickOptions):
         if self.balance != "off" and self.reduction == "balanced":
             raise ValueError("reduction 'balanced' is the mean with `balance=\"score\"`; leave one of the two out")
         if self.balance == "variance" and self.space == "pixel":
-            raise ValueError(f"{NO_NOISES}; leave out one of balance and space, or use `balance=\"score\"`")
+            raise ValueError(f'{NO_NOISES}; leave out one of balance and space, or use `balance="score"`')
         if self.clip is not None and self.balancing != "score":
             raise ValueError('`clip` is asked for `balance="score"` alone; leave it out, or ask for that')
         return self

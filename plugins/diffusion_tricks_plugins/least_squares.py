@@ -5,7 +5,7 @@
 A_i: view i, a linear map. W_i: its window, what of the view the picture fills. p_i: what the view shows. The normal
 equations  sum_i w_i A_i^T W_i^2 A_i p = sum_i w_i A_i^T W_i^2 p_i  are solved by conjugate gradients (Hestenes and
 Stiefel 1952) from the mean of the views, `ITERATIONS` of them: what no view sees stays as it is there, and what they
-see but faintly is not driven to extremes. Orthogonal views have W_i = 1 and A_i^T A_i = 1, so theirs is the weighted mean.
+see but faintly is not driven to extremes. Orthogonal views have W_i = 1 and A_i^T A_i = 1: theirs is the weighted mean.
 """
 
 from __future__ import annotations

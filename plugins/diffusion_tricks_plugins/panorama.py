@@ -20,7 +20,7 @@ from diffusion_tricks_plugins.windows import Falloff, joined, weights, windows
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from diffusion_tricks.plugin import Ask, Estimate, Run, Size, Step
+    from diffusion_tricks.plugin import Ask, Estimate, Run, Step
 
 OVERLAP = 0.5
 PAPER = (255, 255, 255)  # beyond the edge of a picture that is moved

@@ -2,8 +2,9 @@
 
     p = mean_i v_i^-1( D(z_i) )        z_i' = E( v_i(p) ) + z_i - E( D(z_i) )        LookingGlass, arXiv:2504.08902
 
-The mean is weighted, or in least squares (`least_squares`). There any view will do, also one that would make noise something else than noise. A view that cannot act on noise keeps
-noisy latents x_i of its own, tied to the others' by p alone: synchronised diffusion, SyncTweedies, arXiv:2403.14370.
+The mean is weighted, or in least squares (`least_squares`). There any view will do, also one that would
+make noise something else than noise. A view that cannot act on noise keeps noisy latents x_i of its own, tied to the
+others' by p alone: synchronised diffusion, SyncTweedies, arXiv:2403.14370.
 """
 
 from __future__ import annotations

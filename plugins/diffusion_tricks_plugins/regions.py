@@ -169,5 +169,6 @@ def zoomed(image: Image, box: tuple[float, float, float, float], share: float) -
     from PIL import Image
 
     whole = (0.0, 0.0, float(image.width), float(image.height))
-    part = tuple(a + share * (b - a) for a, b in zip(whole, box, strict=True))
+    left, top, right, bottom = (a + share * (b - a) for a, b in zip(whole, box, strict=True))
+    part = (left, top, right, bottom)
     return image if part == whole else image.resize(image.size, Image.Resampling.BICUBIC, box=part)

@@ -1,4 +1,4 @@
-"""Weights over the schedule: `1`, or `1@0-0.4,0.5@0.4-1`, a weight for each share of it. No paper: steps of a staircase.
+"""Weights over the schedule: `1`, or `1@0-0.4,0.5@0.4-1`, a weight for each share of it. No paper: a staircase.
 
 A share is how far the schedule has come, 0 to 1: the weight of `0.5@0.4-1` holds from 0.4 on, up to 1 and without it.
 Where no share says one the weight is 0.

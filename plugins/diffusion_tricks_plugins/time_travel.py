@@ -3,8 +3,8 @@
     x_s = k x_t + sqrt(sigma_s^2 - k^2 sigma_t^2) eps,  k = alpha_s / alpha_t,  s noisier than t
 
 RePaint, arXiv:2201.09865, algorithm 1 and section 4.2 (jumps); FreeDoM, arXiv:2303.09833, algorithm 2 ("time-travel").
-After `jump` steps from s to t the run goes back to s and makes them again, `repeat` times in all. The solver begins anew
-there: what a multistep one remembers is of other noise.
+After `jump` steps from s to t the run goes back to s and makes them again, `repeat` times in all. The solver begins
+anew there: what a multistep one remembers is of other noise.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
     value(p) = sum_i w_i(p) value_i(p) / sum_i w_i(p),  over the windows i that pixel p lies in
 
-MultiDiffusion, arXiv:2302.08113, equation 5; weights that fall towards the edges: Mixture of Diffusers, arXiv:2302.02412.
+MultiDiffusion, arXiv:2302.08113, equation 5; weights that fall towards edges: Mixture of Diffusers, arXiv:2302.02412.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SPREAD = 0.25  # sigma of the Gaussian, as a share of the window's side
 
 @dataclass(frozen=True)
 class Window:
-    """A part of latents: left and top corner, its size, and that of the whole (width, height). It may go around the edge.
+    """A part of latents: left and top corner, its size, and that of the whole (width, height). It may go around.
 
     What stands beside the latents at another scale, such as a picture in pixels, is cut to the same part.
     """
@@ -99,7 +99,9 @@ def joined(parts: Sequence[Estimate], places: Sequence[Window], weight: Tensor, 
     cover = sum((place.placed(weight) for place in places), weight.new_zeros(()))
 
     def whole(values: Sequence[Tensor]) -> Tensor:
-        total = sum((place.placed(weight * value) for place, value in zip(places, values, strict=True)), x.new_zeros(()))
+        total = sum(
+            (place.placed(weight * value) for place, value in zip(places, values, strict=True)), x.new_zeros(())
+        )
         return total / cover
 
     variances = [part.variance for part in parts if part.variance is not None]
