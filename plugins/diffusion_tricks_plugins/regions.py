@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
     from diffusion_tricks.plugin import Ask, Box, Estimate, Run, Step
 
+Extent = tuple[float, float, float, float]  # left, top, right, bottom in pixels
+PAPER = (255, 255, 255)  # around a region that is shown alone
 BOOTSTRAPPED = 0.2  # of the schedule
 NO_BASE = "the regions cover the whole picture, so that the prompt of the run is not asked"
 
@@ -85,9 +87,8 @@ class Regions(Trick[RegionsOptions]):
         return [mask_of_size(text, size) for text, _ in self.options.regions]
 
     def views_of(self, image: Image) -> list[Shown]:
-        """The picture, nearer and nearer to every region."""
-        boxes = [grown(mask.bounds, image.size) for mask in self.masks(image.size)]
-        ways = [partial(zoomed, image, box) for box in boxes]
+        """Every region by itself, as large as the picture lets it be."""
+        ways = [partial(zoomed, image, mask.bounds) for mask in self.masks(image.size)]
         views = zip(self.options.regions, ways, strict=True)
         return [one for (name, said), way in views for one in shown_by(name, way(1.0), said, frame=way)]
 
@@ -154,21 +155,32 @@ def summed(parts: list[Estimate], shares: list[Tensor], x: Tensor) -> Estimate:
     return replace(parts[0], value=total([part.value for part in parts]), x=x, variance=variance)
 
 
-def grown(box: Box, size: tuple[int, int]) -> tuple[float, float, float, float]:
-    """The smallest part of a picture of that size, in its proportions, that holds a box; within the picture."""
+def around(box: Box, size: tuple[int, int]) -> Extent:
+    """The smallest part of the proportions of a picture of that size that holds a box in its middle.
+
+    It may reach over the picture's edge.
+    """
     left, top, right, bottom = box
     share = max((right - left) / size[0], (bottom - top) / size[1])
-    width, height = share * size[0], share * size[1]
-    x = min(max((left + right - width) / 2, 0), size[0] - width)
-    y = min(max((top + bottom - height) / 2, 0), size[1] - height)
-    return x, y, x + width, y + height
+    x, y, width, height = (left + right) / 2, (top + bottom) / 2, share * size[0], share * size[1]
+    return x - width / 2, y - height / 2, x + width / 2, y + height / 2
 
 
-def zoomed(image: Image, box: tuple[float, float, float, float], share: float) -> Image:
-    """The picture on its way to a part of it, at a share of 0 to 1, always of its own size."""
+def zoomed(image: Image, box: Box, share: float) -> Image:
+    """The picture on its way to a part of it, at a share of 0 to 1, of its own size; paper takes what is around."""
     from PIL import Image
 
-    whole = (0.0, 0.0, float(image.width), float(image.height))
-    left, top, right, bottom = (a + share * (b - a) for a, b in zip(whole, box, strict=True))
-    part = (left, top, right, bottom)
-    return image if part == whole else image.resize(image.size, Image.Resampling.BICUBIC, box=part)
+    whole, goal = (0, 0, *image.size), around(box, image.size)
+    left, top, right, bottom = (a + share * (b - a) for a, b in zip(whole, goal, strict=True))
+    if share <= 0:
+        return image
+    extent = Image.Transform.EXTENT
+    seen = image.convert("RGB").transform(
+        image.size, extent, (left, top, right, bottom), Image.Resampling.BICUBIC, fillcolor=PAPER
+    )
+    scale = image.width / (right - left)
+    x0, x1 = (min(max(round((x - left) * scale), 0), image.width) for x in box[::2])
+    y0, y1 = (min(max(round((y - top) * scale), 0), image.height) for y in box[1::2])
+    page = Image.blend(seen, Image.new("RGB", image.size, PAPER), share)
+    page.paste(seen.crop((x0, y0, x1, y1)), (x0, y0))
+    return page
