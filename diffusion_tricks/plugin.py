@@ -97,6 +97,7 @@ if TYPE_CHECKING:
     from diffusion_tricks.types import Outline as Outline
     from diffusion_tricks.types import Prompt as Prompt
     from diffusion_tricks.types import Size as Size
+    from diffusion_tricks.types import Spans as Spans
 
 _HOMES = {
     "devices.quiet": ("quiet_libraries",),
@@ -181,6 +182,7 @@ _HOMES = {
         "Outline",
         "Prompt",
         "Size",
+        "Spans",
     ),
 }  # fmt: skip
 __getattr__, __dir__, __all__ = opening(__name__, _HOMES)

@@ -44,6 +44,8 @@ TRICKS = {
     "components": f"{ASKS} components --part a --part b", "phase": f"{GUIDED} phase wide.png",
     "picture": f"{ASKS} hybrid --far [ picture wide.png ] --near b", "exact": f"{GUIDED} exact x.png",
     "clip-guidance": f"{GUIDED} clip-guidance", "overlay": COVER, "cache": f"{FLUX} cache --method pyramid",
+    "regions": f"{GUIDED} regions --region box:0,0,50%,100% y", "time-travel": f"{GUIDED} time-travel",
+    "panorama": f"{GUIDED} --size 24x16 panorama",
 }  # fmt: skip
 WITH_AUTHOR, WITH_TEXT, BOXED = f"{COVER} --author Ann", f"{COVER} --text tale", f"{COVER} --box red"
 FIRST_BLOCK, STAGED = f"{FLUX} cache --method first-block --threshold", UPPED.replace("--guidance 1 ", "")
@@ -100,7 +102,7 @@ OWN: dict[str, dict[str, str | tuple[str, str]]] = {
     },
     "anagram": {
         "views": (THROUGH, THROUGH.replace("flip", "negate")), "reduction": "--reduction alternate",
-        "weights": "--weight 1 --weight 3", "space": "--space pixel", "balance": "--balance variance",
+        "weights": "--weight 1@0-0.5,2@0.5-1 --weight 3", "space": "--space pixel", "balance": "--balance variance",
         "clip": (f"{THROUGH} --balance score", f"{THROUGH} --balance score --clip ./nowhere"),
     },
     "hybrid": {
@@ -154,6 +156,17 @@ OWN: dict[str, dict[str, str | tuple[str, str]]] = {
         "box_padding": (BOXED, f"{BOXED} --box-padding 9"),
     },
     "exact": {},
+    "regions": {
+        "regions": (TRICKS["regions"], f"{TRICKS['regions']} --region box:0,0,50%,50% z"), "bootstrap": "--bootstrap",
+    },
+    "panorama": {
+        "overlap": "--overlap 0.75", "stride": "--stride 3", "falloff": "--falloff flat", "wrap": "--wrap",
+        "alone": (
+            f"{UP} panorama".replace("--size 64", "--size 128x64"),
+            f"{UP} panorama --alone".replace("--size 64", "--size 128x64"),
+        ),
+    },
+    "time-travel": {"repeat": "--repeat 3", "since": "--from 0.5", "until": "--to 0.6", "jump": "--jump 2"},
     "cache": {
         "method": (FLUX + " cache", f"{FLUX} cache --method faster"),
         "threshold": (f"{FIRST_BLOCK} 10", f"{FIRST_BLOCK} 0"),

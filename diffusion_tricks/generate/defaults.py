@@ -21,6 +21,7 @@ from diffusion_tricks.registry.calls import guarded
 from diffusion_tricks.registry.entry import TrickEntry
 from diffusion_tricks.registry.host import host
 from diffusion_tricks.registry.trick import branches
+from diffusion_tricks.types import Spans
 
 if TYPE_CHECKING:
     from diffusion_tricks.model.model import Model
@@ -31,9 +32,9 @@ T = TypeVar("T")
 MANY = 10  # steps; models that make fewer are distilled to them
 
 
-def second_guidance(recipe: Recipe, model: Model) -> float | None:
+def second_guidance(recipe: Recipe, model: Model, spans: Spans = "none") -> float | None:
     """The scale of the later stages, or None where there are none, or where each has its own."""
-    if not needs_upscaling(model, recipe.size) or model.second is None:
+    if not needs_upscaling(model, recipe.size, spans) or model.second is None:
         if recipe.upscale_guidance is not None:
             raise nothing_upscaled(recipe.size or model.family.size)
         return None

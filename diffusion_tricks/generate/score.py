@@ -292,15 +292,25 @@ def margin(own: Tensor, cosines: Tensor, others: Tensor, temperature: float) -> 
 def shown(recipe: Recipe, image: Image) -> list[Shown]:
     """What a finished picture of a recipe is to show: its tricks' own views, and the prompt where they say none.
 
+    Views that do not say it themselves show the recipe's prompt; where others do, they are left out.
+
     Raises UsageError for a recipe of one picture that says neither, and for one with a list of prompts.
     """
     tricks = recipe.build()
     views = [Shown(*view) for t in tricks for view in guarded(t.label(), "views_of", t.views_of, image)]
-    if not views and not isinstance(recipe.prompt, str):
+    if views and not any(view.own for view in views):
+        return [view._replace(prompt=_prompt_of(recipe)) for view in views]
+    own = [view for view in views if view.own]
+    if any(view.said for view in own) or (own and not isinstance(recipe.prompt, str)):
+        return own
+    return [Shown("identity", image, _prompt_of(recipe)), *own]
+
+
+def _prompt_of(recipe: Recipe) -> str:
+    """Its one prompt. Raises UsageError for none, and for a list."""
+    if not isinstance(recipe.prompt, str):
         raise UsageError("nothing says what the picture should show: expected one prompt, or a trick that has its own")
-    if any(view.said for view in views) or not isinstance(recipe.prompt, str):
-        return views
-    return [Shown("identity", image, recipe.prompt), *views]
+    return recipe.prompt
 
 
 def shown_through(views: Iterable[tuple[str, str]], image: Image) -> list[Shown]:

@@ -77,8 +77,15 @@ def _changed(
 
 def _each(value: Any, change: Callable[[str], str], mark: Mark, beside: Path) -> Any:
     if isinstance(value, list | tuple):
-        return [_each(one, change, mark, beside) for one in value] if mark else value
+        return [_first(one, change, mark, beside) for one in value] if mark else value
     return change(value) if isinstance(value, str) and _is_path(value, mark, beside) else value
+
+
+def _first(value: Any, change: Callable[[str], str], mark: Mark, beside: Path) -> Any:
+    """Of a value with several parts the first, which the mark is of: a mask, and what is shown there."""
+    if isinstance(value, list | tuple):
+        return [_each(value[0], change, mark, beside), *value[1:]]
+    return _each(value, change, mark, beside)
 
 
 def _is_path(value: str, mark: Mark, beside: Path) -> bool:

@@ -155,9 +155,9 @@ def shown_by(
     """
     if isinstance(said, str):
         return [Shown(name, picture, said, blur, frame)]
-    if said.prompt is not None:
+    within = [view for trick in said.built for view in trick.views_of(picture) if view.own]
+    if said.prompt is not None and not within:
         return [Shown(name, picture, said.prompt, blur, frame)]
-    within = [view for trick in said.built for view in trick.views_of(picture)]
     both = (math.hypot(blur or 0, view.blur or 0) or None for view in within)
     return [
         view._replace(

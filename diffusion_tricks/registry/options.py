@@ -36,7 +36,7 @@ class TrickOptions(Checked):
         if not isinstance(data, dict):
             return data
         check_texts(data, names={name for name, field in cls.model_fields.items() if hint(field, "path")})
-        return {key: os.fspath(value) if isinstance(value, os.PathLike) else value for key, value in data.items()}
+        return {key: _paths_as_text(value) for key, value in data.items()}
 
     @model_validator(mode="after")
     def _heeded(self) -> Self:
@@ -49,6 +49,13 @@ class TrickOptions(Checked):
                 others = " or ".join(f"`{other}`" for other in needs)
                 raise ValueError(f"`{name}` is of no use without {others}; give that as well, or leave it out")
         return self
+
+
+def _paths_as_text(value: Any) -> Any:
+    """A path as text, also within lists and tuples."""
+    if isinstance(value, list | tuple):
+        return type(value)(map(_paths_as_text, value))
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
 
 
 def check_texts(data: Mapping[str, Any], names: Collection[str] = ()) -> None:
@@ -85,8 +92,8 @@ def option(
     has parts, a `Literal` becomes a choice. `path` marks a file that is read: recipes keep it relative to
     themselves. It is True; or, where a value may be something else, a function that says of a value whether it is a
     path, or the suffixes of such files, as of fonts: a path is then only what has one of them, or a separator.
-    "model" marks a directory of weights or a hub name. `needs` names other options, of which one must be given for this
-    one to act.
+    "model" marks a directory of weights or a hub name. Of a `tuple` it is said of the first part. `needs` names other
+    options, of which one must be given for this one to act.
     `limits` go to `pydantic.Field` (`ge`, `le`, ...).
     """
     return _field("option", default, help, flag, path, limits, needs)

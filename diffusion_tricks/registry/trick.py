@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -21,10 +21,12 @@ from pydantic import ValidationError
 from diffusion_tricks.errors import UsageError
 from diffusion_tricks.registry.checked import explain
 from diffusion_tricks.registry.options import TrickOptions
+from diffusion_tricks.types import Spans
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+SPANS: tuple[Spans, ...] = ("all", "longer")
 O = TypeVar("O", bound=TrickOptions)  # noqa: E741
 
 
@@ -35,6 +37,7 @@ class Shown(NamedTuple):
     frame: how a film gets there. It is given the share of the way, 0 to 1, and gives a picture of the same size: at 0
     the finished picture, at 1 exactly `picture`. None leaves it to whoever shows it.
     said: whether `prompt` says what is to be seen; not where a picture was given, of which it is but the name.
+    own: whether it says itself what it shows. Where no view does, the recipe's prompt stands for that of all.
     """
 
     name: str
@@ -43,6 +46,7 @@ class Shown(NamedTuple):
     blur: float | None = None
     frame: Callable[[float], Image] | None = None
     said: bool = True
+    own: bool = True
 
 
 @runtime_checkable
@@ -109,6 +113,13 @@ class Trick(Generic[O]):
         """
         return None
 
+    def spans(self) -> Spans:
+        """Which sides of a picture it makes in windows, so that what the model makes by itself does not limit them.
+
+        "none" by default; with "longer" a size is held to that by its shorter side, with "all" by neither.
+        """
+        return "none"
+
     def asks(self) -> Sequence[tuple[str, str | Nest]]:
         """The prompts of its own that it asks, or the tricks in their place, each with what it is called.
 
@@ -145,6 +156,12 @@ class Trick(Generic[O]):
     def label(cls) -> str:
         """The trick's name for messages."""
         return cls.name or cls.__name__.lower()
+
+
+def spanned(tricks: Iterable[Trick[Any]]) -> Spans:
+    """Which sides any of the tricks makes in windows, also one that stands within another; the most that one says."""
+    said = {one.spans() for trick in tricks for one in (trick, *trick.nested)}
+    return next((spans for spans in SPANS if spans in said), "none")
 
 
 def _nested(options: TrickOptions) -> Iterator[Trick[Any]]:

@@ -22,9 +22,12 @@ if TYPE_CHECKING:
     from diffusion_tricks_plugins.hybrid import Hybrid as Hybrid
     from diffusion_tricks_plugins.inpaint import Inpaint as Inpaint
     from diffusion_tricks_plugins.overlay import Overlay as Overlay
+    from diffusion_tricks_plugins.panorama import Panorama as Panorama
     from diffusion_tricks_plugins.phase import Phase as Phase
     from diffusion_tricks_plugins.picture import GivenPicture as GivenPicture
+    from diffusion_tricks_plugins.regions import Regions as Regions
     from diffusion_tricks_plugins.sdedit import SDEdit as SDEdit
+    from diffusion_tricks_plugins.time_travel import TimeTravel as TimeTravel
 
 # trick: (class, one line for the help)
 TRICKS = {
@@ -35,6 +38,9 @@ TRICKS = {
     "components": ("Components", "one picture in bands, colours or places, each of which shows a thing of its own"),
     "picture": ("GivenPicture", "a given picture in the place of a prompt: picture:photo.png"),
     "phase": ("Phase", "hide a picture in what is made, by the phases of its waves"),
+    "regions": ("Regions", "prompts by mask: each part of the picture shows its own thing"),
+    "panorama": ("Panorama", "pictures longer than the model makes, in windows that overlap"),
+    "time-travel": ("TimeTravel", "make the middle steps again from fresh noise, so that all parts agree"),
     "controlnet": ("ControlNet", "work a picture, such as a pattern, into what is made"),
     "guidance": ("Guidance", "classifier-free guidance: follow the prompt more closely"),
     "clip-guidance": ("ClipGuidance", "follow the prompt as far as CLIP finds it in the picture, step by step"),
@@ -51,6 +57,9 @@ EXAMPLES = {
     "components": 'make components --split lab --part picture:photo.png --part "a rainbow" -o out.png',
     "picture": 'make hybrid --far picture:photo.png --near "a mushroom" -o out.png',
     "phase": 'make -p "a forest" phase photo.png --until 0.5 -o out.png',
+    "regions": 'make -p "a meadow" regions --region box:50%,40%,100%,100% "a rabbit" -o out.png',
+    "panorama": 'make -p "a mountain" --size 768x256 panorama --wrap -o out.png',
+    "time-travel": 'make anagram "a rabbit" "a duck" time-travel --repeat 2 -o out.png',
     "controlnet": (
         'make -m sd15 -p "a village in the snow" controlnet spiral.png --network '
         "monster-labs/control_v1p_sd15_qrcode_monster --scale 1.2 -o out.png"
@@ -99,7 +108,7 @@ def module_of(name: str) -> str:
 _HOME = {class_name: module_of(name) for name, (class_name, _) in TRICKS.items()}
 __all__ = [
     "Anagram", "Cache", "ClipGuidance", "Components", "ControlNet", "Exact", "GivenPicture", "Guidance", "Hybrid",
-    "Inpaint", "Overlay", "Phase", "SDEdit",
+    "Inpaint", "Overlay", "Panorama", "Phase", "Regions", "SDEdit", "TimeTravel",
 ]  # fmt: skip
 
 

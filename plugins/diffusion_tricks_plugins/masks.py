@@ -24,6 +24,7 @@ FORMS = (
 )
 SHAPE = re.compile(r"(\w+):(.*)", re.DOTALL)
 COORDINATE = re.compile(r"\s*([+-]?\d+(?:\.\d+)?)\s*(%|px)?\s*")
+FULL = "the mask covers the whole picture: all of it is made new"
 LOSS = 8  # weights this near to 0 and 255 are taken for them: lossy files leave such specks in black and white
 
 
@@ -54,8 +55,17 @@ def read_mask(text: str, picture: Picture, *, fit: bool = False, invert: bool = 
             f"the mask {text!r} is empty: nothing in it is {_meant(text, invert)}, so nothing would be made new;"
             " paint what is to change, or turn the mask round with invert"
         )
-    full = ("the mask covers the whole picture: all of it is made new",) if weights.min() > 0 else ()
+    full = (FULL,) if weights.min() > 0 else ()
     return Mask(weights, mask.notes + full)
+
+
+def mask_of_size(text: str, size: Size) -> Mask:
+    """The mask that `text` names, for a picture of that size (width, height) that is yet to be made.
+
+    A file of another size is resized. Raises as `read_mask`.
+    """
+    mask = read_mask(text, Picture(Image.new("RGB", size), None, Path("the picture that is made")), fit=True)
+    return Mask(mask.weights, tuple(note for note in mask.notes if note != FULL))
 
 
 def names_a_file(text: str) -> bool:
