@@ -5,8 +5,9 @@
 
     search(Asked(pairs=(("a rabbit", "a duck"),), views=("rotate_cw",), budget="60"), Path("found"))
 
-`pairs` reads what is tried, `halving` says how often, `log` keeps what was found, `trials` makes and scores pictures,
-`survivors` makes the best ones anew in full, `figures` has the numbers, `outcome` writes what is left for people.
+`pairs` reads what is tried, `halving` says how often, `log` keeps what was found, `bench` makes and scores pictures,
+`trials` tries them, `survivors` makes the best ones anew in full, `figures` has the numbers, `outcome` writes what is
+left for people.
 """
 
 from __future__ import annotations

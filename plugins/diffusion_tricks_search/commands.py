@@ -63,7 +63,7 @@ EXAMPLES = (
 @click.option("--json", is_flag=True, help="Print one JSON object with all numbers.")
 @click.option("--quiet", is_flag=True, help="No progress, no notes.")
 @click.pass_context
-def search(ctx: click.Context, pairs: tuple[str, ...], named: tuple[tuple[str, str], ...], **options: Any) -> None:
+def search(ctx: click.Context, /, pairs: tuple[str, ...], named: tuple[tuple[str, str], ...], **options: Any) -> None:
     """Try pairs of prompts through views from many seeds in few steps, and make the best in full.
 
     PAIRS are pairs:easy (things the model inside knows), pairs:paper (the classes of CIFAR-10), files with a line

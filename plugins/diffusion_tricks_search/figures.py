@@ -27,9 +27,9 @@ COMPARED = """What may be compared with what:
   is against all texts that the scorer knows, and may be high where a picture shows nothing.
 - The pictures that are kept were chosen by such scores, so theirs are too good to stand for the method: compare methods
   by the table."""
-DISTANCES = """- FID and KID here are between features of this CLIP, of {n} readings of the pictures kept and as many ordinary
-  pictures of the same prompts: never compare them with those of Inception's features. FID grows as pictures get fewer;
-  KID does not, and may be below 0."""
+DISTANCES = """- FID and KID here are between features of this CLIP, of {n} readings of the pictures kept and as many
+  ordinary pictures of the same prompts: never compare them with those of Inception's features. FID grows as pictures
+  get fewer; KID does not, and may be below 0."""
 
 
 def figures(tried: Sequence[Trial]) -> dict[str, dict[str, list[float]]]:

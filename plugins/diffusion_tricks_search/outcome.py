@@ -13,10 +13,11 @@ from PIL.Image import Image
 from diffusion_tricks import Recipe, labelled_grid
 from diffusion_tricks.plugin import Shown, atomic_write, shown_in
 from diffusion_tricks_search.asked import HOME
+from diffusion_tricks_search.bench import Bench, Tell, few_steps, full
 from diffusion_tricks_search.figures import distances, figures, report
 from diffusion_tricks_search.log import Log
-from diffusion_tricks_search.survivors import Kept, full
-from diffusion_tricks_search.trials import Bench, Tell, Trial, few_steps
+from diffusion_tricks_search.survivors import Kept
+from diffusion_tricks_search.trials import Trial
 
 SHEET, REPORT, NUMBERS = "sheet.png", "report.txt", "report.json"
 SIDE = 192  # pixels of a reading on the sheet

@@ -10,10 +10,11 @@ from typing import Any
 from diffusion_tricks import Model, Scorer, load_model
 from diffusion_tricks.plugin import UsageError
 from diffusion_tricks_search.asked import Asked
+from diffusion_tricks_search.bench import Bench, Tell
 from diffusion_tricks_search.log import Log, begin, found
 from diffusion_tricks_search.outcome import compared, numbers, sheet, written
 from diffusion_tricks_search.survivors import Kept, made, ranked, survivors, unranked
-from diffusion_tricks_search.trials import Bench, Tell, Trial, explored, trial_from
+from diffusion_tricks_search.trials import Trial, explored, trial_from
 
 LISTED = 12  # words; of those that are named in a remark
 

@@ -8,29 +8,16 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from diffusion_tricks import Model, Recipe
+from diffusion_tricks import Recipe
 from diffusion_tricks.plugin import DiffusionTricksError, OutputError, read_record
 from diffusion_tricks_search.asked import Arm, Asked
+from diffusion_tricks_search.bench import Bench, Tell, full, scores_of
 from diffusion_tricks_search.halving import chosen
 from diffusion_tricks_search.log import Log
-from diffusion_tricks_search.trials import Bench, Tell, Trial, recipe_for, scores_of, trial_from
+from diffusion_tricks_search.trials import Trial, trial_from
 
 WORD = re.compile(r"[^\w]+")
 LONGEST = 40  # letters of a prompt in the name of a file
-
-
-def full(asked: Asked, arm: Arm, seed: int, model: Model) -> Recipe:
-    """The recipe of a picture that is kept."""
-    return recipe_for(asked, arm, seed, steps=asked.final_steps, size=asked.size or largest(model))
-
-
-def largest(model: Model) -> tuple[int, int] | None:
-    """What the model makes with its upscaler; None, its own size, where it has none."""
-    if model.second is None:
-        return None
-    factor = int(getattr(model.second.behind(model).family, "factor", 1))
-    width, height = model.family.size
-    return width * factor, height * factor
 
 
 def survivors(tried: Sequence[Trial], asked: Asked) -> list[Trial]:

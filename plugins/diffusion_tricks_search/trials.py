@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from diffusion_tricks import Model, Recipe, Result, Scorer, TrickEntry, making
+from diffusion_tricks import Recipe
 from diffusion_tricks.plugin import UsageError
-from diffusion_tricks_search.asked import HOME, Arm, Asked, budget_of, runs, seeds_of
+from diffusion_tricks_search.asked import Arm, Asked, budget_of, runs, seeds_of
+from diffusion_tricks_search.bench import Bench, Tell, few_steps, full, recipe_for, scores_of
 from diffusion_tricks_search.halving import Round, beginning, better, timetable
 from diffusion_tricks_search.log import Log
 
-SHARE = 3  # one part in so many of the model's own steps is enough to see promise
 BATCH = 8  # seeds that are made together, as `making` does
-Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -44,51 +43,6 @@ def trial_from(line: dict[str, Any]) -> Trial:
     told = dict(line)
     number, (first, second), view, seed = (told.pop(key) for key in ("round", "pair", "view", "seed"))
     return Trial(Arm(first, second, view), seed, number, told)
-
-
-def joint(alignment: float, concealment: float) -> float:
-    """J = sqrt( max(A, 0) C ), 0..1: high only where both are, as any geometric mean is."""
-    return math.sqrt(max(alignment, 0.0) * concealment)
-
-
-def scores_of(result: Result) -> dict[str, Any]:
-    """A, C, J and sep_min of a picture that was scored, and what each view shows."""
-    score = result.score
-    assert score is not None  # as a scorer was given
-    views = [
-        {"name": v.name, "prompt": v.prompt, "alignment": v.alignment, "rank": v.rank, "margin": v.margin}
-        for v in score.views
-    ]
-    return {
-        "alignment": score.alignment, "concealment": score.concealment,
-        "joint": joint(score.alignment, score.concealment), "sep_min": score.sep_min, "views": views,
-    }  # fmt: skip
-
-
-def recipe_for(asked: Asked, arm: Arm, seed: int, **more: Any) -> Recipe:
-    """The recipe of one picture, the same as the command `anagram` would make it."""
-    options = {} if asked.balance == "off" else {"balance": asked.balance}
-    anagram = TrickEntry(trick="anagram", views=[(HOME, arm.first), (arm.view, arm.second)], **options)
-    how = {"guidance": asked.guidance, "scheduler": asked.scheduler}
-    return Recipe(model=asked.model, seed=seed, tricks=[anagram], **how, **more)
-
-
-def few_steps(asked: Asked, model: Model) -> int:
-    """Of what is tried."""
-    return asked.steps or max(1, model.defaults.steps // SHARE)
-
-
-@dataclass(frozen=True)
-class Bench:
-    """What makes and scores pictures. rows: in one call of the denoiser at the most."""
-
-    model: Model
-    scorer: Scorer
-    rows: int | None = None
-
-    def results(self, recipe: Recipe) -> Iterator[Result]:
-        """The pictures of a recipe with their scores."""
-        return making(recipe, self.model, scorer=self.scorer, max_rows=self.rows)
 
 
 def explored(log: Log, bench: Bench, tell: Tell) -> Iterator[Trial]:
@@ -144,8 +98,6 @@ def pictures(log: Log, bench: Bench) -> int:
 
 
 def _worth(seconds: float, asked: Asked, bench: Bench) -> int:
-    from diffusion_tricks_search.survivors import full
-
     arm, seed = asked.arms[0], seeds_of(asked.seeds)[0]
     began = time.perf_counter()
     few = recipe_for(asked, arm, seed, steps=few_steps(asked, bench.model))
