@@ -8,6 +8,7 @@ import json
 import shlex
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,7 @@ EXAMPLES = (
               help="Seed of the draw of what is tried, where the budget does not reach for all.")  # fmt: skip
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
 @click.option("--max-rows", type=click.IntRange(1), metavar="N", help="Rows in one call, to save memory.")
-@click.option("--resume", is_flag=True, help="Go on with the search in the folder; say nothing else again.")
+@click.option("--resume", is_flag=True, help="Go on with the search in the folder.")
 @click.option("--finish", is_flag=True, help="With --resume: try no more, make the best so far in full.")
 @click.option("--json", is_flag=True, help="Print one JSON object with all numbers.")
 @click.option("--quiet", is_flag=True, help="No progress, no notes.")
@@ -73,36 +74,60 @@ def search(ctx: click.Context, /, pairs: tuple[str, ...], named: tuple[tuple[str
     """
     running = {name: options.pop(name) for name in RUNNING}
     if running["finish"] and not running["resume"]:
-        raise UsageError("`finish` is of a search that was begun; give `resume=True` too")
-    asked = None if running["resume"] and not _given(ctx) else _asked(pairs, named, options, running["device"])
-    _carry_out(ctx, asked, running.pop("output"), running.pop("json"), running.pop("quiet"), running)
+        raise UsageError("`finish` is of a search that was begun; give `resume` too")
+    home: Path = running.pop("output")
+    if running["resume"]:
+        said = {name: value for name, value in options.items() if _was_given(ctx, name)}
+        asked = _asked_again(home, pairs, named, said, running["device"])
+    else:
+        asked = _asked(pairs, named, options, running["device"])
+    _carry_out(ctx, asked, home, running.pop("json"), running.pop("quiet"), running)
 
 
-def _given(ctx: click.Context) -> bool:
-    """Whether anything of what a search is asked was said."""
-    return any(
-        ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE for name in ctx.params if name not in RUNNING
-    )
+def _was_given(ctx: click.Context, name: str) -> bool:
+    return ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
+
+
+def _asked_again(
+    home: Path, pairs: Sequence[str], named: Sequence[tuple[str, str]], said: dict[str, Any], device: str
+) -> Asked:  # fmt: skip
+    """What a search was asked, but for what is said now, which is then found to be the same or not."""
+    from diffusion_tricks_search.log import found
+
+    begun = found(home).asked
+    every = _pairs(pairs, named, begun.model, device) if pairs or named else begun.pairs
+    return replace(begun, pairs=every, **_values(said))
+
+
+def _values(said: dict[str, Any]) -> dict[str, Any]:
+    """The values of options as they are asked."""
+    sized = {"size": size_of(said["size"])} if said.get("size") is not None else {}
+    return said | sized | ({"views": tuple(said["views"])} if "views" in said else {})
 
 
 def _asked(pairs: Sequence[str], named: Sequence[tuple[str, str]], options: dict[str, Any], device: str) -> Asked:
-    from diffusion_tricks_search.pairs import VOCABULARY, pairs_of
-
-    model = None
-    if VOCABULARY in pairs:
-        from diffusion_tricks import load_model
-
-        model = load_model(options["model"], device=device)
-    every = [*named, *(pair for source in dict.fromkeys(pairs) for pair in pairs_of(source, model))]
+    every = _pairs(pairs, named, options["model"], device)
     if not every:
         raise UsageError('name pairs: pairs:easy, a file, vocabulary, or `named=[("a rabbit", "a duck")]`')
-    views, size = options.pop("views") or VIEWS, options.pop("size")
-    whole = None if size is None else size_of(size)
-    return Asked(pairs=tuple(dict.fromkeys(every)), views=tuple(views), size=whole, **options)
+    return Asked(pairs=every, **_values(options | {"views": options["views"] or VIEWS}))
+
+
+def _pairs(
+    sources: Sequence[str], named: Sequence[tuple[str, str]], model: str, device: str
+) -> tuple[tuple[str, str], ...]:  # fmt: skip
+    from diffusion_tricks_search.pairs import VOCABULARY, pairs_of
+
+    loaded = None
+    if VOCABULARY in sources:
+        from diffusion_tricks import load_model
+
+        loaded = load_model(model, device=device)
+    every = [*named, *(pair for source in dict.fromkeys(sources) for pair in pairs_of(source, loaded))]
+    return tuple(dict.fromkeys(every))
 
 
 def _carry_out(
-    ctx: click.Context, asked: Asked | None, home: Path, as_json: bool, quiet: bool, running: dict[str, Any]
+    ctx: click.Context, asked: Asked, home: Path, as_json: bool, quiet: bool, running: dict[str, Any]
 ) -> None:  # fmt: skip
     from diffusion_tricks_search.search import search as searched
 

@@ -13,7 +13,8 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-ROUNDS = 3  # that a budget is to last for, where the arms are more than it reaches
+ROUNDS = 2  # for which a budget must last, if all arms are to begin
+FEWER = 3  # for which it lasts where only some can
 A = TypeVar("A", bound=Hashable)
 
 
@@ -33,12 +34,13 @@ class Round:
 def timetable(arms: int, budget: int, seeds: int) -> list[Round]:
     """The rounds of a search of so many arms; together they make `budget` pictures at most, and `seeds` of an arm.
 
-    Where the budget reaches for all pictures there are, one round makes them. Where it does not reach for `ROUNDS`
-    rounds that begin with all arms, fewer begin. All are at least 1.
+    Where the budget reaches for all pictures there are, one round makes them. Where it does not last for `ROUNDS`, as
+    many arms begin as it lasts `FEWER` rounds for. All are at least 1.
     """
     if arms * seeds <= budget:
         return [Round(arms, seeds)]
-    arms = min(arms, max(1, budget // ROUNDS))
+    if budget < ROUNDS * arms:
+        arms = max(1, min(arms, budget // FEWER))
     rounds = max(1, min(math.ceil(math.log2(arms)), budget // arms))
     made: list[Round] = []
     left, unused = budget, seeds

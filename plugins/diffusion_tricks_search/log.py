@@ -40,12 +40,19 @@ class Log:
         return [line for line in self.lines if key in line]
 
 
-def begin(home: Path, asked: Asked) -> Log:
-    """A new search in a folder that is empty, or not there yet. Raises OutputError for one that holds anything."""
+def check_free(home: Path) -> None:
+    """Raises OutputError for a folder that holds anything, and for what is none."""
     if (home / FILE).exists():
-        raise OutputError(f"{home} holds a search; go on with it by `resume=True`, or choose another folder")
+        raise OutputError(f"{home} holds a search; go on with it by `resume`, or choose another folder")
     if home.is_dir() and any(home.iterdir()):
         raise OutputError(f"{home} is not empty; choose a folder that is, or that does not exist yet")
+    if home.exists() and not home.is_dir():
+        raise OutputError(f"{home} is a file, expected a folder; choose one that is empty, or does not exist yet")
+
+
+def begin(home: Path, asked: Asked) -> Log:
+    """A new search in a folder that is empty, or not there yet. Raises OutputError as `check_free`."""
+    check_free(home)
     try:
         home.mkdir(parents=True, exist_ok=True)
         log = Log(home / FILE, asked)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from diffusion_tricks import Model, Scorer, load_model
+from diffusion_tricks import Model, Scorer, load_model, sample
 from diffusion_tricks.plugin import UsageError
 from diffusion_tricks_search.asked import Asked
-from diffusion_tricks_search.bench import Bench, Tell
-from diffusion_tricks_search.log import Log, begin, found
+from diffusion_tricks_search.bench import Bench, Tell, full
+from diffusion_tricks_search.log import Log, begin, check_free, found
 from diffusion_tricks_search.outcome import compared, numbers, sheet, written
 from diffusion_tricks_search.survivors import Kept, made, ranked, survivors, unranked
 from diffusion_tricks_search.trials import Trial, explored, trial_from
@@ -44,13 +44,16 @@ def search(
     done, note: what one should know.
     Raises UsageError and OutputError for what cannot be, and as `making` and `load_model` do.
     """
-    log = found(home) if resume else begun(asked, home)
-    check_same(log.asked, asked)
-    asked = log.asked
+    begun = found(home) if resume else None
+    if begun:
+        check_same(begun.asked, asked)
+    asked = begun.asked if begun else new(asked, home)
     tell("loading")
     bench = Bench(
         model or load_model(asked.model, device=device), scorer or Scorer(asked.scorer, device_of(device)), max_rows
     )
+    check(asked, bench.model)
+    log = begun or begin(home, asked)
     for said in remarks(asked, bench):
         note(said)
     tried = so_far(log) if finish else list(explored(log, bench, tell))
@@ -73,13 +76,23 @@ def _told(
     return written(data, sheet(files, kept), log.path.parent, force=again), data
 
 
-def begun(asked: Asked | None, home: Path) -> Log:
-    """A new search. Raises UsageError where nothing is asked."""
+def new(asked: Asked | None, home: Path) -> Asked:
+    """What a new search is asked. Raises UsageError where that is nothing, and OutputError as `check_free`."""
     if asked is None:
-        raise UsageError(
-            f"nothing says what to search; name pairs, or go on with the search in {home} by `resume=True`"
-        )
-    return begin(home, asked)
+        raise UsageError(f"nothing says what to search; name pairs, or go on with what is in {home} by `resume`")
+    check_free(home)
+    return asked
+
+
+def check(asked: Asked, model: Model) -> None:
+    """Takes the first step of a full picture through each view, so that what must fail fails at once."""
+    first = asked.arms[0]
+    for view in asked.views:
+        recipe = full(asked, replace(first, view=view), 0, model)
+        steps = sample(
+            model, tricks=recipe.build(), steps=recipe.steps, scheduler=recipe.scheduler, size=recipe.size
+        )  # fmt: skip
+        next(iter(steps))
 
 
 def so_far(log: Log) -> list[Trial]:
