@@ -29,6 +29,7 @@ from diffusion_tricks_search import bench as benches
 from diffusion_tricks_search import log as logs
 from diffusion_tricks_search.asked import Asked
 from diffusion_tricks_search.bench import Bench, joint, largest
+from diffusion_tricks_search.commands import search as command
 from diffusion_tricks_search.figures import distances, figures
 from diffusion_tricks_search.search import search
 from diffusion_tricks_search.survivors import name_of
@@ -49,7 +50,8 @@ ASKED = Asked(
     steps=2,
     final_steps=12,
     keep=3,
-    scheduler="ddim", guidance=1,
+    scheduler="ddim",
+    guidance=1,
 )
 
 
@@ -411,6 +413,37 @@ def test_without_the_gallery_it_is_said(tiny: Path, tmp_path: Path) -> None:
     assert outcome.code == 0, outcome.err
     assert "Note: no command `gallery` is here, so no page of the pictures was made\n" in outcome.err
     assert not (tmp_path / "a" / "index.html").exists()
+
+
+# option: words that give it another value than it has by default
+WORDS = {
+    "pairs": "pairs:paper", "output": "-o other", "named": "--pair x y", "views": "--view negate", "seeds": "--seeds 1",
+    "budget": "--budget 7", "keep": "--keep 3", "by": "--by joint", "model": "-m other", "steps": "--steps 3",
+    "final_steps": "--final-steps 3", "size": "--size 96x64", "guidance": "--guidance 2",
+    "scheduler": "--scheduler ddim",
+    "balance": "--balance score", "fid": "--fid", "scorer": "--scorer clip", "shuffle": "--shuffle 4",
+    "device": "--device cuda:7", "max_rows": "--max-rows 3",
+}  # fmt: skip
+SAYING = {"resume", "finish", "json", "quiet"}  # of these the tests above
+
+
+def test_every_option_reaches_the_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert {str(param.name) for param in command.params} == {*WORDS, *SAYING}
+    asked = []
+
+    def noted(*given: Any, tell: Any, note: Any, **more: Any) -> Any:
+        asked.append((given, more))
+        raise KeyboardInterrupt
+
+    with mock.patch("diffusion_tricks_search.search.search", noted):
+        for words in ("", *WORDS.values()):
+            assert (
+                run("search", "--pair", "a", "b", *("-o", "found")[: 0 if "-o " in words else 2], *words.split()).code
+                == 130
+            )
+    assert all(one != asked[0] for one in asked[1:])
+    assert len({repr(one) for one in asked}) == len(asked)
 
 
 def test_help_is_quick_and_needs_no_torch() -> None:
