@@ -27,6 +27,11 @@ class Arm:
     second: str
     view: str
 
+    @property
+    def pair(self) -> tuple[str, str]:
+        """Its prompts."""
+        return self.first, self.second
+
 
 @dataclass(frozen=True)
 class Asked:

@@ -65,12 +65,15 @@ def better(arms: Sequence[A], worth: Mapping[A, float], count: int) -> list[A]:
     return [arm for arm in arms if arm in best]
 
 
-def chosen(tried: Sequence[A], arm: Callable[[A], Hashable], worth: Callable[[A], float], count: int) -> list[A]:
-    """The `count` best that were tried, the best first: one of each arm, and further ones where that is too few."""
+def chosen(tried: Sequence[A], of: Callable[[A], Hashable], worth: Callable[[A], float], count: int) -> list[A]:
+    """The `count` best that were tried, the best first: one of each pair, and further ones where that is too few.
+
+    of: tells what pair it is.
+    """
     ranked = sorted(tried, key=lambda one: -worth(one))
     first: dict[Hashable, A] = {}
     for one in ranked:
-        first.setdefault(arm(one), one)
+        first.setdefault(of(one), one)
     firsts = list(first.values())[:count]
     further = [one for one in ranked if one not in firsts][: count - len(firsts)]
     return sorted([*firsts, *further], key=lambda one: -worth(one))

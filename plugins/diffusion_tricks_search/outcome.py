@@ -58,7 +58,7 @@ def numbers(tried: Sequence[Trial], kept: Sequence[Kept], log: Log, bench: Bench
     told = {key: value for key, value in asked.data().items() if key != "pairs"}
     first = sum(trial.round == 1 for trial in tried)
     return {
-        "asked": told, "hash": asked.hash, "pairs": len({(one.arm.first, one.arm.second) for one in tried}),
+        "asked": told, "hash": asked.hash, "pairs": len({one.arm.pair for one in tried}),
         "tried": len(tried), "first": first, "steps": few_steps(asked, bench.model), "scorer": bench.scorer.name,
         "figures": figures(tried), "kept": [one.trial.data() for one in kept],
     }  # fmt: skip

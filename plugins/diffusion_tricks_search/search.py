@@ -49,9 +49,8 @@ def search(
         check_same(begun.asked, asked)
     asked = begun.asked if begun else new(asked, home)
     tell("loading")
-    bench = Bench(
-        model or load_model(asked.model, device=device), scorer or Scorer(asked.scorer, device_of(device)), max_rows
-    )
+    model = model or load_model(asked.model, device=device)
+    bench = Bench(model, scorer or Scorer(asked.scorer, str(model.device)), max_rows)
     check(asked, bench.model)
     log = begun or begin(home, asked)
     for said in remarks(asked, bench):
@@ -117,8 +116,3 @@ def check_same(begun: Asked, asked: Asked | None) -> None:
     name = next(name for name in was if was[name] != new[name])
     told = "other pairs" if name == "pairs" else f"`{name}={new[name]!r}`, and was begun with {was[name]!r}"
     raise UsageError(f"this search is asked {told}; leave that out to go on, or begin another in a new folder")
-
-
-def device_of(device: str) -> str:
-    """Where the scorer runs: it is small, and on the CPU unless a device is named."""
-    return "cpu" if device == "auto" else device

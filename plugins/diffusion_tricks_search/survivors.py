@@ -21,8 +21,8 @@ LONGEST = 40  # letters of a prompt in the name of a file
 
 
 def survivors(tried: Sequence[Trial], asked: Asked) -> list[Trial]:
-    """Those to keep, the best first: the best of each pair and view, and further ones where that is too few."""
-    return chosen(tried, lambda one: one.arm, lambda one: float(one.scores[asked.by]), asked.keep)
+    """Those to keep, the best first: the best of each pair, and further ones where that is too few."""
+    return chosen(tried, lambda one: one.arm.pair, lambda one: float(one.scores[asked.by]), asked.keep)
 
 
 def name_of(arm: Arm, seed: int, others: Collection[str] = ()) -> str:

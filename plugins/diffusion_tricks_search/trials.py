@@ -34,7 +34,7 @@ class Trial:
 
     def data(self) -> dict[str, Any]:
         """As plain data."""
-        told = {"round": self.round, "pair": [self.arm.first, self.arm.second], "view": self.arm.view}
+        told = {"round": self.round, "pair": [*self.arm.pair], "view": self.arm.view}
         return told | {"seed": self.seed, **self.scores}
 
 

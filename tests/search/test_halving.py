@@ -58,7 +58,7 @@ def test_what_begins_and_what_goes_on() -> None:
     assert better(list("dcba"), dict.fromkeys("abcd", 0.0), 2) == ["d", "c"]
 
 
-def test_what_is_kept_is_of_many_arms() -> None:
+def test_what_is_kept_is_of_many_pairs() -> None:
     tried = [("a", 9), ("a", 8), ("b", 5), ("a", 7), ("c", 1)]
     assert chosen(tried, lambda one: one[0], lambda one: one[1], 2) == [("a", 9), ("b", 5)]
     assert chosen(tried, lambda one: one[0], lambda one: one[1], 4) == [("a", 9), ("a", 8), ("b", 5), ("c", 1)]
