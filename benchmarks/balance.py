@@ -22,8 +22,8 @@ from torch import Tensor
 
 from diffusion_tricks.generate.result import Result
 from diffusion_tricks.generate.score import Scorer, shown
+from diffusion_tricks.metrics import bootstrap
 from diffusion_tricks.recipes.recipe import TrickEntry
-from intervals import bootstrap
 from measures import FIRST, Bench
 from selection import VIEWS, opened
 from verdicts import Asked, pairs

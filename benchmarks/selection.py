@@ -22,8 +22,8 @@ import judge as judging
 from diffusion_tricks import Recipe, Scorer, load_model
 from diffusion_tricks.generate.result import Result
 from diffusion_tricks.generate.score import shown
+from diffusion_tricks.metrics import bootstrap
 from diffusion_tricks.recipes.recipe import TrickEntry
-from intervals import bootstrap
 from measures import FIRST, Bench
 from verdicts import Asked, pairs
 

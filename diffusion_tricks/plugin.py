@@ -65,8 +65,10 @@ if TYPE_CHECKING:
     from diffusion_tricks.io.source import Source as Source
     from diffusion_tricks.loading.cards import model_card as model_card
     from diffusion_tricks.loading.controlnet import controlnet_for as controlnet_for
+    from diffusion_tricks.metrics import bootstrap as bootstrap
     from diffusion_tricks.metrics import diversity as diversity
     from diffusion_tricks.metrics import frechet_distance as frechet_distance
+    from diffusion_tricks.metrics import kernel_distance as kernel_distance
     from diffusion_tricks.metrics import psnr as psnr
     from diffusion_tricks.metrics import sharpness as sharpness
     from diffusion_tricks.recipes.recipe import recipe_from as recipe_from
@@ -150,7 +152,7 @@ _HOMES = {
     "io.source": ("Source",),
     "loading.cards": ("model_card",),
     "loading.controlnet": ("controlnet_for",),
-    "metrics": ("diversity", "frechet_distance", "psnr", "sharpness"),
+    "metrics": ("bootstrap", "diversity", "frechet_distance", "kernel_distance", "psnr", "sharpness"),
     "recipes.recipe": ("recipe_from",),
     "recipes.record": ("read_record",),
     "registry.branch": ("Branch", "Prompted", "plain_prompts", "prompts_of", "shown_by"),

@@ -21,7 +21,7 @@ from diffusion_tricks.families.defaults import Defaults
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 NAMES = (
     "speed", "peers", "memory", "judge", "drawings", "verdicts", "sheets", "measures", "reach", "defaults", "plots",
-    "true_sizes", "gpu", "intervals", "selection", "balance", "temperature",
+    "true_sizes", "gpu", "selection", "balance", "temperature",
 )  # fmt: skip
 BATCHED = 1e-4  # convolutions of several rows may round otherwise than of one
 
@@ -214,17 +214,6 @@ def test_the_scorer_chooses_among_eight_and_the_judge_gives_the_verdict(
     measures.anagrams(bench)
     views = [recipe.tricks[0].options["views"][1][0] for recipe, _ in asked[2:]]
     assert views == ["flip", "flip", "rotate_cw", "rotate_cw"]
-
-
-def test_a_bootstrap_interval_holds_the_mean_and_shrinks_with_the_pairs(benchmarks: dict[str, ModuleType]) -> None:
-    """Against the normal approximation for many values, and exact where all are equal."""
-    bootstrap = benchmarks["intervals"].bootstrap
-    assert bootstrap(torch.full((7,), 0.25)) == (0.25, 0.25)
-    values = torch.rand(400, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    low, high = bootstrap(values)
-    half = 1.96 * float(values.std()) / 20
-    assert (low, high) == pytest.approx((float(values.mean()) - half, float(values.mean()) + half), abs=2e-3)
-    assert bootstrap(values) == (low, high)
 
 
 def test_the_rules_of_selection_pick_what_they_say(benchmarks: dict[str, ModuleType]) -> None:

@@ -18,6 +18,7 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from diffusion_tricks.errors import OutputError, OutputFailed, PictureError, RecipeError
+from diffusion_tricks.generate.result import Result
 from diffusion_tricks.io.pictures import read_picture
 from diffusion_tricks.io.provenance import (
     provenance_of,
@@ -399,3 +400,20 @@ def test_parameters_that_no_segment_holds_stand_in_the_side_car_alone(tmp_path):
 def test_a_picture_without_metadata_has_no_exif(tmp_path):
     save(PICTURE, tmp_path / "a.jpg", None, parameters="Steps: 20")
     assert not Image.open(tmp_path / "a.jpg").getexif()
+
+
+def test_a_result_saves_itself(tmp_path: Path) -> None:
+    recipe = recipe_from({"prompt": "a", "seed": 5, "steps": 2})
+    result = Result(PICTURE, 5, 0, recipe, "generated", {"model": "emoji", "steps": 2, "score": {"alignment": 0.3}})
+    path = tmp_path / "a.png"
+    assert result.save(path) == {"path": str(path), "seed": 5, "index": 0, **result.facts}
+    record = read_record(path)
+    assert (record["recipe"], record["seed"], record["score"]) == (recipe.data(), 5, {"alignment": 0.3})
+    assert np.array_equal(np.asarray(Image.open(path)), np.asarray(PICTURE))
+    assert read_picture(path).provenance == "generated"
+    with pytest.raises(OutputError, match="exists"):
+        result.save(path)
+    result.save(path, force=True, metadata=False, provenance=False)
+    assert read_picture(path).provenance is None
+    with pytest.raises(PictureError, match="carries no diffusion-tricks record"):
+        read_record(path)

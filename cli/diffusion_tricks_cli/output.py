@@ -17,8 +17,7 @@ from diffusion_tricks.io.atomic import atomic_write, check_place
 from diffusion_tricks.io.pictures import check_output, open_picture
 from diffusion_tricks.recipes.paths import mapped, paths, with_models
 from diffusion_tricks.recipes.recipe import Recipe
-from diffusion_tricks.recipes.record import build_record, check_save, parameters_text, save, sidecar_path
-from diffusion_tricks.registry.host import plugin_versions
+from diffusion_tricks.recipes.record import check_save, sidecar_path
 from diffusion_tricks_cli.common import Settings
 from diffusion_tricks_cli.printable import echo, printable
 from diffusion_tricks_cli.wording import in_flags
@@ -119,16 +118,12 @@ class Output:
 
     def save(self, result: Result) -> dict[str, Any]:
         """Writes a picture, reads it back, and gives what is to be said of it. Raises OutputFailed, OutputError."""
-        path, recipe = self.pictures[result.index], result.recipe.data()
-        facts = {"path": str(path), "seed": result.seed, "index": result.index, **result.facts}
-        record = build_record(recipe, facts | {"plugins": plugin_versions()})
-        save(
-            result.image, path, None if self.settings.no_metadata else record,
-            parameters=parameters_text(recipe, facts),
-            provenance=None if self.settings.no_provenance else result.provenance, icc=result.icc,
-            force=self.settings.force, inputs=self.inputs,
+        path, settings = self.pictures[result.index], self.settings
+        facts = result.save(
+            path, force=settings.force, inputs=self.inputs, metadata=not settings.no_metadata,
+            provenance=not settings.no_provenance,
         )  # fmt: skip
-        return _verified(path, result.image, facts) | {"recipe": recipe}
+        return _verified(path, result.image, facts) | {"recipe": result.recipe.data()}
 
 
 def _verified(path: Path, image: Image.Image, facts: dict[str, Any]) -> dict[str, Any]:
