@@ -54,7 +54,7 @@ def test_listed_pairs_are_left_out_whichever_comes_first(tmp_path: Path) -> None
 def test_a_run_is_kept_at_its_steps_and_seen_through_its_views(tiny_model: Model) -> None:
     """The last estimate, through each view, is the picture that the same recipe makes, to a level of 8 bits."""
     entry = TrickEntry(trick="anagram", views=[("identity", "a rabbit"), ("flip", "a duck")])
-    recipe = Recipe(seed=3, steps=10, count=2, tricks=[entry])
+    recipe = Recipe(seed=3, steps=10, count=2, scheduler="euler", tricks=[entry])
     seen = generated.drawn(tiny_model, recipe, ["identity", "flip"])
     pictures = torch.cat([to_tensor(one.image) for one in make(recipe, tiny_model)])
     assert seen.shape == (2, 8, *pictures.shape[1:])
@@ -70,7 +70,7 @@ def test_every_picture_comes_with_what_it_was_asked_to_show(tiny_model: Model, m
         return torch.zeros(len(views), 8, 3, 4, 4, dtype=torch.uint8)
 
     monkeypatch.setattr(generated, "drawn", numbered)
-    made = generated.runs(tiny_model, ["rabbit", "duck", "owl"], set(), steps=5, seed=0)
+    made = generated.runs(tiny_model, ["rabbit", "duck", "owl"], set(), steps=5, seed=[0])
     for seen, shown in (next(made) for _ in range(12)):
         assert len(seen) == len(shown)
         if asked[-1].tricks:

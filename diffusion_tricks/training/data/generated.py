@@ -3,8 +3,8 @@
     python -m diffusion_tricks.training.data.generated generated.npz --minutes 10 --without benchmarks/reach_pairs.toml
 
 Single things, and anagrams of two that chance draws; a pair that `--without` lists is left out, so that a choice can be
-tested on it. Of every picture the clean estimates of a few steps are kept, whose last is the picture itself. Only the
-first stage draws.
+tested on it. A file that is there already gets more. Of every picture the clean estimates of a few steps are kept, whose
+last is the picture itself. Only the first stage draws.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 VIEWS = ("flip", "rotate_cw", "rotate_180", "mirror", "negate")
 KEPT = (0.4, 0.6, 0.8)  # of the steps, whose estimates are kept beside the last
 SINGLE = 0.25  # of the runs draw single things
+SIDE = 64  # pixels
 TOGETHER = 2  # pictures of one run: seeds differ little
 
 
@@ -60,6 +61,13 @@ class Generated:
         np.savez_compressed(buffer, said=np.array(said), pixels=self.pixels.numpy(), things=self.things.numpy())
         atomic_write(file, buffer.getvalue(), force=True)
 
+    def with_more(self, pixels: Tensor, shown: Sequence[str]) -> Generated:
+        """These and further pictures, of which each shows one of the names."""
+        things = torch.tensor([self.names.index(name) for name in shown])
+        return dataclasses.replace(
+            self, pixels=torch.cat([self.pixels, pixels]), things=torch.cat([self.things, things])
+        )
+
     @classmethod
     def read(cls, file: Path) -> Generated:
         """What `write` wrote. Raises UsageError for a file that is not there or holds something else."""
@@ -69,6 +77,11 @@ class Generated:
                 return cls(pixels, things, tuple(json.loads(str(held["said"]))))
         except (OSError, ValueError, KeyError) as error:
             raise UsageError(f"{file} holds no generated pictures ({error}); make it as `{__name__}` says") from None
+
+
+def nothing(names: Sequence[str]) -> Generated:
+    """No pictures yet."""
+    return Generated(torch.empty(0, 3, SIDE, SIDE, dtype=torch.uint8), torch.empty(0, dtype=torch.long), tuple(names))
 
 
 class GeneratedSource:
@@ -153,7 +166,7 @@ def drawn(model: Model, recipe: Recipe, views: Sequence[str]) -> Tensor:
 
 
 def runs(
-    model: Model, names: Sequence[str], without: set[frozenset[str]], steps: int, seed: int
+    model: Model, names: Sequence[str], without: set[frozenset[str]], steps: int, seed: list[int]
 ) -> Iterator[tuple[Tensor, list[str]]]:
     """Pictures of one run after the other without end, (n 3 side side) in 8 bits, and the thing that each shows."""
     random = np.random.default_rng(seed)
@@ -185,16 +198,14 @@ def main() -> None:
     given = parser.parse_args()
     names = tuple(concepts())
     model = dataclasses.replace(load_model(given.model), second=None)
-    pixels, things, began = list[Tensor](), list[int](), time.monotonic()
-    for seen, shown in runs(model, names, listed(given.without), given.steps, given.seed):
-        pixels.append(seen)
-        things += [names.index(name) for name in shown]
+    made, began = Generated.read(given.file) if given.file.exists() else nothing(names), time.monotonic()
+    for seen, shown in runs(model, names, listed(given.without), given.steps, [given.seed, len(made.things)]):
+        made = made.with_more(seen, shown)
         if time.monotonic() - began > 60 * given.minutes:
             break
-    made = Generated(torch.cat(pixels), torch.tensor(things), names)
     given.file.parent.mkdir(parents=True, exist_ok=True)
     made.write(given.file)
-    print(f"{len(made.things)} pictures of {len(set(things))} things: {given.file}")
+    print(f"{len(made.things)} pictures of {len(made.things.unique())} things: {given.file}")
 
 
 if __name__ == "__main__":
