@@ -41,7 +41,7 @@ from diffusion_tricks.training.clip import (
 )
 from diffusion_tricks.training.data.captions import with_article
 from diffusion_tricks.training.data.emoji import EmojiSource, Variety, all_emoji, caption_texts, concepts, premultiplied
-from diffusion_tricks.training.data.generated import Generated, GeneratedSource, mixed
+from diffusion_tricks.training.data.generated import Generated, GeneratedSource, learnt, mixed, unseen
 from diffusion_tricks.training.data.stream import Batch, Source, Stream
 from diffusion_tricks.training.data.styles import smooth_noise
 
@@ -49,7 +49,6 @@ RARE = 3  # a keyword is a caption of a thing if at most so many things have it
 GROUP = 4  # neighbours in a batch
 PROXY_SCALE = 20.0  # 1 / temperature
 WARM_UP, REPORT = 100, 50  # steps
-UNSEEN = 0.1  # of what a generator drew is not learnt from, but measured on
 SAVE = 600  # seconds
 
 
@@ -223,11 +222,9 @@ class Training:
             self.proxies.data = known["proxies"]
 
     def _generated(self, names: Mapping[str, tuple[str, ...]]) -> tuple[Stream, GeneratedSource]:
-        """What the generator drew, but for the last tenth, and that."""
-        held = Generated.read(self.options.generated)
-        learnt = round(len(held.things) * (1 - UNSEEN))
-        parts = [(held.pixels[part], held.things[part]) for part in (slice(learnt), slice(learnt, None))]
-        first, last = (GeneratedSource(Generated(*part, held.names), names, SIZE) for part in parts)
+        """What is learnt of what the generator drew, and what is not."""
+        made = Generated.read(self.options.generated)
+        first, last = (GeneratedSource(part(made), names, SIZE) for part in (learnt, unseen))
         return Stream(first, self.options.batch // 2, self.options.seed), last
 
     def step(self, done: float) -> float:

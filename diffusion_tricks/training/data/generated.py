@@ -3,8 +3,8 @@
     python -m diffusion_tricks.training.data.generated generated.npz --minutes 10 --without benchmarks/reach_pairs.toml
 
 Single things, and anagrams of two that chance draws; a pair that `--without` lists is left out, so that a choice can be
-tested on it. A file that is there already gets more. Of every picture the clean estimates of a few steps are kept, whose
-last is the picture itself. Only the first stage draws.
+tested on it. A file that is there already gets more. Of every picture the clean estimates of a few steps are kept, the
+last of which is the picture. Only the first stage draws.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ VIEWS = ("flip", "rotate_cw", "rotate_180", "mirror", "negate")
 KEPT = (0.4, 0.6, 0.8)  # of the steps, whose estimates are kept beside the last
 SINGLE = 0.25  # of the runs draw single things
 SIDE = 64  # pixels
+UNSEEN = 0.1  # of all pictures
 TOGETHER = 2  # pictures of one run: seeds differ little
 
 
@@ -77,6 +78,20 @@ class Generated:
                 return cls(pixels, things, tuple(json.loads(str(held["said"]))))
         except (OSError, ValueError, KeyError) as error:
             raise UsageError(f"{file} holds no generated pictures ({error}); make it as `{__name__}` says") from None
+
+
+def learnt(made: Generated) -> Generated:
+    """What a training learns from: all but the last runs."""
+    return _part(made, slice(round(len(made.things) * (1 - UNSEEN))))
+
+
+def unseen(made: Generated) -> Generated:
+    """What a training never sees, and what it learnt is measured on: the last runs."""
+    return _part(made, slice(round(len(made.things) * (1 - UNSEEN)), None))
+
+
+def _part(made: Generated, part: slice) -> Generated:
+    return dataclasses.replace(made, pixels=made.pixels[part], things=made.things[part])
 
 
 def nothing(names: Sequence[str]) -> Generated:
@@ -205,7 +220,7 @@ def main() -> None:
             break
     given.file.parent.mkdir(parents=True, exist_ok=True)
     made.write(given.file)
-    print(f"{len(made.things)} pictures of {len(made.things.unique())} things: {given.file}")
+    print(f"{len(made.things)} pictures of {len(set(made.things.tolist()))} things: {given.file}")
 
 
 if __name__ == "__main__":
