@@ -136,8 +136,8 @@ def main() -> None:
                   f"  calibration error {calibration_error(told):.3f}")  # fmt: skip
     how = (
         "fitted by benchmarks/temperature.py: temperature by the smallest -log p of the own caption on"
-        f" {len(last.things)} pictures that the scorer never saw ({last.name}), alike by the fewest errors between other names of"
-        f" {len(drawings.names)} things and names of other things"
+        f" {len(last.things)} pictures that the scorer never saw ({last.name}), alike by the fewest errors between"
+        f" other names of {len(drawings.names)} things and names of other things"
     )
     if not given.dry_run:
         said = {"temperature": best, "alike": alike, "how": how}

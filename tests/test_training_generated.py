@@ -41,6 +41,16 @@ def test_a_file_is_read_as_it_was_written(tmp_path: Path) -> None:
         Generated.read(tmp_path / "none.npz")
 
 
+def test_more_comes_after_what_is_there_and_the_last_tenth_is_not_learnt() -> None:
+    more = generated.nothing(("duck", "rabbit")).with_more(
+        torch.zeros(18, 3, 64, 64, dtype=torch.uint8), ["rabbit"] * 18
+    )
+    more = more.with_more(torch.ones(2, 3, 64, 64, dtype=torch.uint8), ["duck"] * 2)
+    assert more.things.tolist() == [1] * 18 + [0] * 2
+    assert torch.equal(generated.learnt(more).pixels, more.pixels[:18])
+    assert generated.unseen(more).things.tolist() == [0, 0]
+
+
 def test_listed_pairs_are_left_out_whichever_comes_first(tmp_path: Path) -> None:
     file = tmp_path / "pairs.toml"
     file.write_text('flip = [["a", "b"]]\nrotate_cw = [["c", "a"]]\n')
