@@ -16,7 +16,7 @@ from diffusion_tricks.registry.host import host
 from diffusion_tricks.registry.options import hint
 
 KINDS = ("argument", "option")
-Mark = bool | str | Collection[str] | Callable[[str], bool]
+Mark = bool | str | Collection[str] | Callable[[str, Callable[[str], str]], str]
 
 
 def with_models(recipe: Recipe, change: Callable[[str], str]) -> Recipe:
@@ -76,13 +76,13 @@ def _changed(
 def _each(value: Any, change: Callable[[str], str], mark: Mark, beside: Path) -> Any:
     if isinstance(value, list | tuple):
         return [_each(one, change, mark, beside) for one in value] if mark else value
+    if callable(mark) and isinstance(value, str):
+        return mark(value, change)
     return change(value) if isinstance(value, str) and _is_path(value, mark, beside) else value
 
 
-def _is_path(value: str, mark: Mark, beside: Path) -> bool:
+def _is_path(value: str, mark: bool | str | Collection[str], beside: Path) -> bool:
     """Whether the value of an option is a path, by what the option's mark says: see `option`."""
-    if callable(mark):
-        return mark(value)
     if mark == "model":
         return is_directory(value, beside)
     if isinstance(mark, bool):
