@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from diffusion_tricks.io.lettering import block as block
     from diffusion_tricks.io.pictures import Picture as Picture
     from diffusion_tricks.io.pictures import read_picture as read_picture
+    from diffusion_tricks.io.pictures import write_picture as write_picture
     from diffusion_tricks.io.pixels import alpha_of as alpha_of
     from diffusion_tricks.io.pixels import fit as fit
     from diffusion_tricks.io.pixels import flatten as flatten
@@ -136,6 +137,7 @@ _HOMES = {
     "io.pictures": (
         "Picture",
         "read_picture",
+        "write_picture",
     ),
     "io.pixels": (
         "alpha_of",

@@ -228,8 +228,10 @@ def _entries(shortcut: Shortcut, options: dict[str, Any], common: dict[str, Any]
     if len(parts) < 2 or len(prompts) < 2:
         return [TrickEntry(trick=shortcut.trick, **options)]
     if len(parts) != len(prompts):
-        raise UsageError(f"{len(parts)} times `{shortcut.parts}` and {len(prompts)} prompts do not pair; give one prompt"
-                         f" for all, or one for each `{shortcut.parts}`")  # fmt: skip
+        raise UsageError(
+            f"{len(parts)} times `{shortcut.parts}` and {len(prompts)} prompts do not pair; give one prompt for all, or"
+            f" one for each `{shortcut.parts}`"
+        )
     del common["prompt"]
     pairs = [{shortcut.parts: [part], "prompt": prompt} for part, prompt in zip(parts, prompts, strict=True)]
     return [TrickEntry(trick=shortcut.trick, **(options | pair)) for pair in pairs]

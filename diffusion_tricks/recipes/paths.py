@@ -76,9 +76,11 @@ def _changed(
 def _each(value: Any, change: Callable[[str], str], mark: Mark, beside: Path) -> Any:
     if isinstance(value, list | tuple):
         return [_each(one, change, mark, beside) for one in value] if mark else value
-    if callable(mark) and isinstance(value, str):
+    if not isinstance(value, str):
+        return value
+    if callable(mark):
         return mark(value, change)
-    return change(value) if isinstance(value, str) and _is_path(value, mark, beside) else value
+    return change(value) if _is_path(value, mark, beside) else value
 
 
 def _is_path(value: str, mark: bool | str | Collection[str], beside: Path) -> bool:

@@ -84,5 +84,7 @@ class Alpha:
         alpha = alpha_of(image)
         if alpha is None:
             named = canvas.name if self.path is None else self.path
-            raise UsageError(f"mask {self.text!r}: {named} has no alpha channel; give a mask file, a box: or an ellipse:")
+            raise UsageError(
+                f"mask {self.text!r}: {named} has no alpha channel; give a mask file, a box: or an ellipse:"
+            )
         return settled(255 - np.asarray(alpha))

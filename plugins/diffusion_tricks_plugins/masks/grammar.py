@@ -186,7 +186,9 @@ class _Reader:
         self.at += len(self.text) - self.at - len(self.text[self.at :].lstrip())
 
     def _fail(self, problem: str, at: int) -> NoReturn:
-        raise UsageError(f"mask {self.text!r}{'' if problem.startswith('is ') else ':'} {problem}\n{pointed(self.text, at)}")
+        raise UsageError(
+            f"mask {self.text!r}{'' if problem.startswith('is ') else ':'} {problem}\n{pointed(self.text, at)}"
+        )
 
 
 def pointed(text: str, at: int) -> str:

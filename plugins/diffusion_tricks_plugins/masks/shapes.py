@@ -156,4 +156,6 @@ def _off(text: str, size: Size) -> UsageError:
 def _note_cut(text: str, box: Corners, canvas: Canvas) -> None:
     width, height = canvas.size
     if box[0] < 0 or box[1] < 0 or box[2] > width or box[3] > height:
-        canvas.notes.append(f"the mask {text!r} reaches over the picture's edge and is cut at {width} x {height} pixels")
+        canvas.notes.append(
+            f"the mask {text!r} reaches over the picture's edge and is cut at {width} x {height} pixels"
+        )

@@ -65,7 +65,9 @@ def opened(segmenter: str) -> tuple[Any, Any]:
         with quiet_libraries():
             kind = AutoConfig.from_pretrained(segmenter, **local).model_type
             if kind != "clipseg":
-                raise ModelError(f"{segmenter!r} is a model of the kind {kind!r}, expected CLIPSeg to look for words with")
+                raise ModelError(
+                    f"{segmenter!r} is a model of the kind {kind!r}, expected CLIPSeg to look for words with"
+                )
             model = CLIPSegForImageSegmentation.from_pretrained(segmenter, use_safetensors=True, **local)
             return model.eval(), CLIPSegProcessor.from_pretrained(segmenter, **local)
     except (OSError, ValueError) as error:
@@ -74,8 +76,10 @@ def opened(segmenter: str) -> tuple[Any, Any]:
 
 def _how_to_get(segmenter: str) -> str:
     if Path(segmenter).exists():
-        return f"no CLIPSeg model can be opened from {segmenter!r}; expected a directory with a config, a tokenizer, an" \
-               " image processor and weights as .safetensors"  # fmt: skip
+        return (
+            f"no CLIPSeg model can be opened from {segmenter!r}; expected a directory with a config, a tokenizer, an"
+            " image processor and weights as .safetensors"
+        )
     return (
         f"to look for words in a picture, the CLIPSeg model {segmenter} is needed, and is not here; get it once with"
         f' "hf download {segmenter}", or give the directory of one with `segmenter`'
