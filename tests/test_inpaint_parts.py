@@ -17,7 +17,7 @@ from diffusion_tricks.errors import UsageError
 from diffusion_tricks.io.pixels import to_tensor
 from diffusion_tricks.testing.denoisers import exact_model
 from diffusion_tricks_plugins import Anagram, Inpaint
-from diffusion_tricks_plugins.inpaint import shares_of
+from diffusion_tricks_plugins.inpaint_known import shares_of
 
 SIDE = 32
 LEFT, RIGHT = "box:2,4,12,28", "box:18,4,30,20"

@@ -2,7 +2,6 @@
 
     x_t = m x_t + (1 - m) (alpha_t x0 + sigma_t eps)        RePaint, arXiv:2201.09865, equation 8;
                                                             Blended Diffusion, arXiv:2111.14818, algorithm 2
-    eps = sum_i m_i eps(x, prompt_i) / sum_i m_i            MultiDiffusion, arXiv:2302.08113, equation 5
 
 The known region is re-noised to the level just reached, with one eps for all levels; the last step pastes x0 itself.
 A model that was trained to inpaint is shown mask and picture instead (`Condition`), and no step of it is touched.
@@ -12,42 +11,26 @@ Several of it in one run are the parts of one edit, each with a mask and a promp
 
 from __future__ import annotations
 
-import os
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
-from pydantic import BeforeValidator, model_validator
 
 from diffusion_tricks.plugin import (
-    Box,
-    Condition,
     Picture,
     Prompted,
     Trick,
-    TrickOptions,
     UsageError,
-    argument,
     bring,
     hookimpl,
-    option,
     plain_prompts,
     prompts_of,
     to_tensor,
 )
+from diffusion_tricks_plugins.inpaint_known import Edit, condition_of, known_of, latents_made_new, shares_of
+from diffusion_tricks_plugins.inpaint_options import WHOLE, InpaintOptions
 from diffusion_tricks_plugins.kept import changed_outside, kept_hash, seam
-from diffusion_tricks_plugins.masks import (
-    Mask,
-    Weights,
-    feathered,
-    files_in,
-    mask_paths,
-    padding_px,
-    read_mask,
-    region_around,
-)
+from diffusion_tricks_plugins.masks import Mask, feathered, padding_px, read_mask, region_around
 from diffusion_tricks_plugins.pasting import blended, uncontaminated
 
 if TYPE_CHECKING:
@@ -56,82 +39,6 @@ if TYPE_CHECKING:
     from diffusion_tricks.plugin import Ask, Asking, Estimate, Run, Step
 
 SQUEEZED = 1.1  # the region's proportions may differ from the model's by this factor before a note says so
-WHOLE = ("padding", "blend")  # options that hold for all parts of an edit
-
-
-def _as_text(value: Any) -> Any:
-    """A recipe may say padding = 40."""
-    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
-
-
-def _listed(value: Any) -> Any:
-    """One mask may stand for a list of one."""
-    masks = [value] if isinstance(value, str | os.PathLike) else value
-    return [os.fspath(one) if isinstance(one, os.PathLike) else one for one in masks]
-
-
-class InpaintOptions(TrickOptions):
-    """Where the mask is 0, nothing changes; feather 0 and invert off leave the mask as it is."""
-
-    image: str | None = argument(None, "the picture to change; may be left to a trick that brings one", path=True)
-    mask: Annotated[list[str], BeforeValidator(_listed)] = option(
-        ..., "what to make new: a file (white = new), alpha (transparent = new), box:x0,y0,x1,y1 or ellipse:x0,y0,x1,y1"
-        " in pixels or percent, and more, see mask --help; several are their union", path=mask_paths, min_length=1,
-    )  # fmt: skip
-    prompt: Prompted | None = option(None, "what to make there, where parts of a picture have prompts of their own")
-    mask_fit: bool = option(False, "resize a mask file of another size to the picture's")
-    invert: bool = option(False, "make new what the mask keeps, and keep the rest")
-    feather: float = option(0.0, "px inside the mask's edge over which new and old blend", ge=0, le=4096)
-    segmenter: str | None = option(
-        None, "another CLIPSeg to find what words: name in a mask: a directory or a hub name", path="model"
-    )
-    padding: Annotated[str | None, BeforeValidator(_as_text)] = option(
-        None, "surroundings the model sees, in px or as a share of the mask (50%); default 25%, at least 32 px"
-    )
-    blend: Literal["auto", "on", "off"] = option(
-        "auto",
-        "put what is known back in at every step; auto does so unless the model was trained to inpaint and sees it",
-    )
-
-    @model_validator(mode="after")
-    def _heeded_by_masks(self) -> InpaintOptions:
-        named = [name for one in self.mask for name in files_in(one)]  # a text that is no mask is told of here
-        if self.mask_fit and not named:
-            raise ValueError(f"mask_fit is for a mask in a file, and {' + '.join(self.mask)!r} is none; leave it out")
-        if self.segmenter is not None and not any("words:" in one for one in self.mask):
-            raise ValueError('segmenter finds what words name, as in mask words:"the hat"; leave it out')
-        return self
-
-
-@dataclass(frozen=True)
-class Known:
-    """What a run knows of its picture: clean latents and their noise (b c h w), and which latents are new (1 1 h w)."""
-
-    clean: Tensor
-    noise: Tensor
-    new: Tensor
-
-
-@dataclass
-class Edit:
-    """What is made new in a run: all parts of it as one, and each apart.
-
-    mask: of all parts. weights: with their soft edges (h w). box: the part of the picture that the model sees. parts:
-    one mask for each. shares: how much each part's prompt says of each latent (1 1 h w), where they have prompts.
-    """
-
-    mask: Mask
-    weights: Weights
-    box: Box
-    parts: list[Mask]
-    known: Known | None = None
-    shares: list[Tensor] = field(default_factory=list)
-
-    @property
-    def cut(self) -> tuple[slice, slice]:
-        """The rows and columns of an array (h w) that the model sees."""
-        left, top, right, bottom = self.box
-        return slice(top, bottom), slice(left, right)
 
 
 class Inpaint(Trick[InpaintOptions]):
@@ -207,9 +114,9 @@ class Inpaint(Trick[InpaintOptions]):
         new = edit.mask.weights[edit.cut] > 0
         pixels, inpaints = to_tensor(uncontaminated(run.source, ~new, run.size)), run.model.family.shape.inpaints
         if inpaints:
-            run.condition = _condition(run, pixels, new)
+            run.condition = condition_of(run, pixels, new)
         if self.options.blend == "on" or (self.options.blend == "auto" and not inpaints):
-            edit.known = _known(run, pixels, new)
+            edit.known = known_of(run, pixels, new)
 
     def _note(self, run: Run, edit: Edit, parts: list[Inpaint]) -> None:
         notes = list(edit.mask.notes)
@@ -304,39 +211,3 @@ def _check_together(parts: list[Inpaint]) -> None:
         if len(told - {getattr(parts[0].options, name)}) > 0:
             raise UsageError(f"`{name}` holds for the whole edit and is told differently by its parts; give it to the"
                              " first inpaint trick alone")  # fmt: skip
-
-
-def shares_of(new: list[Tensor]) -> list[Tensor]:
-    """How much each part says of each latent (1 1 h w), of which latents are new in it: they add up to 1 everywhere.
-
-    Where several parts lie over one another, and outside all, they say equally much.
-    """
-    weights = [one.float() for one in new]
-    total = sum(weights[1:], weights[0])
-    return [(one / total.clamp(min=1)).where(total > 0, 1 / len(new)) for one in weights]
-
-
-def _known(run: Run, pixels: Tensor, new: NDArray[np.bool_]) -> Known:
-    """The noise is the run's own for this purpose, so that the sampler's stream is the same with and without a mask."""
-    clean = run.latents_of(pixels).float()
-    noise = run.noise.fork("inpaint").draw(run.latent_shape, clean.device)
-    return Known(clean, noise, latents_made_new(new, run.latent_shape[1:]).to(clean.device))
-
-
-def _condition(run: Run, pixels: Tensor, new: NDArray[np.bool_]) -> Condition:
-    """The picture (1 3 H W), gray where it is to be made new."""
-    mask = latents_made_new(new, (run.size[1], run.size[0])).to(pixels)
-    device, dtype = run.model.device, run.model.dtype
-    return Condition((pixels * (1 - mask)).to(device, dtype), mask.to(device, dtype))
-
-
-def latents_made_new(new: NDArray[np.bool_], shape: tuple[int, int]) -> Tensor:
-    """Pixels (H W) as latents, or other pixels (1 1 h w), `shape` of them: one is new if any pixel of its area is.
-
-    So the whole mask is made new, however small it is; what is too much is not pasted back.
-    """
-    import torch  # here, so that the options can be read without it
-    from torch.nn import functional as F
-
-    pixels = torch.from_numpy(new.astype(np.float32))[None, None]
-    return F.adaptive_max_pool2d(pixels, shape) > 0.5
