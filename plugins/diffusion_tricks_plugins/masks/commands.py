@@ -35,6 +35,10 @@ In order of binding, the first the most:
   M + M   M - M          in either; in the first alone
 Brackets are brackets. A name with a space or a sign in it stands in double quotes.
 """
+EXAMPLES = {
+    "mask": "Example:\n\n\b\n  diffusion-tricks mask photo.png --mask 'luma:>70% & box:0,0,100%,30%' -o preview.png",
+    "verify": "Example:\n\n\b\n  diffusion-tricks verify photo.png out.png --mask box:25%,0%,75%,40%",
+}
 MASKING = (
     click.option("--mask", "masks", multiple=True, required=True, metavar="EXPR",
                  help="What is made new; several are their union."),
@@ -52,10 +56,7 @@ def masking(command: F) -> F:
     return command
 
 
-@click.command(
-    "mask", epilog=f"{GRAMMAR}\nExample:\n\n\b\n  diffusion-tricks mask photo.png --mask 'luma:>70% - box:0,0,100%,30%"
-    " grow:4' -o preview.png",
-)  # fmt: skip
+@click.command("mask", epilog=f"{GRAMMAR}\n{EXAMPLES['mask']}")
 @click.argument("picture", type=click.Path())
 @masking
 @click.option("-o", "--output", type=click.Path(), help="Show the mask on the picture in this file.")
@@ -116,7 +117,7 @@ def _told(facts: dict[str, Any]) -> dict[str, str]:
     }
 
 
-@click.command("verify", epilog="Example:\n\n\b\n  diffusion-tricks verify photo.png out.png --mask box:25%,0%,75%,40%")
+@click.command("verify", epilog=EXAMPLES["verify"])
 @click.argument("before", type=click.Path(), metavar="IN")
 @click.argument("after", type=click.Path(), metavar="OUT")
 @masking
