@@ -6,6 +6,7 @@ import json
 import os
 import shlex
 from collections.abc import Iterable
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from PIL import Image
 from diffusion_tricks.errors import OutputFailed, PictureError, UsageError
 from diffusion_tricks.io.atomic import atomic_write, check_place
 from diffusion_tricks.io.pictures import check_output, open_picture
+from diffusion_tricks.recipes.inputs import hashes_of
 from diffusion_tricks.recipes.paths import mapped, paths, with_models
 from diffusion_tricks.recipes.recipe import Recipe
 from diffusion_tricks.recipes.record import build_record, check_save, parameters_text, save, sidecar_path
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
 STRIP = 256  # rows
 LOSSY = {".jpg", ".jpeg"}
+OF_PIXELS = {"changed_outside", "seam", "kept_sha256"}
 RECIPES = {".toml", ".json"}
 
 
@@ -55,6 +58,11 @@ class Output:
         self.films = named(settings.steps_out, recipe.seeds) if settings.steps_out else []
         self.recipe_file = Path(settings.save_recipe) if settings.save_recipe else None
         self.inputs = [*paths(recipe), *inputs]
+
+    @cached_property
+    def _hashes(self) -> dict[str, str]:
+        """Of the files that the recipe reads, as they are before its first picture is written."""
+        return hashes_of(self.recipe)
 
     def check(self) -> None:
         """Raises UsageError for any file that may not be written; to be called before a model is loaded."""
@@ -121,7 +129,7 @@ class Output:
         """Writes a picture, reads it back, and gives what is to be said of it. Raises OutputFailed, OutputError."""
         path, recipe = self.pictures[result.index], result.recipe.data()
         facts = {"path": str(path), "seed": result.seed, "index": result.index, **result.facts}
-        record = build_record(recipe, facts | {"plugins": plugin_versions()})
+        record = build_record(recipe, _of_file(path, facts) | {"plugins": plugin_versions(), "inputs": self._hashes})
         save(
             result.image, path, None if self.settings.no_metadata else record,
             parameters=parameters_text(recipe, facts),
@@ -129,6 +137,12 @@ class Output:
             force=self.settings.force, inputs=self.inputs,
         )  # fmt: skip
         return _verified(path, result.image, facts) | {"recipe": recipe}
+
+
+def _of_file(path: Path, facts: dict[str, Any]) -> dict[str, Any]:
+    """The facts without those of pixels that a lossy file does not keep."""
+    lossy = path.suffix.lower() in LOSSY
+    return {name: value for name, value in facts.items() if not (lossy and name in OF_PIXELS)}
 
 
 def _verified(path: Path, image: Image.Image, facts: dict[str, Any]) -> dict[str, Any]:
