@@ -29,7 +29,7 @@ from torch import Tensor
 import peers
 from anagrams import Judged, Pair, chosen_pairs, entry, judged, opened, parser, said, write
 from diffusion_tricks import Scorer
-from diffusion_tricks.generate.score import shown_through
+from diffusion_tricks.generate.shown import shown_through
 from diffusion_tricks.io.pixels import to_images
 from diffusion_tricks.metrics import bootstrap
 from measures import FIRST, Bench

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from anagrams import Judged, Pair, chosen_pairs, entry, judged, opened, parser, write
 from diffusion_tricks import Scorer
-from diffusion_tricks.generate.score import shown
+from diffusion_tricks.generate.shown import shown
 from diffusion_tricks.metrics import bootstrap
 from measures import FIRST, Bench
 

@@ -33,10 +33,10 @@ if TYPE_CHECKING:
     from diffusion_tricks.errors import UsageError as UsageError
     from diffusion_tricks.families.controlnet import control as control
     from diffusion_tricks.generate.score import Scorer as Scorer
-    from diffusion_tricks.generate.score import seen_through as seen_through
-    from diffusion_tricks.generate.score import shown as shown
-    from diffusion_tricks.generate.score import shown_in as shown_in
-    from diffusion_tricks.generate.score import shown_through as shown_through
+    from diffusion_tricks.generate.shown import seen_through as seen_through
+    from diffusion_tricks.generate.shown import shown as shown
+    from diffusion_tricks.generate.shown import shown_in as shown_in
+    from diffusion_tricks.generate.shown import shown_through as shown_through
     from diffusion_tricks.io.animation import Animation as Animation
     from diffusion_tricks.io.atomic import atomic_write as atomic_write
     from diffusion_tricks.io.atomic import atomic_write_all as atomic_write_all
@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from diffusion_tricks.io.lettering import block as block
     from diffusion_tricks.io.pictures import Picture as Picture
     from diffusion_tricks.io.pictures import read_picture as read_picture
+    from diffusion_tricks.io.pictures import write_picture as write_picture
     from diffusion_tricks.io.pixels import alpha_of as alpha_of
     from diffusion_tricks.io.pixels import fit as fit
     from diffusion_tricks.io.pixels import flatten as flatten
@@ -122,7 +123,8 @@ _HOMES = {
         "RecipeError", "UnknownName", "UsageError",
     ),
     "families.controlnet": ("control",),
-    "generate.score": ("Scorer", "seen_through", "shown", "shown_in", "shown_through"),
+    "generate.score": ("Scorer",),
+    "generate.shown": ("seen_through", "shown", "shown_in", "shown_through"),
     "io.animation": ("Animation",),
     "io.atomic": ("atomic_write", "atomic_write_all", "check_place"),
     "io.blur": ("convolved", "gaussian", "gaussian_blur"),
@@ -141,6 +143,7 @@ _HOMES = {
     "io.pictures": (
         "Picture",
         "read_picture",
+        "write_picture",
     ),
     "io.pixels": (
         "alpha_of",

@@ -50,6 +50,7 @@ TRICKS = {
 WITH_AUTHOR, WITH_TEXT, BOXED = f"{COVER} --author Ann", f"{COVER} --text tale", f"{COVER} --box red"
 FIRST_BLOCK, STAGED = f"{FLUX} cache --method first-block --threshold", UPPED.replace("--guidance 1 ", "")
 LINES = f"{COVER} --title-size 20 --max-width 0.4 --title-position left".replace("Woods", "'in a wood'")
+WORDS, PART = f"{LATENT} inpaint photo.png --mask words:hat", TRICKS["inpaint"].replace("-p x ", "")
 THROUGH = f"{ASKS} anagram --view identity a --view flip b"
 # option: (what is said without it, what with it), or what is said with it behind the words that stand for its command
 COMMON: dict[str, tuple[str, str]] = {
@@ -99,6 +100,8 @@ OWN: dict[str, dict[str, str | tuple[str, str]]] = {
             f"{LATENT} inpaint photo.png --mask wide.png", f"{LATENT} inpaint photo.png --mask wide.png --mask-fit",
         ),
         "invert": "--invert", "feather": "--feather 5", "padding": "--padding 1", "blend": "--blend off",
+        "prompt": (f"{PART} --prompt a", f"{PART} --prompt b"),
+        "segmenter": (WORDS, f"{WORDS} --segmenter ./nowhere"),
     },
     "anagram": {
         "views": (THROUGH, THROUGH.replace("flip", "negate")), "reduction": "--reduction alternate",
@@ -314,7 +317,7 @@ def test_memory_acts(here: Path, stock: Path, monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize(("command", "option", "before", "after"), CASES, ids=[f"{c} {o}" for c, o, *_ in CASES])
 def test_it_acts_or_is_refused(here: Path, stock: Path, command: str, option: str, before: str, after: str) -> None:
     without, with_it = seen(stock, here / "without", before), seen(stock, here / "with", after)
-    refused = option in {"debug", "force", "mask_fit", "upscaler"} or command == "models get"  # without it
+    refused = option in {"debug", "force", "mask_fit", "segmenter", "upscaler"} or command == "models get"  # without it
     if not refused:
         assert without[0] == 0, without[2]
     differing = [part for part, one, other in zip(("code", "stdout", "stderr", "files"), without, with_it, strict=True)

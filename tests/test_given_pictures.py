@@ -15,7 +15,8 @@ from torch import Tensor
 
 from command_line import run
 from diffusion_tricks import Recipe, TrickEntry, UsageError, load_model, make, sample
-from diffusion_tricks.generate.score import Scorer, shown
+from diffusion_tricks.generate.score import Scorer
+from diffusion_tricks.generate.shown import shown
 from diffusion_tricks.plugin import PictureError, to_tensor
 from diffusion_tricks.recipes.paths import mapped, paths
 from diffusion_tricks.registry.branch import in_full, outline

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from command_line import run
 from diffusion_tricks import Recipe, TrickEntry, UsageError, load_model, sample
-from diffusion_tricks.generate.score import shown
+from diffusion_tricks.generate.shown import shown
 from diffusion_tricks.plugin import answered_at, to_tensor
 from diffusion_tricks.testing import check_trick, exact_model, tiny_pipeline
 from diffusion_tricks_plugins import Guidance, Phase

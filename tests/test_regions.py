@@ -155,9 +155,9 @@ def test_a_part_of_the_picture_has_no_regions() -> None:
     [
         ([], "give at least one region"),
         ([("box:0,0,1", "b")], "'box:0,0,1' is malformed"),
-        ([("circle:0,0,1,1", "b")], "unknown form 'circle'"),
+        ([("triangle:0,0,1,1", "b")], "unknown form 'triangle'"),
         ([("box:200%,0,300%,100%", "b")], "lies off the picture"),
-        ([("alpha", "b")], "mask 'alpha': the picture that is made has no alpha channel"),
+        ([("alpha", "b")], "the mask 'alpha' looks at a picture, and here is none"),
     ],
 )
 def test_what_is_no_region_is_refused(regions: Any, message: str) -> None:

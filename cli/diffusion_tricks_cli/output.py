@@ -6,6 +6,7 @@ import json
 import os
 import shlex
 from collections.abc import Iterable
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +16,10 @@ from PIL import Image
 from diffusion_tricks.errors import OutputFailed, PictureError, UsageError
 from diffusion_tricks.io.atomic import atomic_write, check_place
 from diffusion_tricks.io.pictures import check_output, open_picture
+from diffusion_tricks.recipes.inputs import hashes_of
 from diffusion_tricks.recipes.paths import mapped, paths, with_models
 from diffusion_tricks.recipes.recipe import Recipe
-from diffusion_tricks.recipes.record import check_save, sidecar_path
+from diffusion_tricks.recipes.record import LOSSY, check_save, sidecar_path
 from diffusion_tricks_cli.common import Settings
 from diffusion_tricks_cli.printable import echo, printable
 from diffusion_tricks_cli.wording import in_flags
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
     from diffusion_tricks.generate.result import Result
 
 STRIP = 256  # rows
-LOSSY = {".jpg", ".jpeg"}
 RECIPES = {".toml", ".json"}
 
 
@@ -54,6 +55,11 @@ class Output:
         self.films = named(settings.steps_out, recipe.seeds) if settings.steps_out else []
         self.recipe_file = Path(settings.save_recipe) if settings.save_recipe else None
         self.inputs = [*paths(recipe), *inputs]
+
+    @cached_property
+    def _hashes(self) -> dict[str, str]:
+        """Of the files that the recipe reads, as they are before its first picture is written."""
+        return hashes_of(self.recipe)
 
     def check(self) -> None:
         """Raises UsageError for any file that may not be written; to be called before a model is loaded."""
@@ -121,7 +127,7 @@ class Output:
         path, settings = self.pictures[result.index], self.settings
         facts = result.save(
             path, force=settings.force, inputs=self.inputs, metadata=not settings.no_metadata,
-            provenance=not settings.no_provenance,
+            provenance=not settings.no_provenance, hashes=self._hashes,
         )  # fmt: skip
         return _verified(path, result.image, facts) | {"recipe": result.recipe.data()}
 

@@ -16,7 +16,7 @@ from diffusion_tricks.registry.host import host
 from diffusion_tricks.registry.options import hint
 
 KINDS = ("argument", "option")
-Mark = bool | str | Collection[str] | Callable[[str], bool]
+Mark = bool | str | Collection[str] | Callable[[str, Callable[[str], str]], str]
 
 
 def with_models(recipe: Recipe, change: Callable[[str], str]) -> Recipe:
@@ -78,7 +78,11 @@ def _changed(
 def _each(value: Any, change: Callable[[str], str], mark: Mark, beside: Path) -> Any:
     if isinstance(value, list | tuple):
         return [_first(one, change, mark, beside) for one in value] if mark else value
-    return change(value) if isinstance(value, str) and _is_path(value, mark, beside) else value
+    if not isinstance(value, str):
+        return value
+    if callable(mark):
+        return mark(value, change)
+    return change(value) if _is_path(value, mark, beside) else value
 
 
 def _first(value: Any, change: Callable[[str], str], mark: Mark, beside: Path) -> Any:
@@ -88,10 +92,8 @@ def _first(value: Any, change: Callable[[str], str], mark: Mark, beside: Path) -
     return _each(value, change, mark, beside)
 
 
-def _is_path(value: str, mark: Mark, beside: Path) -> bool:
+def _is_path(value: str, mark: bool | str | Collection[str], beside: Path) -> bool:
     """Whether the value of an option is a path, by what the option's mark says: see `option`."""
-    if callable(mark):
-        return mark(value)
     if mark == "model":
         return is_directory(value, beside)
     if isinstance(mark, bool):

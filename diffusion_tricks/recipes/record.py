@@ -34,8 +34,10 @@ PARAMETERS_KEY = "parameters"
 SCHEMA = 1
 ORDER = ("Steps", "Sampler", "CFG scale", "Seed", "Size", "Model", "Denoising strength", "Tricks")  # Version is last
 NO_LIMIT = 2**64  # of pixels that are not decoded
-OBJECTS = ("run", "plugins", "versions")
-SCORES = ("score", "candidates")
+OBJECTS = ("run", "plugins", "versions", "inputs")
+MEASURED = ("score", "candidates", "changed_outside", "seam", "kept_sha256")
+LOSSY = {".jpg", ".jpeg"}
+OF_PIXELS = {"changed_outside", "seam", "kept_sha256"}
 LIBRARIES = ("diffusion-tricks", "diffusers", "torch", "transformers", "pillow", "pluggy", "pydantic", "numpy")
 
 
@@ -49,11 +51,17 @@ class Ran(BaseModel):
     compile: bool | None = None
 
 
+def of_file(path: str | Path, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """The facts without those of pixels that a lossy file does not keep."""
+    lossy = Path(path).suffix.lower() in LOSSY
+    return {name: value for name, value in facts.items() if not (lossy and name in OF_PIXELS)}
+
+
 def build_record(recipe: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
     """The record of one picture: its recipe, and of the facts `seed`, `model`, `revision` (the commit of a model of the
-    hub) and `plugins` {distribution: version}.
+    hub), `plugins` {distribution: version} and `inputs` {file: SHA-256}.
 
-    Its `run` holds the facts that `Ran` names; `score` and `candidates` are kept where there are any.
+    Its `run` holds the facts that `Ran` names; what `MEASURED` names is kept where there is any.
     The recipe's absolute paths are cut down to file names, its words are kept as they are; every other text of the
     facts that is an absolute path is cut.
     """
@@ -63,10 +71,11 @@ def build_record(recipe: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[st
         **({"revision": facts["revision"]} if facts.get("revision") else {}),
         "versions": versions(),
         "plugins": facts.get("plugins") or {},
+        **({"inputs": facts["inputs"]} if facts.get("inputs") else {}),
         "run": {key: facts[key] for key in Ran.model_fields if facts.get(key) is not None},
     }
-    scores = {key: facts[key] for key in SCORES if key in facts}
-    return {"record": SCHEMA, "recipe": _portable(recipe), **without_absolute_paths(said), **scores}
+    measured = {key: facts[key] for key in MEASURED if key in facts}
+    return {"record": SCHEMA, "recipe": _portable(recipe), **without_absolute_paths(said), **measured}
 
 
 def _portable(recipe: Mapping[str, Any]) -> dict[str, Any]:

@@ -100,7 +100,9 @@ def _each_in_full(value: Any) -> Any:
 
 def refuse_two_claims(tricks: Sequence[Trick[Any]]) -> None:
     """Raises UsageError for two tricks that each say what is asked: one of them would never be heard."""
-    first, *others = [trick.label() for trick in tricks if trick.brings_prompts] or [""]
+    bring = [trick for trick in tricks if trick.brings_prompts]
+    of_one = len(set(map(type, bring))) == 1 and bring[0].joins
+    first, *others = [""] if of_one or not bring else [trick.label() for trick in bring]
     if others:
         ways = dict.fromkeys([f"{first} with [{others[0]} ...]", f"{others[0]} with [{first} ...]"])
         raise UsageError(

@@ -18,7 +18,8 @@ from diffusion_tricks.registry.checked import Checked
 
 Share = Annotated[float, Field(ge=0, le=1)]  # of a whole
 MAX_TEXT = 10_000  # characters; encoders of text take a tenth of it, pages of print some thousands
-Marked = bool | tuple[str, ...] | Literal["model"] | Callable[[str], bool]  # see `option`
+Change = Callable[[str], str]  # of a path
+Marked = bool | tuple[str, ...] | Literal["model"] | Callable[[str, Change], str]  # see `option`
 
 
 class TrickOptions(Checked):
@@ -90,8 +91,9 @@ def option(
 
     A `bool` field becomes a flag, a `list` field may be given many times, a `tuple` takes as many values as it
     has parts, a `Literal` becomes a choice. `path` marks a file that is read: recipes keep it relative to
-    themselves. It is True; or, where a value may be something else, a function that says of a value whether it is a
-    path, or the suffixes of such files, as of fonts: a path is then only what has one of them, or a separator.
+    themselves. It is True; or, where a value may be something else, the suffixes of such files, as of fonts: a path is
+    then only what has one of them, or a separator. Where paths stand within a text, it is a function that gives the
+    text with a change made to each of them: `path(text, change)`.
     "model" marks a directory of weights or a hub name. Of a `tuple` it is said of the first part. `needs` names other
     options, of which one must be given for this one to act.
     `limits` go to `pydantic.Field` (`ge`, `le`, ...).

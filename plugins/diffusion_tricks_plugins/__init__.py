@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 from diffusion_tricks.plugin import hookimpl
 
 if TYPE_CHECKING:
+    import click
+
     from diffusion_tricks_plugins.anagram import Anagram as Anagram
     from diffusion_tricks_plugins.cache import Cache as Cache
     from diffusion_tricks_plugins.clip_guidance import ClipGuidance as ClipGuidance
@@ -128,6 +130,15 @@ def register_views(register: Callable[..., None]) -> None:
     for name, (place, summary) in VIEWS.items():
         notes = {"example": VIEW_EXAMPLES[name]} if name in VIEW_EXAMPLES else {}
         register(name, f"diffusion_tricks_plugins.{place}", summary=summary, **notes)
+
+
+@hookimpl
+def register_commands(cli: click.Group) -> None:
+    """The commands `mask` and `verify`."""
+    from diffusion_tricks_plugins.masks.commands import mask_command, verify_command
+
+    cli.add_command(mask_command)
+    cli.add_command(verify_command)
 
 
 def __getattr__(name: str) -> Any:

@@ -31,7 +31,7 @@ from diffusion_tricks.plugin import (
     prompts_of,
     shown_by,
 )
-from diffusion_tricks_plugins.masks import names_a_file
+from diffusion_tricks_plugins.masks import mask_paths
 from diffusion_tricks_plugins.picture import given, is_nested, note_kept
 from diffusion_tricks_plugins.pixel_space import Space, recombined
 from diffusion_tricks_plugins.split import Canvas, canvas_of
@@ -60,7 +60,7 @@ class ComponentsOptions(TrickOptions):
     )  # fmt: skip
     mask: str | None = option(
         None, "the inside of split mask: a file (white, or gray for softly), box:x0,y0,x1,y1 or ellipse:... in percent",
-        path=names_a_file, needs=("split",),
+        path=mask_paths, needs=("split",),
     )  # fmt: skip
     space: Space = option(
         "auto", "where the split acts: on the latents as they are, or on the decoded picture; auto is latent, but for"

@@ -27,7 +27,7 @@ from diffusion_tricks.plugin import (
     plain_prompts,
     shown_by,
 )
-from diffusion_tricks_plugins.masks import Mask, mask_of_size, names_a_file
+from diffusion_tricks_plugins.masks import FULL, Mask, mask_for, mask_paths
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -45,7 +45,7 @@ class RegionsOptions(TrickOptions):
     """A region is a mask and what is shown there."""
 
     regions: list[tuple[str, Prompted]] = option(
-        ..., "a mask, as of inpaint, and what is shown there; give it once per region", flag="region", path=names_a_file
+        ..., "a mask, as of inpaint, and what is shown there; give it once per region", flag="region", path=mask_paths
     )
     bootstrap: bool = option(
         False, f"the first {BOOTSTRAPPED:.0%} of the steps see each region before a plain background"
@@ -83,8 +83,9 @@ class Regions(Trick[RegionsOptions]):
         return [said for _, said in self.options.regions]
 
     def masks(self, size: tuple[int, int]) -> list[Mask]:
-        """The regions of a picture of that size (width, height). Raises as `mask_of_size`."""
-        return [mask_of_size(text, size) for text, _ in self.options.regions]
+        """The regions of a picture of that size (width, height); files are resized. Raises as `mask_for`."""
+        masks = (mask_for(text, size, fit=True) for text, _ in self.options.regions)
+        return [Mask(mask.weights, tuple(note for note in mask.notes if note != FULL)) for mask in masks]
 
     def views_of(self, image: Image) -> list[Shown]:
         """Every region by itself, as large as the picture lets it be."""

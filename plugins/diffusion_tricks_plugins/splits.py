@@ -9,14 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from PIL import Image
 from pydantic import BeforeValidator, Field
 
-from diffusion_tricks.plugin import Picture, UnknownName, UsageError, from_words
-from diffusion_tricks_plugins.masks import read_mask
+from diffusion_tricks.plugin import UnknownName, UsageError, from_words
+from diffusion_tricks_plugins.masks import mask_for
 from diffusion_tricks_plugins.split import Canvas, Low, Split, as_it_is
 
 if TYPE_CHECKING:
@@ -194,8 +193,7 @@ class Mask(Low):
         import torch
         import torch.nn.functional as F
 
-        whole = Picture(Image.new("RGB", canvas.size), None, Path("the picture"))
-        weights = torch.from_numpy(read_mask(self.where, whole, fit=True).weights.astype("float32") / 255)
+        weights = torch.from_numpy(mask_for(self.where, canvas.size, fit=True).weights.astype("float32") / 255)
         return F.interpolate(weights[None, None], canvas.shape[1:], mode="area").to(canvas.device)
 
     def seen(self, count: int, canvas: Canvas) -> list[Filter]:
