@@ -201,6 +201,9 @@ def prompts_in(entry: dict[str, Any]) -> dict[str, Callable[[str], dict[str, Any
             made[f"{key} {i}"] = lambda text, key=key, i=i: (  # type: ignore[misc]
                 entry | {key: [text if j == i else old for j, old in enumerate(entry[key])]}
             )
+    if "regions" in entry:
+        ((where, _),) = entry["regions"]
+        made["region"] = lambda text: entry | {"regions": [[where, text]]}
     return made
 
 
@@ -216,6 +219,9 @@ ENTRIES: dict[str, dict[str, Any]] = {
     "clip-guidance": {"scale": 3.0},
     "overlay": {"text": "words"},
     "exact": {"pictures": ["{picture}"]},
+    "regions": {"regions": [["box:0,0,50%,100%", "iiii"]]},
+    "panorama": {"wrap": True},
+    "time-travel": {"repeat": 2},
     "cache": {},
 }
 
