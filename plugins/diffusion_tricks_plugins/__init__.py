@@ -48,7 +48,7 @@ EXAMPLES = {
     "hybrid": 'make hybrid --far "a skull" --near "a mushroom" -o out.png',
     "components": 'make components --split lab --part picture:photo.png --part "a rainbow" -o out.png',
     "picture": 'make hybrid --far picture:photo.png --near "a mushroom" -o out.png',
-    "phase": 'make -p "a forest" phase photo.png --until 0.5 -o out.png',
+    "phase": 'make -p "a forest" phase photo.png --until 0.4 -o out.png',
     "controlnet": (
         'make -m sd15 -p "a village in the snow" controlnet spiral.png --network '
         "monster-labs/control_v1p_sd15_qrcode_monster --scale 1.2 -o out.png"
