@@ -22,7 +22,7 @@ class HostHooks:
     def register_tricks(self, register: Callable[..., None]) -> None:
         """`register("hybrid", "my_package.hybrid:Hybrid", summary="two pictures in one, by distance")`.
 
-        short="image": in the place of a prompt, `name:text` is short for the trick with that text for its option `image`.
+        short="image": in the place of a prompt, `name:text` is short for the trick with that text for that option.
         """
 
     @hookspec
