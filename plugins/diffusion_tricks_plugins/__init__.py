@@ -58,7 +58,7 @@ EXAMPLES = {
     "hybrid": 'make hybrid --far "a skull" --near "a mushroom" -o out.png',
     "components": 'make components --split lab --part picture:photo.png --part "a rainbow" -o out.png',
     "picture": 'make hybrid --far picture:photo.png --near "a mushroom" -o out.png',
-    "phase": 'make -p "a forest" phase photo.png --until 0.5 -o out.png',
+    "phase": 'make -p "a forest" phase photo.png --until 0.4 -o out.png',
     "regions": 'make -p "a meadow" regions --region box:50%,40%,100%,100% "a rabbit" -o out.png',
     "panorama": 'make -p "a mountain" --size 768x256 panorama --wrap -o out.png',
     "time-travel": 'make anagram "a rabbit" "a duck" time-travel --repeat 2 -o out.png',

@@ -49,7 +49,7 @@ class PhaseOptions(TrickOptions):
 
     image: str = argument(..., "the picture to hide", path=True)
     strength: Share = option(1.0, "how much of its phases is taken: 0 none, 1 all")
-    until: Share = option(0.5, "share of the schedule by the end of which they are no longer taken in full")
+    until: Share = option(0.3, "share of the schedule by the end of which they are no longer taken in full")
     fade: Share = option(0.2, "share of the schedule over which they then fade out")
     ahead: int = option(0, "steps that the picture is ahead of what is made; more makes it plainer", ge=0, le=1000)
     fit: Fit = option("crop", "how a picture of other proportions fills the size")
