@@ -135,9 +135,10 @@ def _carry_out(
     try:
         found = searched(asked, home, tell=tell, note=_silent if quiet else _note, **running)
     except KeyboardInterrupt:
+        tell("")
         if (home / FILE).exists():
             again = shlex.join(["diffusion-tricks", "search", "--resume", "-o", str(home)])
-            click.echo(f"\nAll that was found is kept in {home}. This goes on: {again}", err=True)
+            click.echo(f"All that was found is kept in {home}. This goes on: {again}", err=True)
         raise
     tell("")
     if as_json:

@@ -40,8 +40,8 @@ def _caption(view: Shown, place: str, one: Kept) -> str:
     scores = one.trial.scores
     if view.name == HOME:
         return f"{place}{view.prompt}, seed {one.trial.seed}"
-    numbers = f"A {scores['alignment']:.2f}  C {scores['concealment']:.2f}  J {scores['joint']:.2f}"
-    return f"{view.prompt}, {view.name}; {numbers}"
+    numbers = f"A={scores['alignment']:.2f} C={scores['concealment']:.2f} J={scores['joint']:.2f}"
+    return f"{view.prompt}, {view.name}: {numbers}"
 
 
 def _small(image: Image) -> Image:

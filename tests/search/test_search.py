@@ -174,6 +174,17 @@ def test_a_finished_search_that_goes_on_changes_nothing(whole: Path, tmp_path: P
     assert [path.name for path in found.pictures] == sorted(name for name in before if name.startswith("0"))
 
 
+def test_a_search_that_is_killed_while_it_ranks_goes_on(whole: Path, tmp_path: Path, model: Any, scorer: Any) -> None:
+    home = shutil.copytree(whole, tmp_path / "ranking")
+    for name in ("sheet.png", "report.txt", "report.json"):
+        (home / name).unlink()
+    for path in sorted(home.glob("0*.png"))[1:]:
+        path.rename(home / path.name[3:])
+    search(None, home, model, scorer, resume=True)
+    assert files(home).keys() == files(whole).keys()
+    assert files(home)["report.json"] == files(whole)["report.json"]
+
+
 def test_what_was_found_can_be_made_in_full_before_the_end_and_the_search_still_goes_on(
     whole: Path, tmp_path: Path, model: Any, scorer: Any
 ) -> None:  # fmt: skip
