@@ -100,3 +100,12 @@ def write(file: Path | None, made: Mapping[str, Sequence[Sequence[Judged]]]) -> 
     if file:
         rows = {name: [[dataclasses.asdict(one) for one in pair] for pair in rows] for name, rows in made.items()}
         file.write_text(json.dumps(rows, indent=2) + "\n")
+
+
+def read(file: Path) -> dict[str, list[list[Judged]]]:
+    """What `write` wrote."""
+    rows = json.loads(file.read_text())
+    return {
+        name: [[Judged(**one | {"places": tuple(one["places"])}) for one in pair] for pair in pairs_made]
+        for name, pairs_made in rows.items()
+    }

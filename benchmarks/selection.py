@@ -3,6 +3,7 @@
     python benchmarks/selection.py --judge judge.pt                        the 50 pairs, four candidates each
     python benchmarks/selection.py --judge judge.pt --others 50            other pairs, to choose a rule on
     python benchmarks/selection.py --judge judge.pt --scorer DIR --scorer embedded
+    python benchmarks/selection.py --judge judge.pt --ways illusions.json  among the ways of `illusions.py --json`
 
 Every pair of `reach_pairs.toml` is made as an anagram from so many seeds; the scorer sees all of them, and the judge of
 `reach.py`, which has no part in the choice, says which candidates show both things: both captions within the first five
@@ -15,11 +16,12 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Sequence
 from math import log
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from anagrams import Judged, Pair, chosen_pairs, entry, judged, opened, parser, write
+from anagrams import Judged, Pair, chosen_pairs, entry, judged, opened, parser, read, write
 from diffusion_tricks import Scorer
 from diffusion_tricks.generate.shown import shown
 from diffusion_tricks.metrics import bootstrap
@@ -94,18 +96,25 @@ def candidates(
     }
 
 
+def of_ways(file: Path) -> list[Candidates]:
+    """The pictures of each pair that our ways made."""
+    ours = [rows for name, rows in read(file).items() if not name.startswith("plain")]
+    return [[one for row in pair for one in row] for pair in zip(*ours, strict=True)]
+
+
 def arguments() -> argparse.Namespace:
     """The command line."""
     options = parser(__doc__, of=4, seed=1000)
     options.add_argument(
         "--scorer", action="append", help=f"a CLIP; may be given several times; default: {INSIDE}, the one inside"
     )
+    options.add_argument("--ways", type=Path, metavar="JSON", help="make nothing, choose among what this holds")
     options.add_argument("--first-stage", action="store_true", help="leave out the stages that enlarge")
     return options.parse_args()
 
 
-def main() -> None:
-    given = arguments()
+def measured(given: argparse.Namespace) -> dict[str, list[Candidates]]:
+    """The candidates of every pair, by who scored them."""
     bench = opened(given, given.first_stage)
     scorers = {name: Scorer(None if name == INSIDE else name) for name in given.scorer or [INSIDE]}
     made: dict[str, list[Candidates]] = {name: [] for name in scorers}
@@ -115,8 +124,14 @@ def main() -> None:
             rows.append(found[name])
         count = sum(one.success for one in next(iter(found.values())))
         bench.tell(f"{view}: {pair[0].prompt}, {pair[1].prompt}: {count:.0f} of {given.of}")
+    return made
+
+
+def main() -> None:
+    given = arguments()
+    made = {str(given.ways): of_ways(given.ways)} if given.ways else measured(given)
     for name, rows in made.items():
-        print(f"{name}: {len(rows)} pairs, {given.of} candidates each, both captions within the first {FIRST}")
+        print(f"{name}: {len(rows)} pairs, {len(rows[0])} candidates each, both captions within the first {FIRST}")
         print(table(rows))
     write(given.json, made)
 

@@ -262,6 +262,16 @@ def test_the_papers_sampler_draws_what_ours_does(benchmarks: dict[str, ModuleTyp
     assert [options for _, options in anagrams.said("flip", pair)] == [pair[0].prompt, pair[1].prompt]
 
 
+def test_ways_are_candidates_as_well(benchmarks: dict[str, ModuleType], tmp_path: Path) -> None:
+    """Of what was written, those of the paper's sampler are left out, as they are the same pictures."""
+    anagrams, file = benchmarks["anagrams"], tmp_path / "made.json"
+    first, second, third = (candidate(anagrams, places) for places in ((1, 2), (3, 4), (5, 6)))
+    made = {"plain mean": [[first], [first]], "mean": [[first], [second]], "balanced": [[second], [third]]}
+    anagrams.write(file, made)
+    assert anagrams.read(file) == made
+    assert benchmarks["selection"].of_ways(file) == [[first, second], [second, third]]
+
+
 def test_ways_are_compared_on_the_same_pictures(benchmarks: dict[str, ModuleType]) -> None:
     illusions, made = benchmarks["illusions"], partial(candidate, benchmarks["anagrams"])
     good, half, bad = made((1, 5)), made((1, 6)), made((9, 9))
