@@ -101,6 +101,9 @@ OWN: dict[str, dict[str, str | tuple[str, str]]] = {
         ),
         "invert": "--invert", "feather": "--feather 5", "padding": "--padding 1", "blend": "--blend off",
         "prompt": (f"{PART} --prompt a", f"{PART} --prompt b"),
+        "strength": "--strength 0.5", "resample": "--resample 2", "match": "--match mean",
+        "fill": (f"{TRICKS['inpaint']} --strength 0.5", f"{TRICKS['inpaint']} --strength 0.5 --fill mean"),
+        "soft": (f"{TRICKS['inpaint']} --feather 5", f"{TRICKS['inpaint']} --feather 5 --soft strength"),
         "segmenter": (WORDS, f"{WORDS} --segmenter ./nowhere"),
     },
     "anagram": {

@@ -19,14 +19,17 @@ from PIL import Image
 from diffusion_tricks.plugin import (
     Picture,
     Prompted,
+    Start,
     Trick,
     UsageError,
     bring,
+    flatten,
     hookimpl,
     plain_prompts,
     prompts_of,
     to_tensor,
 )
+from diffusion_tricks_plugins.inpaint_fill import filled, matched
 from diffusion_tricks_plugins.inpaint_known import Edit, condition_of, known_of, latents_made_new, shares_of
 from diffusion_tricks_plugins.inpaint_options import WHOLE, InpaintOptions
 from diffusion_tricks_plugins.kept import changed_outside, kept_hash, seam
@@ -50,6 +53,11 @@ class Inpaint(Trick[InpaintOptions]):
     joins: ClassVar[bool] = True
 
     @property
+    def place(self) -> str | None:  # type: ignore[override]
+        """It starts a run itself where it is to be of some strength."""
+        return None if self.options.strength is None else "start"
+
+    @property
     def brings_prompts(self) -> bool:  # type: ignore[override]
         """Where its part of the picture has a prompt of its own."""
         return self.options.prompt is not None
@@ -59,8 +67,9 @@ class Inpaint(Trick[InpaintOptions]):
         return [] if self.options.prompt is None else [(" + ".join(self.options.mask), self.options.prompt)]
 
     def parameters(self) -> dict[str, Any]:
-        """What is made in its part."""
-        return {} if self.options.prompt is None else {"Prompt": prompts_of([self.options.prompt])}
+        """What is made in its part, and with what strength."""
+        prompt = None if self.options.prompt is None else prompts_of([self.options.prompt])
+        return {"Prompt": prompt, "Denoising strength": self.options.strength}
 
     def mask_of(self, picture: Picture) -> Mask:
         """What is made new of a picture: `weights` (h w), 0 where it is kept. Raises as `read_mask`."""
@@ -112,11 +121,13 @@ class Inpaint(Trick[InpaintOptions]):
         """Keeps what is known of the region for the steps, or shows it to a model that was trained to inpaint."""
         assert run.source is not None
         new = edit.mask.weights[edit.cut] > 0
-        pixels, inpaints = to_tensor(uncontaminated(run.source, ~new, run.size)), run.model.family.shape.inpaints
+        edit.seen = uncontaminated(run.source, ~new, run.size)
+        pixels, inpaints = to_tensor(edit.seen), run.model.family.shape.inpaints
         if inpaints:
             run.condition = condition_of(run, pixels, new)
-        if self.options.blend == "on" or (self.options.blend == "auto" and not inpaints):
-            edit.known = known_of(run, pixels, new)
+        by_strength = self.options.soft == "strength"
+        if self.options.blend == "on" or (self.options.blend == "auto" and (by_strength or not inpaints)):
+            edit.known = known_of(run, pixels, edit.weights[edit.cut], by_strength)
 
     def _note(self, run: Run, edit: Edit, parts: list[Inpaint]) -> None:
         notes = list(edit.mask.notes)
@@ -155,23 +166,50 @@ class Inpaint(Trick[InpaintOptions]):
                    answers[0] * edit.shares[0])  # fmt: skip
 
     @hookimpl
+    def start(self, run: Run) -> Start | None:
+        """The picture, with what fills the mask, at the level of the first step that is run."""
+        edit, strength = self._edit(run), self.options.strength
+        if edit is None or strength is None:
+            return None
+        index = run.first_step(strength)
+        if index == len(run.timesteps) and strength:
+            raise UsageError(f"inpaint: strength {strength:g} of {index} steps is less than one, so no step would be"
+                             " run; raise `strength`, or `steps`")  # fmt: skip
+        clean = self._filled(run, edit).expand(run.count, -1, -1, -1)
+        if index == len(run.timesteps):
+            return Start(clean, index)
+        return Start(run.noised(clean, run.noise.draw(run.latent_shape, clean.device), index), index)
+
+    def _filled(self, run: Run, edit: Edit) -> Tensor:
+        """Latents (b c h w) of the part that the model sees, as the mask is filled."""
+        new, how = edit.mask.weights[edit.cut] > 0, self.options.fill or "original"
+        pixels = latents_made_new(new, (run.size[1], run.size[0]))[0, 0].numpy()
+        clean = run.latents_of(to_tensor(Image.fromarray(filled(np.asarray(edit.seen), pixels, how)))).float()
+        if how != "noise":
+            return clean
+        noise = run.noise.fork("fill").draw(run.latent_shape, clean.device)
+        return noise.where(latents_made_new(new, run.latent_shape[1:]).to(clean.device), clean)
+
+    @hookimpl
     def before_step(self, step: Step) -> None:
         """The known region at the level of the step, whatever the run started from."""
         step.x = self._kept(step, step.index)
 
     @hookimpl
     def after_step(self, step: Step) -> None:
-        """The known region at the level just reached."""
+        """The known region at the level just reached; and the step again, if that was asked for."""
         step.x = self._kept(step, step.index + 1)
+        if self._edit(step.run) and not step.last and step.repeated + 1 < self.options.resample:
+            step.repeat()
 
     def _kept(self, step: Step, index: int) -> Tensor:
         """The latents with the known region of level `index`, where it is kept; after the last step it is clean."""
         edit = self._edit(step.run)
         if edit is None or edit.known is None:
             return step.x
-        known, over = edit.known, index == len(step.run.timesteps)
-        x_known = known.clean if over else step.run.noised(known.clean, known.noise, index)
-        return x_known.to(step.x.dtype).where(~known.new, step.x)
+        run, known, count = step.run, edit.known, len(step.run.timesteps)
+        x_known = known.clean if index == count else run.noised(known.clean, known.noise, index)
+        return x_known.to(step.x.dtype).where(known.kept((index - run.first) / (count - run.first)), step.x)
 
     @hookimpl(tryfirst=True)  # what other tricks add belongs on the whole picture
     def finish_image(self, run: Run, image: Image.Image, index: int) -> Image.Image:
@@ -179,11 +217,17 @@ class Inpaint(Trick[InpaintOptions]):
         if not (edit := self._edit(run)):
             return image
         assert run.source is not None
-        original, box = run.source.picture.image, edit.box
+        original, box, weights = run.source.picture.image, edit.box, edit.weights[edit.cut]
+        if self.options.strength == 0:
+            return original.copy()
         new = image.convert("RGB").resize((box[2] - box[0], box[3] - box[1]), Image.Resampling.LANCZOS)
+        old = original.crop(box)
+        new = Image.fromarray(matched(np.asarray(new), np.asarray(flatten(old)), weights > 0, self.options.match))
+        if self.options.soft == "strength":
+            weights = np.where(weights > 0, np.uint8(255), weights)
         fill = all(part.options.mask == ["alpha"] and not part.options.invert for part in self._parts(run))
         finished = original.copy()
-        finished.paste(blended(original.crop(box), new, edit.weights[edit.cut], fill), box[:2])
+        finished.paste(blended(old, new, weights, fill), box[:2])
         return finished
 
     @hookimpl

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from diffusion_tricks.plugin import Box, Condition
 from diffusion_tricks_plugins.masks import Mask, Weights
@@ -22,25 +23,40 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Known:
-    """What a run knows of its picture: clean latents and their noise (b c h w), and which latents are new (1 1 h w)."""
+    """What a run knows of its picture: clean latents and their noise (b c h w), and which latents are new (1 1 h w).
+
+    strength: how much of the run each latent is new for, 0..1 (1 1 h w); None is all of it wherever it is new.
+    """
 
     clean: Tensor
     noise: Tensor
     new: Tensor
+    strength: Tensor | None = None
+
+    def kept(self, fraction: float) -> Tensor:
+        """Which latents are kept at this share of the run: those that are not new yet, of each its own while.
+
+        Differential Diffusion, arXiv:2306.00950, algorithm 1.
+        """
+        if self.strength is None:
+            return ~self.new
+        return ~self.new | (1 - self.strength > fraction)
 
 
 @dataclass
 class Edit:
     """What is made new in a run: all parts of it as one, and each apart.
 
-    mask: of all parts. weights: with their soft edges (h w). box: the part of the picture that the model sees. parts:
-    one mask for each. shares: how much each part's prompt says of each latent (1 1 h w), where they have prompts.
+    mask: of all parts. weights: with their soft edges (h w). box: the part of the picture that the model sees; seen: as
+    it is shown, at the model's size. parts: one mask for each. shares: how much each part's prompt says of each latent
+    (1 1 h w), where they have prompts.
     """
 
     mask: Mask
     weights: Weights
     box: Box
     parts: list[Mask]
+    seen: Image.Image | None = None
     known: Known | None = None
     shares: list[Tensor] = field(default_factory=list)
 
@@ -61,11 +77,19 @@ def shares_of(new: list[Tensor]) -> list[Tensor]:
     return [(one / total.clamp(min=1)).where(total > 0, 1 / len(new)) for one in weights]
 
 
-def known_of(run: Run, pixels: Tensor, new: NDArray[np.bool_]) -> Known:
-    """The noise is the run's own for this purpose, so that the sampler's stream is the same with and without a mask."""
+def known_of(run: Run, pixels: Tensor, weights: Weights, by_strength: bool) -> Known:
+    """The picture's latents, of pixels (1 3 H W), and which of them are new, by weights (h w) of the part of it.
+
+    The noise is the run's own for this purpose, so that the sampler's stream is the same with and without a mask."""
     clean = run.latents_of(pixels).float()
     noise = run.noise.fork("inpaint").draw(run.latent_shape, clean.device)
-    return Known(clean, noise, latents_made_new(new, run.latent_shape[1:]).to(clean.device))
+    new = latents_made_new(weights > 0, run.latent_shape[1:]).to(clean.device)
+    strength = (
+        most_of(weights.astype(np.float32) / np.float32(255), run.latent_shape[1:]).to(clean.device)
+        if by_strength
+        else None
+    )
+    return Known(clean, noise, new, strength)
 
 
 def condition_of(run: Run, pixels: Tensor, new: NDArray[np.bool_]) -> Condition:
@@ -80,8 +104,12 @@ def latents_made_new(new: NDArray[np.bool_], shape: tuple[int, int]) -> Tensor:
 
     So the whole mask is made new, however small it is; what is too much is not pasted back.
     """
+    return most_of(new.astype(np.float32), shape) > 0.5
+
+
+def most_of(values: NDArray[np.float32], shape: tuple[int, int]) -> Tensor:
+    """The greatest value (1 1 h w) of pixels (H W) in the area of each latent."""
     import torch  # here, so that the options can be read without it
     from torch.nn import functional as F
 
-    pixels = torch.from_numpy(new.astype(np.float32))[None, None]
-    return F.adaptive_max_pool2d(pixels, shape) > 0.5
+    return F.adaptive_max_pool2d(torch.from_numpy(values)[None, None], shape)

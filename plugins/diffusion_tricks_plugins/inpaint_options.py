@@ -7,10 +7,19 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, model_validator
 
-from diffusion_tricks.plugin import Prompted, TrickOptions, argument, option
+from diffusion_tricks.plugin import Prompted, Share, TrickOptions, argument, option
+from diffusion_tricks_plugins.inpaint_fill import Fill, Match
 from diffusion_tricks_plugins.masks import files_in, mask_paths
 
-WHOLE = ("padding", "blend")  # options that hold for all parts of an edit
+WHOLE = (
+    "padding",
+    "blend",
+    "strength",
+    "fill",
+    "soft",
+    "resample",
+    "match",
+)  # options that hold for all parts of an edit
 
 
 def _as_text(value: Any) -> Any:
@@ -47,6 +56,19 @@ class InpaintOptions(TrickOptions):
         "put what is known back in at every step; auto does so unless the model was trained to inpaint and sees it",
     )
 
+    strength: Share | None = option(
+        None, "start from the picture, and run this share of the schedule: 0 keeps it; default: start from pure noise"
+    )
+    fill: Fill | None = option(
+        None, "what stands under the mask when a run of some strength starts; telea is OpenCV's; default original",
+        needs=("strength",),
+    )  # fmt: skip
+    soft: Literal["blend", "strength"] = option(
+        "blend", "what gray in a mask means: old and new mixed, or so much of the schedule run there"
+    )
+    resample: int = option(1, "how often each step is made, so that new and known agree (RePaint)", ge=1, le=100)
+    match: Match = option("off", "bring colours to those around the mask: mean and spread, or poisson by OpenCV")
+
     @model_validator(mode="after")
     def _heeded_by_masks(self) -> InpaintOptions:
         named = [name for one in self.mask for name in files_in(one)]  # a text that is no mask is told of here
@@ -54,4 +76,7 @@ class InpaintOptions(TrickOptions):
             raise ValueError(f"mask_fit is for a mask in a file, and {' + '.join(self.mask)!r} is none; leave it out")
         if self.segmenter is not None and not any("words:" in one for one in self.mask):
             raise ValueError('segmenter finds what words name, as in mask words:"the hat"; leave it out')
+        if self.soft == "strength" and self.blend == "off":
+            raise ValueError('`soft="strength"` puts back what is known for a while, which `blend="off"` never does;'
+                             " leave out one of them")  # fmt: skip
         return self

@@ -20,16 +20,12 @@ from diffusion_tricks_plugins.masks.mask import Mask, Weights, hard, settled
 
 def grown(weights: Weights, radius: float) -> Weights:
     """Larger by `radius` px, >= 0; 0 changes nothing."""
-    if radius == 0:
-        return weights
-    if not ((weights > 0) & (weights < 255)).any():
-        return hard(depth(weights == 0) <= radius)
-    return _dilated(weights, radius)
+    return weights if radius == 0 else _about(weights, math.ceil(radius), lambda part: _dilated(part, radius))
 
 
 def shrunk(weights: Weights, radius: float) -> Weights:
     """Smaller by `radius` px, >= 0; 0 changes nothing."""
-    return weights if radius == 0 else 255 - grown(255 - weights, radius)
+    return weights if radius == 0 else _about(weights, 1, lambda part: 255 - _dilated(255 - part, radius))
 
 
 def blurred(weights: Weights, sigma: float) -> Weights:
@@ -62,10 +58,23 @@ EDGES: dict[str, tuple[Callable[[Weights, float], Weights], bool]] = {
 }  # fmt: skip
 
 
+def _about(weights: Weights, margin: int, work: Callable[[Weights], Weights]) -> Weights:
+    """`work` done on the mask's box and `margin` px around it alone: large pictures mostly have small masks."""
+    if not weights.any():
+        return weights
+    left, top, right, bottom = Mask(weights).bounds
+    part = np.s_[max(top - margin, 0) : bottom + margin, max(left - margin, 0) : right + margin]
+    whole = weights.copy()
+    whole[part] = work(weights[part])
+    return whole
+
+
 def _dilated(weights: Weights, radius: float) -> Weights:
-    """The greatest weight in a disc about each pixel: the disc's rows one by one, each a running maximum."""
+    """The greatest weight in a disc about each pixel: by distance, or, of a soft mask, the disc's rows one by one."""
     from scipy.ndimage import maximum_filter1d
 
+    if not ((weights > 0) & (weights < 255)).any():
+        return hard(depth(weights == 0) <= radius)
     grown = np.zeros_like(weights)
     for shift in range(-min(int(radius), len(weights) - 1), min(int(radius), len(weights) - 1) + 1):
         half = math.isqrt(int(radius**2 - shift**2))

@@ -23,6 +23,7 @@ Floats = NDArray[np.floating[Any]]
 BORDER = 10  # one part in so many of the shorter side
 SMOOTH = 200  # sigma of the blur, in the same way, at least 2 px
 SPREAD = 4.0  # variance of Lab colours that is added, so that a border of one colour has an inverse
+LARGE = 512  # px: pictures of twice this side and more are reduced
 BINS = 256
 D65 = np.array([0.95047, 1.0, 1.08883], np.float32)
 XYZ = np.array(
@@ -44,7 +45,13 @@ class Saliency:
 
 
 def saliency(image: Image.Image) -> Floats:
-    """U (h w) of an RGB picture, 0..3."""
+    """U (h w) of an RGB picture, 0..3; of a large one it is that of a smaller copy, enlarged."""
+    small = image.reduce(max(1, max(image.size) // LARGE))
+    found = Image.fromarray(_saliency(small).astype(np.float32))
+    return np.asarray(found.resize(image.size, Image.Resampling.BILINEAR))
+
+
+def _saliency(image: Image.Image) -> Floats:
     from scipy.ndimage import gaussian_filter
 
     shorter = min(image.size)
