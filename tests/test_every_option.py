@@ -118,7 +118,7 @@ OWN: dict[str, dict[str, str | tuple[str, str]]] = {
                  f"{ASKS} components --part a --part b --split mask --mask box:0%,0%,50%,90%"),
     },
     "phase": {
-        "strength": "--strength 0.5", "until": "--until 0.9", "fade": "--fade 0", "ahead": "--ahead 2",
+        "strength": "--strength 0.5", "until": "--until 0.9", "fade": "--fade 0.7", "ahead": "--ahead 2",
         "fit": "--fit pad",
     },
     "picture": {"fit": (TRICKS["picture"], TRICKS["picture"].replace("wide.png", "wide.png --fit pad"))},
