@@ -15,7 +15,7 @@ from command_line import run
 from diffusion_tricks import Recipe, TrickEntry, UsageError, load_model, sample
 from diffusion_tricks.generate.shown import shown
 from diffusion_tricks.plugin import answered_at, to_tensor
-from diffusion_tricks.testing import check_trick, exact_model, tiny_pipeline
+from diffusion_tricks.testing import check_trick, exact_model, posterior_mean, tiny_pipeline
 from diffusion_tricks_plugins import Guidance, Phase
 from diffusion_tricks_plugins.phase import Notes, inverted, transferred
 
@@ -65,8 +65,13 @@ def test_what_the_inversion_finds_leads_back(photo: Path) -> None:
     model = exact_model({None: known})
     trick = Phase(image=photo)
     steps = sample(model, prompt=None, tricks=[trick], steps=20, scheduler="ddim")
-    found = next(iter(steps)).run.state(trick, Notes).inverted
+    run = next(iter(steps)).run
+    found, levels = run.state(trick, Notes).inverted, run.levels
     assert len(found) == 21
+    for i in (18, 10, 0):
+        x0 = posterior_mean(found[i + 1], levels[i + 1], known)
+        eps = (found[i + 1] - levels[i + 1].alpha * x0) / levels[i + 1].sigma
+        torch.testing.assert_close(found[i], levels[i].noised(x0, eps), rtol=0, atol=1e-4)
     torch.testing.assert_close(found[-1], known[:1], rtol=0, atol=0)
     *_, last = sample(model, prompt=None, latents=found[0], steps=20, scheduler="ddim")
     torch.testing.assert_close(last.x, known[:1], rtol=0, atol=1e-4)
