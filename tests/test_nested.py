@@ -199,6 +199,8 @@ def prompts_in(entry: dict[str, Any]) -> dict[str, Callable[[str], dict[str, Any
         made[f"prompts {i}"] = lambda text, i=i: (  # type: ignore[misc]
             entry | {"prompts": [text if j == i else old for j, old in enumerate(entry["prompts"])]}
         )
+    for mask, _ in entry.get("regions", ()):
+        made["regions"] = lambda text, mask=mask: entry | {"regions": [[mask, text]]}  # type: ignore[misc]
     return made
 
 
@@ -211,6 +213,9 @@ ENTRIES: dict[str, dict[str, Any]] = {
     "clip-guidance": {"scale": 3.0},
     "overlay": {"text": "words"},
     "cache": {},
+    "regions": {"regions": [["box:0,0,50%,100%", "fffffff"]]},
+    "panorama": {"overlap": 0.25},
+    "time_travel": {"repeat": 2},
 }
 
 

@@ -70,7 +70,10 @@ Prompted = str | Branch  # an option that takes a prompt, or tricks in its place
 
 
 def refuse_two_claims(tricks: Sequence[Trick[Any]]) -> None:
-    """Raises UsageError for two tricks that each say what is asked: one of them would never be heard."""
+    """Raises UsageError for two tricks that each say what is asked: one of them would never be heard.
+
+    So would one that asks prompts of its own for parts of the picture, before one that says all that is asked.
+    """
     first, *others = [trick.label() for trick in tricks if trick.brings_prompts] or [""]
     if others:
         ways = dict.fromkeys([f"{first} with [{others[0]} ...]", f"{others[0]} with [{first} ...]"])
@@ -78,6 +81,14 @@ def refuse_two_claims(tricks: Sequence[Trick[Any]]) -> None:
             f"{first!r} and {others[0]!r} both say what is asked, and nothing says how they nest; write one in the"
             f" place of a prompt of the other, {' or '.join(ways)}"
         )
+    for i, trick in enumerate(tricks):
+        inside = next((one.label() for one in tricks[i + 1 :] if one.brings_prompts), None)
+        if inside and trick.asks() and not trick.brings_prompts:
+            name = trick.label()
+            raise UsageError(
+                f"{inside!r} inside {name!r} says what is asked, so that {name!r} is never heard; name {name!r} after"
+                f" it, or write {inside!r} in the place of a prompt, {name} with [{inside} ...]"
+            )
 
 
 def within(value: Any, change: Callable[[TrickEntry], TrickEntry]) -> Any:
