@@ -111,6 +111,16 @@ def test_regions_of_anagrams_and_an_anagram_of_regions() -> None:
     torch.testing.assert_close(ends_in(trick, prompt=None).x, expected, atol=2e-4, rtol=0)
 
 
+def test_before_an_anagram_regions_would_never_be_heard() -> None:
+    regions, anagram = Regions(regions=[(LEFT, "b")]), Anagram(prompts=["a", "c"])
+    with pytest.raises(UsageError, match=r"'regions' is never heard; name 'regions' after it, or .*\[anagram \.\.\.\]"):
+        ends_in(regions, anagram, prompt=None)
+    left = box(0, 0, 8, 16)
+    views = (left * B + (1 - left) * A, left * B + (1 - left) * C)  # what each view shows, of its own left half
+    expected = (views[0] + views[1].flip(2)) / 2
+    torch.testing.assert_close(ends_in(anagram, regions, prompt=None).x, expected, atol=2e-4, rtol=0)
+
+
 def test_a_latent_model_has_the_mask_at_its_scale_and_a_later_stage_too() -> None:
     """Half a latent's pixels in the box are half a weight."""
     model = load_model(tiny_pipeline("sd"), device="cpu")

@@ -99,16 +99,27 @@ def _each_in_full(value: Any) -> Any:
 
 
 def refuse_two_claims(tricks: Sequence[Trick[Any]]) -> None:
-    """Raises UsageError for a trick that says what is asked around one that brings its own: it would never be heard."""
-    bring = [i for i, trick in enumerate(tricks) if trick.brings_prompts]
-    around = [trick for trick in tricks[: max(bring, default=0)] if trick.brings_prompts or trick.asks()]
-    if around and not (around[0].joins and {type(tricks[i]) for i in bring} == set(map(type, around))):
-        first, other = around[0].label(), tricks[bring[-1]].label()
-        ways = dict.fromkeys([f"{first} with [{other} ...]", f"{other} with [{first} ...]"])
+    """Raises UsageError for two tricks that each say what is asked: one of them would never be heard.
+
+    So would one that asks prompts of its own for parts of the picture, before one that says all that is asked.
+    """
+    bring = [trick for trick in tricks if trick.brings_prompts]
+    of_one = len(set(map(type, bring))) == 1 and bring[0].joins
+    first, *others = [""] if of_one or not bring else [trick.label() for trick in bring]
+    if others:
+        ways = dict.fromkeys([f"{first} with [{others[0]} ...]", f"{others[0]} with [{first} ...]"])
         raise UsageError(
-            f"{first!r} and {other!r} both say what is asked, and nothing says how they nest; write one in the"
+            f"{first!r} and {others[0]!r} both say what is asked, and nothing says how they nest; write one in the"
             f" place of a prompt of the other, {' or '.join(ways)}"
         )
+    for i, trick in enumerate(tricks):
+        inside = next((one.label() for one in tricks[i + 1 :] if one.brings_prompts), None)
+        if inside and trick.asks() and not trick.brings_prompts:
+            name = trick.label()
+            raise UsageError(
+                f"{inside!r} inside {name!r} says what is asked, so that {name!r} is never heard; name {name!r} after"
+                f" it, or write {inside!r} in the place of a prompt, {name} with [{inside} ...]"
+            )
 
 
 def within(value: Any, change: Callable[[TrickEntry], TrickEntry]) -> Any:

@@ -50,7 +50,8 @@ def weight_at(weight: float | str, fraction: float) -> float:
     >>> [weight_at("1@0-0.4,0.5@0.4-1", f) for f in (0, 0.39, 0.4, 0.99)], weight_at("2@0.5-0.6", 0.7)
     ([1.0, 1.0, 0.5, 0.5], 0.0)
     """
-    return sum(value for value, start, stop in pieces_of(weight) if start <= min(fraction, math.nextafter(1, 0)) < stop)
+    at = min(fraction, math.nextafter(1, 0))
+    return sum((value for value, start, stop in pieces_of(weight) if start <= at < stop), 0.0)
 
 
 def weightless(weights: Sequence[float | str]) -> tuple[float, float] | None:
