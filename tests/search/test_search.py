@@ -235,7 +235,7 @@ def test_figures_and_their_intervals() -> None:
     arms = [Asked(pairs=((str(i), "x"),), views=("flip",)).arms[0] for i in range(30)]
     names = ("alignment", "concealment", "joint", "sep_min")
     tried = [Trial(arm, seed, 1, dict.fromkeys(names, i / 10)) for i, arm in enumerate(arms) for seed in range(4)]
-    tried += [Trial(arms[0], 9, 2, dict.fromkeys(names, 50.0))]
+    tried += [Trial(arm, 9, 2, dict.fromkeys(names, 50.0)) for arm in arms]
     rows = figures(tried)
     assert set(rows) == set(names)
     mean, low, high = rows["alignment"]["mean"]
