@@ -96,9 +96,10 @@ def candidates(
     }
 
 
-def of_ways(file: Path) -> list[Candidates]:
-    """The pictures of each pair that our ways made."""
-    ours = [rows for name, rows in read(file).items() if not name.startswith("plain")]
+def of_ways(file: Path, only: Sequence[str] = ()) -> list[Candidates]:
+    """The pictures of each pair that our ways made, or those that are named."""
+    made = read(file)
+    ours = [made[name] for name in only or made if not name.startswith("plain")]
     return [[one for row in pair for one in row] for pair in zip(*ours, strict=True)]
 
 
@@ -109,6 +110,7 @@ def arguments() -> argparse.Namespace:
         "--scorer", action="append", help=f"a CLIP; may be given several times; default: {INSIDE}, the one inside"
     )
     options.add_argument("--ways", type=Path, metavar="JSON", help="make nothing, choose among what this holds")
+    options.add_argument("--only", action="append", default=[], metavar="WAY", help="of --ways; several times")
     options.add_argument("--first-stage", action="store_true", help="leave out the stages that enlarge")
     return options.parse_args()
 
@@ -129,7 +131,7 @@ def measured(given: argparse.Namespace) -> dict[str, list[Candidates]]:
 
 def main() -> None:
     given = arguments()
-    made = {str(given.ways): of_ways(given.ways)} if given.ways else measured(given)
+    made = {str(given.ways): of_ways(given.ways, given.only)} if given.ways else measured(given)
     for name, rows in made.items():
         print(f"{name}: {len(rows)} pairs, {len(rows[0])} candidates each, both captions within the first {FIRST}")
         print(table(rows))

@@ -270,6 +270,7 @@ def test_ways_are_candidates_as_well(benchmarks: dict[str, ModuleType], tmp_path
     anagrams.write(file, made)
     assert anagrams.read(file) == made
     assert benchmarks["selection"].of_ways(file) == [[first, second], [second, third]]
+    assert benchmarks["selection"].of_ways(file, ["balanced"]) == [[second], [third]]
 
 
 def test_ways_are_compared_on_the_same_pictures(benchmarks: dict[str, ModuleType]) -> None:

@@ -6,10 +6,11 @@
     sep_min      min_i ( p_i,own - max_j p_ij ),  p_i = softmax_j( S_ij / tau' ),  j over the own prompt, what the other
                  views show and all known captions, but for those that mean the same as the own prompt
 
-Alignment decides between pictures: `benchmarks/selection.py` finds that sep_min chooses worse, as its shares are small
-where a picture shows nothing. Its tau' is fitted on drawings that the scorer never saw: `calibration.json` beside
-it says the value and how; for a scorer without one it is its own tau. It also says how alike two texts must be to mean
-the same, and so which prompts the scorer knows nothing of: those that no known caption is alike to.
+Alignment decides between pictures: neither is proven to choose well, and of the two an independent judge agrees more
+with alignment (`benchmarks/README.md`). The tau' of sep_min is fitted on drawings that the scorer never saw:
+`calibration.json` beside it says the value and how; for a scorer without one it is its own tau. It also says how alike
+two texts must be to mean the same, and so which prompts the scorer knows nothing of: those that no known caption is
+alike to.
 
 What a picture should show, and through which views, its tricks say themselves (`Trick.views_of`).
 """
