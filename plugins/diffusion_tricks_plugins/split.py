@@ -115,3 +115,8 @@ class Low(Split):
 def as_it_is(x: Tensor) -> Tensor:
     """The whole."""
     return x
+
+
+def times(share: float | Tensor, x: Tensor) -> Tensor:
+    """A share of the whole."""
+    return share * x

@@ -16,7 +16,7 @@ from pydantic import BeforeValidator, Field
 
 from diffusion_tricks.plugin import UnknownName, UsageError, from_words
 from diffusion_tricks_plugins.masks import mask_for
-from diffusion_tricks_plugins.split import Canvas, Low, Split, as_it_is
+from diffusion_tricks_plugins.split import Canvas, Low, Split, as_it_is, times
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -168,7 +168,7 @@ class Scale(Split):
         shares = self.shares or [1.0] * count
         if len(shares) != count:
             raise UsageError(f"split scale: expected {count} shares, one for each part, got {len(shares)}")
-        return [partial(_times, share / sum(shares)) for share in shares]
+        return [partial(times, share / sum(shares)) for share in shares]
 
     def seen(self, count: int, canvas: Canvas) -> list[Filter]:
         """Always all at once."""
@@ -186,7 +186,7 @@ class Mask(Low):
 
     def low(self, canvas: Canvas) -> Filter:
         """The inside."""
-        return partial(_times, self.weights(canvas))
+        return partial(times, self.weights(canvas))
 
     def weights(self, canvas: Canvas) -> Tensor:
         """The mask (1 1 h w) of 0..1; where a pixel stands for many, their mean."""
@@ -286,11 +286,6 @@ def _found(name: str) -> type[Split]:
     if name not in SPLITS:
         raise UnknownName("split", name, SPLITS)
     return SPLITS[name]
-
-
-def _times(share: Any, x: Tensor) -> Tensor:
-    part: Tensor = share * x
-    return part
 
 
 def _channels(weights: Sequence[float], x: Tensor) -> Tensor:
