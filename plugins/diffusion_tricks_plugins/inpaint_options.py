@@ -30,6 +30,8 @@ def _as_text(value: Any) -> Any:
 def _listed(value: Any) -> Any:
     """One mask may stand for a list of one."""
     masks = [value] if isinstance(value, str | os.PathLike) else value
+    if not isinstance(masks, list | tuple):
+        return value
     return [os.fspath(one) if isinstance(one, os.PathLike) else one for one in masks]
 
 
