@@ -23,7 +23,8 @@ from typing import Any
 import numpy as np
 
 from diffusion_tricks import Model, Recipe, load_model, making
-from diffusion_tricks.generate.score import Scorer, shown
+from diffusion_tricks.generate.score import Scorer
+from diffusion_tricks.generate.shown import shown
 from verdicts import every_caption
 
 OWN = "own"  # the model's own scheduler

@@ -20,7 +20,8 @@ from typing import Any
 import judge as judging
 from diffusion_tricks import Model, Recipe, making
 from diffusion_tricks.generate.result import Result
-from diffusion_tricks.generate.score import Scorer, shown
+from diffusion_tricks.generate.score import Scorer
+from diffusion_tricks.generate.shown import shown
 from diffusion_tricks.recipes.recipe import TrickEntry
 from verdicts import Asked, every_caption, pairs, places, share
 

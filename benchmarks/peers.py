@@ -1,7 +1,7 @@
 """What others do, written out plainly, to be measured against: one picture at a time, an unconditional row per prompt.
 
     eps_i = u_i + s (c_i - u_i)
-    anagram: eps = mean_i v_i^-1(eps_i(v_i(x)))        Visual Anagrams, arXiv:2311.17919, section 3
+    anagram: eps = mean_i v_i^-1(eps_i(v_i(x))), or one i after the other      Visual Anagrams, arXiv:2311.17919
     hybrid:  eps = G eps_far + (1 - G) eps_near        Factorized Diffusion, arXiv:2404.11615, section 3
 
 Nothing of diffusion_tricks is used here. A pipeline is any of DeepFloyd IF's first stage.
@@ -10,6 +10,7 @@ Nothing of diffusion_tricks is used here. A pipeline is any of DeepFloyd IF's fi
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -35,16 +36,26 @@ def anagram(
     scale: float,
     steps: int,
     seed: int,
+    alternate: bool = False,
 ) -> Tensor:
-    """One anagram (1 c h w); views: (view, its inverse) for each prompt."""
+    """One anagram (1 c h w); views: (view, its inverse) for each prompt.
+
+    alternate: whether views take turns instead of their mean; all are asked in every step, as in the paper's code.
+    """
 
     def look(x: Tensor) -> Tensor:
         return torch.cat([view(x) for view, _ in views])
 
-    def combine(seen: Tensor) -> Tensor:
-        return torch.stack([back(row[None]) for (_, back), row in zip(views, seen, strict=True)]).mean(0)
+    def reducer() -> Map:
+        turns = itertools.cycle(range(len(views)))
 
-    return denoised(pipe, texts, look, combine, combine, scale=scale, steps=steps, seed=seed)
+        def combine(seen: Tensor) -> Tensor:
+            turned = torch.stack([back(row[None]) for (_, back), row in zip(views, seen, strict=True)])
+            return turned[next(turns)] if alternate else turned.mean(0)
+
+        return combine
+
+    return denoised(pipe, texts, look, reducer(), reducer(), scale=scale, steps=steps, seed=seed)
 
 
 def hybrid(pipe: Pipeline, texts: tuple[Tensor, Tensor], *, scale: float, steps: int, seed: int) -> Tensor:

@@ -1,138 +1,141 @@
 """What choosing is worth: a random candidate, the one aligned best, the one of the largest `sep_min`, and the ceiling.
 
     python benchmarks/selection.py --judge judge.pt                        the 50 pairs, four candidates each
-    python benchmarks/selection.py --judge judge.pt --limit 5 --json selection.json
+    python benchmarks/selection.py --judge judge.pt --others 50            other pairs, to choose a rule on
+    python benchmarks/selection.py --judge judge.pt --scorer DIR --scorer embedded
+    python benchmarks/selection.py --judge judge.pt --ways illusions.json  among the ways of `illusions.py --json`
 
 Every pair of `reach_pairs.toml` is made as an anagram from so many seeds; the scorer sees all of them, and the judge of
 `reach.py`, which has no part in the choice, says which candidates show both things: both captions within the first five
-of all emoji. random: their share. ceiling: the pairs with at least one. Intervals are the bootstrap's, over pairs.
+of all emoji. random: their share. ceiling: the pairs with at least one. place: the judge's place of the worse view over
+that of a random pick, geometric means; below 1 is better. Intervals are the bootstrap's, over pairs.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from math import log
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
-import judge as judging
-from diffusion_tricks import Recipe, Scorer, load_model
-from diffusion_tricks.generate.result import Result
-from diffusion_tricks.generate.score import shown
-from diffusion_tricks.recipes.recipe import TrickEntry
-from intervals import bootstrap
+from anagrams import Judged, Pair, chosen_pairs, entry, judged, opened, parser, read, write
+from diffusion_tricks import Scorer
+from diffusion_tricks.generate.shown import shown
+from diffusion_tricks.metrics import bootstrap
 from measures import FIRST, Bench
-from verdicts import Asked, pairs
 
-VIEWS = ("flip", "rotate_cw")
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """One picture: what the scorer says of it, and whether the judge sees both things, at which places from 1."""
-
-    seed: int
-    alignment: float
-    sep_min: float
-    places: tuple[int, ...]
-
-    @property
-    def met(self) -> bool:
-        return max(self.places) <= FIRST
+INSIDE = "embedded"
+Candidates = Sequence[Judged]
+Rule = Callable[[Candidates], Candidates]  # those it may end with, each as likely
 
 
-Pair = Sequence[Candidate]
-Rule = Callable[[Pair], float]  # how much of the pair is met, 0..1
+def any_of_them(all_of_them: Candidates) -> Candidates:
+    """A blind choice."""
+    return all_of_them
 
 
-def random_pick(pair: Pair) -> float:
-    """The share of candidates that are met: what a blind choice has."""
-    return sum(one.met for one in pair) / len(pair)
+def by_alignment(candidates: Candidates) -> Candidates:
+    """The one whose worst view is aligned best."""
+    return [max(candidates, key=lambda one: one.alignment)]
 
 
-def by_alignment(pair: Pair) -> float:
-    """Whether the one aligned best is met, which is what `best_of` keeps."""
-    return float(max(pair, key=lambda one: one.alignment).met)
+def by_sep_min(candidates: Candidates) -> Candidates:
+    """The one of the largest margin in its weakest view."""
+    return [max(candidates, key=lambda one: (one.sep_min, one.alignment))]
 
 
-def by_sep_min(pair: Pair) -> float:
-    """Whether the one of the largest margin in its weakest view is met."""
-    return float(max(pair, key=lambda one: (one.sep_min, one.alignment)).met)
-
-
-def ceiling(pair: Pair) -> float:
-    """Whether any is met: what no choice exceeds."""
-    return float(any(one.met for one in pair))
+def by_judge(candidates: Candidates) -> Candidates:
+    """The one of the best worse place: what no choice exceeds."""
+    return [min(candidates, key=lambda one: max(one.places))]
 
 
 RULES: dict[str, Rule] = {
-    "random pick": random_pick, "pick by alignment": by_alignment, "pick by sep_min": by_sep_min, "ceiling": ceiling,
+    "random pick": any_of_them, "pick by alignment": by_alignment, "pick by sep_min": by_sep_min, "ceiling": by_judge,
 }  # fmt: skip
 
 
-def candidates(bench: Bench, view: str, pair: tuple[Asked, Asked], seed: int, of: int) -> list[Candidate]:
-    """The pictures of one pair, judged."""
-    entry = TrickEntry(trick="anagram", views=[("identity", pair[0].prompt), (view, pair[1].prompt)])
-    return [judged(bench, one, pair) for one in bench.make(tricks=[entry], count=of, seed=seed)]
+def met(rule: Rule, made: Sequence[Candidates]) -> Tensor:
+    """How often each pair is met (n), 0..1."""
+    picked = [rule(candidates) for candidates in made]
+    return torch.tensor([sum(one.success for one in some) / len(some) for some in picked])
 
 
-def judged(bench: Bench, result: Result, pair: tuple[Asked, Asked]) -> Candidate:
-    """What scorer and judge say of one picture."""
-    views, scorer = shown(result.recipe, result.image), bench.scorer or Scorer()
-    score = scorer.score(views)
-    found = bench.places([view.picture for view in views], [thing.name for thing in pair])
-    return Candidate(result.seed, score.alignment, score.sep_min, tuple(int(place) + 1 for place in found))
+def log_places(rule: Rule, made: Sequence[Candidates]) -> Tensor:
+    """The logarithm of the judge's place of the worse view, of each pair (n)."""
+    picked = [rule(candidates) for candidates in made]
+    return torch.tensor([sum(log(max(one.places)) for one in some) / len(some) for some in picked])
 
 
-def table(made: Sequence[Pair]) -> str:
-    """Every rule's share of pairs with its interval, and how far it is above the random pick."""
-    blind = torch.tensor([random_pick(pair) for pair in made])
-    lines = [f"{'rule':18} {'met':>6} {'95 %':>16}  {'above random':>12} {'95 %':>18}"]
+def table(made: Sequence[Candidates]) -> str:
+    """Every rule's share of pairs with its interval, how far it is above the random pick, and its places over those."""
+    blind, blind_places = met(any_of_them, made), log_places(any_of_them, made)
+    lines = [f"{'rule':18} {'met':>6} {'95 %':>16}  {'above random':>12} {'95 %':>18}  {'place':>6} {'95 %':>14}"]
     for name, rule in RULES.items():
-        met = torch.tensor([rule(pair) for pair in made])
-        low, high = bootstrap(met)
-        under, over = bootstrap(met - blind)
-        gain = float((met - blind).mean())
-        shares = f"{met.mean():6.1%} {low:6.1%} to {high:6.1%}"
-        lines.append(f"{name:18} {shares}  {gain:+12.1%} {under:+7.1%} to {over:+7.1%}")
+        own = met(rule, made)
+        gain, places = own - blind, log_places(rule, made) - blind_places
+        (low, high), (under, over) = bootstrap(own), bootstrap(gain)
+        least, most = torch.tensor(bootstrap(places)).exp().tolist()
+        shares = f"{own.mean():6.1%} {low:6.1%} to {high:6.1%}"
+        above = f"{gain.mean():+12.1%} {under:+7.1%} to {over:+7.1%}"
+        lines.append(f"{name:18} {shares}  {above}  {places.mean().exp():6.2f} {least:5.2f} to {most:5.2f}")
     return "\n".join(lines)
+
+
+def candidates(
+    bench: Bench, scorers: dict[str, Scorer], view: str, pair: Pair, seed: int, of: int
+) -> dict[str, Candidates]:
+    """The pictures of one pair, by who scored them."""
+    made = bench.make(tricks=[entry(view, pair)], count=of, seed=seed)
+    views = [shown(one.recipe, one.image) for one in made]
+    return {
+        name: [judged(bench, scorer, seen, pair, one.seed) for seen, one in zip(views, made, strict=True)]
+        for name, scorer in scorers.items()
+    }
+
+
+def of_ways(file: Path, only: Sequence[str] = ()) -> list[Candidates]:
+    """The pictures of each pair that our ways made, or those that are named."""
+    made = read(file)
+    ours = [made[name] for name in only or made if not name.startswith("plain")]
+    return [[one for row in pair for one in row] for pair in zip(*ours, strict=True)]
 
 
 def arguments() -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--judge", type=Path, required=True, help="the weights that `reach.py --train-judge` wrote")
-    parser.add_argument("--model", default="emoji", help="a known name or a directory")
-    parser.add_argument("--scorer", help="a CLIP; default: the one inside")
-    parser.add_argument("--of", type=int, default=4, help="candidates of each pair")
-    parser.add_argument("--limit", type=int, help="only the first so many pairs of each view")
-    parser.add_argument("--steps", type=int)
-    parser.add_argument("--seed", type=int, default=1000)
-    parser.add_argument("--json", type=Path, help="also write every candidate here")
-    return parser.parse_args()
+    options = parser(__doc__, of=4, seed=1000)
+    options.add_argument(
+        "--scorer", action="append", help=f"a CLIP; may be given several times; default: {INSIDE}, the one inside"
+    )
+    options.add_argument("--ways", type=Path, metavar="JSON", help="make nothing, choose among what this holds")
+    options.add_argument("--only", action="append", default=[], metavar="WAY", help="of --ways; several times")
+    options.add_argument("--first-stage", action="store_true", help="leave out the stages that enlarge")
+    return options.parse_args()
 
 
-def opened(given: argparse.Namespace) -> Bench:
-    """Model, judge and scorer."""
-    judge, names = judging.load(given.judge)
-    recipe = Recipe(seed=given.seed, steps=given.steps)
-    return Bench(load_model(given.model), judge, names, Scorer(given.scorer), recipe, given.limit)
+def measured(given: argparse.Namespace) -> dict[str, list[Candidates]]:
+    """The candidates of every pair, by who scored them."""
+    bench = opened(given, given.first_stage)
+    scorers = {name: Scorer(None if name == INSIDE else name) for name in given.scorer or [INSIDE]}
+    made: dict[str, list[Candidates]] = {name: [] for name in scorers}
+    for number, (view, pair) in enumerate(chosen_pairs(given)):
+        found = candidates(bench, scorers, view, pair, given.seed + given.of * number, given.of)
+        for name, rows in made.items():
+            rows.append(found[name])
+        count = sum(one.success for one in next(iter(found.values())))
+        bench.tell(f"{view}: {pair[0].prompt}, {pair[1].prompt}: {count:.0f} of {given.of}")
+    return made
 
 
 def main() -> None:
     given = arguments()
-    bench, made = opened(given), list[list[Candidate]]()
-    for view in VIEWS:
-        for pair in pairs(view)[: given.limit]:
-            made.append(candidates(bench, view, pair, given.seed + given.of * len(made), given.of))
-            met = sum(one.met for one in made[-1])
-            bench.tell(f"{view}: {pair[0].prompt}, {pair[1].prompt}: {met} of {given.of}")
-    print(f"{len(made)} pairs, {given.of} candidates each, both captions within the first {FIRST}\n{table(made)}")
-    if given.json:
-        given.json.write_text(json.dumps([[asdict(one) for one in pair] for pair in made], indent=2) + "\n")
+    made = {str(given.ways): of_ways(given.ways, given.only)} if given.ways else measured(given)
+    for name, rows in made.items():
+        print(f"{name}: {len(rows)} pairs, {len(rows[0])} candidates each, both captions within the first {FIRST}")
+        print(table(rows))
+    write(given.json, made)
 
 
 if __name__ == "__main__":

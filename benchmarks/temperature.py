@@ -1,9 +1,12 @@
 """Fits what turns the scorer's cosines into shares that can be believed, on drawings that it never saw.
 
-    python benchmarks/temperature.py drawings.npz
+    python benchmarks/temperature.py drawings.npz --generated generated.npz
 
 The scorer inside learnt from one set of drawings; the others of the file, as `training.data.sets` writes it, are held
-out. The temperature is that of the smallest mean of -log p, where p is the softmax over the known captions that
+out, and so is the last tenth of what the generator drew for it (`training.data.generated`). That is what it will judge,
+so where it is given the temperature is fitted on it, and the drawings say what that is worth elsewhere.
+
+The temperature is that of the smallest mean of -log p, where p is the softmax over the known captions that
 `Scorer.margins` takes (temperature scaling, arXiv:1706.04599). What counts as alike is the cosine that best parts other
 names of a thing from the names of other things. Both are written into `calibration.json` beside the scorer.
 """
@@ -12,6 +15,9 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -21,6 +27,7 @@ from torch import Tensor
 from diffusion_tricks.generate.score import EMBEDDED, Scorer, apart
 from diffusion_tricks.io.pixels import to_images
 from diffusion_tricks.training.data.captions import with_article
+from diffusion_tricks.training.data.generated import Generated, unseen
 from diffusion_tricks.training.data.sets import Drawings
 
 LEARNT = "noto"  # the set that the scorer inside was trained on
@@ -76,35 +83,65 @@ def held_out(held: Drawings) -> tuple[Tensor, Tensor]:
     return (pixels[:, :3] + 1 - pixels[:, 3:]) * 2 - 1, held.things[chosen]
 
 
+@dataclass(frozen=True)
+class Held:
+    """Pictures that the scorer never saw, in -1..1 (n 3 h w), the captions of all things, and the thing of each (n)."""
+
+    name: str
+    pixels: Tensor
+    captions: list[str]
+    things: Tensor
+
+
+def drawn(file: Path) -> Held:
+    """The last tenth of what a generator drew, as the scorer's training leaves it out."""
+    made = unseen(Generated.read(file))
+    return Held("generated", made.pixels.float() / 127.5 - 1, [with_article(name) for name in made.names], made.things)
+
+
+def losses(scorer: Scorer, held: Held, alike: float) -> Callable[[float], tuple[Tensor, Tensor]]:
+    """What `likelihoods` says of the pictures at a temperature."""
+    said, known = scorer.texts(held.captions), scorer.texts(scorer.known)
+    seen = scorer.pictures(to_images(held.pixels))
+    others = apart(said @ known.T, alike)[held.things]
+    return partial(likelihoods, (seen * said[held.things]).sum(1), seen @ known.T, others)
+
+
+def fitted(at: Callable[[float], tuple[Tensor, Tensor]]) -> float:
+    """The temperature of the least mean loss."""
+    return round(min(TEMPERATURES.tolist(), key=lambda temperature: float(at(temperature)[0].mean())), 4)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("drawings", type=Path)
+    parser.add_argument("--generated", type=Path, help="what the scorer's training was given")
+    parser.add_argument("--scorer", type=Path, default=EMBEDDED, help="a scorer's directory; default: the one inside")
     parser.add_argument("--dry-run", action="store_true", help="print, and write nothing")
     given = parser.parse_args()
-    held, scorer = Drawings.read(given.drawings), Scorer()
-    alike = threshold(*names_apart(scorer, held))
-    pixels, things = held_out(held)
-    said = scorer.texts([with_article(names[0]) for names in held.names])
-    seen, known = scorer.pictures(to_images(pixels)), scorer.texts(scorer.known)
-    others = apart(said @ known.T, alike)[things]
-    own, cosines = (seen * said[things]).sum(1), seen @ known.T
-    losses = [float(likelihoods(own, cosines, others, float(t))[0].mean()) for t in TEMPERATURES]
-    best = float(TEMPERATURES[min(range(len(losses)), key=losses.__getitem__)])
-    found = {"temperature": round(best, 4), "alike": alike}
-    print(f"{len(things)} drawings of {len(held.names)} things, sets {', '.join(k for k in held.kinds if k != LEARNT)}")
-    for name, temperature in (("own", scorer.temperature), ("fitted", found["temperature"])):
-        loss, told = likelihoods(own, cosines, others, temperature)
-        right, gap = told[:, 1].mean(), calibration_error(told)
-        print(
-            f"{name:7} tau {temperature:.4f}  -log p {loss.mean():.3f}  right {right:.1%}  calibration error {gap:.3f}"
-        )
-    said_how = (
-        f"fitted by benchmarks/temperature.py on {len(things)} drawings of {len(held.names)} things that the scorer"
-        f" never saw ({', '.join(k for k in held.kinds if k != LEARNT)}): temperature by the smallest -log p of the own"
-        " caption, alike by the fewest errors between other names of a thing and names of other things"
+    drawings, scorer = Drawings.read(given.drawings), Scorer(given.scorer)
+    alike = threshold(*names_apart(scorer, drawings))
+    sets = ", ".join(kind for kind in drawings.kinds if kind != LEARNT)
+    held = [Held(sets, pixels, [with_article(names[0]) for names in drawings.names], things)
+            for pixels, things in [held_out(drawings)]]  # fmt: skip
+    held += [drawn(given.generated)] if given.generated else []
+    found = {one.name: losses(scorer, one, alike) for one in held}
+    last, at = held[-1], found[held[-1].name]
+    best = fitted(at)
+    for one in held:
+        print(f"{len(one.things)} pictures of {len(set(one.things.tolist()))} things ({one.name})")
+        for name, temperature in (("own", scorer.temperature), ("fitted", best)):
+            loss, told = found[one.name](temperature)
+            print(f"{name:7} tau {temperature:.4f}  -log p {loss.mean():.3f}  right {told[:, 1].mean():.1%}"
+                  f"  calibration error {calibration_error(told):.3f}")  # fmt: skip
+    how = (
+        "fitted by benchmarks/temperature.py: temperature by the smallest -log p of the own caption on"
+        f" {len(last.things)} pictures that the scorer never saw ({last.name}), alike by the fewest errors between"
+        f" other names of {len(drawings.names)} things and names of other things"
     )
     if not given.dry_run:
-        (EMBEDDED / "calibration.json").write_text(json.dumps(found | {"how": said_how}, indent=2) + "\n")
+        said = {"temperature": best, "alike": alike, "how": how}
+        (given.scorer / "calibration.json").write_text(json.dumps(said, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,8 @@ Run hooks are filled by the tricks of one run, in command order, the first outer
     start(run)                   the first latents and the first step; exclusive; the default is pure noise
     before_step(step)            change step.x at the present noise level
     estimate_noise(ask, step)    a generator: yield lists of asks, be sent lists of estimates, return one estimate
-    after_step(step)             see or change step.x at the next noise level; step.repeat() takes the step again
+    after_step(step)             see or change step.x at the next noise level; step.repeat() takes the step again, and
+                                 step.go_back(index) all from that one on
     close(run)                   after the last step, or where the run ends before it: undo what was done to the model
     finish_image(run, image, index)    work on the decoded picture; each trick gets what the last returned
     report(run, image, index)    measure the finished picture, and note it in run.facts[index]

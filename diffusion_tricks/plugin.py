@@ -33,10 +33,10 @@ if TYPE_CHECKING:
     from diffusion_tricks.errors import UsageError as UsageError
     from diffusion_tricks.families.controlnet import control as control
     from diffusion_tricks.generate.score import Scorer as Scorer
-    from diffusion_tricks.generate.score import seen_through as seen_through
-    from diffusion_tricks.generate.score import shown as shown
-    from diffusion_tricks.generate.score import shown_in as shown_in
-    from diffusion_tricks.generate.score import shown_through as shown_through
+    from diffusion_tricks.generate.shown import seen_through as seen_through
+    from diffusion_tricks.generate.shown import shown as shown
+    from diffusion_tricks.generate.shown import shown_in as shown_in
+    from diffusion_tricks.generate.shown import shown_through as shown_through
     from diffusion_tricks.io.animation import Animation as Animation
     from diffusion_tricks.io.atomic import atomic_write as atomic_write
     from diffusion_tricks.io.atomic import atomic_write_all as atomic_write_all
@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from diffusion_tricks.io.lettering import block as block
     from diffusion_tricks.io.pictures import Picture as Picture
     from diffusion_tricks.io.pictures import read_picture as read_picture
+    from diffusion_tricks.io.pictures import write_picture as write_picture
     from diffusion_tricks.io.pixels import alpha_of as alpha_of
     from diffusion_tricks.io.pixels import fit as fit
     from diffusion_tricks.io.pixels import flatten as flatten
@@ -71,8 +72,10 @@ if TYPE_CHECKING:
     from diffusion_tricks.io.source import Source as Source
     from diffusion_tricks.loading.cards import model_card as model_card
     from diffusion_tricks.loading.controlnet import controlnet_for as controlnet_for
+    from diffusion_tricks.metrics import bootstrap as bootstrap
     from diffusion_tricks.metrics import diversity as diversity
     from diffusion_tricks.metrics import frechet_distance as frechet_distance
+    from diffusion_tricks.metrics import kernel_distance as kernel_distance
     from diffusion_tricks.metrics import psnr as psnr
     from diffusion_tricks.metrics import sharpness as sharpness
     from diffusion_tricks.recipes.recipe import recipe_from as recipe_from
@@ -82,6 +85,7 @@ if TYPE_CHECKING:
     from diffusion_tricks.registry.branch import plain_prompts as plain_prompts
     from diffusion_tricks.registry.branch import prompts_of as prompts_of
     from diffusion_tricks.registry.branch import shown_by as shown_by
+    from diffusion_tricks.registry.from_words import from_words as from_words
     from diffusion_tricks.registry.host_hooks import hookimpl as hookimpl
     from diffusion_tricks.registry.options import Share as Share
     from diffusion_tricks.registry.options import TrickOptions as TrickOptions
@@ -92,6 +96,7 @@ if TYPE_CHECKING:
     from diffusion_tricks.registry.view import View as View
     from diffusion_tricks.registry.view import orthogonality_error as orthogonality_error
     from diffusion_tricks.registry.view import view_named as view_named
+    from diffusion_tricks.sampling.aside import answered_at as answered_at
     from diffusion_tricks.sampling.run import Run as Run
     from diffusion_tricks.sampling.run import Start as Start
     from diffusion_tricks.sampling.run import Step as Step
@@ -101,6 +106,7 @@ if TYPE_CHECKING:
     from diffusion_tricks.types import Outline as Outline
     from diffusion_tricks.types import Prompt as Prompt
     from diffusion_tricks.types import Size as Size
+    from diffusion_tricks.types import Spans as Spans
 
 _HOMES = {
     "devices.quiet": ("quiet_libraries",),
@@ -123,7 +129,8 @@ _HOMES = {
         "RecipeError", "UnknownName", "UsageError",
     ),
     "families.controlnet": ("control",),
-    "generate.score": ("Scorer", "seen_through", "shown", "shown_in", "shown_through"),
+    "generate.score": ("Scorer",),
+    "generate.shown": ("seen_through", "shown", "shown_in", "shown_through"),
     "io.animation": ("Animation",),
     "io.atomic": ("atomic_write", "atomic_write_all", "check_place"),
     "io.blur": ("convolved", "gaussian", "gaussian_blur"),
@@ -143,6 +150,7 @@ _HOMES = {
     "io.pictures": (
         "Picture",
         "read_picture",
+        "write_picture",
     ),
     "io.pixels": (
         "alpha_of",
@@ -155,10 +163,11 @@ _HOMES = {
     "io.source": ("Source",),
     "loading.cards": ("model_card",),
     "loading.controlnet": ("controlnet_for",),
-    "metrics": ("diversity", "frechet_distance", "psnr", "sharpness"),
+    "metrics": ("bootstrap", "diversity", "frechet_distance", "kernel_distance", "psnr", "sharpness"),
     "recipes.recipe": ("recipe_from",),
     "recipes.record": ("read_record",),
     "registry.branch": ("Branch", "Prompted", "plain_prompts", "prompts_of", "shown_by"),
+    "registry.from_words": ("from_words",),
     "registry.host_hooks": ("hookimpl",),
     "registry.options": ("Share", "TrickOptions",
         "argument",
@@ -173,6 +182,7 @@ _HOMES = {
         "orthogonality_error",
         "view_named",
     ),
+    "sampling.aside": ("answered_at",),
     "sampling.run": (
         "Run",
         "Start",
@@ -185,6 +195,7 @@ _HOMES = {
         "Outline",
         "Prompt",
         "Size",
+        "Spans",
     ),
 }  # fmt: skip
 __getattr__, __dir__, __all__ = opening(__name__, _HOMES)

@@ -12,6 +12,7 @@ Pipeline = Any  # diffusers' pipelines share conventions, not a typed interface;
 Size = tuple[int, int]  # width, height in pixels
 Outline = list[tuple[float, float]]  # corners in pixels, right and down from the top left
 Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels; right and bottom lie outside
+Spans = Literal["none", "longer", "all"]  # which sides of a picture may be of any length, see `Trick.spans`
 Fit = Literal["crop", "pad", "stretch"]  # how a picture is made to fit a size, see `io.pixels.fit`
 Parts = Mapping[str, Mapping[str, Any]]  # the configuration of each component of a pipeline
 Row = dict[str, Any]  # the denoiser's recorded arguments for one prompt

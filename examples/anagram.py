@@ -1,4 +1,4 @@
-"""Visual anagrams by the batch: a light bulb that is a pineapple once it is turned around, eight seeds in one go.
+"""Visual anagrams by the batch: a pear that is a light bulb once it is turned around, eight seeds in one go.
 
     python examples/anagram.py
 
@@ -13,7 +13,7 @@ from PIL import Image
 
 from diffusion_tricks import Model, Recipe, Result, TrickEntry, load_model, make
 
-VIEWS = [("identity", "a light bulb"), ("rotate_180", "a pineapple")]
+VIEWS = [("identity", "a pear"), ("rotate_180", "a light bulb")]
 
 
 def main(model: Model | None = None, out: Path = Path("out"), count: int = 8) -> list[Result]:

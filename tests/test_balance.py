@@ -15,7 +15,7 @@ from diffusion_tricks import Recipe, Trick, TrickEntry, UsageError, load_model, 
 from diffusion_tricks.sampling.run import Step
 from diffusion_tricks.testing import check_trick, exact_model, tiny_pipeline, tiny_upscaler
 from diffusion_tricks_plugins import Anagram, Hybrid
-from diffusion_tricks_plugins.balance import lacking, rectification
+from diffusion_tricks_plugins.balance import Notes, lacking, rectification
 from test_anagram import DUCK, RABBIT, TWO
 from test_clip_guidance import Even, Known, gray
 
@@ -184,10 +184,14 @@ def test_a_view_that_holds_tricks_is_scored_by_the_worst_of_what_they_show(monke
     ("options", "message"),
     [
         ({"balance": "score", "reduction": "alternate"}, "views that take turns are not balanced; leave balance out"),
-        ({"balance": "variance", "space": "pixel"}, "balance is between noises, and in pixel space pictures"),
+        (
+            {"balance": "variance", "space": "pixel"},
+            "balance by variance is between noises, and in pixel space pictures are",
+        ),
+        ({"balance": "score", "reduction": "balanced"}, "reduction 'balanced' is the mean with `balance=\"score\"`"),
         ({"balance": "fair"}, "balance: .*'off', 'score' or 'variance', got 'fair'"),
         ({"balance": "variance", "clip": "x"}, '`clip` is asked for `balance="score"` alone'),
-        ({"clip": "x"}, "`clip` is of no use without `balance`"),
+        ({"clip": "x"}, "`clip` is of no use without `balance` or `reduction`"),
     ],
 )
 def test_bad_options_say_what_is_wrong(options: dict[str, Any], message: str) -> None:
@@ -196,8 +200,33 @@ def test_bad_options_say_what_is_wrong(options: dict[str, Any], message: str) ->
 
 
 def test_views_that_act_on_the_picture_have_no_noises_to_balance() -> None:
-    with pytest.raises(UsageError, match="these views act on the picture, where there are none; leave balance out"):
+    with pytest.raises(
+        UsageError, match="pictures are combined, whose variance none lost, as some of these views need"
+    ):
         steps_of(Anagram(views=[("identity", "rabbit"), ("rotate:30", "duck")], balance="variance"))
+
+
+@pytest.mark.usefixtures("known")
+@pytest.mark.parametrize("views", [("identity", "rotate:30"), ("identity", "flip")], ids="+".join)
+def test_pictures_are_balanced_by_score_in_pixel_space(views: tuple[str, str]) -> None:
+    """Gray pictures look alike through every view, so the last step's clean estimate is the closed form."""
+    bright, dark = 0.6, 0.2
+    model = exact_model({"rabbit": gray(bright), "duck": gray(dark)})
+    named = list(zip(views, ("rabbit", "duck"), strict=True))
+    *_, step = steps_of(Anagram(views=named, balance="score", space="pixel", weights=[1, 2]), model=model)
+    f, s, w = (STEPS - 1) / STEPS, np.array([bright, dark]), np.array([1.0, 2.0])
+    a = w * s ** -(1 + f)
+    inside = step.estimate.clean[..., 3:5, 3:5]  # which both views see
+    torch.testing.assert_close(inside, torch.full_like(inside, a @ s / a.sum()), atol=5e-3, rtol=0)
+    assert len(step.run.state(step.run.tricks[0], Notes).found) == STEPS
+
+
+@pytest.mark.usefixtures("known")
+def test_the_reduction_is_another_name_for_balance_by_score() -> None:
+    named, reduced = (
+        steps_of(Anagram(views=TWO, **more))[-1].x for more in ({"balance": "score"}, {"reduction": "balanced"})
+    )
+    assert torch.equal(named, reduced)
 
 
 @pytest.mark.parametrize("balance", ["score", "variance"])

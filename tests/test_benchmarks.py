@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -21,7 +24,7 @@ from diffusion_tricks.families.defaults import Defaults
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 NAMES = (
     "speed", "peers", "memory", "judge", "drawings", "verdicts", "sheets", "measures", "reach", "defaults", "plots",
-    "true_sizes", "gpu", "intervals", "selection", "balance", "temperature",
+    "true_sizes", "gpu", "anagrams", "selection", "illusions", "temperature",
 )  # fmt: skip
 BATCHED = 1e-4  # convolutions of several rows may round otherwise than of one
 
@@ -216,55 +219,70 @@ def test_the_scorer_chooses_among_eight_and_the_judge_gives_the_verdict(
     assert views == ["flip", "flip", "rotate_cw", "rotate_cw"]
 
 
-def test_a_bootstrap_interval_holds_the_mean_and_shrinks_with_the_pairs(benchmarks: dict[str, ModuleType]) -> None:
-    """Against the normal approximation for many values, and exact where all are equal."""
-    bootstrap = benchmarks["intervals"].bootstrap
-    assert bootstrap(torch.full((7,), 0.25)) == (0.25, 0.25)
-    values = torch.rand(400, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    low, high = bootstrap(values)
-    half = 1.96 * float(values.std()) / 20
-    assert (low, high) == pytest.approx((float(values.mean()) - half, float(values.mean()) + half), abs=2e-3)
-    assert bootstrap(values) == (low, high)
+def candidate(anagrams: ModuleType, places: tuple[int, int], alignment: float = 0.5, sep_min: float = 0.1) -> Any:
+    return anagrams.Judged(0, places, alignment, concealment=0.5, sep_min=sep_min)
 
 
 def test_the_rules_of_selection_pick_what_they_say(benchmarks: dict[str, ModuleType]) -> None:
-    selection = benchmarks["selection"]
-    pair = [
-        selection.Candidate(0, alignment=0.9, sep_min=-0.5, places=(1, 9)),
-        selection.Candidate(1, alignment=0.5, sep_min=0.2, places=(5, 1)),
-        selection.Candidate(2, alignment=0.4, sep_min=0.1, places=(6, 1)),
-        selection.Candidate(3, alignment=0.3, sep_min=0.2, places=(2, 7)),
-    ]
-    assert [rule(pair) for rule in selection.RULES.values()] == [0.25, 0, 1, 1]
-    lines = selection.table([pair, pair]).splitlines()
-    assert lines[3].split() == [
-        "pick",
-        "by",
-        "sep_min",
-        "100.0%",
-        "100.0%",
-        "to",
-        "100.0%",
-        "+75.0%",
-        "+75.0%",
-        "to",
-        "+75.0%",
-    ]
+    selection, made = benchmarks["selection"], partial(candidate, benchmarks["anagrams"])
+    four = [made((1, 9), 0.9, -0.5), made((5, 1), 0.5, 0.2), made((6, 1), 0.4, 0.1), made((2, 7), 0.3, 0.2)]
+    assert [float(selection.met(rule, [four])) for rule in selection.RULES.values()] == [0.25, 0, 1, 1]
+    blind, _, pick, ceiling = (selection.log_places(rule, [four]).exp() for rule in selection.RULES.values())
+    assert (float(pick), float(ceiling)) == pytest.approx((5, 5))
+    assert float(blind) == pytest.approx((9 * 5 * 6 * 7) ** 0.25)
+    lines = selection.table([four, four]).splitlines()
     assert [line[:18].strip() for line in lines[1:]] == list(selection.RULES)
+    share, ratio = "100.0% 100.0% to 100.0%", f"{5 / (9 * 5 * 6 * 7) ** 0.25:.2f}"
+    assert lines[3].split() == f"pick by sep_min {share} +75.0% +75.0% to +75.0% {ratio} {ratio} to {ratio}".split()
 
 
-def test_balances_are_compared_on_the_same_seeds(benchmarks: dict[str, ModuleType]) -> None:
-    balance, asked = benchmarks["balance"], []
-    bench = SimpleNamespace(make=lambda **given: asked.append(given) or [])
-    pair = (SimpleNamespace(prompt="a"), SimpleNamespace(prompt="b"))
-    for name in balance.BALANCES:
-        assert balance.pictures(bench, "flip", pair, name, 7, 2) == []
-    assert [given["tricks"][0].options["balance"] for given in asked] == ["off", "score", "variance"]
-    assert {(given["seed"], given["count"]) for given in asked} == {(7, 2)}
-    good, half, bad = (balance.Made(0, places, 0.5, 0.5, 0.1) for places in ((1, 5), (1, 6), (9, 9)))
+def test_other_pairs_are_none_of_the_listed(benchmarks: dict[str, ModuleType]) -> None:
+    anagrams, verdicts = benchmarks["anagrams"], benchmarks["verdicts"]
+    given = SimpleNamespace(others=300, seed=4, limit=None)
+    drawn = anagrams.chosen_pairs(given)
+    listed = {frozenset(thing.name for thing in pair) for view in anagrams.VIEWS for pair in verdicts.pairs(view)}
+    assert not listed & {frozenset(thing.name for thing in pair) for _, pair in drawn}
+    assert (len(drawn), {view for view, _ in drawn}) == (300, set(anagrams.VIEWS))
+    assert drawn == anagrams.chosen_pairs(given)
+    given.others, given.limit = None, 2
+    assert anagrams.chosen_pairs(given)[2:] == [("rotate_cw", pair) for pair in verdicts.pairs("rotate_cw")[:2]]
+
+
+def test_the_papers_sampler_draws_what_ours_does(benchmarks: dict[str, ModuleType]) -> None:
+    """With the mean and with views that take turns, to the last bit of a picture."""
+    illusions, anagrams = benchmarks["illusions"], benchmarks["anagrams"]
+    model = dataclasses.replace(benchmarks["speed"].opened("tiny", "cpu"), defaults=Defaults(steps=3, guidance=2.0))
+    bench = benchmarks["measures"].Bench(model, None, [], None, Recipe(steps=3))
+    pair = benchmarks["verdicts"].pairs("rotate_cw")[0]
+    made = {name: way(7) for name, way in illusions.ways(bench, "rotate_cw", pair).items() if name != "balanced"}
+    for name in ("mean", "alternate"):
+        ours, theirs = (np.asarray(made[way], dtype=int) for way in (name, f"plain {name}"))
+        assert abs(ours - theirs).max() <= 1
+    assert made["mean"].tobytes() != made["alternate"].tobytes() != made["rectified"].tobytes()
+    assert [options for _, options in anagrams.said("flip", pair)] == [pair[0].prompt, pair[1].prompt]
+
+
+def test_ways_are_candidates_as_well(benchmarks: dict[str, ModuleType], tmp_path: Path) -> None:
+    """Of what was written, those of the paper's sampler are left out, as they are the same pictures."""
+    anagrams, file = benchmarks["anagrams"], tmp_path / "made.json"
+    first, second, third = (candidate(anagrams, places) for places in ((1, 2), (3, 4), (5, 6)))
+    made = {"plain mean": [[first], [first]], "mean": [[first], [second]], "balanced": [[second], [third]]}
+    anagrams.write(file, made)
+    assert anagrams.read(file) == made
+    assert benchmarks["selection"].of_ways(file) == [[first, second], [second, third]]
+    assert benchmarks["selection"].of_ways(file, ["balanced"]) == [[second], [third]]
+
+
+def test_ways_are_compared_on_the_same_pictures(benchmarks: dict[str, ModuleType]) -> None:
+    illusions, made = benchmarks["illusions"], partial(candidate, benchmarks["anagrams"])
+    good, half, bad = made((1, 5)), made((1, 6)), made((9, 9))
     assert [(one.success, one.one) for one in (good, half, bad)] == [(1, 0), (0, 1), (0, 0)]
-    lines = balance.table({"off": [[bad, half]] * 3, "score": [[good, half]] * 3}).splitlines()
-    assert lines[6].split()[:4] == ["score", "success", "0.500", "+0.500"]
+    lines = illusions.table({"plain mean": [[bad, half]] * 3, "balanced": [[good, half]] * 3}).splitlines()
+    assert lines[6].split() == [
+        "balanced", "success", "0.500", "0.500", "to", "0.500", "+0.500", "+0.500", "to", "+0.500",
+    ]  # fmt: skip
+    seconds = illusions.times({"plain mean": [1, 2, 4], "mean": [2, 2, 2]})
+    assert seconds.splitlines()[2].split() == ["mean", "2.00", "1.00"]
 
 
 def test_the_temperature_is_the_one_of_the_least_loss(benchmarks: dict[str, ModuleType]) -> None:

@@ -288,9 +288,9 @@ def test_both_stages_of_inpainting_see_the_same_region_and_end_in_its_own_pixels
     sources = [step.run.source for step in steps]
     assert sources[0] == sources[-1]
     state = steps[-1].run.state(steps[-1].run.tricks[0])
-    known = ~state["known"].new.expand_as(steps[-1].x)
+    known = ~state["edit"].known.new.expand_as(steps[-1].x)
     assert known.any()
-    assert torch.equal(steps[-1].x[known], state["known"].clean[known])
+    assert torch.equal(steps[-1].x[known], state["edit"].known.clean[known])
 
 
 def test_sdedit_starts_the_first_stage_alone(model: Model, tmp_path: Path) -> None:

@@ -543,6 +543,9 @@ def test_lists() -> None:
         "inpaint",
         "anagram",
         "hybrid",
+        "components",
+        "picture",
+        "phase",
         "controlnet",
         "guidance",
         "clip-guidance",
@@ -644,7 +647,8 @@ def examples() -> list[str]:
     for command in COMMANDS:
         text = run(command, "--help").out
         found += [row.strip() for row in text.partition("Example:")[2].splitlines() if row.strip()]
-    for trick in ("sdedit", "inpaint", "anagram", "hybrid", "guidance", "clip-guidance", "overlay", "cache"):
+    for trick in ("sdedit", "inpaint", "anagram", "hybrid", "components", "picture", "phase", "guidance",
+                  "clip-guidance", "overlay", "cache"):  # fmt: skip
         found.append(run("make", trick, "--help").lines[-1].strip())
     return found
 

@@ -113,7 +113,7 @@ def shortcut_cases() -> Iterator[tuple[str, str, str, str]]:
     """Shortcut and option, and the words without and with it that stand behind `make TRICK`."""
     names = {shortcut.trick: name for name, shortcut in SHORTCUTS.items() if shortcut.trick}
     for trick, option, *lines in own_cases():
-        if trick in names:
+        if trick in names and option not in WORDS:  # of a shortcut, the common one of that name says it
             without, with_it = (line.partition(f" {trick} ")[2] for line in lines)
             yield names[trick], option, without, with_it
 

@@ -42,11 +42,16 @@ TRICKS = {
     "sdedit": f"{GUIDED} sdedit wide.png", "inpaint": f"{LATENT} inpaint photo.png --mask box:8,8,24,24",
     "anagram": f"{ASKS} anagram a b", "hybrid": f"{ASKS} hybrid --far a --near b",
     "controlnet": f"{LATENT} controlnet wide.png --network ./net", "guidance": f"{GUIDED} guidance --scale 3",
+    "components": f"{ASKS} components --part a --part b", "phase": f"{GUIDED} phase wide.png",
+    "picture": f"{ASKS} hybrid --far [ picture wide.png ] --near b", "exact": f"{GUIDED} exact x.png",
     "clip-guidance": f"{GUIDED} clip-guidance", "overlay": COVER, "cache": f"{FLUX} cache --method pyramid",
+    "regions": f"{GUIDED} regions --region box:0,0,50%,100% y", "time-travel": f"{GUIDED} time-travel",
+    "panorama": f"{GUIDED} --size 24x16 panorama",
 }  # fmt: skip
 WITH_AUTHOR, WITH_TEXT, BOXED = f"{COVER} --author Ann", f"{COVER} --text tale", f"{COVER} --box red"
 FIRST_BLOCK, STAGED = f"{FLUX} cache --method first-block --threshold", UPPED.replace("--guidance 1 ", "")
 LINES = f"{COVER} --title-size 20 --max-width 0.4 --title-position left".replace("Woods", "'in a wood'")
+WORDS, PART = f"{LATENT} inpaint photo.png --mask words:hat", TRICKS["inpaint"].replace("-p x ", "")
 THROUGH = f"{ASKS} anagram --view identity a --view flip b"
 # option: (what is said without it, what with it), or what is said with it behind the words that stand for its command
 COMMON: dict[str, tuple[str, str]] = {
@@ -98,10 +103,15 @@ OWN: dict[str, dict[str, str | tuple[str, str]]] = {
             f"{LATENT} inpaint photo.png --mask wide.png", f"{LATENT} inpaint photo.png --mask wide.png --mask-fit",
         ),
         "invert": "--invert", "feather": "--feather 5", "padding": "--padding 1", "blend": "--blend off",
+        "prompt": (f"{PART} --prompt a", f"{PART} --prompt b"),
+        "strength": "--strength 0.5", "resample": "--resample 2", "match": "--match mean",
+        "fill": (f"{TRICKS['inpaint']} --strength 0.5", f"{TRICKS['inpaint']} --strength 0.5 --fill mean"),
+        "soft": (f"{TRICKS['inpaint']} --feather 5", f"{TRICKS['inpaint']} --feather 5 --soft strength"),
+        "segmenter": (WORDS, f"{WORDS} --segmenter ./nowhere"),
     },
     "anagram": {
         "views": (THROUGH, THROUGH.replace("flip", "negate")), "reduction": "--reduction alternate",
-        "weights": "--weight 1 --weight 3", "space": "--space pixel", "balance": "--balance variance",
+        "weights": "--weight 1@0-0.5,2@0.5-1 --weight 3", "space": "--space pixel", "balance": "--balance variance",
         "clip": (f"{THROUGH} --balance score", f"{THROUGH} --balance score --clip ./nowhere"),
     },
     "hybrid": {
@@ -111,6 +121,18 @@ OWN: dict[str, dict[str, str | tuple[str, str]]] = {
         "mid_sigma": (f"{TRICKS['hybrid']} --mid c", f"{TRICKS['hybrid']} --mid c --mid-sigma 3"),
         "space": "--space pixel",
     },
+    "components": {
+        "parts": (TRICKS["components"], TRICKS["components"].replace("part b", "part c")),
+        "split": "--split wavelet:haar", "space": (f"{ASKS} components --part a --part b --split gray",
+                                                   f"{ASKS} components --part a --part b --split gray --space pixel"),
+        "mask": (f"{ASKS} components --part a --part b --split mask --mask box:0%,0%,50%,50%",
+                 f"{ASKS} components --part a --part b --split mask --mask box:0%,0%,50%,90%"),
+    },
+    "phase": {
+        "strength": "--strength 0.5", "until": "--until 0.9", "fade": "--fade 0.7", "ahead": "--ahead 2",
+        "fit": "--fit pad",
+    },
+    "picture": {"fit": (TRICKS["picture"], TRICKS["picture"].replace("wide.png", "wide.png --fit pad"))},
     "controlnet": {
         "network": (TRICKS["controlnet"], TRICKS["controlnet"].replace("./net", "./net2")), "scale": "--scale 0.3",
         "start": "--start 0.5", "stop": "--stop 0.5", "fit": "--fit pad",
@@ -142,6 +164,18 @@ OWN: dict[str, dict[str, str | tuple[str, str]]] = {
         "shadow_color": (f"{COVER} --shadow 3 3", f"{COVER} --shadow 3 3 --shadow-color red"), "box": "--box red",
         "box_padding": (BOXED, f"{BOXED} --box-padding 9"),
     },
+    "exact": {},
+    "regions": {
+        "regions": (TRICKS["regions"], f"{TRICKS['regions']} --region box:0,0,50%,50% z"), "bootstrap": "--bootstrap",
+    },
+    "panorama": {
+        "overlap": "--overlap 0.75", "stride": "--stride 3", "falloff": "--falloff flat", "wrap": "--wrap",
+        "alone": (
+            f"{UP} panorama".replace("--size 64", "--size 128x64"),
+            f"{UP} panorama --alone".replace("--size 64", "--size 128x64"),
+        ),
+    },
+    "time-travel": {"repeat": "--repeat 3", "since": "--from 0.5", "until": "--to 0.6", "jump": "--jump 2"},
     "cache": {
         "method": (FLUX + " cache", f"{FLUX} cache --method faster"),
         "threshold": (f"{FIRST_BLOCK} 10", f"{FIRST_BLOCK} 0"),
@@ -292,7 +326,7 @@ def test_memory_acts(here: Path, stock: Path, monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize(("command", "option", "before", "after"), CASES, ids=[f"{c} {o}" for c, o, *_ in CASES])
 def test_it_acts_or_is_refused(here: Path, stock: Path, command: str, option: str, before: str, after: str) -> None:
     without, with_it = seen(stock, here / "without", before), seen(stock, here / "with", after)
-    refused = option in {"debug", "force", "mask_fit", "upscaler"} or command == "models get"  # without it
+    refused = option in {"debug", "force", "mask_fit", "segmenter", "upscaler"} or command == "models get"  # without it
     if not refused:
         assert without[0] == 0, without[2]
     differing = [part for part, one, other in zip(("code", "stdout", "stderr", "files"), without, with_it, strict=True)

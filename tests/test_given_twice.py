@@ -57,7 +57,9 @@ def test_an_option_given_twice_is_refused(words: tuple[str, ...], option: click.
 def test_before_and_behind_a_chain_are_two_times() -> None:
     outcome = run("make", "--seed", 1, "hybrid", "--far", "a", "--near", "b", "--seed", 2)
     assert (outcome.code, outcome.err) == (2, "Error: --seed is given 2 times, and holds for all; give it once\n")
-    assert "--mask is given 2 times" in run("inpaint", "a.png", "--mask", "alpha", "--mask", "b.png").err
+    assert (
+        "--feather is given 2 times" in run("inpaint", "a.png", "--feather", 1, "--mask", "b.png", "--feather", 2).err
+    )
 
 
 def test_what_says_the_same_or_may_repeat_is_no_repetition() -> None:

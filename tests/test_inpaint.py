@@ -17,7 +17,6 @@ from diffusion_tricks.generate.result import Result
 from diffusion_tricks.hookspecs import hookimpl
 from diffusion_tricks.io.pictures import read_picture, write_picture
 from diffusion_tricks.io.pixels import to_images, to_tensor
-from diffusion_tricks.io.raster import raster_of
 from diffusion_tricks.model.model import Model
 from diffusion_tricks.registry.options import TrickOptions
 from diffusion_tricks.registry.trick import Trick
@@ -25,7 +24,8 @@ from diffusion_tricks.sampling.begin import begin
 from diffusion_tricks.sampling.run import Step
 from diffusion_tricks.testing.denoisers import exact_model
 from diffusion_tricks_plugins import Inpaint, SDEdit
-from diffusion_tricks_plugins.inpaint import blended, changed_outside
+from diffusion_tricks_plugins.kept import changed_outside
+from diffusion_tricks_plugins.pasting import blended
 
 Array = np.ndarray[Any, Any]
 SCHEDULERS = ["ddpm", "ddim", "dpm++2m", "unipc", "euler", "euler-a", "heun"]
@@ -98,7 +98,7 @@ def test_changed_outside_is_measured() -> None:
         after.putpixel(place, (1, 2, 3, 5))
     weights = np.zeros((4, 5), np.uint8)
     weights[2, 2] = 9
-    assert changed_outside(raster_of(before, None), raster_of(after, None), weights == 0) == 2
+    assert changed_outside(np.asarray(before), np.asarray(after), weights == 0) == 2
 
 
 def test_gray_in_a_mask_blends(tmp_path: Path) -> None:
@@ -313,10 +313,14 @@ def test_what_is_done_to_a_mask_is_noted(tmp_path: Path) -> None:
         ("ellipse:0,-20%,10,0%", r"lies off the picture"),
         ("box:10,10,10,20", r"has no area: expected x0 < x1 and y0 < y1"),
         ("box:20,10,10,20", r"has no area"),
-        ("box:1,2,3", r"mask 'box:1,2,3' is malformed; expected a picture file, alpha, box:x0,y0,x1,y1 or ellipse"),
+        (
+            "box:1,2,3",
+            r"mask 'box:1,2,3' is malformed: expected x0,y0,x1,y1 or WxH\+X\+Y, in .*\n  box:1,2,3\n      \^",
+        ),
         ("box:1,2,3,four", r"is malformed"),
         ("box:nan,0,1,1", r"is malformed"),
-        ("circle:1,2,3,4", r"mask 'circle:1,2,3,4': unknown form 'circle'; expected a picture file, alpha, box"),
+        ("circle:1,2,3,4", r"mask 'circle:1,2,3,4' is malformed: expected x,y,r"),
+        ("square:1,2,3,4", r"mask 'square:1,2,3,4': unknown form 'square'; expected a picture file, alpha, box"),
         ("alpha", r"a\.png has no alpha channel; give a mask file"),
         ("nothing.png", r"nothing\.png does not exist"),
     ],
@@ -363,8 +367,10 @@ def test_what_is_missing_is_named() -> None:
         list(sample(exact_model(RED), tricks=[Inpaint(mask="alpha")]))
     with pytest.raises(UsageError, match="inpaint: mask: Field required"):
         Inpaint(image="a.png")
-    with pytest.raises(UsageError, match="'inpaint' and 'inpaint 2' both fill the place 'inpaint'"):
-        list(sample(exact_model(RED), tricks=[Inpaint(mask="alpha"), Inpaint(mask="alpha")]))
+    with pytest.raises(UsageError, match="inpaint: mask: Input should be a valid list, got 5"):
+        Inpaint(image="a.png", mask=5)
+    with pytest.raises(UsageError, match="mask: List should have at least 1 item"):
+        Inpaint(image="a.png", mask=[])
 
 
 def test_the_picture_and_mask_files_are_left_as_they_were(tmp_path: Path) -> None:

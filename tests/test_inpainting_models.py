@@ -270,7 +270,7 @@ def test_a_model_that_sees_no_mask_is_asked_without_one() -> None:
 def test_the_steps_are_left_alone_unless_they_are_to_be_blended(sd: Model, files: tuple[str, str]) -> None:
     auto, on, off = (last(sd, inpaint(files, blend=blend)) for blend in ("auto", "on", "off"))
     assert torch.equal(auto.x, off.x)
-    known = on.run.state(on.run.tricks[0])["known"]
+    known = on.run.state(on.run.tricks[0])["edit"].known
     kept = ~known.new.expand_as(on.x)
     assert kept.any()
     assert torch.equal(on.x[kept], known.clean[kept])

@@ -16,6 +16,7 @@ HOMES = {
     "diffusion_tricks_plugins": ROOT / "plugins" / "diffusion_tricks_plugins",
     "diffusion_tricks_learn": ROOT / "plugins" / "diffusion_tricks_learn",
     "diffusion_tricks_print": ROOT / "plugins" / "diffusion_tricks_print",
+    "diffusion_tricks_search": ROOT / "plugins" / "diffusion_tricks_search",
     "diffusion_tricks_show": ROOT / "plugins" / "diffusion_tricks_show",
     "diffusion_tricks_cli": ROOT / "cli" / "diffusion_tricks_cli",
 }
@@ -50,6 +51,7 @@ def test_only_public_names_cross_a_border(package: str, file: Path) -> None:
         "diffusion_tricks_plugins",
         "diffusion_tricks_learn",
         "diffusion_tricks_print",
+        "diffusion_tricks_search",
         "diffusion_tricks_show",
     }:
         reached = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute) and not owned(node)}

@@ -90,8 +90,8 @@ def test_importing_and_listing_costs_no_torch() -> None:
         "print([m for m in ('torch', 'diffusers', 'transformers', 'PIL', 'numpy') if m in sys.modules])"
     )
     assert said.splitlines() == [
-        "['anagram', 'cache', 'clip-guidance', 'controlnet', 'guidance', 'hybrid', 'inpaint', 'overlay', "
-        "'sdedit'] emoji",
+        "['anagram', 'cache', 'clip-guidance', 'components', 'controlnet', 'guidance', 'hybrid', 'inpaint', 'overlay', "
+        "'phase', 'picture', 'sdedit'] emoji",
         "[]",
     ]
 
@@ -112,6 +112,9 @@ def test_built_in_names_are_there_and_load() -> None:
         "inpaint",
         "anagram",
         "hybrid",
+        "components",
+        "picture",
+        "phase",
         "controlnet",
         "guidance",
         "clip-guidance",

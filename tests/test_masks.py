@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from diffusion_tricks.io.pictures import Picture
-from diffusion_tricks_plugins.inpaint import latents_made_new
+from diffusion_tricks_plugins.inpaint_known import latents_made_new
 from diffusion_tricks_plugins.masks import Mask, depth, feathered, padding_px, read_mask, region_around
 
 Array = np.ndarray[Any, Any]

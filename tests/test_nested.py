@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Callable
 from itertools import permutations
@@ -195,10 +196,14 @@ def prompts_in(entry: dict[str, Any]) -> dict[str, Callable[[str], dict[str, Any
     made: dict[str, Callable[[str], dict[str, Any]]] = {}
     for key in {"far", "near", "negative"} & entry.keys():
         made[key] = lambda text, key=key: entry | {key: text}  # type: ignore[misc]
-    for i in range(len(entry.get("prompts", ()))):
-        made[f"prompts {i}"] = lambda text, i=i: (  # type: ignore[misc]
-            entry | {"prompts": [text if j == i else old for j, old in enumerate(entry["prompts"])]}
-        )
+    for key in {"prompts", "parts"} & entry.keys():
+        for i in range(len(entry[key])):
+            made[f"{key} {i}"] = lambda text, key=key, i=i: (  # type: ignore[misc]
+                entry | {key: [text if j == i else old for j, old in enumerate(entry[key])]}
+            )
+    if "regions" in entry:
+        ((where, _),) = entry["regions"]
+        made["region"] = lambda text: entry | {"regions": [[where, text]]}
     return made
 
 
@@ -207,9 +212,16 @@ ENTRIES: dict[str, dict[str, Any]] = {
     "inpaint": {"image": "{picture}", "mask": "box:2,2,14,14"},
     "anagram": {"prompts": ["aa", "bbb"]},
     "hybrid": {"far": "cccc", "near": "ddddd"},
+    "components": {"parts": ["ggg", "hh"], "split": "lab"},
+    "picture": {"image": "{picture}"},
+    "phase": {"image": "{picture}"},
     "guidance": {"scale": 3.0, "negative": "eeeeee"},
     "clip-guidance": {"scale": 3.0},
     "overlay": {"text": "words"},
+    "exact": {"pictures": ["{picture}"]},
+    "regions": {"regions": [["box:0,0,50%,100%", "iiii"]]},
+    "panorama": {"wrap": True},
+    "time-travel": {"repeat": 2},
     "cache": {},
 }
 
@@ -228,9 +240,8 @@ def test_each_prompt_of_a_pair_of_tricks_changes_the_picture_or_is_refused(
     photo = tmp_path / "photo.png"
     Image.fromarray((np.random.default_rng(0).random((16, 16, 3)) * 255).astype("uint8")).save(photo)
     entries = [
-        {"trick": name, **ENTRIES[name], **({"image": str(photo)} if "image" in ENTRIES[name] else {})}
-        for name in pair
-    ]  # fmt: skip
+        {"trick": name, **json.loads(json.dumps(ENTRIES[name]).replace("{picture}", str(photo)))} for name in pair
+    ]
 
     def picture_of(entries: list[dict[str, Any]], said: str | None) -> Any:
         recipe = Recipe(prompt=said, seed=1, steps=3, tricks=[TrickEntry(**one) for one in entries])

@@ -13,10 +13,10 @@ from PIL import Image
 
 from command_line import run
 from diffusion_tricks.errors import OutputError
+from diffusion_tricks.generate import result
 from diffusion_tricks.io import atomic
 from diffusion_tricks.recipes.reading import read_recipe
 from diffusion_tricks.recipes.record import check_save, read_record, save
-from diffusion_tricks_cli import output
 from diffusion_tricks_cli.readback import read_back
 
 COVER = ("cover", "photo.png", "--title", "A")
@@ -127,7 +127,7 @@ def test_a_file_that_is_damaged_as_it_is_written_is_said(
             path.write_bytes(whole[: len(whole) // 2])
         return encoded
 
-    monkeypatch.setattr(output, "save", damaged)
+    monkeypatch.setattr(result, "save", damaged)
     refused = run(*COVER, "-o", name)
     reason = "reads back with other pixels" if damage == "another" else "cannot be read back"
     assert (refused.code, f"{name} was written, but {reason}" in refused.err) == (1, True)
@@ -139,6 +139,6 @@ def test_a_picture_larger_than_pillow_reads_is_verified(monkeypatch: pytest.Monk
     monkeypatch.setenv("DIFFUSION_TRICKS_MAX_PIXELS", "1000")
     image = Image.linear_gradient("L").convert("RGB")
     encoded = save(image, "large.png", RECORD)
-    assert read_back(Path("large.png"), encoded, lossy=False).size == image.size
+    assert read_back(Path("large.png"), encoded.raster, lossy=False).size == image.size
     assert read_record("large.png") == RECORD
     assert run("show", "large.png").code == 0

@@ -17,7 +17,16 @@ from torch import Tensor
 
 from diffusion_tricks.diffusion.levels import training_level
 from diffusion_tricks.errors import UsageError
-from diffusion_tricks.plugin import Level, diversity, frechet_distance, gaussian_blur, psnr, sharpness
+from diffusion_tricks.plugin import (
+    Level,
+    bootstrap,
+    diversity,
+    frechet_distance,
+    gaussian_blur,
+    kernel_distance,
+    psnr,
+    sharpness,
+)
 
 
 @pytest.fixture
@@ -56,6 +65,33 @@ def test_frechet_distance_is_that_of_the_matrix_root() -> None:
     assert frechet_distance(a, b) == pytest.approx(expected, rel=1e-8)
     assert frechet_distance(a, a) == pytest.approx(0, abs=1e-8)
     assert frechet_distance(a[:, :1], a[:, :1] + 3) == pytest.approx(9, rel=1e-6)
+
+
+def test_kernel_distance_is_the_unbiased_estimate() -> None:
+    """Summed pair by pair in NumPy; on average over many draws 0 for one distribution, whatever the size."""
+    generator = torch.Generator().manual_seed(3)
+    a, b = torch.randn((9, 5), generator=generator), torch.randn((7, 5), generator=generator) + 0.5
+
+    def k(u: Any, v: Any) -> float:
+        return float((u @ v / 5 + 1) ** 3)
+
+    x, y = a.double().numpy(), b.double().numpy()
+    within = [np.mean([k(s[i], s[j]) for i in range(len(s)) for j in range(len(s)) if i != j]) for s in (x, y)]
+    expected = sum(within) - 2 * np.mean([k(u, v) for u in x for v in y])
+    assert kernel_distance(a, b) == pytest.approx(expected, rel=1e-10)
+    drawn = torch.randn((400, 2, 6, 5), generator=generator)
+    assert np.mean([kernel_distance(*pair) for pair in drawn]) == pytest.approx(0, abs=0.02)
+
+
+def test_a_bootstrap_interval_holds_the_mean_and_shrinks_with_the_pairs() -> None:
+    """Against the normal approximation for many values, and exact where all are equal."""
+    assert bootstrap(torch.full((7,), 0.25)) == (0.25, 0.25)
+    values = torch.rand(400, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    low, high = bootstrap(values)
+    half = 1.96 * float(values.std()) / 20
+    assert (low, high) == pytest.approx((float(values.mean()) - half, float(values.mean()) + half), abs=2e-3)
+    assert bootstrap(values) == (low, high)
+    assert bootstrap(torch.tensor([0.0, 0.0, 1.0]), lambda drawn: drawn.amax(1)) == (0.0, 1.0)
 
 
 @pytest.mark.parametrize(("taps", "sigma"), [(33, 2.0), (5, 1.0), (1, 1.0), (71, 9.0)])

@@ -127,6 +127,15 @@ def test_patches_are_cut_along_their_edges_and_nowhere_twice(sheet: Callable[...
     assert sorted(map(int, numbers)) == sorted([*range(1, 17), *range(1, 17)])
 
 
+def test_hinged_squares_are_cut_but_for_their_hinges(sheet: Callable[..., list[Any]]) -> None:
+    cut, _ = sheet("plain.png", "--view", "hinge:3", "a castle", "--sheet", "jigsaw", "--size-mm", "90")
+    dashed = [drawn for drawn in (*cut.lines, *cut.curves) if drawn.get("dash") and drawn["dash"][0]]
+    assert len(dashed) == 2 * 2 * 2
+    assert all(math.dist(*drawn["pts"]) * MM == pytest.approx(30 / 12, abs=CLOSE) for drawn in dashed)
+    cuts = sum(math.dist(*stroke) for stroke in strokes(cut)) - len(dashed) * 30 / 12
+    assert cuts == pytest.approx(2 * 4 * 90 - len(dashed) * 30 / 12, abs=0.5)
+
+
 def test_the_plan_lays_each_piece_where_the_view_does() -> None:
     view, size, area = view_named("patches:4,seed=3"), (48, 48), Area(0, 0, 48, 48)
     _, after = labels(view, numbered(size, view.pieces(size)), area)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import platform
@@ -17,7 +18,9 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
+from command_line import run
 from diffusion_tricks.errors import OutputError, OutputFailed, PictureError, RecipeError
+from diffusion_tricks.generate.result import Result
 from diffusion_tricks.io.pictures import read_picture
 from diffusion_tricks.io.provenance import (
     provenance_of,
@@ -399,3 +402,56 @@ def test_parameters_that_no_segment_holds_stand_in_the_side_car_alone(tmp_path):
 def test_a_picture_without_metadata_has_no_exif(tmp_path):
     save(PICTURE, tmp_path / "a.jpg", None, parameters="Steps: 20")
     assert not Image.open(tmp_path / "a.jpg").getexif()
+
+
+def test_a_result_saves_itself(tmp_path: Path) -> None:
+    recipe = recipe_from({"prompt": "a", "seed": 5, "steps": 2})
+    result = Result(PICTURE, 5, 0, recipe, "generated", {"model": "emoji", "steps": 2, "score": {"alignment": 0.3}})
+    path = tmp_path / "a.png"
+    assert result.save(path) == {"path": str(path), "seed": 5, "index": 0, **result.facts}
+    record = read_record(path)
+    assert (record["recipe"], record["seed"], record["score"]) == (recipe.data(), 5, {"alignment": 0.3})
+    assert np.array_equal(np.asarray(Image.open(path)), np.asarray(PICTURE))
+    assert read_picture(path).provenance == "generated"
+    with pytest.raises(OutputError, match="exists"):
+        result.save(path)
+    result.save(path, force=True, metadata=False, provenance=False)
+    assert read_picture(path).provenance is None
+    with pytest.raises(PictureError, match="carries no diffusion-tricks record"):
+        read_record(path)
+
+
+# the files that a picture was made from
+
+
+def test_the_record_holds_the_hashes_of_inputs_and_rerun_heeds_them(tiny: Path, tmp_path: Path) -> None:
+    photo, mask = tmp_path / "photo.png", tmp_path / "mask.png"
+    Image.effect_noise((40, 30), 60).convert("RGB").save(photo)
+    Image.new("L", (40, 30), 255).crop((0, 0, 40, 30)).save(mask)
+    said = ["--mask", f"{mask} & box:5,5,20,20", "-m", tiny, "--steps", 2, "--seed", 1]
+    made = run("inpaint", photo, "x", *said, "-o", tmp_path / "out.png", "--json")
+    assert made.code == 0, made.err
+    record = read_record(tmp_path / "out.png")
+    assert record["inputs"] == {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in (photo, mask)
+    }  # fmt: skip
+    assert (record["changed_outside"], record["kept_sha256"]) == (0, made.json["kept_sha256"])
+    assert "photo.png " in run("show", tmp_path / "out.png").out
+    again = ["rerun", tmp_path / "out.png", "-m", tiny, "-o", tmp_path / "again.png"]
+    assert run(*again).code == 0
+    assert Image.open(tmp_path / "again.png").tobytes() == Image.open(tmp_path / "out.png").tobytes()
+    Image.effect_noise((40, 30), 60).convert("RGB").save(photo)
+    refused = run(*again, "--force")
+    assert refused.code == 2
+    assert "out.png was made from another photo.png: " in refused.err
+    assert "or pass --changed-input" in refused.err
+    assert run(*again, "--force", "--changed-input").code == 0
+
+
+def test_a_lossy_file_says_nothing_of_kept_pixels(tiny: Path, tmp_path: Path) -> None:
+    Image.effect_noise((40, 30), 60).convert("RGB").save(tmp_path / "photo.png")
+    said = ["--mask", "box:5,5,20,20", "-m", tiny, "--steps", 2, "-o", tmp_path / "out.jpg"]
+    assert run("inpaint", tmp_path / "photo.png", "x", *said).code == 0
+    record = read_record(tmp_path / "out.jpg")
+    assert not {"changed_outside", "seam", "kept_sha256"} & record.keys()
+    assert list(record["inputs"]) == ["photo.png"]

@@ -25,8 +25,8 @@ from diffusion_tricks.generate.score import (
     alignment,
     concealment,
     margin,
-    shown,
 )
+from diffusion_tricks.generate.shown import shown
 from diffusion_tricks.io.pixels import to_tensor
 from diffusion_tricks.recipes.recipe import Recipe as AnyRecipe
 from diffusion_tricks.recipes.record import read_record

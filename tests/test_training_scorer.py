@@ -15,6 +15,7 @@ from transformers.models.clip.modeling_clip import image_text_contrastive_loss
 from diffusion_tricks.generate.score import Scorer
 from diffusion_tricks.training import clip, scorer
 from diffusion_tricks.training.data import Batch
+from diffusion_tricks.training.data.rough import blurred, roughened
 from test_hybrid import numpy_blur
 from test_scoring import picture
 
@@ -43,8 +44,8 @@ def test_what_belongs_together_is_not_pulled_apart() -> None:
 def test_roughening_of_strength_0_changes_nothing_and_1_stays_in_range() -> None:
     x = torch.rand(40, 3, 48, 48, generator=torch.Generator().manual_seed(0)) * 2 - 1
     before = x.clone()
-    assert torch.equal(scorer.roughened(x, 0.0, np.random.default_rng(0)), x)
-    rough = [scorer.roughened(x, 1.0, np.random.default_rng(1)) for _ in range(2)]
+    assert torch.equal(roughened(x, 0.0, np.random.default_rng(0)), x)
+    rough = [roughened(x, 1.0, np.random.default_rng(1)) for _ in range(2)]
     assert torch.equal(*rough)
     assert not torch.equal(rough[0], x)
     assert float(rough[0].abs().max()) <= 1
@@ -54,14 +55,14 @@ def test_roughening_of_strength_0_changes_nothing_and_1_stays_in_range() -> None
 def test_the_blur_is_numpys() -> None:
     x = torch.rand(1, 3, 24, 24, generator=torch.Generator().manual_seed(0))
     expected = numpy_blur(x[0].double().numpy(), 1.5, 11)
-    torch.testing.assert_close(scorer.blurred(x, 1.5)[0], torch.from_numpy(expected).float(), atol=1e-5, rtol=0)
+    torch.testing.assert_close(blurred(x, 1.5)[0], torch.from_numpy(expected).float(), atol=1e-5, rtol=0)
 
 
 def test_principal_patches_are_told_apart_from_the_start() -> None:
     """Over the pictures it was set from, the patch embedding's outputs are uncorrelated and equally spread."""
     torch.manual_seed(0)
     model = clip.clip(600, width=32, layers=1, text_width=32, text_layers=1)
-    soft = scorer.blurred(torch.randn(200, 3, clip.SIZE, clip.SIZE), 2.0)
+    soft = blurred(torch.randn(200, 3, clip.SIZE, clip.SIZE), 2.0)
     clip.start_from_principal_patches(model, soft)
     patches = model.vision_model.embeddings.patch_embedding(soft).detach()
     rows = patches.flatten(2).transpose(1, 2).flatten(0, 1).double()

@@ -149,6 +149,7 @@ class Shortcut:
     example: str
     prompt: bool = False  # takes the prompt as its last argument
     picture: bool = False  # takes a picture to finish, without a model
+    parts: str = ""  # an option that may repeat, each time with a prompt of its own: one trick for each
 
 
 SHORTCUTS = {
@@ -159,7 +160,7 @@ SHORTCUTS = {
     ),
     "inpaint": Shortcut(
         "inpaint", "Make a part of a picture anew, and not one pixel more.",
-        'inpaint photo.png "a top hat" --mask box:25%,0%,75%,40% -o out.png', prompt=True,
+        'inpaint photo.png "a top hat" --mask box:25%,0%,75%,40% -o out.png', prompt=True, parts="mask",
     ),
     "anagram": Shortcut(
         "anagram", "One picture that shows another thing when turned or flipped.",
@@ -181,6 +182,7 @@ def shortcut_command(name: str) -> click.Command:
     shortcut = SHORTCUTS[name]
     try:
         own = parameters(host().trick(shortcut.trick).Options, BRANCHES) if shortcut.trick else []
+        own = [p for p in own if not (shortcut.prompt and p.name == "prompt")]  # the common one does
     except PluginError as error:
         return _broken_command(name, error)
     arguments = [p for p in own if isinstance(p, click.Argument)]
@@ -206,13 +208,33 @@ def _shortcut_callback(name: str, shortcut: Shortcut, own: list[click.Parameter]
         common = one_prompt([values.get("words")], given(ctx, command.common))
         if shortcut.picture:
             common["picture"] = values["picture"]
-        entries = [TrickEntry(trick=shortcut.trick, **given(ctx, own))] if shortcut.trick else []
+        entries = _entries(shortcut, given(ctx, own), common)
         recipe, settings = with_common(Recipe(tricks=entries), common).resolved(), settings_of(common)
         if not shortcut.picture:
             common["seed"] = recipe.seed
         carry_out(recipe, settings, name, said=f"same as: {make_line(common, entries)}")
 
     return callback
+
+
+def _entries(shortcut: Shortcut, options: dict[str, Any], common: dict[str, Any]) -> list[TrickEntry]:
+    """The shortcut's trick; or, for several prompts, one for each part, which takes its prompt from the common values.
+
+    Raises UsageError for prompts and parts that do not pair.
+    """
+    if not shortcut.trick:
+        return []
+    parts, prompts = options.get(shortcut.parts, []), common.get("prompt", [])
+    if len(parts) < 2 or len(prompts) < 2:
+        return [TrickEntry(trick=shortcut.trick, **options)]
+    if len(parts) != len(prompts):
+        raise UsageError(
+            f"{len(parts)} times `{shortcut.parts}` and {len(prompts)} prompts do not pair; give one prompt for all, or"
+            f" one for each `{shortcut.parts}`"
+        )
+    del common["prompt"]
+    pairs = [{shortcut.parts: [part], "prompt": prompt} for part, prompt in zip(parts, prompts, strict=True)]
+    return [TrickEntry(trick=shortcut.trick, **(options | pair)) for pair in pairs]
 
 
 def make_line(common: dict[str, Any], entries: list[TrickEntry]) -> str:

@@ -37,7 +37,8 @@ def parameters(options: type[TrickOptions], prompted: Kind = click.STRING) -> li
 
 def _parameter(name: str, field: FieldInfo, prompted: Kind) -> click.Parameter:
     annotation, limits, many = _plain(field.annotation, field.metadata)
-    kind = click.Path() if hint(field, "path") else _type(annotation, limits, prompted)
+    whole = hint(field, "path") and get_origin(annotation) is not tuple
+    kind = click.Path() if whole else _type(annotation, limits, prompted)
     help_text = field.description or ""
     if hint(field, "cli") == "argument":
         required = field.is_required()
@@ -91,6 +92,22 @@ def _without_none(annotation: Any) -> list[Any]:
     return [part for part in get_args(annotation) if part is not type(None)]
 
 
+class NumberOrText(click.ParamType):  # type: ignore[type-arg]
+    """A number, or what else the option takes as a text."""
+
+    name = "text"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The number, where it is one."""
+        try:
+            return float(value)
+        except ValueError:
+            return value
+
+
+NUMBER_OR_TEXT = NumberOrText()
+
+
 def _type(annotation: Any, limits: Sequence[Any], prompted: Kind) -> Any:
     """The Click type; what Click has none for is left a text, which pydantic reads."""
     if Branch in get_args(annotation):
@@ -98,13 +115,13 @@ def _type(annotation: Any, limits: Sequence[Any], prompted: Kind) -> Any:
     if get_origin(annotation) is Literal:
         return click.Choice(get_args(annotation))
     if get_origin(annotation) is tuple:
-        return tuple(_type(part, (), prompted) for part in get_args(annotation))
+        return tuple(_type(_plain(part, ())[0], (), prompted) for part in get_args(annotation))
     ranged = _range(limits)
     if annotation is int:
         return click.IntRange(**ranged) if ranged else click.INT
     if annotation is float:
         return click.FloatRange(**ranged) if ranged else click.FLOAT
-    return click.STRING
+    return NUMBER_OR_TEXT if set(get_args(annotation)) == {float, str} else click.STRING
 
 
 def _range(limits: Sequence[Any]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import json
 import os
 import shlex
 from collections.abc import Iterable
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,19 +14,13 @@ import click
 
 from diffusion_tricks.errors import PictureError, UsageError
 from diffusion_tricks.io.atomic import atomic_write, check_place
-from diffusion_tricks.io.encode import check_quality, format_of, is_lossy
-from diffusion_tricks.io.pictures import check_output, file_of, open_picture
+from diffusion_tricks.io.encode import check_quality, fitted, format_of, is_lossy
+from diffusion_tricks.io.pictures import check_output, file_of, open_picture, plain_raster
+from diffusion_tricks.io.raster import Raster
+from diffusion_tricks.recipes.inputs import hashes_of
 from diffusion_tricks.recipes.paths import edited_picture, mapped, paths, with_models
 from diffusion_tricks.recipes.recipe import Recipe
-from diffusion_tricks.recipes.record import (
-    build_record,
-    check_save,
-    encoded_with_record,
-    parameters_text,
-    save,
-    sidecar_path,
-)
-from diffusion_tricks.registry.host import plugin_versions
+from diffusion_tricks.recipes.record import check_save, sidecar_path
 from diffusion_tricks_cli.common import Settings
 from diffusion_tricks_cli.printable import echo, printable
 from diffusion_tricks_cli.readback import loss, loss_note, outside, read_back
@@ -34,7 +29,6 @@ from diffusion_tricks_cli.wording import in_flags
 
 if TYPE_CHECKING:
     from diffusion_tricks.generate.result import Result
-    from diffusion_tricks.io.encode import Encoded
 
 STDOUT = "-"  # the name of a picture that goes to standard output
 ENDINGS = {
@@ -76,6 +70,11 @@ class Output:
         self.recipe_file = Path(settings.save_recipe) if settings.save_recipe else None
         self._said: set[str] = set()
         self.inputs = [*(file_of(path) for path in paths(recipe)), *inputs]
+
+    @cached_property
+    def _hashes(self) -> dict[str, str]:
+        """Of the files that the recipe reads, as they are before its first picture is written."""
+        return hashes_of(self.recipe)
 
     def check(self) -> None:
         """Raises UsageError for any file that may not be written; to be called before a model is loaded."""
@@ -144,23 +143,20 @@ class Output:
 
     def save(self, result: Result) -> dict[str, Any]:
         """Writes a picture, reads it back, and gives what is to be said of it. Raises OutputFailed, OutputError."""
-        path, recipe = self.pictures[result.index], result.recipe.data()
-        facts = {"path": str(path), "seed": result.seed, "index": result.index, **result.facts}
-        record = build_record(recipe, facts | {"plugins": plugin_versions()})
+        path, settings = self.pictures[result.index], self.settings
         told: dict[str, Any] = {
-            "parameters": parameters_text(recipe, facts), "icc": result.icc,
-            "provenance": None if self.settings.no_provenance else result.provenance,
-            "metadata": result.source.metadata if result.source else None,
-            "keep_gps": self.settings.keep_gps, "quality": self.settings.quality,
+            "metadata": not settings.no_metadata, "provenance": not settings.no_provenance, "hashes": self._hashes,
+            "keep_gps": settings.keep_gps, "quality": settings.quality,
         }  # fmt: skip
-        image = result.image if result.raster is None else result.raster
-        kept_record = None if self.settings.no_metadata else record
         if self.to_stdout:
-            encoded = encoded_with_record(image, self.form, kept_record, **told)
+            encoded, facts = result.encoded(self.form, **told)
             written_to_stdout(encoded.data)
+            facts["path"] = STDOUT
+            found = self._read_back(result, facts, self.form, encoded.data)
         else:
-            encoded = save(image, path, kept_record, force=self.settings.force, inputs=self.inputs, **told)
-        return facts | self._read_back(result, encoded, facts) | {"recipe": recipe}
+            facts = result.save(path, force=settings.force, inputs=self.inputs, **told)
+            found = self._read_back(result, facts, path)
+        return facts | found | {"recipe": result.recipe.data()}
 
     def unsaid(self, notes: Iterable[str]) -> list[str]:
         """Those of the notes that no earlier picture of the run had, as most hold for all of them."""
@@ -168,22 +164,23 @@ class Output:
         self._said |= set(new)
         return new
 
-    def _read_back(self, result: Result, encoded: Encoded, facts: dict[str, Any]) -> dict[str, Any]:
-        """The facts that only the file shows, and what it could not keep."""
-        path = self.form if self.to_stdout else self.pictures[result.index]
-        lossy = is_lossy(path, self.settings.quality)
-        written = read_back(path, encoded, lossy, encoded.data if self.to_stdout else None)
+    def _read_back(
+        self, result: Result, facts: dict[str, Any], path: Path, data: bytes | None = None
+    ) -> dict[str, Any]:  # fmt: skip
+        """The facts that only the file shows; `data` is what went to standard output instead."""
+        lossy, image = is_lossy(path, self.settings.quality), result.whole
+        whole = image if isinstance(image, Raster) else plain_raster(image, result.icc)
+        made, _ = fitted(whole, format_of(path))
+        written = read_back(path, made, lossy, data)
         if result.source is None:
             return {}
-        found = loss(encoded.raster, written, result.kept) if lossy else {}
+        found = loss(made, written, result.kept) if lossy else {}
         if result.kept is not None and not lossy:
             found = outside(result.source.raster, written, result.kept)
         notes = [*facts.get("notes", ())]
         if self.to_stdout and path.suffix != ".png" and not self.settings.no_metadata:
             notes.append(f"the picture holds no record, as {format_of(path)} has it in a file beside it")
         notes += [loss_note(path, found["loss"], result.kept is not None)] if lossy else []
-        if encoded.lost:
-            notes.append(f"not kept of {result.source.path}: {'; '.join(encoded.lost)}")
         return found | ({"notes": notes} if notes else {})
 
 

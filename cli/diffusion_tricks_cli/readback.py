@@ -16,20 +16,18 @@ from diffusion_tricks.io.raster import Raster, changed_pixels
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from diffusion_tricks.io.encode import Encoded
 
-
-def read_back(path: Path, encoded: Encoded, lossy: bool, data: bytes | None = None) -> Raster:
+def read_back(path: Path, made: Raster, lossy: bool, data: bytes | None = None) -> Raster:
     """The picture of a file that was just written; `data` is what went elsewhere than into a file.
 
-    Raises OutputFailed for one that cannot be read, or whose pixels are not those that were encoded.
+    made: what was written. Raises OutputFailed for a file that cannot be read, or that holds other pixels.
     """
-    width, height = encoded.raster.size
+    width, height = made.size
     try:
         written = read_picture(path if data is None else io.BytesIO(data), max_pixels=width * height).raster
     except PictureError as error:
         raise OutputFailed(f"{path} was written, but cannot be read back: {error}; the disk may be failing") from error
-    if written.size != (width, height) or not (lossy or not changed_pixels(encoded.raster, written).any()):
+    if written.size != (width, height) or not (lossy or not changed_pixels(made, written).any()):
         raise OutputFailed(f"{path} was written, but reads back with other pixels; the disk may be failing")
     return written
 

@@ -14,6 +14,7 @@ from diffusion_tricks.devices.choice import has_device
 from diffusion_tricks.errors import PictureError, UsageError
 from diffusion_tricks.loading.known import UPSCALER_NAMES
 from diffusion_tricks.loading.location import hub_name, location_of, upscaler_named
+from diffusion_tricks.recipes.inputs import sha256
 from diffusion_tricks.recipes.paths import is_directory, mapped
 from diffusion_tricks.recipes.reading import leads_out, placed, read_recipe
 from diffusion_tricks.recipes.recipe import Recipe, recipe_from
@@ -44,11 +45,12 @@ def rerun_command() -> click.Command:
         "rerun", params=[
             Positional("made", "made before", metavar="PICTURE", type=click.Path(), required=True),
             click.Option(["--trust-paths"], is_flag=True, help="Read what the record names wherever it lies."),
+            click.Option(["--changed-input"], is_flag=True, help="Also from files that are no longer the same."),
         ],
         common=common_options(), callback=_rerun, epilog=example("rerun out.png -o again.png"),
         help="Make a picture again from the record inside it, on the same device and in the same precision: the same "
         "pixels, of one of a batch (--count) but for rounding. Files it was made from are looked for beside it, then "
-        "in the current folder. Options here take precedence.",
+        "in the current folder, and refused if they have changed since. Options here take precedence.",
     )  # fmt: skip
 
 
@@ -62,7 +64,7 @@ def show(picture: str, as_json: bool) -> None:
         echo(json.dumps(record, indent=2, ensure_ascii=False))
         return
     echo(f"model:    {record.get('model') or 'none'}\nseed:     {record.get('seed')}")
-    for kind in ("run", "plugins", "versions"):
+    for kind in ("run", "plugins", "versions", *(["inputs"] if record.get("inputs") else [])):
         pairs = record.get(kind) or {}
         echo(f"{kind + ':':<10}" + ", ".join(f"{name} {version}" for name, version in pairs.items()))
     echo(f"\n{recipe_from(record['recipe'], picture).to_toml()}".rstrip())
@@ -79,16 +81,39 @@ def _run(file: str, **_: Any) -> None:
     carry_out(with_common(read_recipe(path), values), settings_of(values), path.stem, inputs=[path])
 
 
-def _rerun(made: str, trust_paths: bool, **_: Any) -> None:
+def _rerun(made: str, trust_paths: bool, changed_input: bool, **_: Any) -> None:
     values, path = _values(), Path(made)
     record = read_record(path)
     recipe = recipe_from(record["recipe"], made)
     if recipe.picture is None:
         _check_models(recipe, values, path, trust_paths)
-    recipe = mapped(recipe, lambda name: str(_found(name, path, trust_paths)), beside=path.parent)
+    recipe, found = _with_files(recipe, path, trust_paths)
+    if not changed_input:
+        _check_unchanged(found, record.get("inputs") or {}, path)
     ran = _as_before(run_of(record), values, path) if recipe.picture is None else {}
     settings = settings_of(ran | values)
     carry_out(with_common(recipe, values), settings, f"{path.stem}-again", inputs=[path])
+
+
+def _with_files(recipe: Recipe, picture: Path, trusted: bool) -> tuple[Recipe, list[tuple[str, Path]]]:
+    """The recipe with its files as they are found here, and each file's name in the record with where it is."""
+    found: list[tuple[str, Path]] = []
+
+    def looked_for(name: str) -> str:
+        found.append((name, _found(name, picture, trusted)))
+        return str(found[-1][1])
+
+    return mapped(recipe, looked_for, beside=picture.parent), found
+
+
+def _check_unchanged(found: list[tuple[str, Path]], known: dict[str, str], picture: Path) -> None:
+    """Raises PictureError for a file other than the one a picture was made from, where its record says which."""
+    for name, path in found:
+        if path.is_file() and name in known and (now := sha256(path)) != known[name]:
+            raise PictureError(
+                f"{picture} was made from another {name}: {path} has SHA-256 {now[:12]}..., expected"
+                f" {str(known[name])[:12]}...; put the old file there, or pass --changed-input"
+            )
 
 
 def _as_before(ran: dict[str, Any], values: dict[str, Any], picture: Path) -> dict[str, Any]:

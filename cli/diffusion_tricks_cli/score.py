@@ -36,7 +36,8 @@ def score(pictures: tuple[str, ...], prompts: tuple[str, ...], views: Views, sco
     hides what the others show; sep_min, -1 to 1, by how much the text is ahead of all others in the weakest view; the
     rank is the text's place among the names of all emoji. What the scorer knows nothing like is told.
     """
-    from diffusion_tricks.generate.score import Scorer, shown_in
+    from diffusion_tricks.generate.score import Scorer
+    from diffusion_tricks.generate.shown import shown_in
 
     said = [*(("identity", prompt) for prompt in prompts), *views]
     judge, scores = Scorer(scorer), {}

@@ -8,7 +8,8 @@ from typing import Any
 
 from diffusion_tricks.errors import UsageError
 from diffusion_tricks.generate.result import Result
-from diffusion_tricks.generate.score import Score, Scorer, groups, shown
+from diffusion_tricks.generate.score import Score, Scorer, groups
+from diffusion_tricks.generate.shown import shown
 from diffusion_tricks.generate.strip import versions
 from diffusion_tricks.recipes.recipe import Recipe
 

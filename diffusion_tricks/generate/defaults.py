@@ -16,11 +16,12 @@ from diffusion_tricks.loading.location import location_of
 from diffusion_tricks.loading.outlines import Said, said_of
 from diffusion_tricks.model.cascade import needs_upscaling, nothing_upscaled
 from diffusion_tricks.recipes.recipe import Recipe
-from diffusion_tricks.registry.branch import within
+from diffusion_tricks.registry.branch import options_in_full, within
 from diffusion_tricks.registry.calls import guarded
 from diffusion_tricks.registry.entry import TrickEntry
 from diffusion_tricks.registry.host import host
 from diffusion_tricks.registry.trick import branches
+from diffusion_tricks.types import Spans
 
 if TYPE_CHECKING:
     from diffusion_tricks.model.model import Model
@@ -31,9 +32,9 @@ T = TypeVar("T")
 MANY = 10  # steps; models that make fewer are distilled to them
 
 
-def second_guidance(recipe: Recipe, model: Model) -> float | None:
+def second_guidance(recipe: Recipe, model: Model, spans: Spans = "none") -> float | None:
     """The scale of the later stages, or None where there are none, or where each has its own."""
-    if not needs_upscaling(model, recipe.size) or model.second is None:
+    if not needs_upscaling(model, recipe.size, spans) or model.second is None:
         if recipe.upscale_guidance is not None:
             raise nothing_upscaled(recipe.size or model.family.size)
         return None
@@ -160,12 +161,13 @@ def settled_tricks(recipe: Recipe, tricks: Sequence[Trick[Any]], run: Run) -> li
 
 
 def _settled(entry: TrickEntry, trick: Trick[Any], run: Run) -> TrickEntry:
-    options = {name: _settled_within(value, getattr(trick.options, name), run) for name, value in entry.options.items()}
+    said = options_in_full(entry)
+    options = {name: _settled_within(value, getattr(trick.options, name), run) for name, value in said.items()}
     entry, settled = TrickEntry(trick=entry.trick, **options), run.settled(trick)
     if not settled:
         return entry
-    said = entry.build().options
-    same = {name: value for name, value in settled.items() if getattr(said, name) == getattr(trick.options, name)}
+    asked = entry.build().options
+    same = {name: value for name, value in settled.items() if getattr(asked, name) == getattr(trick.options, name)}
     return TrickEntry(trick=entry.trick, **entry.options | same)
 
 

@@ -36,7 +36,7 @@ from diffusion_tricks.loading.location import pinned, upscaler_label
 from diffusion_tricks.loading.outlines import Said
 from diffusion_tricks.model.model import Model, Second
 from diffusion_tricks.recipes.recipe import Recipe
-from diffusion_tricks.registry.trick import Trick
+from diffusion_tricks.registry.trick import Trick, spanned
 from diffusion_tricks.sampling.begin import begin, check_model
 from diffusion_tricks.sampling.blame import blamed
 from diffusion_tricks.sampling.loop import denoise
@@ -122,7 +122,8 @@ def _making(
     model = _fitting(model, recipe) or load_model(
         recipe.model, loras=recipe.lora, upscaler=recipe.upscaler or None, **loading
     )
-    recipe, tricks = with_guidance(recipe, tricks, model.defaults.guidance, second_guidance(recipe, model))
+    second = second_guidance(recipe, model, spanned(tricks))
+    recipe, tricks = with_guidance(recipe, tricks, model.defaults.guidance, second)
     check_prompts(recipe, tricks, Said(type(model.pipe).__name__, parts_of(model.pipe)))
     recipe = with_stride(recipe, tricks, model)
     sums = {name for trick in tricks for name in trick.sums}

@@ -32,14 +32,14 @@ from diffusion_tricks.loading.stage_outlines import OutlinedStage, upscaler_kind
 from diffusion_tricks.model.cascade import needs_upscaling
 from diffusion_tricks.model.cascade import stages as sizes_of_stages
 from diffusion_tricks.model.model import Model, Second
-from diffusion_tricks.types import Parts, Row, Size
+from diffusion_tricks.types import Parts, Row, Size, Spans
 
 UNKNOWN = Shape(3, (64, 64), controllable=True, distilled=True)  # a guess that refuses nothing
 
 
-def known_stages(model: Model, size: Size | None) -> bool:
+def known_stages(model: Model, size: Size | None, spans: Spans = "none") -> bool:
     """Whether the shapes of all stages behind a stand-in that a size takes are known, and not guessed."""
-    stage = model.second if needs_upscaling(model, size) else None
+    stage = model.second if needs_upscaling(model, size, spans) else None
     while isinstance(stage, OutlinedUpscaler):
         if stage.outlined.folder is None:
             return False

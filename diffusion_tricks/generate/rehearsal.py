@@ -30,7 +30,7 @@ from diffusion_tricks.model.cascade import needs_upscaling
 from diffusion_tricks.model.model import Model
 from diffusion_tricks.recipes.recipe import Recipe
 from diffusion_tricks.registry.branch import outline
-from diffusion_tricks.registry.trick import Trick
+from diffusion_tricks.registry.trick import Trick, spanned
 from diffusion_tricks.sampling.begin import begin
 from diffusion_tricks.sampling.loop import denoise
 from diffusion_tricks.sampling.request import Sampling
@@ -46,7 +46,8 @@ def cost_of(recipe: Recipe) -> Plan:
     check_loras(recipe.model, recipe.lora)
     check_upscalers(recipe.upscaler)
     model, known = stand_in(recipe.model, recipe.size, recipe.upscaler)
-    if not known and not needs_upscaling(model, recipe.size):  # it may turn out to be, once the model is here
+    spans = spanned(recipe.build())
+    if not known and not needs_upscaling(model, recipe.size, spans):  # it may turn out to be, once the model is here
         recipe = recipe.model_copy(update=dict.fromkeys(UPSCALING))
     recipe, tricks = _settled(recipe, model)
     costs: list[list[list[tuple[int, int]]]] = []
@@ -83,7 +84,7 @@ def check_before(recipe: Recipe) -> None:
         settings_folder(upscaler_named(name))
     check_upscalers(recipe.upscaler)
     model, known = stand_in(recipe.model, upscaler=recipe.upscaler)
-    if not known or not known_stages(model, recipe.size):
+    if not known or not known_stages(model, recipe.size, spanned(recipe.build())):
         return
     recipe, tricks = _settled(recipe, model)
     for run in _runs(recipe, model, tricks):
@@ -96,7 +97,9 @@ def check_before(recipe: Recipe) -> None:
 def _settled(recipe: Recipe, model: Model) -> tuple[Recipe, list[Trick[Any]]]:
     """The recipe with what is on by default, and its tricks. Raises UsageError where nothing is asked."""
     check_settings(recipe, tricks := recipe.build())
-    recipe, tricks = with_guidance(recipe, tricks, model.defaults.guidance, second_guidance(recipe, model))
+    recipe, tricks = with_guidance(
+        recipe, tricks, model.defaults.guidance, second_guidance(recipe, model, spanned(tricks))
+    )
     check_prompts(recipe, tricks)
     return with_stride(recipe, tricks, model), tricks
 

@@ -6,10 +6,11 @@
     sep_min      min_i ( p_i,own - max_j p_ij ),  p_i = softmax_j( S_ij / tau' ),  j over the own prompt, what the other
                  views show and all known captions, but for those that mean the same as the own prompt
 
-Alignment decides between pictures: `benchmarks/selection.py` finds that sep_min chooses worse, as its shares are small
-where a picture shows nothing. Its tau' is fitted on drawings that the scorer never saw: `calibration.json` beside
-it says the value and how; for a scorer without one it is its own tau. It also says how alike two texts must be to mean
-the same, and so which prompts the scorer knows nothing of: those that no known caption is alike to.
+Alignment decides between pictures: neither is proven to choose well, and of the two an independent judge agrees more
+with alignment (`benchmarks/README.md`). The tau' of sep_min is fitted on drawings that the scorer never saw:
+`calibration.json` beside it says the value and how; for a scorer without one it is its own tau. It also says how alike
+two texts must be to mean the same, and so which prompts the scorer knows nothing of: those that no known caption is
+alike to.
 
 What a picture should show, and through which views, its tricks say themselves (`Trick.views_of`).
 """
@@ -19,7 +20,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property, lru_cache, partial
+from functools import cached_property, lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -30,14 +31,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from diffusion_tricks.devices.quiet import quiet_libraries
-from diffusion_tricks.errors import ModelError, PictureError, UsageError
-from diffusion_tricks.io.pictures import read_picture
-from diffusion_tricks.io.pixels import flatten, to_images, to_tensor
-from diffusion_tricks.recipes.recipe import Recipe, recipe_from
-from diffusion_tricks.recipes.record import read_record
-from diffusion_tricks.registry.calls import guarded
+from diffusion_tricks.errors import ModelError, UsageError
+from diffusion_tricks.io.pixels import flatten
+from diffusion_tricks.registry.branch import said_in_words
 from diffusion_tricks.registry.trick import Shown
-from diffusion_tricks.registry.view import view_named
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -166,7 +163,8 @@ class Scorer:
         return self.pictures(pictures) @ self.texts(texts).T
 
     def score(self, views: Sequence[Shown]) -> Score:
-        """The score of one picture by its views, of which there must be at least one."""
+        """The score of one picture by its views that are said in words, of which there must be at least one."""
+        views = said_in_words(views)
         seen, said = self.pictures([v.picture for v in views]), self.texts([v.prompt for v in views])
         similarity = seen @ said.T  # (n n)
         known = seen @ self._known_texts.T  # (n k)
@@ -285,43 +283,3 @@ def margin(own: Tensor, cosines: Tensor, others: Tensor, temperature: float) -> 
     logits = torch.cat([own[:, None], cosines.masked_fill(~others, -torch.inf)], 1).double() / temperature
     share = logits.softmax(1)  # (n 1+m)
     return share[:, 0] - share[:, 1:].amax(1)
-
-
-def shown(recipe: Recipe, image: Image) -> list[Shown]:
-    """What a finished picture of a recipe is to show: its tricks' own views, or the prompt where they have none.
-
-    Raises UsageError for a recipe of one picture that says neither, and for one with a list of prompts.
-    """
-    tricks = recipe.build()
-    views = [Shown(*view) for t in tricks for view in guarded(t.label(), "views_of", t.views_of, image)]
-    if views:
-        return views
-    if not isinstance(recipe.prompt, str):
-        raise UsageError("nothing says what the picture should show: expected one prompt, or a trick that has its own")
-    return [Shown("identity", image, recipe.prompt)]
-
-
-def shown_through(views: Iterable[tuple[str, str]], image: Image) -> list[Shown]:
-    """A picture through views, each named as for anagrams, with what it should show."""
-    ways = ((name, partial(seen_through, name, image), prompt) for name, prompt in views)
-    return [Shown(name, way(1.0), prompt, frame=way) for name, way, prompt in ways]
-
-
-def shown_in(path: str | Path, said: Sequence[tuple[str, str]] = ()) -> tuple[Image, list[Shown]]:
-    """A picture's pixels and what it should show: by `said`, views and texts, or else by the record inside it.
-
-    Raises UsageError where nothing says it, and PictureError and RecipeError as reading them does.
-    """
-    image = read_picture(path).srgb
-    if said:
-        return image, shown_through(said, image)
-    try:
-        record = read_record(path)
-    except PictureError as error:
-        raise UsageError(f'{error}; or say what it should show, for example `views=[("flip", "a duck")]`') from None
-    return image, shown(recipe_from(record["recipe"], str(path)), image)
-
-
-def seen_through(name: str, image: Image, share: float = 1.0) -> Image:
-    """A picture through a view, which is named as for anagrams; at a share of the way there below 1, see `Shown`."""
-    return to_images(view_named(name).frame(to_tensor(image), share))[0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -71,11 +71,18 @@ def answer(model: Model, asks: Sequence[Ask], t: Tensor, level: Level, terms: Te
         networks = tuple(id(control.network) for control in ask.controls)
         groups.setdefault((ask.x.shape[1:], ask.condition is None, networks), []).append(i)
     for members in groups.values():
-        batch = persisting(model, PICTURES, partial(_batch, model, [asks[i] for i in members], t, terms))
-        output = _computed(model, batch, t, terms)
+        terms_here = _at_size(terms, asks[members[0]].x, model.family.scale)
+        batch = persisting(model, PICTURES, partial(_batch, model, [asks[i] for i in members], t, terms_here))
+        output = _computed(model, batch, t, terms_here)
         for i, part in zip(members, torch.split(output, [len(asks[i].x) for i in members]), strict=True):
             answers[i] = estimate_from(part, asks[i].x, level)
     return [answers[i] for i in range(len(asks))], sum(len(ask.x) for ask in asks)
+
+
+def _at_size(terms: Terms, x: Tensor, scale: int) -> Terms:
+    """The terms for questions about latents x (b c h w), maybe windows of a picture; scale: pixels per latent."""
+    size = x.shape[-1] * scale, x.shape[-2] * scale
+    return terms if size == terms.size else replace(terms, size=size)
 
 
 def _batch(model: Model, asks: list[Ask], t: Tensor, terms: Terms, work: Work) -> Batch:

@@ -8,13 +8,13 @@ generators: DeepFloyd IF makes 64 pixels, its second stage 256 of them, Stable D
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import lcm
 from typing import TYPE_CHECKING, cast
 
 from diffusion_tricks.errors import UsageError
 from diffusion_tricks.families.shapes import Shape, check_size
-from diffusion_tricks.types import Size
+from diffusion_tricks.types import Size, Spans
 
 if TYPE_CHECKING:
     from diffusion_tricks.families.upscaler import UpscalingFamily
@@ -27,19 +27,22 @@ REACH = 2  # times a model's own size: beyond, a network repeats what it knows i
 class Link:
     """What of a stage decides about sizes.
 
-    factor: how many times it enlarges the stage before it. followed: whether an upscaler may stand behind it.
+    factor: how many times it enlarges the stage before it. followed: whether an upscaler may stand behind it. spans:
+    which sides are made in windows, so that its own size does not limit them.
     """
 
     name: str
     shape: Shape
     factor: int = 1
     followed: bool = False
+    spans: Spans = "none"
 
     def needs_upscaling(self, size: Size) -> bool:
         """Whether a size is larger than it makes by itself; one of latents is held to that only by an upscaler."""
         if self.shape.scale > 1 and not self.followed:
             return False
-        return any(side > REACH * own for side, own in zip(size, self.shape.size, strict=True))
+        beyond = [side > REACH * own for side, own in zip(size, self.shape.size, strict=True)]
+        return {"none": any(beyond), "longer": all(beyond), "all": False}[self.spans]
 
     def makes(self, size: Size) -> bool:
         """Whether it makes pictures of that size by itself."""
@@ -53,29 +56,30 @@ class Link:
         return min((limit for limit in limits if limit is not None), default=None)
 
 
-def link(model: Model) -> Link:
-    """What of a model decides about sizes."""
+def link(model: Model, spans: Spans = "none") -> Link:
+    """What of a model decides about sizes; spans: see `Link`."""
     factor = getattr(model.family, "factor", 1)
-    return Link(model.name, model.family.shape, factor, model.second is not None)
+    return Link(model.name, model.family.shape, factor, model.second is not None, spans)
 
 
-def needs_upscaling(model: Model, size: Size | None) -> bool:
+def needs_upscaling(model: Model, size: Size | None, spans: Spans = "none") -> bool:
     """Whether a size is larger than a model makes by itself."""
-    return size is not None and link(model).needs_upscaling(size)
+    return size is not None and link(model, spans).needs_upscaling(size)
 
 
-def stages(model: Model, size: Size, noise_level: int | None = None) -> list[tuple[Model, Size]]:
+def stages(model: Model, size: Size, noise_level: int | None = None, spans: Spans = "none") -> list[tuple[Model, Size]]:
     """The models that make a picture of `size` one after another, and the size that each makes; often just the one.
 
-    noise_level: of the stages behind the first; None is their default. Raises UsageError for a size that no stages
-    make, naming those that can be made.
+    noise_level: of the stages behind the first; None is their default. spans: see `Link`. Raises UsageError for a size
+    that no stages make, naming those that can be made.
     """
     chain = [model]
-    while needs_upscaling(chain[-1], size) and chain[-1].second is not None:
+    while needs_upscaling(chain[-1], size, spans) and chain[-1].second is not None:
         chain.append(chain[-1].second.behind(chain[-1], noise_level))
-    links = list(map(link, chain))
-    if len(chain) == 1 and not needs_upscaling(model, size):
-        check_size(model.family.shape, size)
+    links = [link(one, spans) for one in chain]
+    if len(chain) == 1 and not needs_upscaling(model, size, spans):
+        shape = model.family.shape
+        check_size(shape if spans == "none" else replace(shape, largest=None), size)
     sizes = _sizes(links, size)
     if not all(one.makes(its) for one, its in zip(links, sizes, strict=True)):
         raise UsageError(_cannot(links, size))

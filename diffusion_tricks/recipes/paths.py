@@ -11,13 +11,13 @@ from diffusion_tricks.io.pictures import STDIN
 from diffusion_tricks.loading.known import UPSCALER_NAMES
 from diffusion_tricks.model.lora import lora_from
 from diffusion_tricks.recipes.recipe import Recipe
-from diffusion_tricks.registry.branch import within
+from diffusion_tricks.registry.branch import options_in_full, within
 from diffusion_tricks.registry.entry import TrickEntry
 from diffusion_tricks.registry.host import host
 from diffusion_tricks.registry.options import hint
 
 KINDS = ("argument", "option")
-Mark = bool | str | Collection[str] | Callable[[str], bool]
+Mark = bool | str | Collection[str] | Callable[[str, Callable[[str], str]], str]
 
 
 def with_models(recipe: Recipe, change: Callable[[str], str]) -> Recipe:
@@ -83,20 +83,31 @@ def _changed(
     def inside(one: TrickEntry) -> TrickEntry:
         return TrickEntry(trick=one.trick, **_changed(one, change, of, beside))
 
-    changed = {name: _each(value, change, marks.get(name, False), beside) for name, value in entry.options.items()}
+    changed = {
+        name: _each(value, change, marks.get(name, False), beside) for name, value in options_in_full(entry).items()
+    }
     return {name: within(value, inside) for name, value in changed.items()}
 
 
 def _each(value: Any, change: Callable[[str], str], mark: Mark, beside: Path) -> Any:
     if isinstance(value, list | tuple):
-        return [_each(one, change, mark, beside) for one in value] if mark else value
-    return change(value) if isinstance(value, str) and _is_path(value, mark, beside) else value
-
-
-def _is_path(value: str, mark: Mark, beside: Path) -> bool:
-    """Whether the value of an option is a path, by what the option's mark says: see `option`."""
+        return [_first(one, change, mark, beside) for one in value] if mark else value
+    if not isinstance(value, str):
+        return value
     if callable(mark):
-        return mark(value)
+        return mark(value, change)
+    return change(value) if _is_path(value, mark, beside) else value
+
+
+def _first(value: Any, change: Callable[[str], str], mark: Mark, beside: Path) -> Any:
+    """Of a value with several parts the first, which the mark is of: a mask, and what is shown there."""
+    if isinstance(value, list | tuple):
+        return [_each(value[0], change, mark, beside), *value[1:]]
+    return _each(value, change, mark, beside)
+
+
+def _is_path(value: str, mark: bool | str | Collection[str], beside: Path) -> bool:
+    """Whether the value of an option is a path, by what the option's mark says: see `option`."""
     if mark == "model":
         return is_directory(value, beside)
     if isinstance(mark, bool):

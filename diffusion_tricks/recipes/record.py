@@ -21,7 +21,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from diffusion_tricks.errors import DiffusionTricksError, OutputError, PictureError, RecipeError
 from diffusion_tricks.io.atomic import Data, atomic_write, atomic_write_all, check_place
-from diffusion_tricks.io.encode import Encoded, Said, encode
+from diffusion_tricks.io.encode import Encoded, Said, encode, is_lossy
 from diffusion_tricks.io.foreign import object_in, read_object
 from diffusion_tricks.io.metadata import Metadata
 from diffusion_tricks.io.pictures import check_output, open_picture, plain_raster
@@ -39,8 +39,9 @@ SOURCE_PARAMETERS_KEY = "source-parameters"  # of the picture that one was made 
 SCHEMA = 1
 ORDER = ("Steps", "Sampler", "CFG scale", "Seed", "Size", "Model", "Denoising strength", "Tricks")  # Version is last
 NO_LIMIT = 2**64  # of pixels that are not decoded
-OBJECTS = ("run", "plugins", "versions")
-SCORES = ("score", "candidates")
+OBJECTS = ("run", "plugins", "versions", "inputs")
+MEASURED = ("score", "candidates", "changed_outside", "seam", "kept_sha256")
+OF_PIXELS = {"changed_outside", "seam", "kept_sha256"}
 LIBRARIES = ("diffusion-tricks", "diffusers", "torch", "transformers", "pillow", "pluggy", "pydantic", "numpy")
 
 
@@ -54,11 +55,17 @@ class Ran(BaseModel):
     compile: bool | None = None
 
 
+def of_file(path: str | Path, facts: Mapping[str, Any], quality: int | None = None) -> dict[str, Any]:
+    """The facts without those of pixels that a lossy file, of that quality, does not keep."""
+    lossy = is_lossy(path, quality)
+    return {name: value for name, value in facts.items() if not (lossy and name in OF_PIXELS)}
+
+
 def build_record(recipe: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
     """The record of one picture: its recipe, and of the facts `seed`, `model`, `revision` (the commit of a model of the
-    hub) and `plugins` {distribution: version}.
+    hub), `plugins` {distribution: version} and `inputs` {file: SHA-256}.
 
-    Its `run` holds the facts that `Ran` names; `score` and `candidates` are kept where there are any.
+    Its `run` holds the facts that `Ran` names; what `MEASURED` names is kept where there is any.
     The recipe's absolute paths are cut down to file names, its words are kept as they are; every other text of the
     facts that is an absolute path is cut.
     """
@@ -68,10 +75,11 @@ def build_record(recipe: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[st
         **({"revision": facts["revision"]} if facts.get("revision") else {}),
         "versions": versions(),
         "plugins": facts.get("plugins") or {},
+        **({"inputs": facts["inputs"]} if facts.get("inputs") else {}),
         "run": {key: facts[key] for key in Ran.model_fields if facts.get(key) is not None},
     }
-    scores = {key: facts[key] for key in SCORES if key in facts}
-    return {"record": SCHEMA, "recipe": _portable(recipe), **without_absolute_paths(said), **scores}
+    measured = {key: facts[key] for key in MEASURED if key in facts}
+    return {"record": SCHEMA, "recipe": _portable(recipe), **without_absolute_paths(said), **measured}
 
 
 def _portable(recipe: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from diffusion_tricks.errors import UsageError
 from diffusion_tricks.registry.checked import Checked
 from diffusion_tricks.registry.entry import TrickEntry
+from diffusion_tricks.registry.host import host
 from diffusion_tricks.registry.host_hooks import PROJECT
 from diffusion_tricks.registry.trick import Shown, Trick
 
@@ -65,19 +66,60 @@ class Branch(Checked):
         return made
 
 
+def in_full(said: Any) -> Any:
+    """What stands in the place of a prompt, where it is short for a trick: `picture:photo.png` as the trick `picture`.
+
+    A trick says so where it is registered, `short="image"`: the option that the text behind its name and a colon is.
+    A space behind the colon makes it a prompt like any other.
+    """
+    name, colon, value = said.partition(":") if isinstance(said, str) else ("", "", "")
+    entry = host().entries("trick").get(name)
+    if not colon or entry is None or "short" not in entry.notes or not value or value[0].isspace():
+        return said
+    return {"trick": name, entry.notes["short"]: value}
+
+
 Frame = Callable[[float], "Image"]  # see `Shown`
-Prompted = str | Branch  # an option that takes a prompt, or tricks in its place
+Prompted = Annotated[str | Branch, BeforeValidator(in_full)]  # an option that takes a prompt, or tricks in its place
+
+
+def options_in_full(entry: TrickEntry) -> dict[str, Any]:
+    """The options of a trick as given, with `in_full` for all that stands in the place of prompts."""
+    fields = host().trick(entry.trick).Options.model_fields
+    asks = {name for name, field in fields.items() if _takes_branch(field.annotation)}
+    return {name: _each_in_full(value) if name in asks else value for name, value in entry.options.items()}
+
+
+def _takes_branch(annotation: Any) -> bool:
+    return annotation is Branch or any(_takes_branch(part) for part in get_args(annotation))
+
+
+def _each_in_full(value: Any) -> Any:
+    return type(value)(map(_each_in_full, value)) if isinstance(value, list | tuple) else in_full(value)
 
 
 def refuse_two_claims(tricks: Sequence[Trick[Any]]) -> None:
-    """Raises UsageError for two tricks that each say what is asked: one of them would never be heard."""
-    first, *others = [trick.label() for trick in tricks if trick.brings_prompts] or [""]
+    """Raises UsageError for two tricks that each say what is asked: one of them would never be heard.
+
+    So would one that asks prompts of its own for parts of the picture, before one that says all that is asked.
+    """
+    bring = [trick for trick in tricks if trick.brings_prompts]
+    of_one = len(set(map(type, bring))) == 1 and bring[0].joins
+    first, *others = [""] if of_one or not bring else [trick.label() for trick in bring]
     if others:
         ways = dict.fromkeys([f"{first} with [{others[0]} ...]", f"{others[0]} with [{first} ...]"])
         raise UsageError(
             f"{first!r} and {others[0]!r} both say what is asked, and nothing says how they nest; write one in the"
             f" place of a prompt of the other, {' or '.join(ways)}"
         )
+    for i, trick in enumerate(tricks):
+        inside = next((one.label() for one in tricks[i + 1 :] if one.brings_prompts), None)
+        if inside and trick.asks() and not trick.brings_prompts:
+            name = trick.label()
+            raise UsageError(
+                f"{inside!r} inside {name!r} says what is asked, so that {name!r} is never heard; name {name!r} after"
+                f" it, or write {inside!r} in the place of a prompt, {name} with [{inside} ...]"
+            )
 
 
 def within(value: Any, change: Callable[[TrickEntry], TrickEntry]) -> Any:
@@ -119,19 +161,31 @@ def shown_by(
 ) -> list[Shown]:
     """What a picture should show, seen through the view `name`: the prompt, or what the tricks in its place show.
 
+    What those show without a name of its own goes by `name` alone.
+
     blur: of the picture, as in `Shown`; one blur after the other is as one, of sigma^2 = sigma_1^2 + sigma_2^2.
     frame: the way to that view, as in `Shown`.
     """
     if isinstance(said, str):
         return [Shown(name, picture, said, blur, frame)]
-    if said.prompt is not None:
+    within = [view for trick in said.built for view in trick.views_of(picture) if view.own]
+    if said.prompt is not None and not within:
         return [Shown(name, picture, said.prompt, blur, frame)]
-    within = [view for trick in said.built for view in trick.views_of(picture)]
     both = (math.hypot(blur or 0, view.blur or 0) or None for view in within)
     return [
-        view._replace(name=f"{name} > {view.name}", blur=total, frame=_one_by_one(frame, view.frame))
+        view._replace(
+            name=f"{name} > {view.name}" if view.name else name, blur=total, frame=_one_by_one(frame, view.frame)
+        )
         for view, total in zip(within, both, strict=True)
     ]
+
+
+def said_in_words(views: Sequence[Shown]) -> list[Shown]:
+    """The views that words say something of. Raises UsageError where all of them are given pictures."""
+    said = [view for view in views if view.said]
+    if views and not said:
+        raise UsageError("nothing says in words what the picture should show; given pictures are not scored")
+    return said
 
 
 def _one_by_one(first: Frame | None, then: Frame | None) -> Frame | None:

@@ -29,7 +29,10 @@ if TYPE_CHECKING:
 
     from diffusion_tricks.registry.trick import Trick
 
-BUILT_IN = ("diffusion_tricks_plugins", "diffusion_tricks_learn", "diffusion_tricks_print", "diffusion_tricks_show")
+BUILT_IN = (
+    "diffusion_tricks_plugins", "diffusion_tricks_learn", "diffusion_tricks_print", "diffusion_tricks_search",
+    "diffusion_tricks_show",
+)  # fmt: skip
 KNOWN_MODELS = "diffusion_tricks.loading.known"  # registers as plugins do
 RESERVED = frozenset({"trick", "help"})  # in a recipe the name of a trick, on the command line its help
 LEFT_OUT = "left out by `without`"

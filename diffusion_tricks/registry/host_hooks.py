@@ -20,7 +20,10 @@ class HostHooks:
 
     @hookspec
     def register_tricks(self, register: Callable[..., None]) -> None:
-        """`register("hybrid", "my_package.hybrid:Hybrid", summary="two pictures in one, by distance")`."""
+        """`register("hybrid", "my_package.hybrid:Hybrid", summary="two pictures in one, by distance")`.
+
+        short="image": in the place of a prompt, `name:text` is short for the trick with that text for that option.
+        """
 
     @hookspec
     def register_views(self, register: Callable[..., None]) -> None:

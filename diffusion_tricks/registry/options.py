@@ -18,7 +18,8 @@ from diffusion_tricks.registry.checked import Checked
 
 Share = Annotated[float, Field(ge=0, le=1)]  # of a whole
 MAX_TEXT = 10_000  # characters; encoders of text take a tenth of it, pages of print some thousands
-Marked = bool | tuple[str, ...] | Literal["model"] | Callable[[str], bool]  # see `option`
+Change = Callable[[str], str]  # of a path
+Marked = bool | tuple[str, ...] | Literal["model"] | Callable[[str, Change], str]  # see `option`
 
 
 class TrickOptions(Checked):
@@ -36,7 +37,7 @@ class TrickOptions(Checked):
         if not isinstance(data, dict):
             return data
         check_texts(data, names={name for name, field in cls.model_fields.items() if hint(field, "path")})
-        return {key: os.fspath(value) if isinstance(value, os.PathLike) else value for key, value in data.items()}
+        return {key: _paths_as_text(value) for key, value in data.items()}
 
     @model_validator(mode="after")
     def _heeded(self) -> Self:
@@ -49,6 +50,13 @@ class TrickOptions(Checked):
                 others = " or ".join(f"`{other}`" for other in needs)
                 raise ValueError(f"`{name}` is of no use without {others}; give that as well, or leave it out")
         return self
+
+
+def _paths_as_text(value: Any) -> Any:
+    """A path as text, also within lists and tuples."""
+    if isinstance(value, list | tuple):
+        return type(value)(map(_paths_as_text, value))
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
 
 
 def check_texts(data: Mapping[str, Any], names: Collection[str] = ()) -> None:
@@ -83,10 +91,11 @@ def option(
 
     A `bool` field becomes a flag, a `list` field may be given many times, a `tuple` takes as many values as it
     has parts, a `Literal` becomes a choice. `path` marks a file that is read: recipes keep it relative to
-    themselves. It is True; or, where a value may be something else, a function that says of a value whether it is a
-    path, or the suffixes of such files, as of fonts: a path is then only what has one of them, or a separator.
-    "model" marks a directory of weights or a hub name. `needs` names other options, of which one must be given for this
-    one to act.
+    themselves. It is True; or, where a value may be something else, the suffixes of such files, as of fonts: a path is
+    then only what has one of them, or a separator. Where paths stand within a text, it is a function that gives the
+    text with a change made to each of them: `path(text, change)`.
+    "model" marks a directory of weights or a hub name. Of a `tuple` it is said of the first part. `needs` names other
+    options, of which one must be given for this one to act.
     `limits` go to `pydantic.Field` (`ge`, `le`, ...).
     """
     return _field("option", default, help, flag, path, limits, needs)

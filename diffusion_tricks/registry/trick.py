@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -21,10 +21,12 @@ from pydantic import ValidationError
 from diffusion_tricks.errors import UsageError
 from diffusion_tricks.registry.checked import explain
 from diffusion_tricks.registry.options import TrickOptions
+from diffusion_tricks.types import Spans
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+SPANS: tuple[Spans, ...] = ("all", "longer")
 O = TypeVar("O", bound=TrickOptions)  # noqa: E741
 
 
@@ -34,6 +36,8 @@ class Shown(NamedTuple):
     blur: where distance blurs it, the sigma of that Gaussian as a share of the picture's shorter side.
     frame: how a film gets there. It is given the share of the way, 0 to 1, and gives a picture of the same size: at 0
     the finished picture, at 1 exactly `picture`. None leaves it to whoever shows it.
+    said: whether `prompt` says what is to be seen; not where a picture was given, of which it is but the name.
+    own: whether it says itself what it shows. Where no view does, the recipe's prompt stands for that of all.
     """
 
     name: str
@@ -41,6 +45,8 @@ class Shown(NamedTuple):
     prompt: str
     blur: float | None = None
     frame: Callable[[float], Image] | None = None
+    said: bool = True
+    own: bool = True
 
 
 @runtime_checkable
@@ -71,6 +77,8 @@ class Trick(Generic[O]):
     `keeps_size` says that the finished picture has the size of one that it reads, so that a recipe cannot enlarge it.
     `edits` says that its option `image` is the picture that the run changes, and `exact` that pixels which it does not
     make anew stay as they are, so that a file of it is lossless where nothing else is asked.
+    `joins` says that several of it in one run are parts of one: they find each other among `run.tricks`, and the first
+    acts for all; so more than one may bring prompts.
     `place` names an exclusive place in a run ("start", "guidance"): two tricks with the same place are an error.
     """
 
@@ -82,6 +90,7 @@ class Trick(Generic[O]):
     keeps_size: ClassVar[bool] = False
     edits: ClassVar[bool] = False
     exact: ClassVar[bool] = False
+    joins: ClassVar[bool] = False
     options: O
 
     def __init_subclass__(cls, **more: Any) -> None:
@@ -110,6 +119,13 @@ class Trick(Generic[O]):
         None by default: the model's own steps. `make` heeds it where the scheduler can.
         """
         return None
+
+    def spans(self) -> Spans:
+        """Which sides of a picture it makes in windows, so that what the model makes by itself does not limit them.
+
+        "none" by default; with "longer" a size is held to that by its shorter side, with "all" by neither.
+        """
+        return "none"
 
     def asks(self) -> Sequence[tuple[str, str | Nest]]:
         """The prompts of its own that it asks, or the tricks in their place, each with what it is called.
@@ -147,6 +163,12 @@ class Trick(Generic[O]):
     def label(cls) -> str:
         """The trick's name for messages."""
         return cls.name or cls.__name__.lower()
+
+
+def spanned(tricks: Iterable[Trick[Any]]) -> Spans:
+    """Which sides any of the tricks makes in windows, also one that stands within another; the most that one says."""
+    said = {one.spans() for trick in tricks for one in (trick, *trick.nested)}
+    return next((spans for spans in SPANS if spans in said), "none")
 
 
 def _nested(options: TrickOptions) -> Iterator[Trick[Any]]:

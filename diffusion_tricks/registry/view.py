@@ -12,10 +12,10 @@ from abc import abstractmethod
 from functools import reduce
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import ConfigDict, ValidationError
+from pydantic import ConfigDict
 
-from diffusion_tricks.errors import UsageError
-from diffusion_tricks.registry.checked import Checked, explain
+from diffusion_tricks.registry.checked import Checked
+from diffusion_tricks.registry.from_words import from_words
 from diffusion_tricks.registry.host import host
 from diffusion_tricks.types import Outline, Size
 
@@ -73,7 +73,10 @@ class View(Checked):
         return []
 
     def folds(self, size: Size) -> list[Outline]:
-        """The lines, in the same pixels, along which a picture of that size is folded for it; none by default."""
+        """The lines, in the same pixels, along which a picture of that size is folded for it; none by default.
+
+        Of a view in pieces: what of their outlines is not cut, so that they hang together.
+        """
         return []
 
     def instruction(self) -> str:
@@ -173,32 +176,11 @@ def view_named(text: str) -> View:
 
 
 def _one_named(text: str) -> View:
-    name, _, rest = text.partition(":")
-    view_class: type[View] = host().find("view", name.strip()).load()
-    parameters = _parameters(view_class, name, [part.strip() for part in rest.split(",") if part.strip()])
-    if missing := [key for key, one in view_class.model_fields.items() if one.is_required() and key not in parameters]:
-        raise UsageError(f"view {name!r} needs {', '.join(missing)}; expected {name}:{','.join(missing).upper()}")
-    try:
-        return view_class.model_validate(parameters)
-    except ValidationError as error:
-        raise UsageError(f"view {text!r}: {explain(error)}") from None
+    def found(name: str) -> type[View]:
+        kind: type[View] = host().find("view", name).load()
+        return kind
 
-
-def _parameters(view_class: type[View], name: str, parts: list[str]) -> dict[str, Any]:
-    names = list(view_class.model_fields)
-    found: dict[str, Any] = {}
-    for i, part in enumerate(parts):
-        key, equals, value = part.partition("=")
-        if not equals and i >= len(names):
-            takes = f"{len(names)} parameters ({', '.join(names)})" if names else "no parameters"
-            raise UsageError(f"view {name!r} takes {takes}, got {len(parts)}")
-        key, value = (key.strip(), value.strip()) if equals else (names[i], part)
-        if key in found:
-            raise UsageError(f"view {name!r}: parameter {key!r} is given twice, as {found[key]!r} and {value!r}")
-        if key not in names:
-            raise UsageError(f"view {name!r} has no parameter {key!r}; it takes: {', '.join(names) or 'none'}")
-        found[key] = value
-    return found
+    return from_words("view", text, found)
 
 
 def orthogonality_error(view: View, shape: tuple[int, int, int], seed: int = 0) -> float:

@@ -15,7 +15,7 @@ from diffusion_tricks.errors import UsageError
 from diffusion_tricks.model.batching import Terms
 from diffusion_tricks.model.cascade import nothing_upscaled, stages
 from diffusion_tricks.model.model import Model
-from diffusion_tricks.registry.trick import Trick
+from diffusion_tricks.registry.trick import Trick, spanned
 from diffusion_tricks.sampling.request import Sampling
 from diffusion_tricks.sampling.run import Run
 from diffusion_tricks.sampling.tricks import run_manager
@@ -41,7 +41,7 @@ def begin(
     _check_tricks(tricks)
     asked = sampling.size or model.family.size
     with alone_with(model.pipe):  # an upscaler may be loaded now
-        (_, size), *later = stages(model, (asked[0], asked[1]), sampling.noise_level)
+        (_, size), *later = stages(model, (asked[0], asked[1]), sampling.noise_level, spanned(tricks))
     _check_told(model, sampling, size, upscaled=bool(later))
     tricks, noise = tuple(tricks), Noise(sampling.every_seed)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from functools import partial
 from typing import Any
@@ -12,6 +13,7 @@ from diffusion_tricks.devices.transfer import sent
 from diffusion_tricks.diffusion.ask import Ask
 from diffusion_tricks.diffusion.estimate import Estimate
 from diffusion_tricks.diffusion.scheduler_quirks import output_for, restore, snapshot, step_arguments, stepped
+from diffusion_tricks.diffusion.steps import begin_at
 from diffusion_tricks.errors import UsageError
 from diffusion_tricks.model.batching import answer
 from diffusion_tricks.model.model import Model
@@ -40,22 +42,34 @@ def denoise(run: Run, latents: Tensor | None = None) -> Generator[Step]:
 
 
 def _steps(run: Run, x: Tensor) -> Iterator[Step]:
-    """Every step of one stage, from latents x (b c h w) on; a step that a trick asks for again is made again."""
+    """Every step of one stage, from latents x (b c h w) on; what a trick asks for again is made again."""
     times = sent(run.timesteps, run.model.device)
     run.trace.note(START, run.first, x)
-    for index in range(run.first, len(run.timesteps)):
-        before = snapshot(run.scheduler) if calls(run.hook.after_step) else {}
-        repeated, again = 0, True
-        while again:
-            step = Step(run, index, times[index], x, repeated=repeated)
-            persisted(step, _take)
-            again, repeated, x = step.again, repeated + 1, step.x
-            run.latents = x
-            yield step
-            if again:
-                restore(run.scheduler, before)
-                fresh = run.noise.draw(run.latent_shape, x.device, x.dtype)
-                x = step.next_level.noised_again(x, step.level, fresh)
+    heeded = bool(calls(run.hook.after_step))
+    unused = snapshot(run.scheduler) if heeded else {}
+    index, begun, made = run.first, run.first, Counter[int]()
+    while index < len(run.timesteps):
+        before = snapshot(run.scheduler) if heeded else {}
+        step = Step(run, index, times[index], x, repeated=made[index], taken=index - begun)
+        persisted(step, _take)
+        made[index] += 1
+        x = run.latents = step.x
+        yield step
+        if step.target is not None:
+            restore(run.scheduler, unused)
+            index = begun = begin_at(run.scheduler, step.target)
+            x = _noised_again(step, x, index)
+        elif step.again:
+            restore(run.scheduler, before)
+            x = _noised_again(step, x, index)
+        else:
+            index += 1
+
+
+def _noised_again(step: Step, x: Tensor, index: int) -> Tensor:
+    """The latents that a step ended in (b c h w) at the level before step `index`, with fresh noise."""
+    fresh = step.run.noise.draw(step.run.latent_shape, x.device, x.dtype)
+    return step.next_level.noised_again(x, step.run.levels[index], fresh)
 
 
 def _take(step: Step) -> None:
@@ -68,7 +82,7 @@ def _take(step: Step) -> None:
     (estimate,) = resolve([ask], layers, partial(_answer, step), step.spare, within)
     step.answered(estimate)
     output = output_for(run.scheduler, step.estimate).to(run.model.latent_dtype)
-    arguments = step_arguments(run.scheduler, run.noise.generators, taken=step.index - run.first)
+    arguments = step_arguments(run.scheduler, run.noise.generators, step.taken)
     t = run.timesteps[step.index]  # on the CPU
     step.x = run.scheduler.step(output, t, step.x, **arguments, return_dict=False)[0]
     run.trace.note(SCHEDULER, step.index, step.x)

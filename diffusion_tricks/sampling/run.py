@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 from diffusion_tricks.diffusion.estimate import Estimate
 from diffusion_tricks.diffusion.levels import levels_of
 from diffusion_tricks.diffusion.noise_level import Level
-from diffusion_tricks.diffusion.steps import can_spread, set_steps
+from diffusion_tricks.diffusion.steps import begin_at, can_spread, set_steps
 from diffusion_tricks.errors import PluginError, UsageError
 from diffusion_tricks.io.pictures import read_picture
 from diffusion_tricks.io.source import Source
@@ -44,11 +45,12 @@ class Run:
     last step so far (b c h w). facts: what tricks report of each picture, one dictionary per picture.
 
     A picture larger than the model makes is made in stages, each of them a run: `following` enlarges what this one
-    makes, `previous` made what this one enlarges. condition: what the model sees beside `x`, of that or of a picture to
-    inpaint. repainted: what a trick made in `finish_image` of its source, at the depth of that, by number of the
-    picture; what tricks draw later is drawn on that. terms: how the model is asked. rehearsal: it is played on a stand-
-    in without weights, to find what would fail before they are read; what a trick does then is done again in the run
-    itself.
+    makes, `previous` made what this one enlarges. window: the size that the model is asked about at a time, where that
+    is not the whole picture; wraps: whether its last column goes on in the first. A trick's `prepare` sets both.
+    condition: what the model sees beside `x`, of that or of a picture to inpaint. repainted: by number of the picture,
+    what a trick made in `finish_image` of its source, at the depth of that; what tricks draw later is drawn on it.
+    terms: how the model is asked. rehearsal: it is played on a stand-in without weights, to find what would fail before
+    they are read; what a trick does then is done again in the run itself.
     """
 
     model: Model
@@ -65,6 +67,8 @@ class Run:
     latents: Tensor | None = None
     facts: list[dict[str, Any]] = field(default_factory=list)
     condition: Condition | None = None
+    window: Size | None = None
+    wraps: bool = False
     rehearsal: bool = False
     previous: Run | None = field(default=None, repr=False, compare=False)
     following: Run | None = field(default=None, repr=False, compare=False)
@@ -174,6 +178,13 @@ class Run:
         skipped = steps - min(int(steps * strength), steps)
         return min(skipped * self.substeps, len(self.timesteps))
 
+    def beginning(self, index: int) -> int:
+        """The step that a run begins with which is to begin at `index`: that one, or the next at the same level.
+
+        Raises UsageError where its scheduler cannot begin there, in the middle of a step.
+        """
+        return begin_at(copy.deepcopy(self.scheduler), index)
+
     def noised(self, clean: Tensor, noise: Tensor, index: int) -> Tensor:
         """Clean latents (b c h w) at the level before step `index`: alpha x0 + sigma eps."""
         return self.levels[index].noised(clean, noise)
@@ -188,7 +199,13 @@ class Run:
         """The latents as pixels (b 3 H W), about -1..1; there are none before the run has started."""
         if self.latents is None:
             raise AttributeError("run.latents are known once the run has started")
-        return self.model.decode(self.latents, self.max_rows)
+        if not self.wraps or self.model.family.scale == 1:
+            return self.model.decode(self.latents, self.max_rows)
+        from diffusion_tricks.sampling.wrapping import SEAM, around, within  # here, as it needs torch
+
+        columns = min(SEAM, self.latents.shape[-1])
+        pixels = self.model.decode(around(self.latents, columns), self.max_rows)
+        return within(pixels, columns / self.latents.shape[-1])
 
     def prompts(self) -> list[str | None]:
         """Every prompt that may be asked: the run's own and those that tricks name. Raises PluginError."""
@@ -217,8 +234,9 @@ class Step:
     index: from 0, of the run's timesteps; each stage is a run of its own. t: timestep. alpha, sigma: the level of the
     latents that were asked about. x: latents (b c h w): before the step in `before_step` and `estimate_noise`, after it
     in `after_step` and for whoever iterates. estimate: the model's answer after all tricks. rows: what the denoiser
-    computed for it. spared: rows it need not, as they were asked more than once. tries: how often it was begun, more
-    than once where memory got full.
+    computed for it. spared: rows it need not, as they were asked more than once. repeated: how often it was made
+    before. taken: steps since the scheduler began, with this run or where it went back to. tries: how often it was
+    begun, more than once where memory got full.
     """
 
     run: Run
@@ -229,6 +247,8 @@ class Step:
     spared: int = 0
     repeated: int = 0
     again: bool = False
+    target: int | None = None
+    taken: int = 0
     tries: int = 0
     _estimate: Estimate | None = None
 
@@ -286,6 +306,16 @@ class Step:
     def repeat(self) -> None:
         """Asks, in `after_step`, for this step again from re-noised latents (RePaint, arXiv:2201.09865)."""
         self.again = True
+
+    def go_back(self, index: int) -> None:
+        """Asks, in `after_step`, for all from step `index` on again, from latents noised to the level before it.
+
+        The scheduler remembers nothing of what was made, as in a run that begins there: see `Run.beginning`. Raises
+        PluginError for a step that lies ahead, or before the first.
+        """
+        if not self.run.first <= index <= self.index:
+            raise PluginError(f"a run goes back to a step from {self.run.first} to {self.index}, got {index}")
+        self.target = index
 
 
 def bring(run: Run, path: str | None, how: Fit = "crop") -> None:

@@ -49,7 +49,7 @@ class RunHooks:
 
     @hookspec
     def after_step(self, step: Step) -> None:
-        """See or change `step.x` (b c h w) at the next noise level; `step.repeat()` asks for the step again."""
+        """See or change `step.x` (b c h w) at the next level; ask again by `step.repeat()`, `step.go_back(index)`."""
 
     @hookspec
     def close(self, run: Run) -> None:

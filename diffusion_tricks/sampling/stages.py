@@ -16,6 +16,7 @@ from diffusion_tricks.errors import UsageError
 from diffusion_tricks.model.cascade import upscaling
 from diffusion_tricks.registry.calls import Call, calls
 from diffusion_tricks.sampling.run import Run, Start
+from diffusion_tricks.sampling.wrapping import SEAM, around, within
 
 
 @contextmanager
@@ -63,7 +64,7 @@ def started(run: Run, latents: Tensor | None) -> Tensor:
 
     latents: standard normal noise for the first stage, instead of what its seeds draw.
     """
-    rows = run.model.encode_prompts(run.prompts(), run.size, run.terms.distilled)
+    rows = run.model.encode_prompts(run.prompts(), run.window or run.size, run.terms.distilled)
     if run.previous is not None:
         start = _from_noise(run, _take_over(run, next(iter(rows.values()))))
     else:
@@ -81,11 +82,15 @@ def _take_over(run: Run, row: dict[str, Any]) -> Tensor:
     row: the denoiser's recorded arguments for one of its prompts. Both are drawn from the run's own generators.
     """
     assert run.previous is not None
-    pixels, generators = run.previous.pixels(), run.noise.generators
+    upscaler, generators = upscaling(run.model), run.noise.generators
+    pixels = run.previous.pixels()
+    columns = SEAM if run.wraps else 0
+    size = run.size[0] + 2 * columns * upscaler.factor, run.size[1]
     with alone_with(run.model.pipe):
-        noise, picture = upscaling(run.model).condition(pixels, run.size, row, generators)
-    run.condition = Condition(picture)
-    return noise
+        noise, picture = upscaler.condition(around(pixels, columns), size, row, generators)
+    share = columns / pixels.shape[-1]
+    run.condition = Condition(within(picture, share))
+    return within(noise, share)
 
 
 def _start(run: Run, latents: Tensor | None) -> Start:

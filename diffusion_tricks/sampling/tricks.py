@@ -57,16 +57,19 @@ def refuse_clashes(tricks: Sequence[Trick[Any]]) -> None:
     """Raises UsageError when two tricks want the same exclusive place."""
     if len({id(trick) for trick in tricks}) < len(tricks):
         raise UsageError("the same trick object is given twice; make a new one for each place in the order")
-    taken: dict[str, str] = {}
+    taken: dict[str, tuple[str, Trick[Any]]] = {}
     for name, trick in zip(_names(tricks), tricks, strict=True):
         if trick.place is None:
             continue
         if trick.place in taken:
+            other, first = taken[trick.place]
+            if trick.joins and type(first) is type(trick):
+                continue
             raise UsageError(
-                f"{taken[trick.place]!r} and {name!r} both fill the place {trick.place!r} of a run, which holds one; "
+                f"{other!r} and {name!r} both fill the place {trick.place!r} of a run, which holds one; "
                 "leave one of them out"
             )
-        taken[trick.place] = name
+        taken[trick.place] = name, trick
     refuse_two_claims(tricks)
 
 

@@ -1,12 +1,15 @@
 """Trains the embedded scorer, a small CLIP (arXiv:2103.00020), in one process:
 
     OMP_NUM_THREADS=1 python -m diffusion_tricks.training.scorer --out DIR --minutes 55
+    OMP_NUM_THREADS=1 python -m diffusion_tricks.training.scorer --out DIR --minutes 30 --easing 0 --peak 4e-4 \
+        --from-weights diffusion_tricks/models/scorer --generated generated.npz
 
 Pictures and captions of all emoji are pulled together by the symmetric contrastive loss. What makes it work in an hour
 on one core: a learned proxy for each emoji (arXiv:1703.07464), dropped at the end, so that every picture and caption
 is told from all 1,593 and not only from its batch; batches of neighbours in Unicode's order, which look and are called
 alike; and pictures that are easy at first and grow harder. In the end they are varied, softened, roughened and
-recoloured, as a generator's are, and a hybrid's from afar.
+recoloured, as a generator's are, and a hybrid's from afar. With `--generated` half of every batch is what a generator
+drew (`data/generated.py`), its anagrams and its estimates on the way, and all is mixed with others through the views.
 """
 
 from __future__ import annotations
@@ -16,7 +19,8 @@ import json
 import math
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -37,8 +41,9 @@ from diffusion_tricks.training.clip import (
 )
 from diffusion_tricks.training.data.captions import with_article
 from diffusion_tricks.training.data.emoji import EmojiSource, Variety, all_emoji, caption_texts, concepts, premultiplied
+from diffusion_tricks.training.data.generated import Generated, GeneratedSource, learnt, mixed, unseen
+from diffusion_tricks.training.data.rough import blurred, roughened
 from diffusion_tricks.training.data.stream import Batch, Source, Stream
-from diffusion_tricks.training.data.styles import smooth_noise
 
 RARE = 3  # a keyword is a caption of a thing if at most so many things have it
 GROUP = 4  # neighbours in a batch
@@ -92,40 +97,6 @@ def captions_of_all() -> dict[str, tuple[str, ...]]:
     }
 
 
-def roughened(pictures: Tensor, strength: float, random: np.random.Generator) -> Tensor:
-    """Pictures (b 3 h w) in -1..1 as a generator may draw them, or as seen from afar.
-
-    A third are blurred (sigma up to 3 px at 64), others are noisy or stained, some gray; contrast and tint differ.
-    strength: of all that, 0 to 1; 0 changes nothing.
-    """
-    count, size = len(pictures), pictures.shape[-1]
-    x = pictures.clone()
-    hit = [torch.from_numpy(random.random(count) < strength * share) for share in (0.33, 0.06, 0.3, 0.3)]
-    soft, gray, noisy, stained = (torch.nonzero(each)[:, 0] for each in hit)
-    if len(soft):
-        x[soft] = blurred(x[soft], (0.4 + 2.6 * random.random() ** 1.5) * size / 64)
-    x[gray] = x[gray].mean(1, keepdim=True).expand(-1, 3, -1, -1)
-    tint = torch.from_numpy(random.uniform(-1, 1, (count, 4, 1, 1)).astype(np.float32)) * strength
-    x = x * (1 + 0.2 * tint[:, 3:]) + 0.1 * tint[:, :3]
-    sand = torch.from_numpy(random.standard_normal((len(noisy), 3, size, size), dtype=np.float32))
-    x[noisy] += sand * torch.from_numpy(random.uniform(0, 0.2, (len(noisy), 1, 1, 1)).astype(np.float32))
-    if len(stained):
-        stain = torch.stack([smooth_noise(size, random.uniform(1, 6), random) for _ in stained])  # (k 1 h w)
-        x[stained] += 0.25 * stain * tint[stained, :3]
-    return x.clamp(-1, 1)
-
-
-def blurred(x: Tensor, sigma: float) -> Tensor:
-    """Gaussian blur of (b c h w), sigma in pixels, reflected edges."""
-    radius = math.ceil(3 * sigma)
-    at = torch.arange(-radius, radius + 1) / sigma
-    kernel = torch.exp(-0.5 * at.square())
-    kernel = (kernel / kernel.sum()).expand(x.shape[1], 1, 1, -1)
-    x = F.pad(x, (radius,) * 4, mode="reflect")
-    x = F.conv2d(x, kernel.transpose(2, 3), groups=x.shape[1])
-    return F.conv2d(x, kernel, groups=x.shape[1])
-
-
 def contrastive(pictures: Tensor, texts: Tensor, scale: Tensor, same: Tensor) -> Tensor:
     """The symmetric loss of CLIP over unit vectors (b d); `same` (b b) marks pairs that belong together, as well."""
     logits = scale * pictures @ texts.T
@@ -140,13 +111,28 @@ def alike(batch: Batch) -> Tensor:
     return (captions[:, None] == captions) | (batch.classes[:, None] == batch.classes)
 
 
+def joined(one: Batch, other: Batch) -> Batch:
+    """Two batches as one."""
+    pictures, classes = torch.cat([one.pictures, other.pictures]), torch.cat([one.classes, other.classes])
+    return Batch(pictures, [*one.captions, *other.captions], classes)
+
+
 @torch.no_grad()
-def originals_ranked(model: CLIPModel, tokenizer: CLIPTokenizer, pixels: Tensor, names: Sequence[str]) -> Tensor:
-    """The place (n) of every clean original's own name among all names, 0 the first. pixels: (n 3 h w) in -1..1."""
-    texts = torch.cat([embed_texts(model, tokenizer, part) for part in _parts(list(map(with_article, names)))])
+def ranked(model: CLIPModel, tokenizer: CLIPTokenizer, pixels: Tensor, names: Sequence[str], things: Tensor) -> Tensor:
+    """The place (n) of every picture's own name among all names, 0 the first.
+
+    pixels: (n 3 h w) in -1..1.  things: of each picture the place in `names` (n).
+    """
+    texts = names_embedded(model, tokenizer, names)
     cosines = torch.cat([embed_pictures(model, part) for part in torch.split(pixels, 128)]) @ texts.T
-    places: Tensor = (cosines > cosines.diagonal()[:, None]).sum(1)
+    places: Tensor = (cosines > cosines.gather(1, things[:, None])).sum(1)
     return places
+
+
+@torch.no_grad()
+def names_embedded(model: CLIPModel, tokenizer: CLIPTokenizer, names: Sequence[str]) -> Tensor:
+    """All names, with their articles, as unit vectors (n d)."""
+    return torch.cat([embed_texts(model, tokenizer, part) for part in _parts(list(map(with_article, names)))])
 
 
 def shares(places: Tensor, prefix: str = "") -> dict[str, float]:
@@ -165,15 +151,16 @@ class Training:
         torch.manual_seed(options.seed)
         self.options, names = options, captions_of_all()
         self.source = EmojiSource(names, SIZE)
-        self.stream = Stream(Neighbours(Favoured(self.source, options.favour)), options.batch // GROUP, options.seed)
-        self.tokenizer = train_tokenizer([*caption_texts(), *(w for n, ws in names.items() for w in (n, *ws))])
-        self.model = clip(len(self.tokenizer), options.width, options.layers)
-        # short, so that Adam soon turns those of like things to each other
-        self.proxies = nn.Parameter(0.1 * torch.randn(len(names), self.model.config.projection_dim))
-        if options.from_weights:
-            known = torch.load(options.from_weights, weights_only=True)
-            self.model.load_state_dict(known["model"])
-            self.proxies.data = known["proxies"]
+        own = options.batch // 2 if options.generated else options.batch
+        self.stream = Stream(Neighbours(Favoured(self.source, options.favour)), own // GROUP, options.seed)
+        self.generated: Stream | None = None
+        self.unseen: GeneratedSource | None = None
+        if options.generated:
+            self.generated, self.unseen = self._generated(names)
+        if options.from_weights and options.from_weights.is_dir():
+            self._open(options.from_weights)
+        else:
+            self._begin(options, names)
         self.parameters = [*self.model.parameters(), self.proxies]
         self.optimizer = torch.optim.AdamW(self.parameters, lr=options.peak, betas=(0.9, 0.98), weight_decay=0.05)
         self.average = EMAModel(self.parameters, decay=0.995, use_ema_warmup=True, inv_gamma=1.0, power=0.75)
@@ -183,12 +170,37 @@ class Training:
             start_from_principal_patches(self.model, self.originals)
         self.seen = 0
 
+    def _open(self, folder: Path) -> None:
+        """Goes on from a scorer, whose proxies are no longer there: its names take their place."""
+        self.tokenizer = CLIPTokenizer.from_pretrained(folder)
+        self.model = CLIPModel.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").train()
+        self.proxies = nn.Parameter(names_embedded(self.model, self.tokenizer, self.source.classes))
+
+    def _begin(self, options: argparse.Namespace, names: Mapping[str, tuple[str, ...]]) -> None:
+        """From nothing, or from what a training left."""
+        self.tokenizer = train_tokenizer([*caption_texts(), *(w for n, ws in names.items() for w in (n, *ws))])
+        self.model = clip(len(self.tokenizer), options.width, options.layers)
+        # short, so that Adam soon turns those of like things to each other
+        self.proxies = nn.Parameter(0.1 * torch.randn(len(names), self.model.config.projection_dim))
+        if options.from_weights:
+            known = torch.load(options.from_weights, weights_only=True)
+            self.model.load_state_dict(known["model"])
+            self.proxies.data = known["proxies"]
+
+    def _generated(self, names: Mapping[str, tuple[str, ...]]) -> tuple[Stream, GeneratedSource]:
+        """What is learnt of what the generator drew, and what is not."""
+        made = Generated.read(self.options.generated)
+        first, last = (GeneratedSource(part(made), names, SIZE) for part in (learnt, unseen))
+        return Stream(first, self.options.batch // 2, self.options.seed), last
+
     def step(self, done: float) -> float:
         """One step at `done` (0..1) of the time; gives the loss."""
         hard = min(1.0, done / self.options.easing) if self.options.easing else 1.0
         self.source.variety = variety(hard)
         batch = self.stream.next()
         random = np.random.default_rng([self.options.seed, 2, self.stream.position])
+        if self.generated:
+            batch = joined(replace(batch, pictures=mixed(batch.pictures, random)), self.generated.next())
         rate = self.options.peak * min(1, self.stream.position / WARM_UP) * (1 + math.cos(math.pi * done)) / 2
         self.optimizer.param_groups[0]["lr"] = rate
         shown = roughened(batch.pictures, hard, random)
@@ -216,14 +228,19 @@ class Training:
         self.average.copy_to(self.parameters)
         self.model.eval()
         far = blurred(self.originals, 2 * SIZE / 64)
-        places = [originals_ranked(self.model, self.tokenizer, x, self.source.classes) for x in (self.originals, far)]
+        everything = torch.arange(len(self.originals))
+        places = [self._ranked(x, everything) for x in (self.originals, far)]
+        drawn = shares(self._ranked(*self.unseen.plain()), "drawn_") if self.unseen else {}
         save(self.model, self.tokenizer, self.source.classes, self.options.out)
         kept_on = {"model": self.model.state_dict(), "proxies": self.proxies.data}
         torch.save(kept_on, self.options.out.with_name(f"{self.options.out.name}-training.pt"))
         self.average.restore(self.parameters)
         self.model.train()
         own = [i for i, name in enumerate(self.source.classes) if name in concepts()]
-        return shares(places[0]) | shares(places[1], "far_") | shares(places[0][own], "own_")
+        return shares(places[0]) | shares(places[1], "far_") | shares(places[0][own], "own_") | drawn
+
+    def _ranked(self, pixels: Tensor, things: Tensor) -> Tensor:
+        return ranked(self.model, self.tokenizer, pixels, self.source.classes, things)
 
 
 def variety(hard: float) -> Variety:
@@ -260,7 +277,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=55)
-    parser.add_argument("--from-weights", type=Path, help="go on from a DIR-training.pt this wrote")
+    parser.add_argument(
+        "--from-weights", type=Path, help="go on from a DIR-training.pt this wrote, or a scorer's directory"
+    )
+    parser.add_argument("--generated", type=Path, metavar="FILE", help="what `data/generated.py` wrote")
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--easing", type=float, default=0.7, help="share of the time until pictures are hardest")
     parser.add_argument("--favour", type=int, default=12, help="how much more often the embedded model's concepts come")

@@ -12,15 +12,24 @@ from typing import TYPE_CHECKING, Any
 from diffusion_tricks.plugin import hookimpl
 
 if TYPE_CHECKING:
+    import click
+
     from diffusion_tricks_plugins.anagram import Anagram as Anagram
     from diffusion_tricks_plugins.cache import Cache as Cache
     from diffusion_tricks_plugins.clip_guidance import ClipGuidance as ClipGuidance
+    from diffusion_tricks_plugins.components import Components as Components
     from diffusion_tricks_plugins.controlnet import ControlNet as ControlNet
+    from diffusion_tricks_plugins.exact import Exact as Exact
     from diffusion_tricks_plugins.guidance import Guidance as Guidance
     from diffusion_tricks_plugins.hybrid import Hybrid as Hybrid
     from diffusion_tricks_plugins.inpaint import Inpaint as Inpaint
     from diffusion_tricks_plugins.overlay import Overlay as Overlay
+    from diffusion_tricks_plugins.panorama import Panorama as Panorama
+    from diffusion_tricks_plugins.phase import Phase as Phase
+    from diffusion_tricks_plugins.picture import GivenPicture as GivenPicture
+    from diffusion_tricks_plugins.regions import Regions as Regions
     from diffusion_tricks_plugins.sdedit import SDEdit as SDEdit
+    from diffusion_tricks_plugins.time_travel import TimeTravel as TimeTravel
 
 # trick: (class, one line for the help)
 TRICKS = {
@@ -28,10 +37,17 @@ TRICKS = {
     "inpaint": ("Inpaint", "make the masked part of a picture anew, and not one pixel more"),
     "anagram": ("Anagram", "one picture that shows another thing when turned, flipped or rearranged"),
     "hybrid": ("Hybrid", "one picture that shows one thing from afar and another from near"),
+    "components": ("Components", "one picture in bands, colours or places, each of which shows a thing of its own"),
+    "picture": ("GivenPicture", "a given picture in the place of a prompt: picture:photo.png"),
+    "phase": ("Phase", "hide a picture in what is made, by the phases of its waves"),
+    "regions": ("Regions", "prompts by mask: each part of the picture shows its own thing"),
+    "panorama": ("Panorama", "pictures longer than the model makes, in windows that overlap"),
+    "time-travel": ("TimeTravel", "make the middle steps again from fresh noise, so that all parts agree"),
     "controlnet": ("ControlNet", "work a picture, such as a pattern, into what is made"),
     "guidance": ("Guidance", "classifier-free guidance: follow the prompt more closely"),
     "clip-guidance": ("ClipGuidance", "follow the prompt as far as CLIP finds it in the picture, step by step"),
     "overlay": ("Overlay", "title, author and text on the finished picture"),
+    "exact": ("Exact", "answers with known pictures in the model's place: the mathematics of a trick, exactly"),
     "cache": ("Cache", "faster: what changes little from step to step is not computed again"),
 }
 # trick: a command that shows it, for the end of its help
@@ -40,6 +56,12 @@ EXAMPLES = {
     "inpaint": 'make -p "a top hat" inpaint photo.png --mask box:25%,0%,75%,40% -o out.png',
     "anagram": 'make anagram --view identity "a rabbit" --view rotate_cw "a duck" -o out.png',
     "hybrid": 'make hybrid --far "a skull" --near "a mushroom" -o out.png',
+    "components": 'make components --split lab --part picture:photo.png --part "a rainbow" -o out.png',
+    "picture": 'make hybrid --far picture:photo.png --near "a mushroom" -o out.png',
+    "phase": 'make -p "a forest" phase photo.png --until 0.4 -o out.png',
+    "regions": 'make -p "a meadow" regions --region box:50%,40%,100%,100% "a rabbit" -o out.png',
+    "panorama": 'make -p "a mountain" --size 768x256 panorama --wrap -o out.png',
+    "time-travel": 'make anagram "a rabbit" "a duck" time-travel --repeat 2 -o out.png',
     "controlnet": (
         'make -m sd15 -p "a village in the snow" controlnet spiral.png --network '
         "monster-labs/control_v1p_sd15_qrcode_monster --scale 1.2 -o out.png"
@@ -47,9 +69,11 @@ EXAMPLES = {
     "guidance": 'make -p "a rabbit" guidance --scale 5 --stop 0.8 -o out.png',
     "clip-guidance": 'make -p "a rabbit" clip-guidance --scale 7 -o out.png',
     "overlay": 'make -p "a castle" overlay --title "Castles" --enlarge 8 -o out.png',
+    "exact": "make hybrid --far cat --near drawing exact cat.png drawing.png -o out.png",
     "cache": 'make -p "a rabbit" cache --method pyramid -o out.png',
 }
 NEEDS = {"controlnet": "controllable", "cache": "cacheable"}  # trick: what a model's `Shape` must have for it
+SHORT = {"picture": "image"}  # trick: the option that the text is in picture:TEXT, in the place of a prompt
 # view: (class, one line for the list)
 VIEWS = {
     "identity": ("views.orthogonal:Identity", "as it is"),
@@ -84,7 +108,10 @@ def module_of(name: str) -> str:
 
 
 _HOME = {class_name: module_of(name) for name, (class_name, _) in TRICKS.items()}
-__all__ = ["Anagram", "Cache", "ClipGuidance", "ControlNet", "Guidance", "Hybrid", "Inpaint", "Overlay", "SDEdit"]
+__all__ = [
+    "Anagram", "Cache", "ClipGuidance", "Components", "ControlNet", "Exact", "GivenPicture", "Guidance", "Hybrid",
+    "Inpaint", "Overlay", "Panorama", "Phase", "Regions", "SDEdit", "TimeTravel",
+]  # fmt: skip
 
 
 @hookimpl
@@ -93,6 +120,7 @@ def register_tricks(register: Callable[..., None]) -> None:
     for name, (class_name, summary) in TRICKS.items():
         notes = {"example": EXAMPLES[name]} | ({"automatic": "guidance"} if name == "guidance" else {})
         notes |= {"needs": NEEDS[name]} if name in NEEDS else {}
+        notes |= {"short": SHORT[name]} if name in SHORT else {}
         register(name, f"diffusion_tricks_plugins.{module_of(name)}:{class_name}", summary=summary, **notes)
 
 
@@ -102,6 +130,15 @@ def register_views(register: Callable[..., None]) -> None:
     for name, (place, summary) in VIEWS.items():
         notes = {"example": VIEW_EXAMPLES[name]} if name in VIEW_EXAMPLES else {}
         register(name, f"diffusion_tricks_plugins.{place}", summary=summary, **notes)
+
+
+@hookimpl
+def register_commands(cli: click.Group) -> None:
+    """The commands `mask` and `verify`."""
+    from diffusion_tricks_plugins.masks.commands import mask_command, verify_command
+
+    cli.add_command(mask_command)
+    cli.add_command(verify_command)
 
 
 def __getattr__(name: str) -> Any:

@@ -2,8 +2,9 @@
 
     eps = mean_i  v_i^-1( eps(v_i(x), prompt_i) )        Visual Anagrams, arXiv:2311.17919, equation 3
 
-Where one thing dominates the others, `balance` weighs the views by what they lack, or gives the mean the variance that
-it lost: see `balance`.
+The mean is weighted, by weights that may hold for shares of the schedule (`shares`). Where one thing
+dominates the others, `balance` weighs the views by what they lack, or gives the mean the variance that it lost: see
+`balance`.
 
 On latents, views must be orthogonal, so that the noise they show the model is still N(0, I). In pixel space they act on
 the decoded clean pictures instead, and may be any: see `pixel_space`.
@@ -36,13 +37,18 @@ from diffusion_tricks.plugin import (
 )
 from diffusion_tricks_plugins.balance import Balance, Notes, rectified, weighed, weights_by_score
 from diffusion_tricks_plugins.guidance import stages_up_to
-from diffusion_tricks_plugins.pixel_space import Space, Synchronised
+from diffusion_tricks_plugins.least_squares import Weights
+from diffusion_tricks_plugins.pixel_space import Space, Synchronised, decoded
+from diffusion_tricks_plugins.shares import Weight, weight_at, weightless
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+    from torch import Tensor
 
     from diffusion_tricks.plugin import Ask, Estimate, Run, Step
 
+Reduction = Literal["mean", "alternate", "weighted", "balanced", "least_squares"]
+NO_NOISES = "balance by variance is between noises, and in pixel space pictures are combined, whose variance none lost"
 TOLERANCE = 1e-9  # of the orthogonality check in float64
 
 
@@ -51,8 +57,14 @@ class AnagramOptions(TrickOptions):
 
     prompts: list[Prompted] = argument([], "two prompts, for the picture as it is and upside down")
     views: list[tuple[str, Prompted]] = option([], "a view and what it shows; give it once per view", flag="view")
-    reduction: Literal["mean", "alternate"] = option("mean", "combine all views in every step, or take turns")
-    weights: list[float] = option([], "one per view, in order; default all 1", flag="weight")
+    reduction: Reduction = option(
+        "mean", "how the views become one picture: mean combines all in every step, weighted as `weights` say, balanced"
+        " by what each lacks; alternate takes turns; least_squares finds what all see best, each as far as it sees",
+    )  # fmt: skip
+    weights: list[Weight] = option(
+        [], "one per view, in order, of all steps or of shares of them, as in 1@0-0.4,0.5@0.4-1; default all 1",
+        flag="weight",
+    )  # fmt: skip
     space: Space = option(
         "auto", "where views act: on the latents as they are, or on the decoded picture, where any view will do;"
         " auto is latent wherever that leaves no artefacts",
@@ -63,7 +75,7 @@ class AnagramOptions(TrickOptions):
     )  # fmt: skip
     clip: str | None = option(
         None, "another CLIP than the small one inside for balance by score: a directory or a hub name", path="model",
-        needs=("balance",),
+        needs=("balance", "reduction"),
     )  # fmt: skip
 
     @model_validator(mode="after")
@@ -76,9 +88,19 @@ class AnagramOptions(TrickOptions):
             raise ValueError(f"expected two prompts, for identity and flip, {came}")
         if len(self.pairs()) < 2:
             raise ValueError("an anagram needs at least two views, got 1")
-        if self.weights and (len(self.weights) != len(self.pairs()) or min(self.weights) < 0 or not sum(self.weights)):
-            raise ValueError(f"expected {len(self.pairs())} weights, >= 0 and not all 0, got {self.weights}")
-        if self.weights and self.reduction == "alternate":
+        return self
+
+    @model_validator(mode="after")
+    def _weighed(self) -> AnagramOptions:
+        count, weights = len(self.pairs()), self.weights
+        if self.reduction == "weighted" and not weights:
+            raise ValueError(f"reduction 'weighted' needs `weights`, one for each of {count} views")
+        if weights and len(weights) != count:
+            raise ValueError(f"expected {count} weights, one for each view, got {weights}")
+        if weights and (share := weightless(weights)):
+            where = "not all 0" if share == (0, 1) else f"and one above 0 at {share[0]:g}-{share[1]:g} of the schedule"
+            raise ValueError(f"expected {count} weights, >= 0 {where}, got {weights}")
+        if weights and self.reduction == "alternate":
             raise ValueError("views that take turns have no weights; leave weights out, or use reduction mean")
         if self.space == "pixel" and self.reduction == "alternate":
             raise ValueError("views take turns on latents only; leave space out, or use reduction mean")
@@ -88,12 +110,18 @@ class AnagramOptions(TrickOptions):
     def _balanced(self) -> AnagramOptions:
         if self.balance != "off" and self.reduction == "alternate":
             raise ValueError("views that take turns are not balanced; leave balance out, or use reduction mean")
-        if self.balance != "off" and self.space == "pixel":
-            raise ValueError("balance is between noises, and in pixel space pictures are combined; leave out one of"
-                             " balance and space")  # fmt: skip
-        if self.clip is not None and self.balance != "score":
+        if self.balance != "off" and self.reduction == "balanced":
+            raise ValueError("reduction 'balanced' is the mean with `balance=\"score\"`; leave one of the two out")
+        if self.balance == "variance" and self.space == "pixel":
+            raise ValueError(f'{NO_NOISES}; leave out one of balance and space, or use `balance="score"`')
+        if self.clip is not None and self.balancing != "score":
             raise ValueError('`clip` is asked for `balance="score"` alone; leave it out, or ask for that')
         return self
+
+    @property
+    def balancing(self) -> Balance:
+        """How views are balanced, by whichever option says so."""
+        return "score" if self.reduction == "balanced" else self.balance
 
     def pairs(self) -> list[tuple[str, Prompted]]:
         """Every view's name and prompt."""
@@ -129,18 +157,21 @@ class Anagram(Trick[AnagramOptions]):
     def prepare(self, run: Run) -> None:
         """Decides where the views act, and refuses those that cannot act there or do not fit the size of this run."""
         space = self.space(run)
-        if space == "pixel" and self.options.balance != "off":
-            raise UsageError("balance is between noises, and these views act on the picture, where there are none;"
-                             ' leave balance out, or use `space="latent"` with views that are orthogonal')  # fmt: skip
-        if self.options.balance == "score" and not run.rehearsal:
+        if space == "pixel" and self.options.balance == "variance":
+            raise UsageError(f"{NO_NOISES}, as some of these views need it; use `balance=\"score\"`, or"
+                             ' `space="latent"` with views that are orthogonal')  # fmt: skip
+        if self.options.balancing == "score" and not all(prompts_of([prompt]) for _, prompt in self.views):
+            raise UsageError("balance by score asks CLIP how far each view shows its words, and a given picture has"
+                             " none; leave balance out, or say in words what that view shows")  # fmt: skip
+        if self.options.balancing == "score" and not run.rehearsal:
             from diffusion_tricks.plugin import Scorer
 
             run.state(self, Notes).scorer = Scorer(self.options.clip, str(run.model.device))
         if space == "latent":
             self._check_orthogonal(run)
         else:
-            weights = self.options.weights or [1.0] * len(self.views)
-            run.state(self, Notes).synchronised = Synchronised(run, self.views, weights)
+            solve = self.options.reduction == "least_squares"
+            run.state(self, Notes).synchronised = Synchronised(run, self.views, self._weigh, solve)
         for facts in run.facts:
             facts.setdefault("space", space)
 
@@ -177,27 +208,40 @@ class Anagram(Trick[AnagramOptions]):
         notes = step.run.state(self, Notes)
         if notes.synchronised is not None:
             return (yield from notes.synchronised.estimate(ask, step))
-        chosen, weights = self.views, self.options.weights or None
-        if self.options.reduction == "alternate":
-            turn = step.index // step.run.substeps  # both halves of a Heun step belong to one view
-            chosen, weights = [self.views[turn % len(self.views)]], None
-        answers: list[Estimate] = yield [view.through(ask.asking(prompt)) for view, prompt in chosen]
-        back = [view.back(a, ask.x) for (view, _), a in zip(chosen, answers, strict=True)]
-        if self.options.balance == "off":
+        chosen = self._chosen(step)
+        answers: list[Estimate] = yield [view.through(ask.asking(prompt)) for view, prompt, _ in chosen]
+        back = [view.back(a, ask.x) for (view, *_), a in zip(chosen, answers, strict=True)]
+        weights = [weight for *_, weight in chosen]
+        if self.options.balancing == "off":
             return mean(back, weights)
-        return self._balanced(step, answers, back, weights or [1.0] * len(back))
-
-    def _balanced(
-        self, step: Step, answers: list[Estimate], back: list[Estimate], weights: list[float]
-    ) -> Estimate:  # fmt: skip
-        """The estimates as the views gave them, and turned back, as one."""
-        notes = step.run.state(self, Notes)
-        if self.options.balance == "variance":
+        if self.options.balancing == "variance":
             together, factor = rectified(back, weights)
             notes.note(step, factor=factor)
             return together
-        clean = [answer.clean for answer in answers]
-        return weighed(back, weights_by_score(notes, step, clean, [prompt for _, prompt in self.views], weights))
+        said, clean = [prompt for _, prompt, _ in chosen], [answer.clean for answer in answers]
+        return weighed(back, weights_by_score(notes, step, lambda: decoded(step.run, clean), said, weights))
+
+    def weights(self, step: Step) -> list[float]:
+        """What each view weighs in a step."""
+        return [weight_at(weight, step.fraction) for weight in self.options.weights] or [1.0] * len(self.views)
+
+    def _chosen(self, step: Step) -> list[tuple[View, Prompted, float]]:
+        """The views that are asked in a step, with what they show and weigh: those above 0, where that changes."""
+        weights = self.weights(step)
+        seen = [(view, prompt, weight) for (view, prompt), weight in zip(self.views, weights, strict=True)]
+        if self.options.reduction == "alternate":
+            turn = step.index // step.run.substeps  # both halves of a Heun step belong to one view
+            return [seen[turn % len(seen)]]
+        scheduled = any(isinstance(weight, str) for weight in self.options.weights)
+        return [one for one in seen if one[2] > 0] if scheduled else seen
+
+    def _weigh(self, step: Step, pictures: list[Tensor]) -> Weights:
+        """What each view weighs in pixel space, where it shows these pictures (b 3 H W)."""
+        if self.options.balancing == "off":
+            return self.weights(step)
+        said, notes = [prompt for _, prompt in self.views], step.run.state(self, Notes)
+        shares = weights_by_score(notes, step, lambda: pictures, said, self.weights(step))
+        return [share[:, None, None, None] for share in shares]
 
     @hookimpl
     def report(self, run: Run, index: int) -> None:

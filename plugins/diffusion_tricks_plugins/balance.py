@@ -7,18 +7,19 @@
                 rho_ij = eps_i . eps_j / (|eps_i| |eps_j|), of the estimates turned back; rho_ii = 1
 
 The a_i of `variance` are the weights w_i, those that a mean has. The mean of noises that differ has less than unit
-variance, and c gives back what is lacking: c >= 1, and 1 where all agree. The paper asks a CLIP that was trained on
+variance, and c gives back what is lacking: c >= 1, and 1 where all agree. In pixel space, where pictures are combined
+and not noises, `score` weighs the pictures. The paper asks a CLIP that was trained on
 noisy pictures; here any CLIP will do, as it is shown the clean estimates.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from diffusion_tricks.plugin import Prompted, mean, shown_by, to_images
-from diffusion_tricks_plugins.pixel_space import Synchronised, decoded
+from diffusion_tricks_plugins.pixel_space import Synchronised
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -112,18 +113,18 @@ def scores_of(scorer: Scorer, pictures: Sequence[Tensor], said: Sequence[Prompte
 
 
 def weights_by_score(
-    notes: Notes, step: Step, clean: Sequence[Tensor], said: Sequence[Prompted], weights: Sequence[float]
+    notes: Notes, step: Step, shown: Callable[[], Sequence[Tensor]], said: Sequence[Prompted], weights: Sequence[float]
 ) -> Tensor:
     """What each view weighs by what it lacks (n b), noted; in a rehearsal, what was asked.
 
-    clean: the clean estimates (b c h w) as the views see them.
+    shown: gives the clean estimates as the views see them, as pictures (b 3 H W).
     """
     import torch
 
     if notes.scorer is None:
-        even = torch.tensor(weights, device=clean[0].device) / sum(weights)
-        return even[:, None].expand(-1, len(clean[0]))
-    scores = scores_of(notes.scorer, decoded(step.run, clean), said).to(clean[0].device)
+        even = torch.tensor(weights, device=step.x.device) / sum(weights)
+        return even[:, None].expand(-1, step.run.count)
+    scores = scores_of(notes.scorer, shown(), said).to(step.x.device)
     shares = lacking(scores, weights, step.fraction)
     notes.note(step, weights=shares.T, scores=scores.T)
     return shares

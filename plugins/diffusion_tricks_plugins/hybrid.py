@@ -5,6 +5,7 @@
 The components f_i are low and high frequencies (Hybrid Images, Oliva et al. 2006), gray and colour, or a motion blur
 and what it leaves. As they add up to the identity, they act on the prediction in the model's own parametrisation. In
 pixel space they act on the decoded clean pictures, which have colours where latents have none: see `pixel_space`.
+More bands, and other components, are those of `components`; a given picture may stand in the place of a prompt.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from diffusion_tricks.plugin import (
     prompts_of,
     shown_by,
 )
+from diffusion_tricks_plugins.picture import is_nested, note_kept
 from diffusion_tricks_plugins.pixel_space import Space, recombined
 
 if TYPE_CHECKING:
@@ -108,7 +110,7 @@ class Hybrid(Trick[HybridOptions]):
             return self.options.space
         return "pixel" if colourless else "latent"
 
-    def bands(self, side: int, device: torch.device) -> list[Filter]:
+    def bands(self, side: int, device: torch.device | str = "cpu") -> list[Filter]:
         """One filter for each of `prompts`, in their order, for what has that shorter side."""
         from diffusion_tricks_plugins.filters import MOTION, blur, gray, motion, three_bands, two_bands
 
@@ -176,6 +178,13 @@ class Hybrid(Trick[HybridOptions]):
         if state["space"] == "pixel":
             return recombined(step.run, answers, partial(summed, bands))
         return reduce(operator.add, [answer.map(band) for answer, band in zip(answers, bands, strict=True)])
+
+    @hookimpl
+    def report(self, run: Run, image: Image, index: int) -> None:
+        """Notes how well the components of given pictures were kept."""
+        if not is_nested(self, run):
+            bands = self.bands(min(image.size))
+            note_kept(run, image, index, self.asks(), lambda i, x: bands[i](x))
 
 
 def summed(bands: Sequence[Filter], pictures: Sequence[torch.Tensor]) -> torch.Tensor:

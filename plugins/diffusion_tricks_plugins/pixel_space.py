@@ -2,8 +2,9 @@
 
     p = mean_i v_i^-1( D(z_i) )        z_i' = E( v_i(p) ) + z_i - E( D(z_i) )        LookingGlass, arXiv:2504.08902
 
-There any view will do, also one that would make noise something else than noise. A view that cannot act on noise keeps
-noisy latents x_i of its own, tied to the others' by p alone: synchronised diffusion, SyncTweedies, arXiv:2403.14370.
+The mean is weighted, or in least squares (`least_squares`). There any view will do, also one that would
+make noise something else than noise. A view that cannot act on noise keeps noisy latents x_i of its own, tied to the
+others' by p alone: synchronised diffusion, SyncTweedies, arXiv:2403.14370.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from diffusion_tricks.plugin import Asking, Prompted, UsageError, View, mean
+from diffusion_tricks_plugins.least_squares import Weights, least_squares
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from diffusion_tricks.plugin import Ask, Estimate, Run, Step
 
 Space = Literal["auto", "latent", "pixel"]
+Weigh = Callable[["Step", "list[Tensor]"], Weights]
 UNSEEN = 1e-4  # weight of a view where it sees nothing of the picture: what no view sees is their continuation
 
 
@@ -57,15 +60,17 @@ class Synchronised:
     """The views of an anagram over one run, all held together by the one picture that they show.
 
     A view that may act on the run's own noisy latents sees those; every other keeps noisy latents of its own.
-    weights: one per view, >= 0, sum > 0. Raises UsageError for a view that does not fit the size of the run.
+    weigh: gives what each view weighs in a step, >= 0, sum > 0, for all pictures or for each of them (b 1 1 1); it is
+    told what the views show (b 3 H W). solve: whether the picture is that of least squares, not the mean.
+    Raises UsageError for a view that does not fit the size of the run.
     """
 
-    def __init__(self, run: Run, views: Sequence[tuple[View, Prompted]], weights: Sequence[float]):
+    def __init__(self, run: Run, views: Sequence[tuple[View, Prompted]], weigh: Weigh, solve: bool = False):
         self.run = run
         self.blank = blank(run)
         self.views = [view for view, _ in views]
         self.prompts = [prompt for _, prompt in views]
-        self.weights = weights
+        self.weigh, self.solve = weigh, solve
         tied = [acts_on_noise(view, run, self.blank) for view in self.views]
         self.tied = [i for i, one in enumerate(tied) if one]
         self.apart = [i for i, one in enumerate(tied) if not one]
@@ -86,7 +91,7 @@ class Synchronised:
         missing = [i for i in range(len(self.views)) if i not in known]
         answers = yield [self._question(ask, i) for i in missing]
         known.update(zip(missing, answers, strict=True))
-        return self._combined(ask, [known[i] for i in range(len(self.views))])
+        return self._combined(ask, step, [known[i] for i in range(len(self.views))])
 
     def _question(self, ask: Ask, i: int) -> Ask:
         """What view i asks; one that has latents of its own moves only what the model sees beside them."""
@@ -116,46 +121,52 @@ class Synchronised:
         now = step.index, step.repeated
         if self.at is None or self.at == now:
             return
-        levels, again = self.run.levels, self.at[0] == step.index
-        before, after = levels[self.at[0]], levels[step.index + again]
+        levels = self.run.levels
+        before, after, wanted = levels[self.at[0]], levels[self.at[0] + 1], levels[step.index]
         for i, x in self.x.items():
             x_next = after.alpha * self.clean[i] + after.sigma / before.sigma * (x - before.alpha * self.clean[i])
-            self.x[i] = (after.noised_again(x_next, before, self._fresh(x)) if again else x_next).to(x.dtype)
+            gone_back = step.index <= self.at[0]
+            self.x[i] = (after.noised_again(x_next, wanted, self._fresh(x)) if gone_back else x_next).to(x.dtype)
         self.at = now
 
     def _fresh(self, x: Tensor) -> Tensor:
         return self.noise.draw(self.run.latent_shape, x.device)
 
-    def _combined(self, ask: Ask, estimates: list[Estimate]) -> Estimate:
+    def _combined(self, ask: Ask, step: Step, estimates: list[Estimate]) -> Estimate:
         clean = [estimate.clean for estimate in estimates]
         pictures = decoded(self.run, clean)
-        whole = self._joined(pictures, [view.invert for view in self.views])
+        weights = self.weigh(step, pictures)
+        whole = self._joined(pictures, [view.invert for view in self.views], weights)
+        if self.solve:
+            whole = least_squares(self.views, pictures, weights, start=whole)
         shown = [self._shown(i, whole, pictures[i]) for i in self.apart]
         new, *others = encoded(self.run, [whole, *shown, *pictures])
         lost = [z - again for z, again in zip(clean, others[len(shown) :], strict=True)]
         self.clean = {i: limited(self.run, z + lost[i]) for i, z in zip(self.apart, others, strict=False)}
         if self.tied:
             new = new + sum((self.views[i].invert(lost[i]) for i in self.tied), new * 0) / len(self.tied)
-        return replace(estimates[0], x=ask.x, variance=self._variance(estimates)).with_clean(new)
+        return replace(estimates[0], x=ask.x, variance=self._variance(estimates, weights)).with_clean(new)
 
     def _shown(self, i: int, whole: Tensor, own: Tensor) -> Tensor:
         """What view i shows of the whole picture; where that does not reach, the view's own."""
         filled = self.views[i].filled(whole)
         return filled * self.views[i].apply(whole) + (1 - filled) * own
 
-    def _joined(self, seen: Sequence[Tensor], inverses: Sequence[Callable[[Tensor], Tensor]]) -> Tensor:
+    def _joined(
+        self, seen: Sequence[Tensor], inverses: Sequence[Callable[[Tensor], Tensor]], weights: Weights
+    ) -> Tensor:
         """The mean of what the views see (b c h w), turned back, where they see it."""
         total = cover = seen[0] * 0
-        for view, weight, invert, x in zip(self.views, self.weights, inverses, seen, strict=True):
+        for view, weight, invert, x in zip(self.views, weights, inverses, seen, strict=True):
             share = weight * view.seen(x).clamp(min=UNSEEN)
             total, cover = total + share * invert(x), cover + share
         return total / cover
 
-    def _variance(self, estimates: Sequence[Estimate]) -> Tensor | None:
+    def _variance(self, estimates: Sequence[Estimate], weights: Weights) -> Tensor | None:
         variances = [estimate.variance for estimate in estimates if estimate.variance is not None]
         if len(variances) < len(estimates):
             return None
-        return self._joined(variances, [view.invert_variance for view in self.views])
+        return self._joined(variances, [view.invert_variance for view in self.views], weights)
 
 
 def blank(run: Run) -> Tensor:

@@ -39,7 +39,7 @@ def jigsaws(image: Image, looks: Sequence[Look], layout: Layout) -> Iterator[Pag
 def folded(image: Image, looks: Sequence[Look], layout: Layout) -> Iterator[Page]:
     """For each look through one view that has folds: the picture with these as dashed lines."""
     for look in looks:
-        if len(look.views) == 1 and (folds := look.views[0].folds(image.size)):
+        if len(look.views) == 1 and (folds := folds_of(look.views[0], image.size)):
             page = layout.page("fold", "To fold", f"Cut out, and fold along the dashed lines ({look.name}); then you"
                                f" see: {look.caption}")  # fmt: skip
             layout.show(page, image)
@@ -48,15 +48,29 @@ def folded(image: Image, looks: Sequence[Look], layout: Layout) -> Iterator[Page
             yield page
 
 
+def folds_of(view: View, size: tuple[int, int]) -> list[Outline]:
+    """The folds of a view that is not cut."""
+    return [] if view.pieces(size) else view.folds(size)
+
+
 def _cut(image: Image, look: Look, pieces: Sequence[Outline], layout: Layout) -> Page:
-    page = layout.page("jigsaw", "Jigsaw", f"Cut along the lines, into {len(pieces)} pieces, and lay them as the plan"
-                       " on the next page shows." if len(pieces) > 1 else
-                       "Cut along the lines, and lay the piece as the next page shows.")  # fmt: skip
+    hinges = on(layout.area, image.size, look.views[0].folds(image.size))
+    page = layout.page("jigsaw", "Jigsaw", _words(len(pieces), bool(hinges)))
     layout.show(page, image)
     if not any(x == 0 for outline in pieces for x, _ in outline):  # the pieces' own edges are not the picture's
         layout.frame(page, layout.area)
-    page.paths += cuts(on(layout.area, image.size, pieces))
+    page.paths += cuts(on(layout.area, image.size, pieces), hinges)
+    page.paths += [Path(tuple(line), dashed=True) for line in hinges]
     return page
+
+
+def _words(pieces: int, hinged: bool) -> str:
+    if hinged:
+        return ("Cut along the whole lines, not along the dashed ones: by these the pieces hang together, and swing to"
+                " where the plan on the next page shows them. Tape behind a hinge keeps it from tearing.")  # fmt: skip
+    if pieces == 1:
+        return "Cut along the lines, and lay the piece as the next page shows."
+    return f"Cut along the lines, into {pieces} pieces, and lay them as the plan on the next page shows."
 
 
 def _plan(look: Look, view: View, pieces: Sequence[Outline], size: tuple[int, int], layout: Layout) -> Page:

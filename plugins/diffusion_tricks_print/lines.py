@@ -15,9 +15,12 @@ def on(area: Area, size: tuple[int, int], outlines: Iterable[Iterable[Point]]) -
     return [[(area.x + right * x, area.y + down * y) for right, down in outline] for outline in outlines]
 
 
-def cuts(outlines: Iterable[list[Point]]) -> list[Path]:
-    """The edges of closed polygons as lines as long as can be, none of them twice: a knife follows each once."""
-    done: set[Edge] = set()
+def cuts(outlines: Iterable[list[Point]], uncut: Iterable[list[Point]] = ()) -> list[Path]:
+    """The edges of closed polygons as lines as long as can be, none of them twice: a knife follows each once.
+
+    uncut: edges, from end to end, that are left out.
+    """
+    done: set[Edge] = {_edge(*ends) for ends in uncut}
     return [path for outline in outlines for path in _new(outline, done)]
 
 

@@ -107,7 +107,7 @@ def card_of(subject: Subject, page: str, scorer: Scorer | None = None) -> Card:
 
 def _scores(subject: Subject, scorer: Scorer | None) -> Iterator[tuple[str, float]]:
     said = (subject.record or {}).get("score")
-    if said is None and scorer is not None:
+    if said is None and scorer is not None and any(view.said for view in subject.views):
         said = scorer.score(subject.views).data()
     for name in ("alignment", "concealment"):
         if isinstance(said, dict) and isinstance(said.get(name), int | float):

@@ -17,11 +17,12 @@ from PIL import Image, PngImagePlugin
 from diffusion_tricks.generate.finish import finished_raster
 from diffusion_tricks.io.encode import is_lossy
 from diffusion_tricks.io.pictures import read_picture
+from diffusion_tricks.io.raster import changed_pixels
 from diffusion_tricks.io.source import Source
 from diffusion_tricks.recipes.record import encoded_with_record
 from diffusion_tricks_plugins import Inpaint
-from diffusion_tricks_plugins.inpaint import changed_outside
-from diffusion_tricks_plugins.masks import feathered
+from diffusion_tricks_plugins.inpaint_known import Edit
+from diffusion_tricks_plugins.masks import Mask, feathered
 from faithful.profiles import ADOBE_RGB, DISPLAY_P3, GRAY, SRGB
 from faithful.readers import said_by, samples_of
 
@@ -158,12 +159,12 @@ def changed(case: Case, path: Path) -> tuple[Any, Any, np.ndarray]:
     if mask is None:
         weights = np.random.default_rng(case.seed + 1).integers(0, 256, (height, width), np.uint8)
         weights[weights < 90] = 0
-        mask = SimpleNamespace(weights=weights)
+        mask = Mask(weights)
     else:
-        mask = SimpleNamespace(weights=feathered(mask, case.feather))
+        mask = Mask(feathered(mask, case.feather))
     source = Source(picture, (0, 0, width, height))
-    state = {"mask": mask, "weights": mask.weights, "region": source.region}
-    run = SimpleNamespace(source=source, repainted={}, state=lambda _: state)
+    edit = Edit(mask, mask.weights, (0, 0, width, height), [mask])
+    run = SimpleNamespace(source=source, repainted={}, tricks=[trick], state=lambda _: {"edit": edit})
     noise = np.random.default_rng(case.seed + 2).integers(0, 256, (8, 8, 3), np.uint8)
     finished = trick.finish_image(run, Image.fromarray(noise), 0)
     raster = finished_raster(run, finished, 0)
@@ -190,7 +191,7 @@ def broken(case: Case, folder: Path) -> str | None:
         differs = (found != expected).any(axis=2) & kept
         if differs.any():
             return f"{np.count_nonzero(differs)} of {np.count_nonzero(kept)} kept pixels changed"
-        if changed_outside(picture.raster, read_picture(out).raster, kept):
+        if (changed_pixels(picture.raster, read_picture(out).raster) & kept).any():
             return "the count of changed pixels is wrong"
     return said(case, out, encoded)
 

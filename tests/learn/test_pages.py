@@ -1,4 +1,7 @@
-"""The whole course as a student sees it: every lesson at --quick, its page in a browser, its notebook in a kernel."""
+"""The whole course as a student sees it: every lesson at --quick, its page in a browser, its notebook in a kernel.
+
+A tiny model stands for the one inside, with which the lessons' own tests and the pictures of `docs/course.md` are made.
+"""
 
 from __future__ import annotations
 
@@ -21,9 +24,10 @@ NAMES = list(PARAMETERS)
 
 
 @pytest.fixture(scope="module")
-def course(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def course(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All lessons, with a tiny model where they leave the choice."""
     folder = tmp_path_factory.mktemp("course")
-    made = run("learn", "all", "--out", folder, "--quick")
+    made = run("learn", "all", "--out", folder, "--quick", "-m", tiny)
     assert made.code == 0, made.err
     return folder
 
@@ -77,7 +81,7 @@ def test_the_index_leads_to_every_lesson(course: Path, opened: tuple[Any, list[s
 
 @pytest.mark.parametrize("name", [name for name in ("forward", "invert", "toy") if name in NAMES])
 def test_a_notebook_finds_what_the_command_finds(
-    course: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+    course: Path, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     import nbformat
     from nbclient import NotebookClient
@@ -87,6 +91,7 @@ def test_a_notebook_finds_what_the_command_finds(
     assert run("learn", "notebook", name, "-o", tmp_path / "x.ipynb").code == 0
     book = nbformat.read(tmp_path / "x.ipynb", as_version=4)
     book.cells.append(nbformat.v4.new_code_cell("import json; print(json.dumps(plain(found.table)))"))
+    book.cells[1].source = book.cells[1].source.replace("(seed=0)", f"(model={str(tiny)!r}, seed=0)")
     book.cells[1].source += "\nfrom diffusion_tricks_learn.report import plain"
     done = NotebookClient(
         book, timeout=120, kernel_name="python3", resources={"metadata": {"path": tmp_path}}

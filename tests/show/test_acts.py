@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diffusion_tricks.generate.score import seen_through
+from diffusion_tricks.generate.shown import seen_through
 from diffusion_tricks_show.acts import Act, Distance, Frames, Turn, act_of, pieces_of
 from diffusion_tricks_show.pieces import Puzzle, puzzle_of
 from diffusion_tricks_show.subject import same, subject_of

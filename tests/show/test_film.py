@@ -14,7 +14,7 @@ from PIL import Image, ImageChops, ImageSequence
 
 from command_line import run
 from diffusion_tricks.errors import PluginError, UsageError
-from diffusion_tricks.generate.score import seen_through
+from diffusion_tricks.generate.shown import seen_through
 from diffusion_tricks.registry.host import host
 from diffusion_tricks_show.film import Pace, Shot, eased, shots, timetable, with_home
 from diffusion_tricks_show.films import write_film

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from command_line import run
-from diffusion_tricks.generate.score import seen_through
+from diffusion_tricks.generate.shown import seen_through
 from diffusion_tricks_show.subject import subject_of
 from show.illusions import HYBRID, SIDE, TURNED, made, pattern
 

@@ -12,8 +12,10 @@ from pydantic import Field
 from torch import Tensor
 
 from diffusion_tricks.plugin import Outline, Size, UsageError, View
+from diffusion_tricks_plugins.views.cut import Cut
 from diffusion_tricks_plugins.views.moving import spun, turned_over
-from diffusion_tricks_plugins.views.pieces import Cut, Permuted, drawn_between, kept, moved
+from diffusion_tricks_plugins.views.outlines import rectangles
+from diffusion_tricks_plugins.views.pieces import Permuted, drawn_between, kept, moved
 
 SHUFFLING_BYTES = 64 * 2**20  # of permutations that are kept; one of 256 x 256 patches takes one of them
 
@@ -270,10 +272,8 @@ class Patches(View):
 
     def pieces(self, size: Size) -> list[Outline]:
         """The patches, in reading order."""
-        wide, high = (side / self.grid for side in size)
-        corners = ((0, 0), (1, 0), (1, 1), (0, 1))
-        places = ((column, row) for row in range(self.grid) for column in range(self.grid))
-        return [[((column + x) * wide, (row + y) * high) for x, y in corners] for column, row in places]
+        width, height = size
+        return rectangles(Cut(height, width, self.grid, self.grid))
 
     def instruction(self) -> str:
         """A puzzle to lay."""

@@ -11,7 +11,10 @@ import torch
 from pydantic import field_validator
 from torch import Tensor
 
-from diffusion_tricks_plugins.views.pieces import Cut, InPieces, Permuted, fitting, moved
+from diffusion_tricks.plugin import Outline, Size
+from diffusion_tricks_plugins.views.cut import Cut
+from diffusion_tricks_plugins.views.outlines import rectangles
+from diffusion_tricks_plugins.views.pieces import InPieces, Permuted, fitting, moved
 
 
 class Permute(InPieces):
@@ -31,10 +34,17 @@ class Permute(InPieces):
 
     def cut_up(self, height: int, width: int) -> Permuted:
         """The cells, unturned."""
-        shown = torch.tensor(_grid_of(self.file))
-        cut = fitting(Cut(height, width, *shown.shape), f"permute:{self.file}")
+        cut, shown = self._cut(height, width), torch.tensor(_grid_of(self.file))
         target = shown.flatten().argsort()
         return moved(cut, cut.owner(), target, torch.zeros_like(target), math.hypot(cut.p, cut.q) / 2)
+
+    def pieces(self, size: Size) -> list[Outline]:
+        """The cells, in reading order."""
+        return rectangles(self._cut(size[1], size[0]))
+
+    def _cut(self, height: int, width: int) -> Cut:
+        rows, columns = len(grid := _grid_of(self.file)), len(grid[0])
+        return fitting(Cut(height, width, rows, columns), f"permute:{self.file}")
 
     def instruction(self) -> str:
         """Another order."""

@@ -19,53 +19,13 @@ from cachetools import LRUCache, cached
 from pydantic import Field
 from torch import Tensor
 
-from diffusion_tricks.plugin import UsageError, View
+from diffusion_tricks.plugin import Outline, Size, UsageError, View
+from diffusion_tricks_plugins.views.cut import Cut, SquareCut
 from diffusion_tricks_plugins.views.moving import TABLE, Pieces, flown
+from diffusion_tricks_plugins.views.outlines import HEAD, KNOB, NECK, hinged, hinges, interlocked
 
-KNOB = 0.24  # length of a knob, in shorter sides of a piece
 KEPT_BYTES = 128 * 2**20  # of permutations that are kept
 MOST_FLYING = 1024  # pieces that a film draws as such; of more it moves the pixels
-
-
-@dataclass(frozen=True)
-class Cut:
-    """A grid of cells of height p and width q, and the picture (h w) that it stands in the middle of."""
-
-    height: int
-    width: int
-    rows: int
-    columns: int
-
-    @property
-    def p(self) -> int:
-        """Height of a cell in pixels."""
-        return self.height // self.rows
-
-    @property
-    def q(self) -> int:
-        """Width of a cell in pixels."""
-        return self.width // self.columns
-
-    @property
-    def origin(self) -> tuple[int, int]:
-        """Margin above and to the left, in pixels."""
-        return (self.height - self.p * self.rows) // 2, (self.width - self.q * self.columns) // 2
-
-    def owner(self) -> Tensor:
-        """The cell of each pixel in reading order (h w); rows * columns for the margin."""
-        (top, left), n = self.origin, self.rows * self.columns
-        cells = torch.arange(n).reshape(self.rows, self.columns)
-        owner = torch.full((self.height, self.width), n)
-        grid = cells.repeat_interleave(self.p, 0).repeat_interleave(self.q, 1)
-        owner[top : top + self.p * self.rows, left : left + self.q * self.columns] = grid
-        return owner
-
-    def centres(self) -> Tensor:
-        """Twice the centre of each cell, down and right in pixels, whole numbers (n 2)."""
-        top, left = self.origin
-        down = 2 * (top + self.p * torch.arange(self.rows)) + self.p - 1
-        right = 2 * (left + self.q * torch.arange(self.columns)) + self.q - 1
-        return torch.cartesian_prod(down, right)
 
 
 @dataclass(frozen=True)
@@ -191,10 +151,18 @@ class Jigsaw(InPieces):
 
     def cut_up(self, height: int, width: int) -> Permuted:
         """The pieces, whose knobs reach into their neighbours' cells."""
+        cut = self._cut(height, width)
         columns, rows = self.shape
-        cut = fitting(Cut(height, width, rows, columns), f"jigsaw:{self.grid}")
         target, quarters = dealt(rows, columns, cut.p == cut.q, self.seed)
         return moved(cut, interlocking(cut), target, quarters, 0.75 * math.hypot(cut.p, cut.q))
+
+    def pieces(self, size: Size) -> list[Outline]:
+        """The pieces with their knobs, in reading order."""
+        return interlocked(self._cut(size[1], size[0]))
+
+    def _cut(self, height: int, width: int) -> Cut:
+        columns, rows = self.shape
+        return fitting(Cut(height, width, rows, columns), f"jigsaw:{self.grid}")
 
     def instruction(self) -> str:
         """A puzzle to lay."""
@@ -228,8 +196,9 @@ def knob(side: int, size: int) -> tuple[Tensor, Tensor]:
     along, out = torch.meshgrid(
         torch.arange(side) + 0.5 - side / 4, torch.arange(math.ceil(length)) + 0.5, indexing="ij"
     )
-    head = along.square() + (out - 0.6 * length).square() <= (0.4 * length) ** 2
-    neck = (along.abs() <= 0.22 * length) & (out <= 0.6 * length)
+    centre = (1 - HEAD) * length
+    head = along.square() + (out - centre).square() <= (HEAD * length) ** 2
+    neck = (along.abs() <= NECK * length) & (out <= centre)
     r, d = (head | neck).nonzero(as_tuple=True)
     return r, d
 
@@ -272,13 +241,23 @@ class Hinge(InPieces):
 
     def cut_up(self, height: int, width: int) -> Permuted:
         """Every square, turned in its own place."""
+        cut = self._cut(height, width)
+        even = (torch.arange(cut.rows)[:, None] + torch.arange(cut.columns)).flatten() % 2 == 0
+        return moved(cut, cut.owner(), torch.arange(len(even)), torch.where(even, 1, 3), 0.75 * cut.side)
+
+    def pieces(self, size: Size) -> list[Outline]:
+        """The squares, in reading order."""
+        return hinged(self._cut(size[1], size[0]))
+
+    def folds(self, size: Size) -> list[Outline]:
+        """What of the cuts between the squares is left, so that they hang together."""
+        return hinges(self._cut(size[1], size[0]))
+
+    def _cut(self, height: int, width: int) -> SquareCut:
         side = min(height, width) // self.squares
         if not side:
             raise UsageError(f"hinge:{self.squares} needs at least {self.squares} pixels a side, got {width}x{height}")
-        rows, columns = height // side, width // side
-        cut = SquareCut(height, width, rows, columns, side)
-        even = (torch.arange(rows)[:, None] + torch.arange(columns)).flatten() % 2 == 0
-        return moved(cut, cut.owner(), torch.arange(rows * columns), torch.where(even, 1, 3), 0.75 * side)
+        return SquareCut(height, width, height // side, width // side, side)
 
     def size(self, share: float) -> float:
         """They spread as they swing, and one steps back to see them all."""
@@ -288,23 +267,6 @@ class Hinge(InPieces):
     def instruction(self) -> str:
         """A thing of squares."""
         return "cut it into squares hinged at their corners, and swing each by a quarter against its neighbours"
-
-
-@dataclass(frozen=True)
-class SquareCut(Cut):
-    """Cells that are squares, however long the picture."""
-
-    side: int
-
-    @property
-    def p(self) -> int:
-        """Height of a cell in pixels."""
-        return self.side
-
-    @property
-    def q(self) -> int:
-        """Width of a cell in pixels."""
-        return self.side
 
 
 __all__ = ["Hinge", "InPieces", "Jigsaw"]

@@ -1,0 +1,120 @@
+"""What stands under the mask when a run starts from its picture, and colours that are matched when it ends.
+
+edge    f(p) = f(q),  q the kept pixel nearest to p
+blur    f = G * (k f) / G * k,  k 1 where kept          normalised convolution: H. Knutsson, C.-F. Westin, CVPR 1993
+telea   the fast marching method                        A. Telea, Journal of Graphics Tools 9(1), 2004, by OpenCV
+match   f' = (f - mean) std' / std + mean'              E. Reinhard et al., Color Transfer between Images, 2001
+poisson grad f' = grad f inside, f' = old at its rim    P. Perez et al., Poisson Image Editing, 2003, by OpenCV
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diffusion_tricks.plugin import Box, UsageError
+
+Colours = NDArray[np.uint8]  # (h w 3)
+Places = NDArray[np.bool_]  # (h w)
+Fill = Literal["original", "noise", "mean", "blur", "edge", "telea"]
+Match = Literal["off", "mean", "poisson"]
+RING = 16  # px of kept pixels around the mask whose colours are matched
+RADIUS = 3  # px, of Telea's method
+
+
+def filled(colours: Colours, new: Places, how: Fill) -> Colours:
+    """The picture with something else where it is made new; what is kept is as it was.
+
+    "original" changes nothing, and neither does "noise", which is put into the latents. Where nothing is kept, there is
+    nothing to fill with, and all is as it was. Raises UsageError where OpenCV is missing.
+    """
+    if how in {"original", "noise"} or new.all() or not new.any():
+        return colours
+    return np.where(new[..., None], FILLS[how](colours, new), colours)
+
+
+def _mean(colours: Colours, new: Places) -> Colours:
+    return np.broadcast_to(colours[~new].mean(0).round().astype(np.uint8), colours.shape)
+
+
+def _edge(colours: Colours, new: Places) -> Colours:
+    from scipy.ndimage import distance_transform_edt
+
+    rows, columns = distance_transform_edt(new, return_distances=False, return_indices=True)
+    return np.asarray(colours[rows, columns])
+
+
+def _blur(colours: Colours, new: Places) -> Colours:
+    """With a kernel so wide that it reaches what is kept from everywhere."""
+    from scipy.ndimage import distance_transform_edt, gaussian_filter
+
+    sigma, kept = float(distance_transform_edt(new).max()) / 2, (~new).astype(np.float64)
+    total = gaussian_filter(kept, sigma, mode="nearest")
+    weighed = np.stack([gaussian_filter(colours[..., i] * kept, sigma, mode="nearest") for i in range(3)], axis=2)
+    return np.asarray((weighed / np.maximum(total, 1e-12)[..., None]).round().clip(0, 255), np.uint8)
+
+
+def _telea(colours: Colours, new: Places) -> Colours:
+    cv2 = opencv('fill="telea"')
+    return np.asarray(cv2.inpaint(np.ascontiguousarray(colours), new.astype(np.uint8), RADIUS, cv2.INPAINT_TELEA))
+
+
+FILLS: dict[str, Callable[[Colours, Places], Colours]] = {
+    "mean": _mean, "edge": _edge, "blur": _blur, "telea": _telea,
+}  # fmt: skip
+
+
+def opencv(wanted: str) -> Any:
+    """OpenCV. Raises UsageError where it is not installed."""
+    try:
+        import cv2
+    except ImportError:
+        raise UsageError(
+            f"`{wanted}` is done by OpenCV, which is not installed; install it with"
+            " pip install 'diffusion-tricks[opencv]', or choose another"
+        ) from None
+    return cv2
+
+
+def matched(new: Colours, old: Colours, made: Places, how: Match) -> Colours:
+    """What was made, in the colours of what it is laid into: as the model shows what is kept, and as that is.
+
+    made: where the picture is new. Where nothing is kept near it, all stays as it is.
+    """
+    ring = _ring(made)
+    if how == "off" or not ring.any() or not made.any():
+        return new
+    return _poisson(new, old, made) if how == "poisson" else _mean_and_spread(new, old, ring)
+
+
+def _ring(made: Places) -> Places:
+    """The kept pixels that lie within `RING` px of what was made."""
+    from scipy.ndimage import distance_transform_edt
+
+    if not made.any():
+        return made
+    return ~made & (np.asarray(distance_transform_edt(~made)) <= RING)
+
+
+def _mean_and_spread(new: Colours, old: Colours, ring: Places) -> Colours:
+    shown, there = new[ring].astype(np.float64), old[ring].astype(np.float64)  # (n 3)
+    spread = (there.std(0) + 1) / (shown.std(0) + 1)  # + 1 of 255: what is flat has no spread to compare
+    return np.asarray(((new - shown.mean(0)) * spread + there.mean(0)).round().clip(0, 255).astype(np.uint8))
+
+
+def _poisson(new: Colours, old: Colours, made: Places) -> Colours:
+    cv2 = opencv('match="poisson"')
+    left, top, right, bottom = _bounds(made)
+    middle = (left + right) // 2, (top + bottom) // 2
+    mask = made.astype(np.uint8) * 255
+    return np.asarray(
+        cv2.seamlessClone(np.ascontiguousarray(new), np.ascontiguousarray(old), mask, middle, cv2.NORMAL_CLONE)
+    )
+
+
+def _bounds(made: Places) -> Box:
+    across, down = (np.flatnonzero(made.any(axis)) for axis in (0, 1))
+    return int(across[0]), int(down[0]), int(across[-1]) + 1, int(down[-1]) + 1

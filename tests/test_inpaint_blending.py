@@ -1,0 +1,237 @@
+"""Inpainting that blends: strength, what fills the mask, soft masks, resampling and colours, against their formulas."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from scipy.ndimage import gaussian_filter
+from skimage import data
+
+from diffusion_tricks import Recipe, TrickEntry, make, sample
+from diffusion_tricks.errors import UsageError
+from diffusion_tricks.hookspecs import hookimpl
+from diffusion_tricks.io.pixels import to_tensor
+from diffusion_tricks.registry.options import TrickOptions
+from diffusion_tricks.registry.trick import Trick
+from diffusion_tricks.sampling.run import Step
+from diffusion_tricks.testing.denoisers import exact_model, posterior_mean
+from diffusion_tricks_plugins import Inpaint, SDEdit
+from diffusion_tricks_plugins.inpaint_fill import RING, filled, matched
+
+Array = np.ndarray[Any, Any]
+SIDE = 32
+BOX = "box:10,6,24,26"
+INSIDE = np.zeros((SIDE, SIDE), bool)
+INSIDE[6:26, 10:24] = True
+RED = torch.tensor([1.0, -1.0, -1.0]).view(1, 3, 1, 1).expand(1, 3, SIDE, SIDE)
+PHOTO = np.asarray(Image.fromarray(data.astronaut()).resize((SIDE, SIDE)))
+OTHERS = torch.cat([to_tensor(Image.fromarray(page).resize((SIDE, SIDE))) for page in (data.cat(), data.coffee())])
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> str:
+    Image.fromarray(PHOTO).save(tmp_path / "a.png")
+    return str(tmp_path / "a.png")
+
+
+class Watch(Trick[TrickOptions]):
+    """Keeps the latents that every step is made from."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[tuple[int, torch.Tensor]] = []
+
+    @hookimpl(trylast=True)
+    def before_step(self, step: Step) -> None:
+        self.seen.append((step.index, step.x))
+
+
+def ran(photo: str, model: Any = None, mask: str = BOX, **options: Any) -> tuple[list[Step], Watch]:
+    watch = Watch()
+    tricks = [Inpaint(image=photo, mask=mask, padding="1000%", **options), watch]
+    steps = sample(model or exact_model(OTHERS), tricks=tricks, steps=8, scheduler="ddim", seed=3)
+    return list(steps), watch
+
+
+# what stands under the mask
+
+
+def test_the_mean_and_the_nearest_of_what_is_kept() -> None:
+    found = filled(PHOTO, INSIDE, "mean")
+    np.testing.assert_array_equal(found[INSIDE], np.tile(PHOTO[~INSIDE].mean(0).round(), (INSIDE.sum(), 1)))
+    kept = np.argwhere(~INSIDE)
+    found = filled(PHOTO, INSIDE, "edge")
+    for y, x in np.argwhere(INSIDE):
+        far = ((kept - [y, x]) ** 2).sum(1)
+        nearest = PHOTO[tuple(kept[far == far.min()].T)]
+        assert (nearest == found[y, x]).all(axis=1).any()
+    np.testing.assert_array_equal(found[~INSIDE], PHOTO[~INSIDE])
+
+
+def test_blur_is_a_normalised_convolution() -> None:
+    kept, sigma = (~INSIDE).astype(float), 7 / 2  # the deepest pixel lies 7 px inside
+    shares = gaussian_filter(kept, sigma, mode="nearest")
+    expected = [gaussian_filter(PHOTO[..., i] * kept, sigma, mode="nearest") / shares for i in range(3)]
+    found = filled(PHOTO, INSIDE, "blur")
+    np.testing.assert_allclose(found[INSIDE], np.stack(expected, 2)[INSIDE], rtol=0, atol=0.501)
+    np.testing.assert_array_equal(found[~INSIDE], PHOTO[~INSIDE])
+
+
+@pytest.mark.parametrize("how", ["original", "noise"])
+def test_what_fills_nothing_changes_nothing(how: Any) -> None:
+    assert filled(PHOTO, INSIDE, how) is PHOTO
+    for nothing in (np.zeros_like(INSIDE), np.ones_like(INSIDE)):
+        assert filled(PHOTO, nothing, "edge") is PHOTO
+
+
+def test_telea_is_opencvs_and_its_absence_is_told() -> None:
+    with mock.patch.dict(sys.modules, {"cv2": None}), pytest.raises(UsageError, match="done by OpenCV, which is not"):
+        filled(PHOTO, INSIDE, "telea")
+    stand_in = mock.Mock(INPAINT_TELEA=1, inpaint=mock.Mock(return_value=np.full_like(PHOTO, 7)))
+    with mock.patch.dict(sys.modules, {"cv2": stand_in}):
+        found = filled(PHOTO, INSIDE, "telea")
+    assert (found[INSIDE] == 7).all()
+    np.testing.assert_array_equal(stand_in.inpaint.call_args.args[1], INSIDE.astype(np.uint8))
+
+
+def test_telea_itself() -> None:
+    cv2 = pytest.importorskip("cv2")
+    expected = cv2.inpaint(PHOTO.copy(), INSIDE.astype(np.uint8), 3, cv2.INPAINT_TELEA)
+    np.testing.assert_array_equal(filled(PHOTO, INSIDE, "telea")[INSIDE], expected[INSIDE])
+
+
+# strength
+
+
+@pytest.mark.parametrize("fill", ["original", "mean", "blur", "edge"])
+def test_a_run_of_some_strength_starts_from_the_filled_picture(photo: str, fill: Any) -> None:
+    steps, watch = ran(photo, strength=0.5, fill=fill)
+    assert [step.index for step in steps] == [4, 5, 6, 7]
+    step, clean = steps[0], to_tensor(Image.fromarray(filled(PHOTO, INSIDE, fill)))
+    eps = (watch.seen[0][1] - step.alpha * clean) / step.sigma
+    inside = torch.from_numpy(INSIDE)
+    assert abs(float(eps[..., inside].mean())) < 0.1
+    assert abs(float(eps[..., inside].std()) - 1) < 0.1
+
+
+def test_noise_under_the_mask_is_of_unit_spread(photo: str) -> None:
+    steps, watch = ran(photo, strength=0.5, fill="noise")
+    x = watch.seen[0][1][..., torch.from_numpy(INSIDE)]
+    assert abs(float(x.std()) - (steps[0].alpha ** 2 + steps[0].sigma ** 2) ** 0.5) < 0.1
+
+
+def made(photo: str, **options: Any) -> Any:
+    entry = TrickEntry(trick="inpaint", image=photo, mask=BOX, **options)
+    recipe = Recipe(prompt="x", seed=1, steps=4, scheduler="ddim", guidance=1, tricks=[entry])
+    return make(recipe, model=exact_model(RED))[0]
+
+
+def test_strength_0_gives_the_files_own_pixels(photo: str) -> None:
+    result = made(photo, strength=0)
+    np.testing.assert_array_equal(np.asarray(result.image), PHOTO)
+    assert (result.facts["steps"], result.facts["changed_outside"]) == (0, 0)
+
+
+def test_strength_is_refused_where_it_would_do_nothing(photo: str) -> None:
+    with pytest.raises(UsageError, match=r"strength 0\.01 of 4 steps is less than one, so no step would be run"):
+        made(photo, strength=0.01)
+    with pytest.raises(UsageError, match="`fill` is of no use without `strength`"):
+        made(photo, fill="edge")
+    with pytest.raises(UsageError, match="'sdedit' and 'inpaint' both fill the place 'start'"):
+        list(sample(exact_model(RED), tricks=[SDEdit(image=photo), Inpaint(mask=BOX, strength=0.5)]))
+    twice = [Inpaint(image=photo, mask=BOX, strength=0.5), Inpaint(mask="box:0,0,4,4", strength=0.5)]
+    assert len(list(sample(exact_model(RED), tricks=twice, steps=4))) == 2
+
+
+# soft masks
+
+
+@pytest.mark.parametrize("strength", [1.0, 0.5])
+def test_soft_masks_are_differential_diffusion(photo: str, tmp_path: Path, strength: float) -> None:
+    """As StableDiffusionDifferentialImg2ImgPipeline of diffusers' community has it: mask_i = map > i / n, and
+    x_i = mask_i noised(x0, t_i) + (1 - mask_i) x_i."""
+    weights = np.tile(np.linspace(0, 255, SIDE).round().astype(np.uint8), (SIDE, 1))
+    Image.fromarray(weights).save(tmp_path / "m.png")
+    weights = np.where(weights < 8, 0, np.where(weights > 247, 255, weights))
+    steps, watch = ran(photo, mask=str(tmp_path / "m.png"), soft="strength", strength=strength)
+    run = steps[0].run
+    known = run.state(run.tricks[0])["edit"].known
+    keep = 1 - torch.from_numpy(weights / 255).float()
+    first, count = run.first, len(run.timesteps)
+    x, clean = watch.seen[0][1], to_tensor(Image.fromarray(PHOTO))
+    for index in range(first, count):
+        level, after = run.levels[index], run.levels[index + 1]
+        mask = keep > (index - first) / (count - first)
+        x = torch.where(mask, level.alpha * clean + level.sigma * known.noise, x)
+        torch.testing.assert_close(watch.seen[index - first][1], x, rtol=0, atol=1e-4)
+        x0 = posterior_mean(x, level, OTHERS)
+        x = after.alpha * x0 + after.sigma * (x - level.alpha * x0) / level.sigma
+    x = torch.where(keep == 1, clean, x)
+    torch.testing.assert_close(steps[-1].x, x, rtol=0, atol=1e-4)
+
+
+def test_a_hard_mask_is_the_same_by_strength(photo: str) -> None:
+    (one, _), (other, _) = ran(photo, soft="strength"), ran(photo)
+    assert torch.equal(one[-1].x, other[-1].x)
+    result = made(photo, soft="strength", feather=4)
+    assert result.facts["changed_outside"] == 0
+    with pytest.raises(UsageError, match="puts back what is known for a while"):
+        made(photo, soft="strength", blend="off")
+
+
+# resampling
+
+
+def test_resampling_makes_each_step_so_often_from_fresh_noise(photo: str) -> None:
+    steps, watch = ran(photo, resample=3)
+    assert [index for index, _ in watch.seen] == [i for i in range(7) for _ in range(3)] + [7]
+    same = [x for index, x in watch.seen if index == 2]
+    assert not torch.equal(same[0], same[1])
+    kept = torch.from_numpy(~INSIDE)
+    torch.testing.assert_close(same[0][..., kept], same[1][..., kept], rtol=0, atol=0)
+    torch.testing.assert_close(steps[-1].x[..., kept], to_tensor(Image.fromarray(PHOTO))[..., kept], rtol=0, atol=0)
+
+
+# colours
+
+
+def test_colours_are_matched_on_the_kept_ring() -> None:
+    rng = np.random.default_rng(0)
+    old = rng.integers(60, 190, (80, 80, 3)).astype(np.uint8)
+    new = (old.astype(float) * [0.5, 0.8, 1.0] + [60, 10, -20]).round().clip(0, 255).astype(np.uint8)
+    there = np.zeros((80, 80), bool)
+    there[30:50, 25:60] = True
+    y, x = np.mgrid[:80, :80]
+    dy, dx = np.maximum(np.maximum(30 - y, y - 49), 0), np.maximum(np.maximum(25 - x, x - 59), 0)
+    near = dx**2 + dy**2 <= RING**2
+    new[~near] = 255  # what lies farther off says nothing
+    found = matched(new, old, there, "mean").astype(float)
+    assert np.abs(found - old)[near].mean() < 1.5
+    ring = near & ~there
+    np.testing.assert_allclose(found[ring].mean(0), old[ring].mean(0), atol=0.5)
+    assert matched(new, old, there, "off") is new
+    assert matched(new, old, np.ones_like(there), "mean") is new
+
+
+def test_poisson_is_opencvs() -> None:
+    cv2 = pytest.importorskip("cv2")
+    there = np.zeros((80, 80), bool)
+    there[30:50, 25:60] = True
+    old = np.tile(np.linspace(40, 200, 80).astype(np.uint8)[:, None], (80, 1, 3))
+    found = matched((old // 2).astype(np.uint8), old, there, "poisson")
+    assert found.shape == old.shape
+    assert np.abs(found[~there].astype(int) - old[~there]).max() <= 2
+    assert cv2.NORMAL_CLONE == 1
+
+
+def test_matching_leaves_what_is_kept_alone(photo: str) -> None:
+    plain, brought = made(photo), made(photo, match="mean")
+    assert brought.facts["changed_outside"] == 0
+    np.testing.assert_array_equal(np.asarray(brought.image)[~INSIDE], np.asarray(plain.image)[~INSIDE])
