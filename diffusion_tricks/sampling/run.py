@@ -40,17 +40,16 @@ Notes = TypeVar("Notes")  # what a trick keeps of a run
 class Run:
     """One run of the loop over a batch of pictures: what was asked, and what tricks may read and note down.
 
-    prompt: for all pictures, or one each. noise: one generator per picture. levels: (alpha, sigma) before each
-    step and after the last. first: the step it starts with. rows: computed by the denoiser so far. latents: after the
-    last step so far (b c h w). facts: what tricks report of each picture, one dictionary per picture.
+    prompt: for all pictures, or one each. noise: one generator per picture. levels: (alpha, sigma) before each step and
+    after the last. first: the step it starts with. rows: computed by the denoiser so far. latents: after the last step
+    so far (b c h w). facts: what tricks report of each picture, one dictionary per picture.
 
-    A picture larger than the model makes is made in stages, each of them a run: `following` enlarges what this one
-    makes, `previous` made what this one enlarges. window: the size that the model is asked about at a time, where that
-    is not the whole picture; wraps: whether its last column goes on in the first. A trick's `prepare` sets both.
-    condition: what the model sees beside `x`, of that or of a picture to inpaint. repainted: by number of the picture,
-    what a trick made in `finish_image` of its source, at the depth of that; what tricks draw later is drawn on it.
-    terms: how the model is asked. rehearsal: it is played on a stand-in without weights, to find what would fail before
-    they are read; what a trick does then is done again in the run itself.
+    A picture larger than the model makes is made in stages, each a run: `following` enlarges what this one makes,
+    `previous` made what it enlarges. window: the size that the model is asked about at a time, where not the whole;
+    wraps: whether its last column goes on in the first; a trick's `prepare` sets both. condition: what the model sees
+    beside `x`, of that or of a picture to inpaint. repainted: by number of the picture, what `finish_image` made of the
+    source, at its depth. terms: how the model is asked. rehearsal: on a stand-in without weights, to find what would
+    fail; tricks do it all again in the run itself.
     """
 
     model: Model
@@ -327,7 +326,5 @@ def bring(run: Run, path: str | None, how: Fit = "crop") -> None:
         return
     if run.source is None:
         run.source = Source(read_picture(path), None, how)
-    elif run.source.picture.path.resolve() != Path(path).resolve():
-        raise UsageError(
-            f"a run edits one picture, but its tricks bring two: {run.source.picture.path} and {path}; leave one out"
-        )
+    elif (there := run.source.picture.path).resolve() != Path(path).resolve():
+        raise UsageError(f"a run edits one picture, but its tricks bring two: {there} and {path}; leave one out")
