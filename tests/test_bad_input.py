@@ -78,7 +78,7 @@ def bad_picture(kind: str) -> Path:
 
 BAD_PICTURES = {
     "missing": "bad.png does not exist, expected a picture file",
-    "text": "bad.png is not a picture that can be read: expected PNG, JPEG, .* begins with b'this is no",
+    "text": "bad.png is not a picture that can be read: expected PNG, JPEG, .* got text; convert it to PNG first",
     "truncated": "bad.jpg is damaged or cut short",
     "empty": r"bad.png is empty \(0 bytes\), expected a picture",
     "huge": "bad.png says it is 50000 x 50000 pixels, more than the 100,000,000 that are read",

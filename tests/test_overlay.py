@@ -97,7 +97,6 @@ def test_margins_are_measured_to_the_ink(position: str, side: tuple[int, int | N
 def test_ink_is_never_clipped(size: int, options: dict[str, object]) -> None:
     """The same lines drawn by Pillow in the middle of a much larger canvas have the same ink, pixel for pixel."""
     text = "fjord |q_,\n(gJ) WAVy"
-    face = Typeface("built-in")
     settings = OverlayOptions(text=text, text_size=size, **options)
     block = layout.fit_all(wanted_texts(settings), page_of((3000, 3000), settings))["text"]
     ours = inking.ink(block, "left").outline
@@ -105,7 +104,9 @@ def test_ink_is_never_clipped(size: int, options: dict[str, object]) -> None:
     for index, line in enumerate(block.lines):
         alone = Image.new("L", theirs.size)
         at = (800, 800 + round(index * block.face.pitch))
-        ImageDraw.Draw(alone).text(at, line, 255, face.at(size), "ls", stroke_width=settings.stroke, stroke_fill=255)
+        ImageDraw.Draw(alone).text(
+            at, line, 255, fonts.SHIPPED.at(size), "ls", stroke_width=settings.stroke, stroke_fill=255
+        )
         box = alone.getbbox()
         assert box
         theirs = ImageChops.lighter(theirs, ImageChops.offset(alone, 800 - box[0], 0))

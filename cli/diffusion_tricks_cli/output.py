@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,11 +31,15 @@ LOSSY = {".jpg", ".jpeg"}
 RECIPES = {".toml", ".json"}
 
 
-def named(template: str, seeds: list[int]) -> list[Path]:
+def named(template: str, seeds: Sequence[int | None]) -> list[Path]:
     """One path per picture: `{seed}` and `{index}` (from 0) filled in; of several pictures the index is added.
+
+    A picture that is only finished may have no seed. Raises UsageError for `{seed}` in its name then.
 
     named("out.png", [5, 6]) == [Path("out-0.png"), Path("out-1.png")]
     """
+    if None in seeds and "{seed}" in template:
+        raise UsageError(f"{template}: a picture that is only finished has no seed; leave {{seed}} out of its name")
     if len(seeds) > 1 and "{seed}" not in template and "{index}" not in template:
         path = Path(template)
         template = str(path.with_name(f"{path.stem}-{{index}}{path.suffix}"))
@@ -51,8 +55,9 @@ class Output:
                            ("--save-recipe", settings.save_recipe)):  # fmt: skip
             if name == "":
                 raise UsageError(f"{flag} expects the name of a file, got an empty one; name one, or leave {flag} out")
-        self.pictures = named(settings.output or f"{label}-{{seed}}.png", recipe.seeds)
-        self.films = named(settings.steps_out, recipe.seeds) if settings.steps_out else []
+        seeds = [None] if recipe.picture is not None and recipe.seed is None else recipe.seeds
+        self.pictures = named(settings.output or f"{label}{'' if None in seeds else '-{seed}'}.png", seeds)
+        self.films = named(settings.steps_out, seeds) if settings.steps_out else []
         self.recipe_file = Path(settings.save_recipe) if settings.save_recipe else None
         self.inputs = [*paths(recipe), *inputs]
 
@@ -120,7 +125,8 @@ class Output:
     def save(self, result: Result) -> dict[str, Any]:
         """Writes a picture, reads it back, and gives what is to be said of it. Raises OutputFailed, OutputError."""
         path, recipe = self.pictures[result.index], result.recipe.data()
-        facts = {"path": str(path), "seed": result.seed, "index": result.index, **result.facts}
+        seed = {} if result.seed is None else {"seed": result.seed}
+        facts = {"path": str(path), **seed, "index": result.index, **result.facts}
         record = build_record(recipe, facts | {"plugins": plugin_versions()})
         save(
             result.image, path, None if self.settings.no_metadata else record,

@@ -243,4 +243,4 @@ def _finished(recipe: Recipe, tricks: list[Trick[Any]]) -> Iterator[Result]:
     if notes := list(dict.fromkeys([*notes_of(tricks), *found.get("notes", ())])):
         facts["notes"] = notes
     kind: Literal["edited"] | None = "edited" if picture.provenance else None
-    yield Result(image, recipe.seeds[0], 0, recipe, kind, facts, picture.icc)
+    yield Result(image, recipe.seed, 0, recipe, kind, facts, picture.icc)

@@ -17,11 +17,13 @@ if TYPE_CHECKING:
 class Result:
     """One picture made: the image, its seed, the recipe that remakes it alone, and the facts of the run.
 
+    seed: None for a picture that was only finished, where none was given.
+
     score: where scores were asked for.  unfinished: the picture before tricks wrote on it, None where it is unknown.
     """
 
     image: Image
-    seed: int
+    seed: int | None
     index: int
     recipe: Recipe
     provenance: Literal["generated", "edited"] | None

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import regex
 
@@ -52,13 +53,13 @@ def strike_of(face: Typeface) -> int | None:
     Read are the tables CBDT and sbix, and COLR of version 0; that of version 1 Pillow cannot draw.
     """
 
-    def read(font: object) -> int | None:
-        tables = set(font.keys())  # type: ignore[attr-defined]
+    def read(font: Any) -> int | None:
+        tables = set(font.keys())
         if "CBLC" in tables:
-            return max(strike.bitmapSizeTable.ppemX for strike in font["CBLC"].strikes)  # type: ignore[index]
+            return max(int(strike.bitmapSizeTable.ppemX) for strike in font["CBLC"].strikes)
         if "sbix" in tables:
-            return int(max(font["sbix"].strikes))  # type: ignore[index]
-        return 0 if "COLR" in tables and font["COLR"].version == 0 else None  # type: ignore[index]
+            return int(max(font["sbix"].strikes))
+        return 0 if "COLR" in tables and font["COLR"].version == 0 else None
 
     return from_tables(face, read)
 
@@ -100,7 +101,8 @@ class Stack:
         return list(dict.fromkeys(run.face for line in text.splitlines() for run in self.runs(line)))
 
     def _for(self, cluster: str, before: Typeface | None) -> Typeface | None:
-        if before and strike_of(before) is None and KEEPS_ITS_NEIGHBOURS_FONT.fullmatch(cluster) and has(before, cluster):
+        stays = before and strike_of(before) is None and KEEPS_ITS_NEIGHBOURS_FONT.fullmatch(cluster)
+        if before and stays and has(before, cluster):
             return before
         return next((face for face in in_order(self.faces, cluster) if has(face, cluster)), None)
 
@@ -165,6 +167,6 @@ def lacking(face: Typeface, signs: Iterable[str]) -> UsageError:
     emoji = any(map(is_emoji, signs))
     advice = "install a colour font, such as Noto Color Emoji" if emoji else "install or give a font that has it"
     return UsageError(
-        f"{face.name} has no glyph for {listed}; nor has any font that is inside or installed here; {advice}, or choose "
-        "other words"
+        f"{face.name} has no glyph for {listed}; nor has any font that is inside or installed here; {advice}, or "
+        "choose other words"
     )

@@ -86,7 +86,7 @@ def checked(face: Typeface) -> Typeface:
 
 
 def find_family(name: str, folders: tuple[Path, ...]) -> Typeface:
-    """The typeface of that family, or "family style", whatever the case, installed or inside; the regular style first."""
+    """The typeface of that family, or "family style", whatever the case, installed or inside; the regular first."""
     installed = (*installed_fonts(folders), ("Noto Serif", "Bold", INSIDE, 0))
     wanted = " ".join(name.split()).casefold()
     found = [row for row in installed if wanted in (row[0].casefold(), f"{row[0]} {row[1]}".casefold())]

@@ -20,9 +20,9 @@ from pydantic import field_validator, model_validator
 
 from diffusion_tricks.plugin import (
     FONT_FILES,
+    SHIPPED,
     Trick,
     TrickOptions,
-    SHIPPED,
     Typeface,
     UsageError,
     find_typeface,
@@ -133,7 +133,9 @@ class OverlayOptions(TrickOptions):
     min_size: int | None = option(
         None, "the least automatic size in px; words are divided before letters get smaller", ge=1, le=10_000
     )
-    language: str = option("auto", "of hyphens and capitals, as de or pt_BR; auto: English, Russian or Greek by letters")
+    language: str = option(
+        "auto", "of hyphens and capitals, as de or pt_BR; auto: English, Russian or Greek by letters"
+    )
     hyphenate: bool = option(True, "divide words by the rules of the language, where they would get too small")
     caps: list[Name] = option([], "set a text in capitals; may be given for several")
     letter_spacing: float = option(0.0, "between letters, in sizes of the letters, as 0.1", ge=-0.2, le=2)
@@ -152,7 +154,10 @@ class OverlayOptions(TrickOptions):
     author_color: str = color_of("author")
     text_color: str = color_of("text")
     contrast: float | None = option(
-        None, "the contrast of every letter that is to be reached; else WCAG's 4.5, or 3 for 18 pt and more", ge=1, le=21
+        None,
+        "the contrast of every letter that is to be reached; else WCAG's 4.5, or 3 for 18 pt and more",
+        ge=1,
+        le=21,
     )
     backing: Way = option(
         "auto", "what is laid under letters until they can be read; auto: scrim, or box, under those of automatic color"
@@ -236,7 +241,9 @@ class Overlay(Trick[OverlayOptions]):
     name = "overlay"
 
     @hookimpl
-    def finish_image(self, run: Any, image: Image.Image, index: int, facts: dict[str, Any] | None = None) -> Image.Image:
+    def finish_image(
+        self, run: Any, image: Image.Image, index: int, facts: dict[str, Any] | None = None
+    ) -> Image.Image:
         """A copy of `image` with the text on it, in the same mode (RGB or RGBA; others become RGB or RGBA).
 
         It has the same size, and only pixels under ink, shadow, box or scrim change, unless `format` makes a cover of
@@ -291,7 +298,7 @@ def lettering(image: Image.Image, options: OverlayOptions) -> Lettering:
     """
     seen, sheet = on_paper(image), sheet_of(options)
     texts, style = wanted_texts(options), style_of(options, sheet)
-    colors = {name: color_asked(options, name) for name in NAMES}
+    colors: dict[str, Color | None] = {name: color_asked(options, name) for name in NAMES}
     if sheet is None:
         return letter(seen, texts, colors, page_of(seen.size, options), style)
     front = letter(seen.crop(sheet.front), texts, colors, page_of_cover(sheet, options), style)
@@ -355,8 +362,8 @@ def small_notes(options: OverlayOptions, written: Lettering) -> list[str]:
         return []
     small = title["thumbnail"]
     return [
-        f"in a shop's list, {THUMBNAIL} px high, the title cannot be read: its capitals are {small['capitals']} px high "
-        f"with a contrast of {small['contrast']}; shorten it, or give a larger `title_size`"
+        f"in a shop's list, {THUMBNAIL} px high, the title cannot be read: its capitals are {small['capitals']} px "
+        f"high with a contrast of {small['contrast']}; shorten it, or give a larger `title_size`"
     ]
 
 
@@ -375,9 +382,11 @@ def page_of_cover(sheet: Sheet, options: OverlayOptions) -> Page:
     """The room for text on a cover's front: what is safe from being cut off, or the margin if that is larger."""
     left, top, right, bottom = sheet.front
     page = page_of((right - left, bottom - top), options)
-    insets = zip(sheet.insets, (page.left, page.top, page.right, page.bottom), strict=True)
-    gap = round(GAP * page.height) if options.spacing is None else page.gap
-    return Page(page.width, page.height, *(max(pair) for pair in insets), gap, page.padding)
+    safe = sheet.insets
+    return replace(
+        page, left=max(page.left, safe[0]), top=max(page.top, safe[1]), right=max(page.right, safe[2]),
+        bottom=max(page.bottom, safe[3]), gap=round(GAP * page.height) if options.spacing is None else page.gap,
+    )  # fmt: skip
 
 
 def page_of(size: tuple[int, int], options: OverlayOptions) -> Page:
@@ -409,12 +418,13 @@ def wanted_texts(options: OverlayOptions) -> list[Wanted]:
             continue
         spot = spot_of(position)
         row, side = (row, side) if position == "below" or spot else row_and_side(position)
-        beside = "center" if spot else side
+        beside: Side = "center" if spot else side
+        align = beside if options.align == "auto" else options.align
         text = capitals(text, options.language) if name in options.caps else text
         face, _ = typeface_of(options, name)
         texts.append(Wanted(
-            name, text, stack_for(f"{text}-", [face]), getattr(options, f"{name}_size"), preset.shares[name], EASY[name],
-            WEIGHTS[name], row, beside, beside if options.align == "auto" else options.align, options.stroke,
+            name, text, stack_for(f"{text}-", [face]), getattr(options, f"{name}_size"), preset.shares[name],
+            EASY[name], WEIGHTS[name], row, beside, align, options.stroke,
             options.line_spacing * LEADING[name], options.max_width, options.letter_spacing, options.min_size,
             options.language if options.hyphenate else "", spot,
         ))  # fmt: skip

@@ -1,8 +1,8 @@
 """Line breaking: where a line may end, how full it may be, and how lines become equally long.
 
-Lines may end where Unicode says (UAX 14), which keeps closing brackets and small kana from a line's beginning (kinsoku),
-and at soft hyphens, which `hyphenated` adds by the patterns of Liang (Word Hy-phen-a-tion by Com-put-er, 1983).
-No torch here.
+Lines may end where Unicode says (UAX 14), which keeps closing brackets and small kana from the beginning of a line
+(kinsoku), and at soft hyphens, which `hyphenated` adds by the patterns of Liang (Word Hy-phen-a-tion by Com-put-er,
+1983). No torch here.
 """
 
 from __future__ import annotations

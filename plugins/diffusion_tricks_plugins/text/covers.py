@@ -80,7 +80,7 @@ def sheet_of(kind: Format, pages: int | None, paper: Paper) -> Sheet:
 
 def _on_screen(kind: str, pages: int | None) -> Sheet:
     if pages is not None:
-        raise UsageError(f"a cover of format {kind} has no spine, so `pages` does nothing; take one of {', '.join(PRINT)}")
+        raise UsageError(f"format {kind} has no spine, so `pages` does nothing; take one of {', '.join(PRINT)}")
     size = SCREEN[kind]
     return Sheet(size, (0, 0, *size), (round(SAFE_ON_SCREEN * min(size)),) * 4)
 
@@ -113,12 +113,12 @@ def filled(picture: Image.Image, size: tuple[int, int]) -> tuple[Image.Image, li
         shown = f"{round(box[0])},{round(box[1])},{round(box[2])},{round(box[3])}"
         notes.append(f"of the picture's {picture.width} x {picture.height} px the part {shown} is shown, at {named}")
     if scale > 1.01:
-        notes.append(f"the picture is enlarged {scale:.1f} times for {named}, and may look soft; enlarge it by a model first")
+        notes.append(f"the picture is enlarged {scale:.1f} times for {named}, and may look soft")
     return picture.resize(size, Image.Resampling.LANCZOS, box), notes
 
 
 def facts_of(kind: Format, sheet: Sheet) -> dict[str, object]:
-    """What is said of a cover: its format, size in px, and in print dpi, inches of bleed and spine, and the spine's box."""
+    """What is said of a cover: its format, size in px, and in print dpi, bleed, the front's box, and the spine."""
     said: dict[str, object] = {"format": kind, "size": list(sheet.size), "safe": list(sheet.insets)}
     if sheet.dpi:
         said |= {"dpi": sheet.dpi, "bleed_inches": BLEED, "front": list(sheet.front)}

@@ -84,7 +84,10 @@ def ink_line(face: Face, line: str) -> tuple[Ink, int]:
     lighten(outline, alpha, (0, 0))
     box = outline.getbbox() or (0, 0, 1, 1)
     glyphs = [
-        Glyph(text, (max(math.floor(start + origin[0]) - box[0], 0), 0, math.ceil(end + origin[0]) - box[0], box[3] - box[1]))
+        Glyph(
+            text,
+            (max(math.floor(start + origin[0]) - box[0], 0), 0, math.ceil(end + origin[0]) - box[0], box[3] - box[1]),
+        )
         for text, start, end in columns(face, line)
     ]
     return (

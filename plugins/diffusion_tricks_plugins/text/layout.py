@@ -102,7 +102,8 @@ class Wanted:
 def fit_all(texts: Sequence[Wanted], page: Page) -> dict[str, Block]:
     """The block of every text, by name, all of them within the page's room. Raises `UsageError` if they do not fit.
 
-    Those that stand in a spot of their own take no room from the others. Given sizes are served first; of the automatic ones the title last, which so gets whatever the others leave.
+    Those that stand in a spot of their own take no room from the others. Given sizes are served first; of the automatic
+    ones the title last, which so gets whatever the others leave.
     """
     free = {text.name: fit(text, page, page.room[1]) for text in texts if text.spot}
     rows = [text for text in texts if not text.spot]
@@ -173,9 +174,8 @@ def _too_long(text: Wanted, page: Page, box: tuple[int, int]) -> str:
         return f"{text.name}: the text is too long for a picture of {page.named}, even at {SMALLEST} px; shorten it"
     best = largest(1, text.min_size - 1, lambda px: text.set(px, box))
     advice = f"give a `min_size` of {best.face.size} or less, or shorten it" if best else "shorten it"
-    return (
-        f"{text.name}: the text is too long for a picture of {page.named} at the `min_size` of {text.min_size} px; {advice}"
-    )
+    why = f"the text is too long for a picture of {page.named} at the `min_size` of {text.min_size} px"
+    return f"{text.name}: {why}; {advice}"
 
 
 def place(sizes: Mapping[str, tuple[int, int]], texts: Sequence[Wanted], page: Page) -> dict[str, tuple[int, int]]:
@@ -199,8 +199,8 @@ def at_spot(text: Wanted, spot: tuple[Spot, Spot], size: tuple[int, int], page: 
     x, y = spot[0].start(page.width, size[0]), spot[1].start(page.height, size[1])
     if x < 0 or y < 0 or x + size[0] > page.width or y + size[1] > page.height:
         raise UsageError(
-            f"{text.name}: at {x},{y} its {size[0]} x {size[1]} px leave the picture of {page.named}; its corner may be "
-            f"at most at {page.width - size[0]},{page.height - size[1]}"
+            f"{text.name}: at {x},{y} its {size[0]} x {size[1]} px leave the picture of {page.named}; its corner may "
+            f"be at most at {page.width - size[0]},{page.height - size[1]}"
         )
     return x, y
 

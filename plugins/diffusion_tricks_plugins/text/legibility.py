@@ -93,7 +93,7 @@ def reading(ground: Image.Image, ink: Ink, color: Color, reach: int) -> Reading 
 
 @lru_cache(maxsize=16)
 def around(ink: Ink, reach: int) -> list[tuple[str, tuple[slice, slice], NDArray[np.bool_]]]:
-    """Of every letter its sign, where it stands in a ground `reach` px larger all round, and the pixels near its ink."""
+    """Of every letter its sign, its part of a ground `reach` px larger all round, and which pixels are near its ink."""
     near = maximum_filter(np.pad(np.asarray(ink.letters), reach), 2 * reach + 1) > 127  # (h w)
     found = []
     for glyph in ink.glyphs:
@@ -109,8 +109,8 @@ def settled(
 ) -> tuple[Color, Backing]:  # fmt: skip
     """The colour of letters, and what is laid under them so that their contrast is `least`.
 
-    Of the colours that reach it alone the best, else the one that needs the weakest backing, which then gives what small
-    letters need; with `way` "none" the best without any.
+    Of the colours that reach it alone the best, else the one that needs the weakest backing, which then gives what
+    small letters need; with `way` "none" the best without any.
     """
     reach, bare = reach_of(size), Backing()
 
@@ -169,17 +169,22 @@ def scrim_mask(
     left, top, right, bottom = core
     across = _outside(size[0], left, right, "left" in edges, "right" in edges)
     down = _outside(size[1], top, bottom, "top" in edges, "bottom" in edges)
-    far = np.hypot(across[None, :], down[:, None]) / fade
-    share = 1 - np.clip(far, 0, 1)
-    return Image.fromarray((255 * share**2 * (3 - 2 * share)).round().astype(np.uint8))
+    columns, rows = (np.flatnonzero(far < fade) for far in (across, down))
+    page = Image.new("L", size)
+    if not columns.size or not rows.size:
+        return page
+    share = 1 - np.minimum(np.hypot(across[None, columns], down[rows, None]) / fade, 1)
+    veil = (255 * share**2 * (3 - 2 * share)).round().astype(np.uint8)
+    page.paste(Image.fromarray(veil), (int(columns[0]), int(rows[0])))
+    return page
 
 
 def _outside(length: int, start: int, end: int, open_before: bool, open_after: bool) -> NDArray[np.float32]:
     """How far each px of an axis is outside of start .. end, 0 towards open sides."""
-    place = np.arange(length)
+    place = np.arange(length, dtype=np.float32)
     before = 0 if open_before else np.maximum(start - place, 0)
     after = 0 if open_after else np.maximum(place - end + 1, 0)
-    return np.broadcast_to(before + after, (length,)).astype(np.float32)
+    return np.broadcast_to(before + after, (length,))
 
 
 def small(image: Image.Image) -> Image.Image:

@@ -165,9 +165,14 @@ def cut(page: Image.Image, box: tuple[int, int, int, int], reach: int) -> Image.
     left, top, right, bottom = box[0] - reach, box[1] - reach, box[2] + reach, box[3] + reach
     rows = np.clip(np.arange(top, bottom), 0, page.height - 1)
     columns = np.clip(np.arange(left, right), 0, page.width - 1)
-    if 0 <= left and 0 <= top and right <= page.width and bottom <= page.height:
+    if (left, top, right, bottom) == clipped(left, top, right, bottom, page.size):
         return page.crop((left, top, right, bottom))
     return Image.fromarray(np.asarray(page)[rows][:, columns])
+
+
+def clipped(left: int, top: int, right: int, bottom: int, size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """The part of a box that is on a page of that size."""
+    return max(left, 0), max(top, 0), min(right, size[0]), min(bottom, size[1])
 
 
 def letter(
@@ -179,8 +184,9 @@ def letter(
     fit, and for signs that no font has.
     """
     placed, layer = laid_out(texts, colors, page, style), Image.new("RGBA", seen.size)
-    for text in placed if style.box else ():
-        inking.paint_box(layer, text.box, page.padding, style.box)
+    for text in placed:
+        if style.box:
+            inking.paint_box(layer, text.box, page.padding, style.box)
     boxes = layer.copy()
     for text, earlier in [(text, placed[:i]) for i, text in enumerate(placed)]:
         text.settle(over(seen, layer), [mate for mate in earlier if mate.in_row_with(text)])

@@ -203,7 +203,8 @@ def set_block(
         return None
     if language and breaks != "words":
         text = hyphenated(text, language)
-    if breaks != "letters" and any(face.width(shown(part)) > width for line in text.split("\n") for part in pieces(line)):
+    parts = (part for line in text.split("\n") for part in pieces(line))
+    if breaks != "letters" and any(face.width(shown(part)) > width for part in parts):
         return None
     block = Block(tuple(wrap(text, width, face.width, even=even, hyphens=bool(language))), face)
     return block if block.size[0] <= width and block.size[1] <= height else None
