@@ -162,7 +162,7 @@ OUT_OF_RANGE = [
     (["anagram", "--view", "patches:8,9,7", "a", "--view", "flip", "b"], "view 'patches' takes 2 parameters"),
     (["anagram", "--view", "rotate", "a", "--view", "flip", "b"], "view 'rotate' needs degrees; expected rotate:DEG"),
     (["hybrid", "--far", "a"], "Missing option '--near'"),
-    (["cover", "photo.png"], "nothing to write; give at least one of title, author and text"),
+    (["cover", "photo.png"], "nothing to write; give at least one of title, subtitle, author and text"),
     (["cover", "photo.png", "--title", "x", "--count", "2"], "only finished is one picture, got --count 2"),
     (["cover", "photo.png", "--title", "x", "--steps-out", "film.gif"], "--steps-out shows the denoising"),
 ]  # fmt: skip

@@ -135,7 +135,7 @@ def columns(face: Face, line: str) -> Iterator[tuple[str, float, float]]:
 
 
 def lighten(canvas: Image.Image, mask: Image.Image, corner: Corner) -> None:
-    """Adds `mask` to `canvas` in place, the stronger coverage winning where lines meet."""
+    """Adds `mask` to `canvas` in place, the stronger coverage winning where lines meet; what is outside is lost."""
     box = (*corner, corner[0] + mask.width, corner[1] + mask.height)
     canvas.paste(ImageChops.lighter(canvas.crop(box), mask), box)
 

@@ -18,7 +18,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from scipy.ndimage import maximum_filter
+from scipy.ndimage import distance_transform_edt, maximum_filter
 
 from diffusion_tricks_plugins.text.color import (
     BLACK,
@@ -159,32 +159,15 @@ def _stroke(
     return backing
 
 
-def scrim_mask(
-    size: tuple[int, int], core: tuple[int, int, int, int], fade: int, edges: frozenset[str]
-) -> Image.Image:  # fmt: skip
-    """A veil's strength on a page of `size`: full in `core` (left, top, right, bottom), fading out over `fade` px.
+def scrim_mask(ink: Ink, full: int, fade: int) -> tuple[Image.Image, int]:
+    """A veil's strength behind letters: full up to `full` px from their ink, then fading out over `fade` px.
 
-    edges: the sides ("left", "top", "right", "bottom") towards which it does not fade.
+    With it by how many px it stands out around the ink on every side.
     """
-    left, top, right, bottom = core
-    across = _outside(size[0], left, right, "left" in edges, "right" in edges)
-    down = _outside(size[1], top, bottom, "top" in edges, "bottom" in edges)
-    columns, rows = (np.flatnonzero(far < fade) for far in (across, down))
-    page = Image.new("L", size)
-    if not columns.size or not rows.size:
-        return page
-    share = 1 - np.minimum(np.hypot(across[None, columns], down[rows, None]) / fade, 1)
-    veil = (255 * share**2 * (3 - 2 * share)).round().astype(np.uint8)
-    page.paste(Image.fromarray(veil), (int(columns[0]), int(rows[0])))
-    return page
-
-
-def _outside(length: int, start: int, end: int, open_before: bool, open_after: bool) -> NDArray[np.float32]:
-    """How far each px of an axis is outside of start .. end, 0 towards open sides."""
-    place = np.arange(length, dtype=np.float32)
-    before = 0 if open_before else np.maximum(start - place, 0)
-    after = 0 if open_after else np.maximum(place - end + 1, 0)
-    return np.broadcast_to(before + after, (length,))
+    room = full + fade
+    far = distance_transform_edt(np.pad(np.asarray(ink.letters), room) < 128)
+    share = 1 - np.clip((far - full) / fade, 0, 1)
+    return Image.fromarray((255 * share**2 * (3 - 2 * share)).round().astype(np.uint8)), room
 
 
 def small(image: Image.Image) -> Image.Image:

@@ -25,8 +25,9 @@ from diffusion_tricks_plugins.text.layout import Page, Wanted, fit_all, place
 from diffusion_tricks_plugins.text.legibility import Backing, Ground, Reading, Way
 from diffusion_tricks_plugins.text.typesetting import Block
 
-AROUND = 0.3  # of the letters' size: how far a scrim or box reaches around them at full strength
-FADE = 1.6  # sizes over which a scrim fades out
+AROUND = 0.3  # of the letters' size: how far a box reaches around them
+FADE = 0.28  # sizes over which a scrim fades out
+SPARE = 2  # px more of a scrim than is measured, as letters' edges are soft
 
 
 @dataclass(frozen=True)
@@ -100,11 +101,10 @@ class Placed:
         """Left, top, right, bottom of its ink."""
         return (*self.corner, self.corner[0] + self.ink.outline.width, self.corner[1] + self.ink.outline.height)
 
-    def around(self, share: float, least: int = 0) -> tuple[int, int, int, int]:
-        """Its box, larger on all sides by a share of its size, or by `least` px."""
-        by = max(round(share * self.size), least)
-        left, top, right, bottom = self.box
-        return left - by, top - by, right + by, bottom + by
+    @property
+    def reach(self) -> int:
+        """How many px around its letters their ground is looked at."""
+        return legibility.reach_of(self.size)
 
     def settle(self, seen: Image.Image, mates: Sequence[Placed]) -> None:
         """Chooses its colour and what is laid under it, on the RGB page `seen`, as its `mates` in the row have it."""
@@ -120,13 +120,11 @@ class Placed:
 
     def read_on(self, seen: Image.Image) -> Reading | None:
         """How well it is read on the RGB page `seen`, which has all but letters."""
-        reach = legibility.reach_of(self.size)
-        return legibility.reading(cut(seen, self.box, reach), self.ink, self.color, reach)
+        return legibility.reading(cut(seen, self.box, self.reach), self.ink, self.color, self.reach)
 
     def ground(self, seen: Image.Image) -> Ground:
         """What is seen under its letters on the RGB page `seen`, with its own backing, shadow and stroke."""
-        reach = legibility.reach_of(self.size)
-        part = cut(seen, self.box, reach)
+        part = cut(seen, self.box, self.reach)
 
         def ground(color: Color, backing: Backing) -> Image.Image:
             page = part
@@ -135,7 +133,7 @@ class Placed:
                 page = Image.blend(page, veil, backing.color[3] / 255)
             if backing.kind == "stroke" or self.style.paints_under:
                 page = page.convert("RGBA")
-                self.paint_under(page, (reach, reach), color, backing)
+                self.paint_under(page, (self.reach, self.reach), color, backing)
             return page.convert("RGB")
 
         return ground
@@ -222,37 +220,26 @@ def over(seen: Image.Image, layer: Image.Image) -> Image.Image:
 
 
 def veiled(layer: Image.Image, placed: Sequence[Placed]) -> Image.Image:
-    """A copy of the layer with the scrims; those of one row and colour are one, as strong as the strongest."""
-    layer, left = layer.copy(), [text for text in placed if text.backing.kind == "scrim"]
-    while left:
-        first = left[0]
-        together = [
-            text for text in left
-            if text is first or (text.in_row_with(first) and text.backing.color[:3] == first.backing.color[:3])
-        ]  # fmt: skip
-        strongest = max((text.backing.color for text in together), key=lambda color: color[3])
-        paint(layer, scrim(together, layer.size), strongest, (0, 0))
-        left = [text for text in left if text not in together]
+    """A copy of the layer with the scrims; those of one colour are one, as strong everywhere as the strongest."""
+    layer, veils = layer.copy(), dict[Color, Image.Image]()
+    for text in placed:
+        if text.backing.kind == "scrim":
+            red, green, blue, strength = text.backing.color
+            veil = veils.setdefault((red, green, blue, 255), Image.new("L", layer.size))
+            mask, room = legibility.scrim_mask(text.ink, text.reach + SPARE, max(round(FADE * text.size), 1))
+            mask = mask.point([round(value * strength / 255) for value in range(256)])
+            inking.lighten(veil, mask, (text.corner[0] - room, text.corner[1] - room))
+    for color, veil in veils.items():
+        paint(layer, veil, color, (0, 0))
     return layer
-
-
-def scrim(texts: Sequence[Placed], size: tuple[int, int]) -> Image.Image:
-    """A scrim's strength: across the picture, from its edge, where texts are broad; else around the texts alone."""
-    cores = [text.around(AROUND, legibility.reach_of(text.size)) for text in texts]
-    left, top = (min(core[side] for core in cores) for side in (0, 1))
-    right, bottom = (max(core[side] for core in cores) for side in (2, 3))
-    broad = not texts[0].wanted.spot and right - left > size[0] / 2
-    edges = frozenset({"left", "right", texts[0].wanted.row} if broad else ())
-    fade = max(round(FADE * max(text.size for text in texts)), 1)
-    return legibility.scrim_mask(size, (left, top, right, bottom), fade, edges)
 
 
 def back_up(text: Placed, seen: Image.Image) -> None:
     """Gives a text a box where what was laid under others spoilt what was laid under it."""
     if text.way == "none" or text.backing.kind in {"box", "stroke"}:
         return
-    ground, reach = text.ground(seen), legibility.reach_of(text.size)
-    found = legibility.reading(ground(text.color, Backing()), text.ink, text.color, reach)
+    ground = text.ground(seen)
+    found = legibility.reading(ground(text.color, Backing()), text.ink, text.color, text.reach)
     if found and found.contrast < text.least:
         _, text.backing = legibility.settled(ground, text.ink, [text.color], text.size, text.least, "box")
 
