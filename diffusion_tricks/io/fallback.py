@@ -7,7 +7,7 @@ whatever installed fonts have what these lack. Craft, not science: there is no p
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -122,32 +122,30 @@ def has(face: Typeface, cluster: str) -> bool:
 def stack_for(text: str, asked: Iterable[Typeface]) -> Stack:
     """A stack that has every sign of `text`: those asked for, the one inside, and as few installed ones as suffice.
 
-    Raises UsageError listing the signs that no font here has.
+    Signs come in colour where they are emoji and a font has them so, and else without. Raises UsageError listing the
+    signs that no font here has.
     """
     faces = list(dict.fromkeys([*asked, SHIPPED]))
-    left = [sign for sign in dict.fromkeys(clusters(text)) if not _served(sign, faces)]
-    for face in _most_first(left) if left else ():
-        if served := [sign for sign in left if _serves(face, sign)]:
-            faces.append(face)
-            left = [sign for sign in left if sign not in served]
-    left = [sign for sign in left if not any(has(face, sign) for face in faces)]
+    signs = list(dict.fromkeys(clusters(text)))
+    for fits in (suits, has):  # what suits a sign first, then whatever has it
+        left = [sign for sign in signs if not any(fits(face, sign) for face in faces)]
+        for face in _most_first(left, fits) if left else ():
+            if served := [sign for sign in left if fits(face, sign)]:
+                faces.append(face)
+                left = [sign for sign in left if sign not in served]
     if left:
         raise lacking(faces[0], left)
     return Stack(tuple(faces))
 
 
-def _served(sign: str, faces: Iterable[Typeface]) -> bool:
-    return any(_serves(face, sign) for face in faces)
-
-
-def _serves(face: Typeface, sign: str) -> bool:
-    """Whether a font has a sign, and an emoji in colour."""
+def suits(face: Typeface, sign: str) -> bool:
+    """Whether a font has a sign, in colour just where it is an emoji."""
     return has(face, sign) and (strike_of(face) is not None) == is_emoji(sign)
 
 
-def _most_first(signs: list[str]) -> list[Typeface]:
+def _most_first(signs: list[str], fits: Callable[[Typeface, str], bool]) -> list[Typeface]:
     """Installed fonts that have some of the signs, those first that have most of them."""
-    able = {face: sum(_serves(face, sign) for sign in signs) for face in _installed(font_folders())}
+    able = {face: sum(fits(face, sign) for sign in signs) for face in _installed(font_folders())}
     return sorted((face for face, many in able.items() if many), key=lambda face: -able[face])
 
 

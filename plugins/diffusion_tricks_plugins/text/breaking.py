@@ -22,8 +22,9 @@ Measure = Callable[[str], float]
 EVENED = 8  # lines; longer paragraphs read as prose and are left as they fall
 SOFT_HYPHEN = "\u00ad"
 SHORTEST = 6  # letters of a word that is hyphenated
+UNDIVIDED = ("tr", "az")  # languages known for their capitals alone
 LEFT = 3  # letters that stay together on either side of a hyphen
-LANGUAGE_OF = {"Latin": "en", "Cyrillic": "ru", "Greek": "el"}  # where none is said
+LANGUAGE_OF = {"Latin": "en_US", "Cyrillic": "ru", "Greek": "el"}  # where none is said
 WORD = regex.compile(rf"[\p{{L}}\p{{M}}]{{{SHORTEST},}}")
 LETTER = regex.compile(r"[\p{L}--[\p{Han}\p{Hiragana}\p{Katakana}\p{Hangul}\p{Thai}]]", regex.V1)
 
@@ -45,9 +46,12 @@ def shown(line: str) -> str:
 def hyphenated(text: str, language: str) -> str:
     """`text` with soft hyphens wherever a word of it may be divided.
 
-    language: as "de" or "pt_BR"; "auto" is English for Latin letters, Russian for Cyrillic, Greek for Greek.
+    language: as "de" or "pt_BR"; "auto" is English for Latin letters, Russian for Cyrillic, Greek for Greek. Words in
+    Turkish and Azerbaijani stay whole.
     Raises `UsageError` for a language without patterns.
     """
+    if language.startswith(UNDIVIDED):
+        return text
     if language != "auto":
         patterns_of(language)
     return WORD.sub(lambda word: _hyphenated(word[0], language), text)

@@ -7,6 +7,8 @@ No torch here.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageColor
@@ -33,7 +35,7 @@ def _linear(value: Floats) -> Floats:
     return np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
 
 
-LINEAR = _linear(np.arange(256) / 255)
+PARTS = (SHARES[:, None] * _linear(np.arange(256) / 255)).astype(np.float32)  # of luminance, by channel and value
 
 
 def relative_luminance(rgb: Floats) -> Floats:
@@ -41,9 +43,10 @@ def relative_luminance(rgb: Floats) -> Floats:
     return np.asarray(_linear(rgb / 255) @ SHARES, dtype=np.float64)
 
 
-def luminances(image: Image.Image) -> Floats:
+def luminances(image: Image.Image) -> NDArray[np.float32]:
     """The relative luminance of every pixel of an 8-bit RGB picture (h w)."""
-    return np.asarray(LINEAR[np.asarray(image)] @ SHARES, dtype=np.float64)
+    red, green, blue = (part[np.asarray(band)] for part, band in zip(PARTS, image.split(), strict=True))
+    return np.asarray(red + green + blue)
 
 
 def luminance(color: Color) -> float:
@@ -56,7 +59,7 @@ def contrast(one: float, other: float) -> float:
     return (max(one, other) + 0.05) / (min(one, other) + 0.05)
 
 
-def contrasts(one: Floats, other: Floats) -> Floats:
+def contrasts(one: NDArray[Any], other: NDArray[Any]) -> NDArray[Any]:
     """WCAG's contrast ratios of luminances, pixel by pixel."""
     return np.asarray((np.maximum(one, other) + 0.05) / (np.minimum(one, other) + 0.05))
 

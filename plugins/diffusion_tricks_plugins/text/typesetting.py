@@ -18,7 +18,7 @@ import regex
 from PIL import ImageFont
 
 from diffusion_tricks.plugin import Stack, Typeface, clusters, is_invisible, strike_of
-from diffusion_tricks_plugins.text.breaking import hyphenated, pieces, shown, wrap
+from diffusion_tricks_plugins.text.breaking import UNDIVIDED, hyphenated, pieces, shown, wrap
 
 SMALLEST = 5  # px; below it no letter can be told from another
 NO_BREAK = "\u00a0"
@@ -37,7 +37,7 @@ def clean(text: str) -> str:
 
 def capitals(text: str, language: str) -> str:
     """`text` in capitals, as its language has them: Greek loses its accents, Turkish keeps its dot."""
-    if language.startswith(("tr", "az")):
+    if language.startswith(UNDIVIDED):
         text = text.replace("i", "\u0130")
     parts = (_without_tonos(sign) if regex.match(r"\p{Greek}", sign) else sign.upper() for sign in clusters(text))
     return unicodedata.normalize("NFC", "".join(parts))
