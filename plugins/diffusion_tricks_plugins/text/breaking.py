@@ -10,12 +10,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
-import pyphen
 import regex
-from uniseg.linebreak import line_break_units
 
 from diffusion_tricks.plugin import UsageError, clusters
+
+if TYPE_CHECKING:
+    from pyphen import Pyphen
 
 Measure = Callable[[str], float]
 
@@ -32,6 +34,8 @@ LETTER = regex.compile(r"[\p{L}--[\p{Han}\p{Hiragana}\p{Katakana}\p{Hangul}\p{Th
 @lru_cache(maxsize=512)
 def pieces(paragraph: str) -> tuple[str, ...]:
     """`paragraph` cut wherever a line may end (UAX 14); spaces end a piece."""
+    from uniseg.linebreak import line_break_units  # here, as help needs none of it
+
     return tuple(line_break_units(paragraph))
 
 
@@ -67,8 +71,10 @@ def _hyphenated(word: str, language: str) -> str:
 
 
 @lru_cache(maxsize=16)
-def patterns_of(language: str) -> pyphen.Pyphen:
+def patterns_of(language: str) -> Pyphen:
     """The patterns of a language. Raises `UsageError` where there are none."""
+    import pyphen  # here, as help needs none of it
+
     known = pyphen.language_fallback(language)
     if known is None:
         raise UsageError(
@@ -80,6 +86,8 @@ def patterns_of(language: str) -> pyphen.Pyphen:
 
 def languages() -> list[str]:
     """The languages that have patterns, by their two or three letters."""
+    import pyphen
+
     return sorted({name.split("_")[0] for name in pyphen.LANGUAGES})
 
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
-from scipy.ndimage import distance_transform_edt
 
 from diffusion_tricks.plugin import clusters
 from diffusion_tricks_plugins.text.color import BLACK, Color
@@ -170,6 +169,8 @@ def lay(canvas: Image.Image, layer: Image.Image, corner: Corner) -> None:
 
 def widened(mask: Image.Image, by: int) -> tuple[Image.Image, int]:
     """The mask grown by so many px all round, with a smooth edge, and by how many px it stands out on every side."""
+    from scipy.ndimage import distance_transform_edt  # here, as help needs none of it
+
     room = by + 1
     wide = np.pad(np.asarray(mask), room)
     far = distance_transform_edt(wide < 128)

@@ -18,7 +18,6 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from scipy.ndimage import distance_transform_edt, maximum_filter
 
 from diffusion_tricks_plugins.text.color import (
     BLACK,
@@ -94,6 +93,8 @@ def reading(ground: Image.Image, ink: Ink, color: Color, reach: int) -> Reading 
 @lru_cache(maxsize=16)
 def around(ink: Ink, reach: int) -> list[tuple[str, tuple[slice, slice], NDArray[np.bool_]]]:
     """Of every letter its sign, its part of a ground `reach` px larger all round, and which pixels are near its ink."""
+    from scipy.ndimage import maximum_filter  # here, as help needs none of it
+
     near = maximum_filter(np.pad(np.asarray(ink.letters), reach), 2 * reach + 1) > 127  # (h w)
     found = []
     for glyph in ink.glyphs:
@@ -164,6 +165,8 @@ def scrim_mask(ink: Ink, full: int, fade: int) -> tuple[Image.Image, int]:
 
     With it by how many px it stands out around the ink on every side.
     """
+    from scipy.ndimage import distance_transform_edt  # here, as help needs none of it
+
     room = full + fade
     far = distance_transform_edt(np.pad(np.asarray(ink.letters), room) < 128)
     share = 1 - np.clip((far - full) / fade, 0, 1)

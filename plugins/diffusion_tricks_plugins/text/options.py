@@ -30,7 +30,7 @@ def size_of(name: str) -> Any:
 
 def font_of(name: str) -> Any:
     """The option for the font of a text."""
-    return option(None, f"a font for the {name}, as `font`; else that of all", path=FONT_FILES, needs=[name])
+    return option(None, f"a font for the {name}; else that of all", path=FONT_FILES, needs=[name])
 
 
 def position_of(name: str, more: str) -> Any:
