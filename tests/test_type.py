@@ -254,6 +254,13 @@ def test_a_long_word_is_divided_before_it_gets_small() -> None:
     assert "".join(line.removesuffix("-") for line in text["lines"]) == word
 
 
+def test_words_stay_whole_at_a_size_that_was_asked_for_where_they_can() -> None:
+    texts = said(plain(500, 576), title="The Whispering Woods", title_size=60)
+    assert texts["title"]["lines"] == ["The", "Whispering", "Woods"]
+    lines = said(plain(300, 576), title="The Whispering Woods", title_size=60)["title"]["lines"]
+    assert lines == ["The", "Whisper-", "ing", "Woods"]
+
+
 def test_no_letter_is_smaller_than_the_least_size() -> None:
     words = "words and " * 12
     assert said(plain(600, 300), title=words)["title"]["size"] < 40
@@ -293,9 +300,10 @@ def advances(text: str) -> list[float]:
     return [position.x_advance / face.upem for position in buffer.glyph_positions]
 
 
+@pytest.mark.parametrize("text", ["HILH", "AV H H"])
 @pytest.mark.parametrize("spacing", [0.0, 0.2, -0.05])
-def test_letter_spacing_is_added_to_what_harfbuzz_measures(spacing: float) -> None:
-    size, text = 100, "HILH"
+def test_letter_spacing_is_added_to_what_harfbuzz_measures(spacing: float, text: str) -> None:
+    size = 100
     made, _ = drawn(plain(900, 300), title=text, title_size=size, letter_spacing=spacing, title_position="100,50%")
     dark = (np.asarray(made)[..., 0] < 128).any(axis=0)
     starts = np.flatnonzero(np.diff(dark.astype(int)) == 1) + 1

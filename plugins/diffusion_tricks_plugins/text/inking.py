@@ -14,7 +14,7 @@ from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
 from diffusion_tricks.plugin import clusters
 from diffusion_tricks_plugins.text.color import BLACK, Color
-from diffusion_tricks_plugins.text.typesetting import Block, Face, Span, sign_starts
+from diffusion_tricks_plugins.text.typesetting import Block, Face, Span, starts_of
 
 Corner = tuple[int, int]
 SPARE = 2  # px around a line's measured bounds, for the rounding of antialiased edges
@@ -126,7 +126,8 @@ def coloured(span: Span, at: tuple[float, float], size: tuple[int, int]) -> Imag
 def columns(face: Face, line: str) -> Iterator[tuple[str, float, float]]:
     """Each letter of a line with where it begins and ends, in px from where the line begins; not those in colour."""
     for span in face.spans(line):
-        signs, starts = clusters(span.text), sign_starts(span.letters, span.text, face.direction)
+        signs = clusters(span.text)
+        starts = starts_of(signs, span.letters, face.direction)
         for sign, start, end in zip(signs, starts, starts[1:], strict=False):
             if not sign.isspace() and not span.letters.coloured:
                 near = (starts[-1] - end, starts[-1] - start) if face.direction == "rtl" else (start, end)

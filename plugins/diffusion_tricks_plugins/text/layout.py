@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from diffusion_tricks.plugin import Stack, UsageError, direction_of
 from diffusion_tricks_plugins.text.typesetting import SMALLEST, Block, Breaks, Face, largest, set_block
@@ -87,11 +87,11 @@ class Wanted:
         """The face that sets this text at `size` px."""
         return Face(self.stack, size, self.stroke, self.line_spacing, direction_of(self.text), self.letter_spacing)
 
-    def set(self, size: int, box: tuple[int, int], breaks: Breaks = "letters") -> Block | None:
-        """The block at `size` px within `box`, or None; see `set_block`."""
-        return set_block(
-            self.text, self.face(size), box, even=self.even, breaks=breaks, language=self.language
-        )  # fmt: skip
+    def set(self, size: int, box: tuple[int, int], breaks: Breaks | None = None) -> Block | None:
+        """The block at `size` px within `box`, or None; see `set_block`. No `breaks`: the gentlest that do."""
+        if breaks is None:
+            return next((block for each in get_args(Breaks) if (block := self.set(size, box, each))), None)
+        return set_block(self.text, self.face(size), box, even=self.even, breaks=breaks, language=self.language)
 
     @property
     def even(self) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import accumulate
@@ -23,6 +23,7 @@ from diffusion_tricks_plugins.text.breaking import UNDIVIDED, hyphenated, pieces
 SMALLEST = 5  # px; below it no letter can be told from another
 NO_BREAK = "\u00a0"
 JOINED = regex.compile(r"[\p{Arabic}\p{Syriac}\p{Mongolian}\p{Nko}\p{Devanagari}\p{Bengali}]")  # never spaced out
+GRAPHEME = regex.compile(r"\X")
 NO_LIGATURES = ["-liga", "-clig"]
 Breaks = Literal["words", "hyphens", "letters"]  # where lines may be broken at most; see `set_block`
 Bounds = tuple[float, float, float, float]  # left, top, right, bottom
@@ -150,17 +151,18 @@ def _spans(face: Face, line: str) -> tuple[Span, ...]:
     for run in runs[::-1] if face.direction == "rtl" else runs:
         letters = Letters(run.face, face.size)
         gap = 0.0 if face.direction or JOINED.search(run.text) else face.letter_spacing * face.size
-        starts = sign_starts(letters, run.text, ligatures=False) if gap else [0.0]
-        signs = clusters(run.text) if gap else [run.text]
+        signs = GRAPHEME.findall(run.text) if gap else [run.text]  # without the spaces behind them, which count too
+        starts = starts_of(signs, letters, ligatures=False)
         found += [Span(sign, letters, x + starts[i] + i * gap) for i, sign in enumerate(signs)]
         x += letters.advance(run.text, face.direction, ligatures=not gap) + gap * len(signs)
     return tuple(found)
 
 
-def sign_starts(letters: Letters, text: str, direction: str | None = None, *, ligatures: bool = True) -> list[float]:
-    """How far from where `text` begins each of its signs begins, and where it ends."""
-    ends = accumulate(map(len, clusters(text)))
-    return [0.0, *(letters.advance(text[:end], direction, ligatures=ligatures) for end in ends)]
+def starts_of(
+    signs: Sequence[str], letters: Letters, direction: str | None = None, *, ligatures: bool = True
+) -> list[float]:  # fmt: skip
+    """How far from where the text of the signs begins each of them begins, and where the last ends."""
+    return [0.0, *(letters.advance(text, direction, ligatures=ligatures) for text in accumulate(signs))]
 
 
 @lru_cache(maxsize=4096)
