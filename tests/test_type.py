@@ -173,6 +173,24 @@ def test_emoji_of_bitmaps_are_scaled_to_the_letters() -> None:
         assert len(np.flatnonzero(coloured.any(axis=1))) == pytest.approx(1.02 * size, rel=0.05)
 
 
+def test_spaces_beside_emoji_are_those_of_the_text(installed: Path) -> None:
+    square_font(installed / "Colours.ttf", "\U0001f600 ", {"\U0001f600": [(1.0, 0.0, 0.0, 1.0)]})
+    runs = stack_for("a \U0001f600 b", []).runs("a \U0001f600 b")
+    assert [(run.text, run.face.name) for run in runs] == [
+        ("a ", "Noto Serif Bold"), ("\U0001f600", "Colours Regular"), (" b", "Noto Serif Bold")
+    ]  # fmt: skip
+    alone, _ = drawn(plain(200, 100), title="\U0001f600", font=str(installed / "Colours.ttf"))
+    assert (np.asarray(alone) == (255, 0, 0)).all(axis=2).any()
+
+
+def test_emoji_are_in_colour_and_signs_of_text_are_not_where_fonts_have_both(installed: Path) -> None:
+    signs = "\U0001f600\u2764"
+    plain_font = square_font(installed / "Plain.ttf", signs)
+    square_font(installed / "Colours.ttf", signs, {sign: [(1.0, 0.0, 0.0, 1.0)] for sign in signs})
+    runs = stack_for(f"{signs}!", [plain_font]).runs(f"{signs}!")
+    assert [run.face.name for run in runs] == ["Colours Regular", "Plain Regular", "Noto Serif Bold"]
+
+
 @pytest.mark.parametrize(
     ("sign", "coloured"),
     [("😀", True), ("❤", False), ("❤\ufe0f", True), ("😀\ufe0e", False), ("1", False), ("1\ufe0f\u20e3", True)],
@@ -424,12 +442,13 @@ def test_halves_of_black_and_white_are_hard_to_read_without_help() -> None:
 
 
 def test_on_plain_ground_nothing_is_laid_under_letters() -> None:
-    for value in (0, 60, 118, 140, 255):
-        page = plain(400, 300, value)
+    greys = [(value,) * 3 for value in (0, 60, 118, 140, 255)]
+    for value in (*greys, (255, 0, 0), (0, 0, 255), (0, 130, 0), (200, 120, 90)):
+        page = Image.new("RGB", (400, 300), value)
         made, facts = drawn(page, title="Plain", text="small", text_size=12)
         for text in facts["texts"]:
             assert text["backing"] is None
-            under = luminance(np.full(3, float(value)))
+            under = luminance(np.array(value, float))
             assert text["contrast"] == pytest.approx(
                 max(ratios(under, np.array(0.0)), ratios(under, np.array(1.0))), abs=0.01
             )

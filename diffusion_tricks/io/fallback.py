@@ -32,7 +32,8 @@ from diffusion_tricks.io.fonts import (
 # a grapheme cluster; the marks and invisible signs that stand behind one, and what a joiner ties to it, stay with it
 CLUSTER = regex.compile(r"\X(?:[\p{M}\p{Cf}\s]|(?<=\u200d)\X)*")
 SHOWN_IN_COLOUR = regex.compile(r"\p{Emoji_Presentation}|\p{Emoji}.*[\ufe0f\u20e3]", regex.DOTALL)
-KEEPS_ITS_NEIGHBOURS_FONT = regex.compile(r"[\p{P}\p{Z}]+")
+GRAPHEME = regex.compile(r"\X")
+KEEPS_ITS_NEIGHBOURS_FONT = regex.compile(r"[\p{P}\p{Z}\p{Cf}]+")
 AS_TEXT = "\ufe0e"
 
 
@@ -86,7 +87,7 @@ class Stack:
     def runs(self, text: str) -> list[Run]:
         """`text` in runs of one font each. Raises UsageError listing the signs that no font of the stack has."""
         found: list[Run] = []
-        for cluster in clusters(text):
+        for cluster in GRAPHEME.findall(text):
             face = self._for(cluster, found[-1].face if found else None)
             if face is None:
                 raise lacking(self.first, [cluster])

@@ -85,8 +85,9 @@ def reading(ground: Image.Image, ink: Ink, color: Color, reach: int) -> Reading 
     found = list[tuple[float, str]]()
     for text, part, inside in around(ink, reach):
         one, other = seen[part][inside], under[part][inside]
-        least = min(contrast(float(one.mean()), float(other.mean())), float(np.quantile(contrasts(one, other), WORST)))
-        found.append((least, text))
+        rank = int(WORST * (len(one) - 1))
+        worst = np.partition(contrasts(one, other), rank)[rank]
+        found.append((min(contrast(float(one.mean()), float(other.mean())), float(worst)), text))
     return Reading(*min(found)) if found else None
 
 

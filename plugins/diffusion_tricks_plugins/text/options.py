@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 
 from pydantic import field_validator, model_validator
 
-from diffusion_tricks.plugin import FONT_FILES, TrickOptions, UsageError, option
+from diffusion_tricks.plugin import FONT_FILES, TrickOptions, UsageError, is_invisible, option
 from diffusion_tricks_plugins.text import covers
 from diffusion_tricks_plugins.text.breaking import hyphenated
 from diffusion_tricks_plugins.text.color import parse_color
@@ -130,8 +130,9 @@ class OverlayOptions(TrickOptions):
     @field_validator(*NAMES)
     @classmethod
     def cleaned(cls, value: str | None) -> str | None:
-        """Text as it will be set; see `typesetting.clean`."""
-        return (clean(value) or None) if value else None
+        """Text as it will be set, see `typesetting.clean`; None where nothing of it would be seen."""
+        text = clean(value) if value else ""
+        return None if all(map(is_invisible, text)) else text
 
     @field_validator(*(f"{name}_position" for name in NAMES))
     @classmethod

@@ -122,13 +122,14 @@ class Face:
     @property
     def pitch(self) -> float:
         """The distance between two baselines."""
-        return sum(_font(self.stack.first, self.size).getmetrics()) * self.line_spacing
+        first = Letters(self.stack.first, self.size)
+        return first.scale * sum(first.font.getmetrics()) * self.line_spacing
 
     @property
     def cap_height(self) -> int:
         """The height of a capital H, or of what stands for it."""
-        box = _font(self.stack.first, self.size).getbbox("H", anchor="ls")
-        return round(box[3] - box[1])
+        _, top, _, bottom = Letters(self.stack.first, self.size).bounds("H", None, 0)
+        return round(bottom - top)
 
     def spans(self, line: str) -> tuple[Span, ...]:
         """The line in spans from left to right."""
