@@ -66,7 +66,7 @@ def build_record(recipe: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[st
     facts that is an absolute path is cut.
     """
     said = {
-        "seed": facts.get("seed"),
+        **({"seed": facts["seed"]} if facts.get("seed") is not None else {}),
         "model": facts.get("model"),
         **({"revision": facts["revision"]} if facts.get("revision") else {}),
         "versions": versions(),
