@@ -40,7 +40,7 @@ class Result:
         self, path: str | Path, *, force: bool = False, inputs: Iterable[str | Path] = (), metadata: bool = True,
         provenance: bool = True, hashes: Mapping[str, str] | None = None,
     ) -> dict[str, Any]:  # fmt: skip
-        """Writes the picture with its record, whole or not at all, and gives its facts with `path`, `index` and any `seed`.
+        """Writes the picture with its record, whole or not at all, and gives its facts with `path` and `index`.
 
         force: replace a file that is there, but none of the inputs. metadata: the record, and the settings as text.
         provenance: the mark that a model made it. hashes: SHA-256 of the files it was made from, for the record.
