@@ -47,7 +47,13 @@ if TYPE_CHECKING:
     from diffusion_tricks.io.colour import colour_from_srgb as colour_from_srgb
     from diffusion_tricks.io.colour import from_srgb as from_srgb
     from diffusion_tricks.io.colour import to_srgb as to_srgb
+    from diffusion_tricks.io.fallback import Stack as Stack
+    from diffusion_tricks.io.fallback import clusters as clusters
+    from diffusion_tricks.io.fallback import is_emoji as is_emoji
+    from diffusion_tricks.io.fallback import stack_for as stack_for
+    from diffusion_tricks.io.fallback import strike_of as strike_of
     from diffusion_tricks.io.fonts import FONT_FILES as FONT_FILES
+    from diffusion_tricks.io.fonts import SHIPPED as SHIPPED
     from diffusion_tricks.io.fonts import Typeface as Typeface
     from diffusion_tricks.io.fonts import check_glyphs as check_glyphs
     from diffusion_tricks.io.fonts import direction_of as direction_of
@@ -135,8 +141,10 @@ _HOMES = {
     "io.atomic": ("atomic_write", "atomic_write_all", "check_place"),
     "io.blur": ("convolved", "gaussian", "gaussian_blur"),
     "io.colour": ("colour_from_srgb", "from_srgb", "to_srgb"),
+    "io.fallback": ("Stack", "clusters", "is_emoji", "stack_for", "strike_of"),
     "io.fonts": (
         "FONT_FILES",
+        "SHIPPED",
         "Typeface",
         "check_glyphs",
         "direction_of",

@@ -24,16 +24,19 @@ ESTIMATING = {"prepare", "prompts", "start", "before_step", "estimate_noise", "a
 
 
 def finish(
-    run: Run | None, tricks: list[Trick[Any]], image: Image, index: int, icc: bytes | None = None
+    run: Run | None, tricks: list[Trick[Any]], image: Image, index: int, icc: bytes | None = None,
+    facts: dict[str, Any] | None = None,
 ) -> Image:  # fmt: skip
     """The picture after every trick's `finish_image`, in order; each gets what the last returned.
 
     icc: the profile of its colours, which each finds in the picture's `info`; None is sRGB.
+    facts: what they note of a picture that no run made; of one that a run made it goes into `run.facts`.
     """
     manager = run.manager if run is not None else run_manager(tricks)
+    noted = run.facts[index] if run is not None else {} if facts is None else facts
     for call in calls(manager.hook.finish_image):
         image = _tagged(image, icc)
-        image = _checked(call, call(run=run, image=image, index=index), image)
+        image = _checked(call, call(run=run, image=image, index=index, facts=noted), image)
     return image
 
 

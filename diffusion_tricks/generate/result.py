@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from diffusion_tricks.io.metadata import Metadata
 from diffusion_tricks.recipes.recipe import Recipe
 from diffusion_tricks.recipes.record import build_record, encoded_with_record, of_file, parameters_text, save
 from diffusion_tricks.registry.host import plugin_versions
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 class Result:
     """One picture made: the image, its seed, the recipe that remakes it alone, and the facts of the run.
 
+    seed: None for a picture that was only finished, where none was given.
     image is 8 bit, in the space that `icc` describes.  raster: the picture in the mode and at the depth of the one that
     it was made from, `source`, whose metadata it takes over; None where it was made from none.  kept: where (h w) the
     source was to stay as it was, None where nothing was promised.
@@ -34,7 +36,7 @@ class Result:
     """
 
     image: Image
-    seed: int
+    seed: int | None
     index: int
     recipe: Recipe
     provenance: Literal["generated", "edited"] | None
@@ -51,7 +53,7 @@ class Result:
         provenance: bool = True, hashes: Mapping[str, str] | None = None, keep_gps: bool = False,
         quality: int | None = None,
     ) -> dict[str, Any]:  # fmt: skip
-        """Writes the picture with its record, whole or not at all, and gives its facts with `path`, `seed` and `index`.
+        """Writes the picture with its record, whole or not at all, and gives its facts with `path` and `index`.
 
         force: replace a file that is there, but none of the inputs. metadata: the record, and the settings as text.
         provenance: the mark that a model made it. hashes: SHA-256 of the files it was made from, for the record.
@@ -87,11 +89,17 @@ class Result:
     ) -> tuple[dict[str, Any], dict[str, Any]]:  # fmt: skip
         """The facts, and what `save` is told."""
         recipe = self.recipe.data()
-        facts = {"path": str(path), "seed": self.seed, "index": self.index, **self.facts}
+        seed = {} if self.seed is None else {"seed": self.seed}
+        facts = {"path": str(path), **seed, "index": self.index, **self.facts}
         beside = {"plugins": plugin_versions()} | ({"inputs": dict(hashes)} if hashes else {})
         record = build_record(recipe, of_file(path, facts, quality) | beside)
         return facts, {
             "record": record if metadata else None, "parameters": parameters_text(recipe, facts),
             "provenance": self.provenance if provenance else None, "icc": self.icc, "keep_gps": keep_gps,
-            "quality": quality, "metadata": self.source.metadata if self.source else None,
+            "quality": quality, "metadata": self._metadata(),
         }  # fmt: skip
+
+    def _metadata(self) -> Metadata:
+        """What the source's file says, at the resolution that a trick made it for, if one did."""
+        metadata = self.source.metadata if self.source else Metadata()
+        return replace(metadata, dpi=self.image.info.get("dpi") or metadata.dpi)

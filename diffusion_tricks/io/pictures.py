@@ -31,6 +31,7 @@ from diffusion_tricks.io.encode import Said, encode, format_of
 from diffusion_tricks.io.metadata import Metadata, read_metadata
 from diffusion_tricks.io.provenance import Provenance, provenance_of
 from diffusion_tricks.io.raster import Raster, raster_of
+from diffusion_tricks.io.signatures import LOOKED_AT, kind_of
 
 READ = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "JPEG2000")
 HEIF = (b"ftypheic", b"ftypheix", b"ftyphevc", b"ftypmif1", b"ftypmsf1")
@@ -211,9 +212,9 @@ def _heif(source: Path | io.BytesIO) -> list[str]:
 
 def _head(source: Path | io.BytesIO) -> bytes:
     if isinstance(source, io.BytesIO):
-        return source.getvalue()[:16]
+        return source.getvalue()[:LOOKED_AT]
     with source.open("rb") as file:
-        return file.read(16)
+        return file.read(LOOKED_AT)
 
 
 def _turn_to(image: Image.Image, path: str | Path | io.BytesIO, page: int | None) -> None:
@@ -240,7 +241,7 @@ def _not_a_picture(source: Path | io.BytesIO, path: str | Path | io.BytesIO) -> 
         return f"{path} is HEIC, which pillow-heif reads; pip install 'diffusion-tricks[heic]', or convert it to PNG"
     return (
         f"{path} is not a picture that can be read: expected PNG, JPEG, WebP, TIFF, BMP, GIF, AVIF or JPEG 2000,"
-        f" got a file that begins with {head!r}; convert it to PNG first"
+        f" got {kind_of(head)}; convert it to PNG first"
     )
 
 
@@ -281,13 +282,13 @@ def encode_picture(
     image: Image.Image, path: str | Path, *, icc: bytes | None = None, text: Mapping[str, str] | None = None,
     xmp: bytes | None = None, comment: str = "",
 ) -> bytes:  # fmt: skip
-    """The bytes of a picture file in the format that `path` ends in; nothing of `image.info` is written.
+    """The bytes of a picture file in the format that `path` ends in; of `image.info` only the dpi are written.
 
     PNG, WebP, TIFF and BMP are lossless; JPEG has quality 95, AVIF 90, both without chroma subsampling. Alpha is laid
     on white where there is none of it, in JPEG and BMP. `text` is for PNG only (iTXt, UTF-8), `comment` for JPEG, WebP
     and AVIF (EXIF UserComment, UTF-16), where it is not longer than a segment of JPEG; elsewhere they are left out.
     """
-    said = Said(texts=text or {}, comment=comment, xmp=xmp)
+    said = Said(Metadata(dpi=image.info.get("dpi")), texts=text or {}, comment=comment, xmp=xmp)
     return encode(plain_raster(image, icc), path, said).data
 
 
