@@ -223,8 +223,7 @@ def save(
     """Write a picture with its record, in one piece or not at all, marked as made by a model if `provenance` says how.
 
     image: Pillow's, in the space of `icc`, or one at the depth of its source.  metadata: of the source, which is
-    kept, its position if `keep_gps`.  quality: 1..100, of lossy formats.  What could not be kept is said in what it
-    gives.
+    kept, its position if `keep_gps`.  quality: 1..100, of lossy formats.  What it gives says what could not be kept.
 
     A PNG carries the record and the `parameters` text itself; other formats get a side-car, which takes its place
     before the picture does, and JPEG and WebP the `parameters` as EXIF UserComment too, where common programs look for
@@ -243,10 +242,7 @@ def save(
         return encoded
     parameters = _readable(parameters)
     sidecar = _dump({**record, **({PARAMETERS_KEY: parameters} if parameters else {})}, indent=2) + "\n"
-    files: dict[Path, Data] = {
-        sidecar_path(path): sidecar.encode("utf-8", "replace"),
-        path: encoded.data,
-    }
+    files: dict[Path, Data] = {sidecar_path(path): sidecar.encode("utf-8", "replace"), path: encoded.data}
     atomic_write_all(files, force=force, inputs=inputs)
     return encoded
 
