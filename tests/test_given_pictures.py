@@ -152,6 +152,8 @@ def test_it_holds_what_a_trick_must(photo: Path, place: str) -> None:
 
 def test_a_space_makes_it_a_prompt() -> None:
     assert in_full("picture: a dog") == "picture: a dog"
+    with pytest.raises(UsageError, match=r"expected picture:FILE, got 'picture:', which names none"):
+        in_full("picture:")
     assert in_full("a picture:x") == "a picture:x"
     assert in_full("picture:") == "picture:"
     assert in_full("picture:a b.png") == {"trick": "picture", "image": "a b.png"}

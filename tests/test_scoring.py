@@ -402,6 +402,7 @@ def test_score_says_it_for_people_the_best_first(tiny: Path, clip: Path, tmp_pat
     values = [float(line.split()[2]) for line in outcome.lines[1:]]
     assert values == sorted(values, reverse=True)
     assert all("identity 'a rabbit'" in line for line in outcome.lines[1:])
+    assert {line.split()[3] for line in outcome.lines[1:]} == {"-"}, "of one view nothing is hidden"
 
 
 def test_score_takes_prompts_and_views_by_hand(clip: Path, tmp_path: Path) -> None:

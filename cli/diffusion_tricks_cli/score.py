@@ -67,6 +67,7 @@ def _print(scores: dict[str, Score], as_json: bool) -> None:
         echo(f"{'picture':<{width}}  sep_min  alignment  concealment  views: margin, alignment, rank")
     for path, one in sorted(scores.items(), key=lambda row: row[1].order, reverse=True):
         views = "; ".join(f"{v.name} {v.prompt!r} {v.margin:.2f}, {v.alignment:.2f}, {v.rank}" for v in one.views)
-        echo(f"{path:<{width}}  {one.sep_min:7.3f}  {one.alignment:9.3f}  {one.concealment:11.2f}  {views}")
+        hides = f"{one.concealment:.2f}" if len(one.views) > 1 else "-"  # a single text has none to be hidden from
+        echo(f"{path:<{width}}  {one.sep_min:7.3f}  {one.alignment:9.3f}  {hides:>11}  {views}")
     for note in dict.fromkeys(note for one in scores.values() for note in outside_notes(one)):
         echo(f"Note: {in_flags(note)}", err=True)

@@ -74,7 +74,9 @@ def in_full(said: Any) -> Any:
     """
     name, colon, value = said.partition(":") if isinstance(said, str) else ("", "", "")
     entry = host().entries("trick").get(name)
-    if not colon or entry is None or "short" not in entry.notes or not value or value[0].isspace():
+    if colon and entry is not None and "short" in entry.notes and not value:
+        raise UsageError(f"expected {name}:FILE, got {said!r}, which names none; give the file, or leave the colon out")
+    if not colon or entry is None or "short" not in entry.notes or value[0].isspace():
         return said
     return {"trick": name, entry.notes["short"]: value}
 
