@@ -155,7 +155,6 @@ def test_a_space_makes_it_a_prompt() -> None:
     with pytest.raises(UsageError, match=r"expected picture:FILE, got 'picture:', which names none"):
         in_full("picture:")
     assert in_full("a picture:x") == "a picture:x"
-    assert in_full("picture:") == "picture:"
     assert in_full("picture:a b.png") == {"trick": "picture", "image": "a b.png"}
     assert in_full("hybrid:a") == "hybrid:a"
 
