@@ -406,5 +406,5 @@ def test_a_mask_of_endless_parts_is_refused(text: str) -> None:
 
 @pytest.mark.parametrize("form", ["box:0,0,{},5", "circle:0,0,{}", "box:0,0,5,5 grow:{}"])
 def test_a_length_beyond_all_numbers_is_refused(form: str) -> None:
-    with pytest.raises(UsageError, match="expected (pixels or percent|0 to 4096)"):
+    with pytest.raises(UsageError, match=r"expected (pixels or percent|0 to 4096)"):
         files_in(form.format("9" * 400))

@@ -1,6 +1,6 @@
 """Several answers about one picture, each heard in its own places.
 
-    eps(p) = sum_i m_i(p) eps_i(p),  sum_i m_i = 1        MultiDiffusion, arXiv:2302.08113, equation 5
+eps(p) = sum_i m_i(p) eps_i(p),  sum_i m_i = 1        MultiDiffusion, arXiv:2302.08113, equation 5
 """
 
 from __future__ import annotations
