@@ -4,11 +4,15 @@
     python benchmarks/selection.py --judge judge.pt --others 50            other pairs, to choose a rule on
     python benchmarks/selection.py --judge judge.pt --scorer DIR --scorer embedded
     python benchmarks/selection.py --judge judge.pt --ways illusions.json  among the ways of `illusions.py --json`
+    python benchmarks/selection.py --judge judge.pt --ways illusions.json --among-pairs --only mean
 
 Every pair of `reach_pairs.toml` is made as an anagram from so many seeds; the scorer sees all of them, and the judge of
 `reach.py`, which has no part in the choice, says which candidates show both things: both captions within the first five
 of all emoji. random: their share. ceiling: the pairs with at least one. place: the judge's place of the worse view over
 that of a random pick, geometric means; below 1 is better. Intervals are the bootstrap's, over pairs.
+
+Among pairs, as `search` chooses, one picture of each is there, and the best quarter of them is kept. auc: how often a
+picture that shows both things is ranked above one that does not; .5 is chance.
 """
 
 from __future__ import annotations
@@ -84,6 +88,47 @@ def table(made: Sequence[Candidates]) -> str:
     return "\n".join(lines)
 
 
+RANKS: dict[str, Callable[[Judged], float]] = {
+    "alignment": lambda one: one.alignment,
+    "sep_min": lambda one: one.sep_min,
+    "concealment": lambda one: one.concealment,
+    "joint": lambda one: (max(one.alignment, 0) * one.concealment) ** 0.5,
+}  # fmt: skip
+KEPT = 4  # one in so many
+
+
+def kept(rank: Callable[[Judged], float], one_each: Sequence[Judged]) -> list[Judged]:
+    """The best of them by a rank, one in `KEPT`."""
+    return sorted(one_each, key=rank, reverse=True)[: max(1, len(one_each) // KEPT)]
+
+
+def auc(rank: Callable[[Judged], float], one_each: Sequence[Judged]) -> float:
+    """How often one that is met is ranked above one that is not, ties for half; 0.5 where there are not both."""
+    ranks, met = torch.tensor([rank(one) for one in one_each]), torch.tensor([one.success > 0 for one in one_each])
+    apart = ranks[met][:, None] - ranks[~met]
+    return float(((apart > 0).double() + 0.5 * (apart == 0)).mean()) if apart.numel() else 0.5
+
+
+def among_pairs(one_each: Sequence[Judged], again: int = 4000) -> str:
+    """What is met of the best quarter by each rank, its gain over all, and the ranks' auc, with intervals."""
+    draws = torch.randint(len(one_each), (again, len(one_each)), generator=torch.Generator().manual_seed(0)).tolist()
+    samples = [[one_each[i] for i in draw] for draw in draws]
+    lines = [f"{'kept by':12} {'met':>6}  {'above all':>10} {'95 %':>18}  {'auc':>4} {'95 %':>12}"]
+    for name, rank in RANKS.items():
+        gains = torch.tensor([share(kept(rank, some)) - share(some) for some in samples])
+        areas = torch.tensor([auc(rank, some) for some in samples])
+        (low, high), (least, most) = (x.quantile(torch.tensor([0.025, 0.975])).tolist() for x in (gains, areas))
+        best = share(kept(rank, one_each))
+        gain = f"{best - share(one_each):+10.1%} {low:+7.1%} to {high:+7.1%}"
+        lines.append(f"{name:12} {best:6.1%}  {gain}  {auc(rank, one_each):4.2f} {least:4.2f} to {most:4.2f}")
+    return "\n".join([f"all of them  {share(one_each):6.1%}", *lines])
+
+
+def share(some: Sequence[Judged]) -> float:
+    """How many of them are met, 0..1."""
+    return sum(one.success for one in some) / len(some)
+
+
 def candidates(
     bench: Bench, scorers: dict[str, Scorer], view: str, pair: Pair, seed: int, of: int
 ) -> dict[str, Candidates]:
@@ -111,6 +156,9 @@ def arguments() -> argparse.Namespace:
     )
     options.add_argument("--ways", type=Path, metavar="JSON", help="make nothing, choose among what this holds")
     options.add_argument("--only", action="append", default=[], metavar="WAY", help="of --ways; several times")
+    options.add_argument(
+        "--among-pairs", action="store_true", help="keep the best quarter of all pairs, by the first picture of each"
+    )
     options.add_argument("--first-stage", action="store_true", help="leave out the stages that enlarge")
     return options.parse_args()
 
@@ -134,7 +182,7 @@ def main() -> None:
     made = {str(given.ways): of_ways(given.ways, given.only)} if given.ways else measured(given)
     for name, rows in made.items():
         print(f"{name}: {len(rows)} pairs, {len(rows[0])} candidates each, both captions within the first {FIRST}")
-        print(table(rows))
+        print(among_pairs([pair[0] for pair in rows]) if given.among_pairs else table(rows))
     write(given.json, made)
 
 

@@ -17,7 +17,7 @@ Run hooks are filled by the tricks of one run, in command order, the first outer
     after_step(step)             see or change step.x at the next noise level; step.repeat() takes the step again, and
                                  step.go_back(index) all from that one on
     close(run)                   after the last step, or where the run ends before it: undo what was done to the model
-    finish_image(run, image, index)    work on the decoded picture; each trick gets what the last returned
+    finish_image(run, image, index, facts)    work on the decoded picture; each trick gets what the last returned
     report(run, image, index)    measure the finished picture, and note it in run.facts[index]
 
 Before weights are read, a run is rehearsed on a stand-in of the model's shape: `prepare`, the first steps, `close` and

@@ -44,7 +44,13 @@ if TYPE_CHECKING:
     from diffusion_tricks.io.blur import convolved as convolved
     from diffusion_tricks.io.blur import gaussian as gaussian
     from diffusion_tricks.io.blur import gaussian_blur as gaussian_blur
+    from diffusion_tricks.io.fallback import Stack as Stack
+    from diffusion_tricks.io.fallback import clusters as clusters
+    from diffusion_tricks.io.fallback import is_emoji as is_emoji
+    from diffusion_tricks.io.fallback import stack_for as stack_for
+    from diffusion_tricks.io.fallback import strike_of as strike_of
     from diffusion_tricks.io.fonts import FONT_FILES as FONT_FILES
+    from diffusion_tricks.io.fonts import SHIPPED as SHIPPED
     from diffusion_tricks.io.fonts import Typeface as Typeface
     from diffusion_tricks.io.fonts import check_glyphs as check_glyphs
     from diffusion_tricks.io.fonts import direction_of as direction_of
@@ -128,8 +134,10 @@ _HOMES = {
     "io.animation": ("Animation",),
     "io.atomic": ("atomic_write", "atomic_write_all", "check_place"),
     "io.blur": ("convolved", "gaussian", "gaussian_blur"),
+    "io.fallback": ("Stack", "clusters", "is_emoji", "stack_for", "strike_of"),
     "io.fonts": (
         "FONT_FILES",
+        "SHIPPED",
         "Typeface",
         "check_glyphs",
         "direction_of",

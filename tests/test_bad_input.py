@@ -78,7 +78,7 @@ def bad_picture(kind: str) -> Path:
 
 BAD_PICTURES = {
     "missing": "bad.png does not exist, expected a picture file",
-    "text": "bad.png is not a picture that can be read: expected PNG, JPEG, .* begins with b'this is no",
+    "text": "bad.png is not a picture that can be read: expected PNG, JPEG, .* got text; convert it to PNG first",
     "truncated": "bad.jpg is damaged or cut short",
     "empty": r"bad.png is empty \(0 bytes\), expected a picture",
     "huge": "bad.png says it is 50000 x 50000 pixels, more than the 100,000,000 that are read",
@@ -162,7 +162,7 @@ OUT_OF_RANGE = [
     (["anagram", "--view", "patches:8,9,7", "a", "--view", "flip", "b"], "view 'patches' takes 2 parameters"),
     (["anagram", "--view", "rotate", "a", "--view", "flip", "b"], "view 'rotate' needs degrees; expected rotate:DEG"),
     (["hybrid", "--far", "a"], "Missing option '--near'"),
-    (["cover", "photo.png"], "nothing to write; give at least one of title, author and text"),
+    (["cover", "photo.png"], "nothing to write; give at least one of title, subtitle, author and text"),
     (["cover", "photo.png", "--title", "x", "--count", "2"], "only finished is one picture, got --count 2"),
     (["cover", "photo.png", "--title", "x", "--steps-out", "film.gif"], "--steps-out shows the denoising"),
 ]  # fmt: skip

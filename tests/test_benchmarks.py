@@ -236,6 +236,22 @@ def test_the_rules_of_selection_pick_what_they_say(benchmarks: dict[str, ModuleT
     assert lines[3].split() == f"pick by sep_min {share} +75.0% +75.0% to +75.0% {ratio} {ratio} to {ratio}".split()
 
 
+def test_a_rank_among_pairs_keeps_the_best_quarter(benchmarks: dict[str, ModuleType]) -> None:
+    selection, made = benchmarks["selection"], partial(candidate, benchmarks["anagrams"])
+    good = [made((1, 2), 0.9 - i / 100, 0.1 * (-1) ** i) for i in range(4)]
+    bad = [made((9, 2), 0.5 - i / 100, 0.1 * (-1) ** i) for i in range(12)]
+    kept = selection.kept(selection.RANKS["alignment"], [*bad, *good])
+    assert [one.success for one in kept] == [1, 1, 1, 1]
+    assert selection.auc(selection.RANKS["alignment"], [*bad, *good]) == 1
+    assert selection.auc(selection.RANKS["sep_min"], [*bad, *good]) == pytest.approx(0.5)
+    assert selection.auc(lambda one: -one.alignment, [*bad, *good]) == 0
+    assert selection.auc(selection.RANKS["alignment"], bad) == 0.5, "there is nothing to tell apart"
+    lines = selection.among_pairs([*bad, *good], again=200).splitlines()
+    assert lines[0].split() == ["all", "of", "them", "25.0%"]
+    assert lines[2].split()[:3] == ["alignment", "100.0%", "+75.0%"]
+    assert lines[2].split()[-4:] == ["1.00", "1.00", "to", "1.00"]
+
+
 def test_other_pairs_are_none_of_the_listed(benchmarks: dict[str, ModuleType]) -> None:
     anagrams, verdicts = benchmarks["anagrams"], benchmarks["verdicts"]
     given = SimpleNamespace(others=300, seed=4, limit=None)

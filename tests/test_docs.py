@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import re
+import shlex
 import tomllib
 from pathlib import Path
 
 import pytest
+from PIL import Image
+
+from command_line import run
 
 ROOT = Path(__file__).resolve().parent.parent
 CORE = ROOT / "diffusion_tricks"
+COVERS = (ROOT / "docs" / "covers.md").read_text()
 ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text()
 PATHS = re.compile(r"`([a-z_]+(?:/[a-z_]+)*/[a-z_]*(?:\.py)?)`")
 
@@ -61,3 +66,27 @@ def test_every_promise_is_held_by_a_test_that_is_there() -> None:
         files = re.findall(r"`(tests/[a-z_/]+\.py)`", held_by)
         assert files, promise
         assert all((ROOT / file).is_file() for file in files), promise
+
+
+@pytest.mark.parametrize(
+    "line", [line.strip() for line in COVERS.splitlines() if line.startswith("    diffusion-tricks")]
+)
+def test_every_command_of_the_page_of_covers_is_understood(
+    line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What they draw is tested in `test_type`."""
+    monkeypatch.chdir(tmp_path)
+    words = shlex.split(line)[1:]
+    picture = next(word for word in words if word.endswith((".jpg", ".png")))
+    Path(picture).parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (400, 400)).save(picture)
+    outcome = run(*words, "--dry-run")
+    if "no glyph for" in outcome.err:
+        pytest.skip("no font here has Georgian letters, or emoji")
+    assert (outcome.code, outcome.err.count("Error")) == (0, 0)
+
+
+def test_every_picture_of_the_page_of_covers_is_there() -> None:
+    named = re.findall(r"\(pictures/([^)]+)\)", COVERS)
+    assert len(named) == 5
+    assert all((ROOT / "docs" / "pictures" / name).stat().st_size < 200_000 for name in named)

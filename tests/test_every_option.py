@@ -48,8 +48,10 @@ TRICKS = {
     "panorama": f"{GUIDED} --size 24x16 panorama",
 }  # fmt: skip
 WITH_AUTHOR, WITH_TEXT, BOXED = f"{COVER} --author Ann", f"{COVER} --text tale", f"{COVER} --box red"
+WITH_SUBTITLE = f"{COVER} --subtitle tale"
+LONG_WORD = COVER.replace("Woods", "Donaudampfschifffahrtsgesellschaft")
 FIRST_BLOCK, STAGED = f"{FLUX} cache --method first-block --threshold", UPPED.replace("--guidance 1 ", "")
-LINES = f"{COVER} --title-size 20 --max-width 0.4 --title-position left".replace("Woods", "'in a wood'")
+LINES = f"{COVER} --title-size 11 --max-width 0.4 --title-position left".replace("Woods", "'in a wood'")
 WORDS, PART = f"{LATENT} inpaint photo.png --mask words:hat", TRICKS["inpaint"].replace("-p x ", "")
 THROUGH = f"{ASKS} anagram --view identity a --view flip b"
 # option: (what is said without it, what with it), or what is said with it behind the words that stand for its command
@@ -143,10 +145,22 @@ OWN: dict[str, dict[str, str | tuple[str, str]]] = {
     "clip-guidance": {"temperature": "--temperature 2", "scale": "--scale 3", "clip": "--clip ./nowhere"},
     "overlay": {
         "title": (COVER, COVER.replace("Woods", "Waves")), "author": "--author Ann", "text": "--text tale",
-        "preset": "--preset caption", "font": "--font nowhere.ttf",
+        "subtitle": "--subtitle tale", "preset": "--preset caption", "format": "--format ebook",
+        "pages": (f"{COVER} --format 5x8", f"{COVER} --format 5x8 --pages 100"),
+        "paper": (f"{COVER} --format 5x8 --pages 800", f"{COVER} --format 5x8 --pages 800 --paper cream"),
+        "font": "--font nowhere.ttf", "title_font": "--title-font nowhere.ttf",
+        "subtitle_font": (WITH_SUBTITLE, f"{WITH_SUBTITLE} --subtitle-font nowhere.ttf"),
+        "author_font": (WITH_AUTHOR, f"{WITH_AUTHOR} --author-font nowhere.ttf"),
+        "text_font": (WITH_TEXT, f"{WITH_TEXT} --text-font nowhere.ttf"),
         "font_fallback": "--font nowhere.ttf --font-fallback",
+        "subtitle_color": (WITH_SUBTITLE, f"{WITH_SUBTITLE} --subtitle-color red"),
+        "subtitle_size": (WITH_SUBTITLE, f"{WITH_SUBTITLE} --subtitle-size 9"),
+        "subtitle_position": (WITH_SUBTITLE, f"{WITH_SUBTITLE} --subtitle-position bottom"),
+        "min_size": (LONG_WORD, f"{LONG_WORD} --min-size 16"), "hyphenate": (LONG_WORD, f"{LONG_WORD} --no-hyphenate"),
+        "language": (LONG_WORD, f"{LONG_WORD} --language cs"), "caps": "--caps title",
+        "letter_spacing": "--letter-spacing 0.1", "contrast": "--contrast 15", "backing": "--backing box",
         "title_color": "--title-color red", "author_color": (WITH_AUTHOR, f"{WITH_AUTHOR} --author-color red"),
-        "text_color": (WITH_TEXT, f"{WITH_TEXT} --text-color red"), "title_size": "--title-size 12",
+        "text_color": (WITH_TEXT, f"{WITH_TEXT} --text-color red"), "title_size": "--title-size 14",
         "author_size": (WITH_AUTHOR, f"{WITH_AUTHOR} --author-size 9"),
         "text_size": (WITH_TEXT, f"{WITH_TEXT} --text-size 9"), "title_position": "--title-position bottom",
         "author_position": (WITH_AUTHOR, f"{WITH_AUTHOR} --author-position bottom"),

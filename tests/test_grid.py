@@ -199,13 +199,17 @@ def bare(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     ("text", "said"),
     [
         ("sigma 0.5", "sigma 0.5"),
-        ("\u03c3 = 0.5 \u2013 1", "sigma = 0.5 - 1"),
-        ("\u00e9t\u00e9, stra\u00dfe, 2\u00d72", "ete, strasse, 2x2"),
-        ("\u0101", "a"),
+        ("\u221a2 \u2237", "sqrt 2 \u2237"),
     ],
 )
 def test_what_no_font_here_has_is_written_in_plain_letters(text: str, said: str) -> None:
     assert lettering.writable(text) == (said, fonts.find_typeface(None))
+
+
+@pytest.mark.usefixtures("bare")
+@pytest.mark.parametrize("text", ["\u00e9t\u00e9, stra\u00dfe, 2\u00d72", "\u03c3 = 0.5 \u2013 1", "\u0101"])
+def test_what_pillow_s_own_font_lacks_is_set_in_the_one_inside(text: str) -> None:
+    assert lettering.writable(text) == (text, fonts.find_typeface("Noto Serif"))
 
 
 def test_what_pillow_s_own_font_lacks_is_set_in_an_installed_one(monkeypatch: pytest.MonkeyPatch) -> None:

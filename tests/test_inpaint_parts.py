@@ -133,6 +133,7 @@ def test_masks_and_prompts_pair_on_the_command_line(tiny: Path, photo: str, tmp_
     long = run("make", *how, "-o", tmp_path / "2.png", *chain).json
     assert Image.open(short["path"]).tobytes() == Image.open(long["path"]).tobytes()
     assert (short["changed_outside"], short["rows_per_step"], len(short["parts"])) == (0, 2, 2)
+    assert Image.open(short["path"]).info["parameters"].startswith("red | blue\n")
     one = run("inpaint", photo, "red", "--mask", LEFT, "--mask", RIGHT, *how, "-o", tmp_path / "3.png").json
     assert (one["mask_pixels"], one["rows_per_step"]) == (short["mask_pixels"], 1)
     several = run("inpaint", photo, "--mask", LEFT, "-p", "red", "-p", "blue", *how, "-o", tmp_path / "4.png")

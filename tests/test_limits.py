@@ -10,6 +10,7 @@ import pytest
 from command_line import run
 from diffusion_tricks import Recipe
 from diffusion_tricks.errors import RecipeError, UsageError
+from diffusion_tricks.io.fallback import Run, Stack
 from diffusion_tricks.io.fonts import find_typeface
 from diffusion_tricks.io.pixels import MOST_PIXELS, enlarged_size
 from diffusion_tricks.model.vocabulary import TOLD, Vocabulary
@@ -80,14 +81,21 @@ def test_an_enlarged_picture(tmp_path: Path) -> None:
     assert peak < 2**28
 
 
+class HasAll(Stack):
+    """A stack that sets all signs in its first font, those that it lacks too."""
+
+    def runs(self, text: str) -> list[Run]:
+        return [Run(text, self.first)]
+
+
 @pytest.mark.parametrize(
     "text", ["a", "Wide words, narrow box", "x" * 300, "word " * 80, "兎" * 60, "\"'." * 40, "سلام " * 30]
 )
 def test_what_is_called_hopeless_never_fits(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    face, hopeless = find_typeface(None), typesetting.hopeless
+    stack, hopeless = HasAll((find_typeface(None),)), typesetting.hopeless
     monkeypatch.setattr(typesetting, "hopeless", lambda *_: False)
     for box in ((40, 400), (120, 60), (400, 40), (300, 300)):
         for size in range(5, 90, 4):
-            set_in = typesetting.Face(face, size)
+            set_in = typesetting.Face(stack, size)
             fits = typesetting.set_block(text.strip(), set_in, box) is not None
             assert not (fits and hopeless(text.strip(), set_in, box))

@@ -222,6 +222,34 @@ def test_signs_are_those_of_sets_and_bind_as_documented(text: str, formula: Any)
     np.testing.assert_array_equal(inside(text), formula(inside(A), inside(B), inside(C)))
 
 
+SETS = {"+": np.logical_or, "&": np.logical_and, "^": np.logical_xor, "-": lambda a, b: a & ~b}
+
+
+def anything(rng: np.random.Generator, depth: int) -> tuple[str, Array]:
+    """A random expression, bracketed wherever it is joined, and what it should be."""
+    kind = rng.integers(0, 7) if depth else 6
+    if kind < 4:
+        (left, a), (right, b) = (anything(rng, depth - 1) for _ in range(2))
+        sign = "+-&^"[kind]
+        return f"({left} {sign} {right})", SETS[sign](a, b)
+    if kind == 4:
+        text, a = anything(rng, depth - 1)
+        return f"!{text}", ~a
+    if kind == 5:
+        text, a = anything(rng, depth - 1)
+        return f"({text}) grow:2", morphology.dilation(a, morphology.disk(2))
+    text = str(rng.choice([A, B, C]))
+    return text, inside(text)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_random_expressions_are_what_they_say(seed: int) -> None:
+    text, expected = anything(np.random.default_rng(seed), 4)
+    found = inside(f"{text} + box:0,0,1,1")  # never empty, which would be an error
+    expected[0, 0] = True
+    np.testing.assert_array_equal(found, expected)
+
+
 def test_soft_masks_join_by_the_greater_and_the_lesser() -> None:
     a, b = (RNG.integers(0, 256, (40, 60)).astype(np.uint8) for _ in range(2))
     mask_file("a.png", a), mask_file("b.png", b)

@@ -115,7 +115,7 @@ def _output_options() -> list[click.Option]:
     return [
         click.Option(
             ["-o", "--output"], type=click.Path(),
-            help="Name, may hold {seed} and {index} (from 0).  [default: COMMAND-SEED.png]",
+            help="Name, may hold {seed} and {index} (from 0).  [default: COMMAND-SEED.png, or cover.png]",
         ),
         click.Option(["--force"], is_flag=True, help="Overwrite files that exist; never an input."),
         click.Option(["--no-metadata"], is_flag=True, help="Keep no record in the picture."),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,11 +31,15 @@ STRIP = 256  # rows
 RECIPES = {".toml", ".json"}
 
 
-def named(template: str, seeds: list[int]) -> list[Path]:
+def named(template: str, seeds: Sequence[int | None]) -> list[Path]:
     """One path per picture: `{seed}` and `{index}` (from 0) filled in; of several pictures the index is added.
+
+    A picture that is only finished may have no seed. Raises UsageError for `{seed}` in its name then.
 
     named("out.png", [5, 6]) == [Path("out-0.png"), Path("out-1.png")]
     """
+    if None in seeds and "{seed}" in template:
+        raise UsageError(f"{template}: a picture that is only finished has no seed; leave {{seed}} out of its name")
     if len(seeds) > 1 and "{seed}" not in template and "{index}" not in template:
         path = Path(template)
         template = str(path.with_name(f"{path.stem}-{{index}}{path.suffix}"))
@@ -51,8 +55,9 @@ class Output:
                            ("--save-recipe", settings.save_recipe)):  # fmt: skip
             if name == "":
                 raise UsageError(f"{flag} expects the name of a file, got an empty one; name one, or leave {flag} out")
-        self.pictures = named(settings.output or f"{label}-{{seed}}.png", recipe.seeds)
-        self.films = named(settings.steps_out, recipe.seeds) if settings.steps_out else []
+        seeds = [None] if recipe.picture is not None and recipe.seed is None else recipe.seeds
+        self.pictures = named(settings.output or f"{label}{'' if None in seeds else '-{seed}'}.png", seeds)
+        self.films = named(settings.steps_out, seeds) if settings.steps_out else []
         self.recipe_file = Path(settings.save_recipe) if settings.save_recipe else None
         self.inputs = [*paths(recipe), *inputs]
 

@@ -63,7 +63,8 @@ def show(picture: str, as_json: bool) -> None:
     if as_json:
         echo(json.dumps(record, indent=2, ensure_ascii=False))
         return
-    echo(f"model:    {record.get('model') or 'none'}\nseed:     {record.get('seed')}")
+    seed = record.get("seed")
+    echo(f"model:    {record.get('model') or 'none'}" + ("" if seed is None else f"\nseed:     {seed}"))
     for kind in ("run", "plugins", "versions", *(["inputs"] if record.get("inputs") else [])):
         pairs = record.get(kind) or {}
         echo(f"{kind + ':':<10}" + ", ".join(f"{name} {version}" for name, version in pairs.items()))

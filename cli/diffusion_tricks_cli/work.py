@@ -47,7 +47,7 @@ def carry_out(recipe: Recipe, settings: Settings, label: str, inputs: Iterable[P
     try:
         _carry_out(recipe, settings, output, said)
     except DiffusionTricksError as error:
-        error.about = {"path": str(output.pictures[0]), "seed": recipe.seed} if recipe.count == 1 else {}
+        error.about = about(output.pictures[0], recipe.seed) if recipe.count == 1 else {}
         raise
 
 
@@ -65,6 +65,11 @@ def _carry_out(recipe: Recipe, settings: Settings, output: Output, said: str) ->
         return
     if _make(recipe, settings, output) > 0:
         click.get_current_context().exit(1)
+
+
+def about(path: Path, seed: int | None) -> dict[str, str | int]:
+    """What an error is about: the picture, and its seed if it has one."""
+    return {"path": str(path)} | ({} if seed is None else {"seed": seed})
 
 
 def _check_pictures(recipe: Recipe) -> None:
@@ -152,7 +157,7 @@ def _written(result: Result, settings: Settings, output: Output, films: Films | 
             nothing = f"no step was run, so {output.films[result.index]} was not written"
             facts["notes"] = [*facts.get("notes", ()), nothing]
     except (OutputFailed, OutputError) as error:
-        error.about = {"path": str(output.pictures[result.index]), "seed": result.seed}
+        error.about = about(output.pictures[result.index], result.seed)
         say_error(error, settings.json)
         return False
     if facts.get("changed_outside", 0) is None and (note := lossy_note([output.pictures[result.index]])):

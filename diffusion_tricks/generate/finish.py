@@ -21,11 +21,17 @@ HEEDED = {"version", "picture", "tricks", "seed"}  # of a recipe that only finis
 ESTIMATING = {"prepare", "prompts", "start", "before_step", "estimate_noise", "after_step"}
 
 
-def finish(run: Run | None, tricks: list[Trick[Any]], image: Image, index: int) -> Image:
-    """The picture after every trick's `finish_image`, in order; each gets what the last returned."""
+def finish(
+    run: Run | None, tricks: list[Trick[Any]], image: Image, index: int, facts: dict[str, Any] | None = None
+) -> Image:
+    """The picture after every trick's `finish_image`, in order; each gets what the last returned.
+
+    facts: what they note of a picture that no run made; of one that a run made it goes into `run.facts`.
+    """
     manager = run.manager if run is not None else run_manager(tricks)
+    noted = run.facts[index] if run is not None else {} if facts is None else facts
     for call in calls(manager.hook.finish_image):
-        image = _checked(call, call(run=run, image=image, index=index), image)
+        image = _checked(call, call(run=run, image=image, index=index, facts=noted), image)
     return image
 
 

@@ -233,13 +233,15 @@ def _finished(recipe: Recipe, tricks: list[Trick[Any]]) -> Iterator[Result]:
     check_finishers(tricks)
     began = time.perf_counter()
     picture = read_picture(Path(str(recipe.picture)))
-    image = finish(None, tricks, picture.image, 0)
+    found: dict[str, Any] = {}
+    image = finish(None, tricks, picture.image, 0, found)
     facts: dict[str, Any] = {
         "width": image.width, "height": image.height, "model": None, "device": "cpu", "steps": 0, "rows_per_step": 0,
         "rows_total": 0, "seconds": round(time.perf_counter() - began, 3),
         "peak_memory_mb": peak_memory_mb(torch.device("cpu")),
     }  # fmt: skip
-    if notes := notes_of(tricks):
+    facts |= found
+    if notes := list(dict.fromkeys([*notes_of(tricks), *found.get("notes", ())])):
         facts["notes"] = notes
     kind: Literal["edited"] | None = "edited" if picture.provenance else None
-    yield Result(image, recipe.seeds[0], 0, recipe, kind, facts, picture.icc)
+    yield Result(image, recipe.seed, 0, recipe, kind, facts, picture.icc)

@@ -21,11 +21,13 @@ if TYPE_CHECKING:
 class Result:
     """One picture made: the image, its seed, the recipe that remakes it alone, and the facts of the run.
 
+    seed: None for a picture that was only finished, where none was given.
+
     score: where scores were asked for.  unfinished: the picture before tricks wrote on it, None where it is unknown.
     """
 
     image: Image
-    seed: int
+    seed: int | None
     index: int
     recipe: Recipe
     provenance: Literal["generated", "edited"] | None
@@ -38,14 +40,15 @@ class Result:
         self, path: str | Path, *, force: bool = False, inputs: Iterable[str | Path] = (), metadata: bool = True,
         provenance: bool = True, hashes: Mapping[str, str] | None = None,
     ) -> dict[str, Any]:  # fmt: skip
-        """Writes the picture with its record, whole or not at all, and gives its facts with `path`, `seed` and `index`.
+        """Writes the picture with its record, whole or not at all, and gives its facts with `path` and `index`.
 
         force: replace a file that is there, but none of the inputs. metadata: the record, and the settings as text.
         provenance: the mark that a model made it. hashes: SHA-256 of the files it was made from, for the record.
         Raises OutputError and OutputFailed where it cannot be written.
         """
         recipe = self.recipe.data()
-        facts = {"path": str(path), "seed": self.seed, "index": self.index, **self.facts}
+        seed = {} if self.seed is None else {"seed": self.seed}
+        facts = {"path": str(path), **seed, "index": self.index, **self.facts}
         beside = {"plugins": plugin_versions()} | ({"inputs": dict(hashes)} if hashes else {})
         record = build_record(recipe, of_file(path, facts) | beside)
         save(

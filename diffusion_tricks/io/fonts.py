@@ -26,6 +26,7 @@ FONT_FILES = (*sorted(SUFFIXES), ".woff", ".woff2", ".pfa", ".pfb", ".pcf", ".bd
 PLAIN_STYLES = ("regular", "book", "roman", "normal", "medium")
 SEARCHED = 200  # families looked at for one that has the glyphs wanted
 NOT_A_CHARACTER = "\U0010ffff"  # no font may map it, so it is drawn as a missing glyph
+INSIDE = Path(__file__).with_name("faces") / "NotoSerif-Bold.ttf"  # Latin, Greek and Cyrillic; see OFL.txt beside it
 
 T = TypeVar("T")
 
@@ -56,6 +57,9 @@ class Typeface:
         return font
 
 
+SHIPPED = Typeface("Noto Serif Bold", INSIDE)
+
+
 def find_typeface(font: str | None) -> Typeface:
     """The typeface of a font file, of an installed family ("DejaVu Serif", "dejavu serif bold"), or Pillow's own.
 
@@ -82,8 +86,8 @@ def checked(face: Typeface) -> Typeface:
 
 
 def find_family(name: str, folders: tuple[Path, ...]) -> Typeface:
-    """The installed typeface of that family, or "family style", whatever the case; the regular style comes first."""
-    installed = installed_fonts(folders)
+    """The typeface of that family, or "family style", whatever the case, installed or inside; the regular first."""
+    installed = (*installed_fonts(folders), ("Noto Serif", "Bold", INSIDE, 0))
     wanted = " ".join(name.split()).casefold()
     found = [row for row in installed if wanted in (row[0].casefold(), f"{row[0]} {row[1]}".casefold())]
     if not found:
@@ -101,10 +105,8 @@ def plainness(row: tuple[str, str, Path, int]) -> tuple[int, str]:
 def advice(wanted: str, families: list[str]) -> str:
     """What to write in place of a family that is not installed."""
     by_lower = {family.casefold(): family for family in families}
-    near = difflib.get_close_matches(wanted, by_lower, n=1, cutoff=0.0)
-    if not near:
-        return "no fonts are installed here; give a font file, or leave the font out for the built-in one"
-    return f"the nearest installed family is {by_lower[near[0]]!r}; or give a font file"
+    (near,) = difflib.get_close_matches(wanted, by_lower, n=1, cutoff=0.0)
+    return f"the nearest installed family is {by_lower[near]!r}; or give a font file"
 
 
 @lru_cache(maxsize=4)
@@ -148,7 +150,7 @@ def from_tables(face: Typeface, read: Callable[[Any], T]) -> T | None:
         return None
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=256)
 def characters(face: Typeface) -> frozenset[str] | None:
     """The characters that a font has glyphs for, as its table `cmap` says; None where it says nothing of Unicode."""
 
@@ -193,7 +195,7 @@ def check_glyphs(text: str, face: Typeface) -> None:
 
 
 def font_for(text: str) -> str | None:
-    """An installed family whose regular style has every glyph of `text`, or None."""
+    """An installed family whose regular style has every glyph of `text`, else the one inside if it has, or None."""
     plain = [row for row in installed_fonts(font_folders()) if row[1].casefold() in PLAIN_STYLES]
     for family, _, path, index in sorted(plain, key=lambda row: len(row[0]))[
         :SEARCHED
@@ -201,7 +203,7 @@ def font_for(text: str) -> str | None:
         face = Typeface(family, path, index)
         if can_be_read(face) and not missing_glyphs(text, face):
             return family
-    return None
+    return None if missing_glyphs(text, SHIPPED) else SHIPPED.name
 
 
 def can_be_read(face: Typeface) -> bool:

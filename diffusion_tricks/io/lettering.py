@@ -1,6 +1,6 @@
 """Words on sheets and figures: in Pillow's own font, so that they look the same everywhere; what it lacks, in another.
 
-That is an installed font that has every character; where there is none, characters are written in plain letters.
+That is an installed font that has every character, or the one inside; where neither has, they are in plain letters.
 """
 
 from __future__ import annotations

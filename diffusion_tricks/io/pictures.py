@@ -22,6 +22,7 @@ from diffusion_tricks.errors import OutputError, OutputFailed, PictureError, Usa
 from diffusion_tricks.io.atomic import atomic_write, check_place
 from diffusion_tricks.io.pixels import eight_bit_rgb, flatten
 from diffusion_tricks.io.provenance import Provenance, provenance_of
+from diffusion_tricks.io.signatures import LOOKED_AT, kind_of
 
 READ = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF")
 WRITTEN = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF"}
@@ -148,13 +149,13 @@ def _check_single(image: Image.Image, path: Path) -> None:
 
 def _not_a_picture(path: Path) -> str:
     with path.open("rb") as file:
-        head = file.read(16)
+        head = file.read(LOOKED_AT)
     for mark, name in PROGRAMS.items():
         if head.startswith(mark):
             return f"{path} is {name}, which is a program to be run and is not read; convert it to PNG first"
     return (
         f"{path} is not a picture that can be read: expected PNG, JPEG, WebP, TIFF, BMP or GIF,"
-        f" got a file that begins with {head!r}; convert it to PNG first"
+        f" got {kind_of(head)}; convert it to PNG first"
     )
 
 
@@ -203,13 +204,13 @@ def encode_picture(
     image: Image.Image, path: str | Path, *, icc: bytes | None = None, text: Mapping[str, str] | None = None,
     xmp: bytes | None = None, comment: str = "",
 ) -> bytes:  # fmt: skip
-    """The bytes of a picture file in the format that `path` ends in; nothing of `image.info` is written.
+    """The bytes of a picture file in the format that `path` ends in; of `image.info` only the dpi are written.
 
     PNG, WebP and TIFF are lossless and keep alpha; JPEG has quality 95, no chroma subsampling, and alpha is laid on
     white. `text` is for PNG only (iTXt, UTF-8), `comment` for JPEG and WebP (EXIF UserComment, UTF-16), where it is not
     longer than a segment of JPEG; elsewhere they are left out.
     """
-    kind = _format(Path(path))
+    kind, dpi = _format(Path(path)), image.info.get("dpi")
     gray = image.mode == "L" and icc is None  # the profiles kept here describe RGB
     image = _bare(image if gray or image.mode in {"RGB", "RGBA"} else _plain(image))
     if kind == "JPEG" and image.mode == "RGBA":
@@ -217,7 +218,7 @@ def encode_picture(
     options = {"PNG": _png, "JPEG": _jpeg, "WEBP": _webp, "TIFF": _tiff}[kind](text or {}, xmp, comment)
     file = io.BytesIO()  # in memory first: Pillow's own file writing hides why the disk refused
     try:
-        image.save(file, kind, icc_profile=icc, **options)
+        image.save(file, kind, icc_profile=icc, **options, **({"dpi": dpi} if dpi else {}))
     except (OSError, ValueError, SyntaxError) as error:
         size = f"{image.width} x {image.height}"
         raise OutputFailed(f"{path} could not be encoded as {kind} at {size} pixels ({error}); try .png") from error

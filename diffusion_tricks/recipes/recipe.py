@@ -135,10 +135,13 @@ class Recipe(Checked):
         return [self.seed + i * self.best_of for i in range(self.count)]
 
     def resolved(self) -> Recipe:
-        """The same recipe with a seed, drawn if none was given. Raises RecipeError where its seeds do not suffice."""
+        """The same recipe with a seed, drawn if none was given and a model is to make a picture.
+
+        Raises RecipeError where its seeds do not suffice.
+        """
         if why := self.beyond_seeds():
             raise RecipeError(f"recipe: {why}")
-        if self.seed is not None:
+        if self.seed is not None or self.picture is not None:
             return self
         return self.model_copy(update={"seed": int.from_bytes(os.urandom(4), "big")})
 

@@ -66,7 +66,7 @@ def build_record(recipe: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[st
     facts that is an absolute path is cut.
     """
     said = {
-        "seed": facts.get("seed"),
+        **({"seed": facts["seed"]} if facts.get("seed") is not None else {}),
         "model": facts.get("model"),
         **({"revision": facts["revision"]} if facts.get("revision") else {}),
         "versions": versions(),
@@ -151,8 +151,14 @@ def _of_tricks(recipe: Mapping[str, Any]) -> dict[str, Any]:
     for data in recipe.get("tricks") or ():
         with suppress(DiffusionTricksError, ValidationError):
             trick = TrickEntry.model_validate(data).build()
-            said |= guarded(trick.label(), "parameters", trick.parameters)
+            told = guarded(trick.label(), "parameters", trick.parameters)
+            prompts = [*_listed(said.get("Prompt")), *_listed(told.get("Prompt"))]
+            said |= told | {"Prompt": prompts or None}
     return {key: value for key, value in said.items() if value is not None}
+
+
+def _listed(value: Any) -> list[Any]:
+    return [] if value is None else value if isinstance(value, list) else [value]
 
 
 def _settings(known: Mapping[str, Any]) -> dict[str, object]:

@@ -51,7 +51,8 @@ class Call:
 
     def __call__(self, **arguments: Any) -> Any:
         """What the trick gives. Raises PluginError when it fails."""
-        wanted = {key: arguments[key] for key in self.implementation.argnames}
+        optional = (key for key in self.implementation.kwargnames if key in arguments)  # pluggy would leave them out
+        wanted = {key: arguments[key] for key in (*self.implementation.argnames, *optional)}
         return guarded(self.name, self.place, self.implementation.function, **wanted)
 
     def broken(self, problem: str) -> PluginError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from diffusion_tricks.registry.host_hooks import hookspec
 
@@ -63,5 +63,9 @@ class RunHooks:
         """Measure finished picture number `index`, and note what was found in `run.facts[index]`."""
 
     @hookspec
-    def finish_image(self, run: Run, image: Image.Image, index: int) -> Image.Image | None:
-        """Work on decoded picture number `index` of the run; each trick gets what the last returned."""
+    def finish_image(self, run: Run, image: Image.Image, index: int, facts: dict[str, Any]) -> Image.Image | None:
+        """Work on decoded picture number `index` of the run; each trick gets what the last returned.
+
+        What is found on the way goes into `facts`, plain data, which is of that picture also where `run` is None, as no
+        model made it.
+        """

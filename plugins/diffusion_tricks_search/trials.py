@@ -75,7 +75,8 @@ def _round(
 
 def _tried(number: int, arm: Arm, seeds: range, asked: Asked, bench: Bench) -> list[Trial]:
     recipe = recipe_for(asked, arm, seeds.start, count=len(seeds), steps=few_steps(asked, bench.model))
-    return [Trial(arm, result.seed, number, scores_of(result)) for result in bench.results(recipe)]
+    made = zip(seeds, bench.results(recipe), strict=True)
+    return [Trial(arm, seed, number, scores_of(result)) for seed, result in made]
 
 
 def _progress(number: int, table: Sequence[Round], trial: Trial, by: str) -> str:

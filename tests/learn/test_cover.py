@@ -63,7 +63,7 @@ def test_a_font_that_is_not_here_is_refused_before_a_picture_is_drawn_or_replace
     told: list[str] = []
     session = Session(model=tiny, tell=told.append)
     next(cover(session, prompts=["a fox"], font="gone.ttf", font_fallback=True))
-    assert "so the text is set in Pillow's built-in font" in told[0]
+    assert "so the text is set in Noto Serif Bold, the built-in font" in told[0]
 
 
 def test_a_title_that_does_not_fit_is_refused_by_the_command(tmp_path: Path) -> None:

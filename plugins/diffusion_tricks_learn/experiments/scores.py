@@ -66,7 +66,7 @@ def scores(session: Session, prompts: Sequence[str] = (), count: int | None = No
         seen = judge.scores(pixels([result.image for result in results]))  # (b k)
         own = indices(judge, [name] * count)
         right = float((seen.argmax(1) == own).float().mean())
-        images, seeds = [result.image for result in results], [result.seed for result in results]
+        images, seeds = [result.image for result in results], [result.recipe.seeds[0] for result in results]
         tried.append(Scored(name, images, seen[torch.arange(count), own].tolist(), right, seeds))
         yield found(session, judge, sorted(tried, key=lambda one: -one.mean), len(tried) / len(names))
 

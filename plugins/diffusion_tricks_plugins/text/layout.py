@@ -9,15 +9,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
-from diffusion_tricks.plugin import Typeface, UsageError, direction_of
-from diffusion_tricks_plugins.text.typesetting import SMALLEST, Block, Face, largest, set_block
+from diffusion_tricks.plugin import Stack, UsageError, direction_of
+from diffusion_tricks_plugins.text.typesetting import SMALLEST, Block, Breaks, Face, largest, set_block
 
 Row = Literal["top", "middle", "bottom"]
 Side = Literal["left", "center", "right"]
 
 LEGIBLE = 7  # px; words are broken before letters get smaller
+FLOOR = 0.4  # of the size that suits the page; words are divided before letters get smaller
+
+
+@dataclass(frozen=True)
+class Spot:
+    """A place on one axis: px from the edge, or a share of what the block leaves free, 0.5 being the middle."""
+
+    px: int | None = None
+    share: float = 0.0
+
+    def start(self, whole: int, block: int) -> int:
+        """Where a block of so many px begins in so many."""
+        return round(self.share * (whole - block)) if self.px is None else self.px
 
 
 @dataclass(frozen=True)
@@ -54,7 +67,7 @@ class Wanted:
 
     name: str  # for messages
     text: str
-    typeface: Typeface
+    stack: Stack
     size: int | None  # px, None for automatic
     share: float  # of the page: the automatic size
     easy: int  # px easy to read: the automatic size on small pages, however small the share
@@ -65,10 +78,20 @@ class Wanted:
     stroke: int
     line_spacing: float
     max_width: float
+    letter_spacing: float = 0.0  # between signs, in sizes
+    min_size: int | None = None  # px, the smallest automatic size
+    language: str = ""  # of hyphens, empty for none; see `breaking.hyphenated`
+    spot: tuple[Spot, Spot] | None = None  # across and down; None for its row and side
 
     def face(self, size: int) -> Face:
         """The face that sets this text at `size` px."""
-        return Face(self.typeface, size, self.stroke, self.line_spacing, direction_of(self.text))
+        return Face(self.stack, size, self.stroke, self.line_spacing, direction_of(self.text), self.letter_spacing)
+
+    def set(self, size: int, box: tuple[int, int], breaks: Breaks | None = None) -> Block | None:
+        """The block at `size` px within `box`, or None; see `set_block`. No `breaks`: the gentlest that do."""
+        if breaks is None:
+            return next((block for each in get_args(Breaks) if (block := self.set(size, box, each))), None)
+        return set_block(self.text, self.face(size), box, even=self.even, breaks=breaks, language=self.language)
 
     @property
     def even(self) -> bool:
@@ -79,11 +102,14 @@ class Wanted:
 def fit_all(texts: Sequence[Wanted], page: Page) -> dict[str, Block]:
     """The block of every text, by name, all of them within the page's room. Raises `UsageError` if they do not fit.
 
-    Given sizes are served first; of the automatic ones the title last, which so gets whatever the others leave.
+    Those that stand in a spot of their own take no room from the others. Given sizes are served first; of the automatic
+    ones the title last, which so gets whatever the others leave.
     """
-    left = page.room[1] - page.gap * (len(texts) - 1)
-    queue = sorted(texts, key=lambda text: (text.size is None, text.weight))
-    blocks: dict[str, Block] = {}
+    free = {text.name: fit(text, page, page.room[1]) for text in texts if text.spot}
+    rows = [text for text in texts if not text.spot]
+    left = page.room[1] - page.gap * (len(rows) - 1)
+    queue = sorted(rows, key=lambda text: (text.size is None, text.weight))
+    blocks: dict[str, Block] = free
     for place, text in enumerate(queue):
         share = text.weight / sum(other.weight for other in queue[place:]) if text.size is None else 1.0
         two_lines = 2 * text.easy + 2 * page.padding  # a small page's shares may hold no line at all
@@ -99,7 +125,7 @@ def fit_below(text: Wanted, blocks: Mapping[str, Block], page: Page) -> Block:
     if title is None or block.face.size <= title.face.size:
         return block
     box = (int(page.room[0] * text.max_width) - 2 * page.padding, block.size[1])
-    return set_block(text.text, text.face(title.face.size), box, even=text.even) or block
+    return text.set(max(title.face.size, text.min_size or 1), box) or block
 
 
 def fit(text: Wanted, page: Page, height: int) -> Block:
@@ -110,9 +136,9 @@ def fit(text: Wanted, page: Page, height: int) -> Block:
 
 def fit_given(text: Wanted, size: int, page: Page, box: tuple[int, int]) -> Block:
     """The block at the given size. Raises `UsageError` naming the largest that fits."""
-    block = set_block(text.text, text.face(size), box, even=text.even)
+    block = text.set(size, box)
     if block is None:
-        best = largest(1, size - 1, lambda px: set_block(text.text, text.face(px), box, even=text.even))
+        best = largest(1, size - 1, lambda px: text.set(px, box))
         advice = f"the largest that fits is {best.face.size}" if best else "no size does: shorten the text"
         raise UsageError(f"{text.name}: size {size} does not fit in a picture of {page.named}; {advice}")
     return block
@@ -121,37 +147,62 @@ def fit_given(text: Wanted, size: int, page: Page, box: tuple[int, int]) -> Bloc
 def fit_automatic(text: Wanted, page: Page, box: tuple[int, int]) -> Block:
     """The block at the share of the page it should have, or smaller until it fits.
 
-    Three attempts: within its share of the height with whole words at half the size or more, then within all the
-    room with whole words at a quarter or more, then at any size up to half and with words broken.
+    Down to the least size words stay whole, first within the text's share of the height, then within all the room; then
+    they are divided at hyphens, then anywhere. Where no least size is given and all this fails, letters get smaller.
+    Raises `UsageError` if the text does not fit.
     """
-    wanted = max(round(text.share * min(page.height, 1.5 * page.width)), text.easy)
+    wanted = max(round(text.share * min(page.height, 1.5 * page.width)), text.easy, text.min_size or 0)
+    least = text.min_size or min(max(round(FLOOR * wanted), LEGIBLE), wanted)
     share = (box[0], min(box[1], round(text.weight * page.room[1])))
-    half, quarter = max(wanted // 2, text.easy), max(wanted // 4, LEGIBLE)
-    for room, low, high, whole in (
-        (share, half, wanted, True), (box, quarter, wanted, True), (box, SMALLEST, half, False),
-    ):  # fmt: skip
-
-        def attempt(px: int, room: tuple[int, int] = room, whole: bool = whole) -> Block | None:
-            return set_block(text.text, text.face(px), room, even=text.even, whole=whole)
-
-        block = largest(low, high, attempt)
+    half = max(wanted // 2, least)
+    attempts: list[tuple[tuple[int, int], int, int, Breaks]] = [
+        (share, half, wanted, "words"), (box, least, wanted, "words"), (share, least, half, "hyphens"),
+        (box, least, half, "hyphens"), (box, least, half, "letters"),
+    ]  # fmt: skip
+    if text.min_size is None:
+        attempts += [(box, SMALLEST, least - 1, "words"), (box, SMALLEST, least - 1, "letters")]
+    for room, low, high, breaks in attempts:
+        block = largest(low, high, lambda px: text.set(px, room, breaks))  # noqa: B023
         if block is not None:
             return block
-    raise UsageError(
-        f"{text.name}: the text is too long for a picture of {page.named}, even at {SMALLEST} px; shorten it"
-    )
+    raise UsageError(_too_long(text, page, box))
+
+
+def _too_long(text: Wanted, page: Page, box: tuple[int, int]) -> str:
+    """The message about a text that does not fit at any size, or not at the least that was given."""
+    if text.min_size is None:
+        return f"{text.name}: the text is too long for a picture of {page.named}, even at {SMALLEST} px; shorten it"
+    best = largest(1, text.min_size - 1, lambda px: text.set(px, box))
+    advice = f"give a `min_size` of {best.face.size} or less, or shorten it" if best else "shorten it"
+    why = f"the text is too long for a picture of {page.named} at the `min_size` of {text.min_size} px"
+    return f"{text.name}: {why}; {advice}"
 
 
 def place(sizes: Mapping[str, tuple[int, int]], texts: Sequence[Wanted], page: Page) -> dict[str, tuple[int, int]]:
     """The top left corner in px of every block's ink, given the ink's size: rows apart, inside the page's insets."""
-    heights = {row: row_height([sizes[text.name][1] for text in texts if text.row == row], page) for row in ROWS}
+    rows = [text for text in texts if not text.spot]
+    heights = {row: row_height([sizes[text.name][1] for text in rows if text.row == row], page) for row in ROWS}
     tops = row_tops(heights, page)
     corners: dict[str, tuple[int, int]] = {}
     for text in texts:
         width, height = sizes[text.name]
+        if text.spot:
+            corners[text.name] = at_spot(text, text.spot, (width, height), page)
+            continue
         corners[text.name] = (across(width, text.side, page), tops[text.row] + page.padding)
         tops[text.row] += height + 2 * page.padding + page.gap
     return corners
+
+
+def at_spot(text: Wanted, spot: tuple[Spot, Spot], size: tuple[int, int], page: Page) -> tuple[int, int]:
+    """The corner of a block that stands where it was said. Raises `UsageError` where it would leave the picture."""
+    x, y = spot[0].start(page.width, size[0]), spot[1].start(page.height, size[1])
+    if x < 0 or y < 0 or x + size[0] > page.width or y + size[1] > page.height:
+        raise UsageError(
+            f"{text.name}: at {x},{y} its {size[0]} x {size[1]} px leave the picture of {page.named}; its corner may "
+            f"be at most at {page.width - size[0]},{page.height - size[1]}"
+        )
+    return x, y
 
 
 ROWS: tuple[Row, ...] = ("top", "middle", "bottom")

@@ -1,7 +1,6 @@
 """Typesetting: text into lines that fit a box, at the largest size that does.
 
-Lines are broken greedily and then evened out (the narrowest setting with as many lines), never within what a reader
-takes for one sign. Craft, not science: there is no paper behind this. No torch here.
+Craft, not science: there is no paper behind this; for where lines end see `breaking`. No torch here.
 """
 
 from __future__ import annotations
@@ -9,145 +8,173 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
+from itertools import accumulate
+from typing import Literal
 
 import regex
 from PIL import ImageFont
 
-from diffusion_tricks.plugin import Typeface, is_invisible
+from diffusion_tricks.plugin import Stack, Typeface, clusters, is_invisible, strike_of
+from diffusion_tricks_plugins.text.breaking import UNDIVIDED, hyphenated, pieces, shown, wrap
 
 SMALLEST = 5  # px; below it no letter can be told from another
-EVENED = 8  # lines; longer paragraphs read as prose and are left as they fall
 NO_BREAK = "\u00a0"
-# a grapheme cluster; the marks and invisible signs that stand behind one, and what a joiner ties to it, stay with it
-CLUSTER = regex.compile(r"\X(?:[\p{M}\p{Cf}\s]|(?<=\u200d)\X)*")
-
-Measure = Callable[[str], float]
+JOINED = regex.compile(r"[\p{Arabic}\p{Syriac}\p{Mongolian}\p{Nko}\p{Devanagari}\p{Bengali}]")  # never spaced out
+GRAPHEME = regex.compile(r"\X")
+NO_LIGATURES = ["-liga", "-clig"]
+Breaks = Literal["words", "hyphens", "letters"]  # where lines may be broken at most; see `set_block`
+Bounds = tuple[float, float, float, float]  # left, top, right, bottom
 
 
 def clean(text: str) -> str:
-    """`text` composed (NFC), with single spaces, `\\n` between lines, no soft hyphens and no blank edges."""
-    text = re.sub("[\u2007\u202f]", NO_BREAK, unicodedata.normalize("NFC", text).replace("\u00ad", ""))
+    """`text` composed (NFC), with single spaces, `\\n` between lines (also where it is written so), no blank edges."""
+    text = re.sub(r"\\(\\|n)", lambda said: "\n" if said[1] == "n" else "\\", text)
+    text = re.sub("[\u2007\u202f]", NO_BREAK, unicodedata.normalize("NFC", text))
     return "\n".join(re.sub(r"[^\S\u00a0]+", " ", line).strip(" ") for line in text.strip().splitlines())
 
 
-def clusters(word: str) -> list[str]:
-    """The characters of `word` as a reader counts them: grapheme clusters (Unicode, UAX 29), with what is not seen."""
-    return CLUSTER.findall(word)
+def capitals(text: str, language: str) -> str:
+    """`text` in capitals, as its language has them: Greek loses its accents, Turkish keeps its dot."""
+    if language.startswith(UNDIVIDED):
+        text = text.replace("i", "\u0130")
+    parts = (_without_tonos(sign) if regex.match(r"\p{Greek}", sign) else sign.upper() for sign in clusters(text))
+    return unicodedata.normalize("NFC", "".join(parts))
 
 
-def is_wide(char: str) -> bool:
-    """Whether a line may break on either side of `char`, as between Chinese and Japanese characters."""
-    return unicodedata.east_asian_width(char[0]) in "WF" and not unicodedata.category(char[0]).startswith("P")
+def _without_tonos(sign: str) -> str:
+    kept = (char for char in unicodedata.normalize("NFD", sign.upper()) if char not in "\u0301\u0300\u0342\u0313\u0314")
+    return "".join(kept)
 
 
-def pieces(paragraph: str) -> list[str]:
-    """`paragraph` cut wherever a line may break: at spaces, which begin a piece, after hyphens, between wide signs."""
-    found: list[str] = []
-    for word in re.findall(r" ?-*[^ -]+-*| ?-+", paragraph):
-        found.append("")
-        for part in clusters(word):
-            before = found[-1].lstrip(" ")
-            if before and (is_wide(part) or (is_wide(before[-1]) and part[0].isalnum())):
-                found.append(part)
-            else:
-                found[-1] += part
-    return found
+@dataclass(frozen=True)
+class Letters:
+    """A typeface at a size; one of coloured bitmaps is scaled from them. Lengths in px."""
+
+    typeface: Typeface
+    size: int
+
+    @property
+    def coloured(self) -> bool:
+        """Whether its signs have colours of their own."""
+        return strike_of(self.typeface) is not None
+
+    @cached_property
+    def font(self) -> ImageFont.FreeTypeFont:
+        """Pillow's font, at the size of its bitmaps where it has them."""
+        return _font(self.typeface, strike_of(self.typeface) or self.size)
+
+    @property
+    def scale(self) -> float:
+        """From the font's size to this one."""
+        return self.size / (strike_of(self.typeface) or self.size)
+
+    def visible(self, text: str) -> str:
+        """`text` as the font can draw it: fonts may lack the no-break space, and plain layout draws joiners."""
+        if self.font.layout_engine == ImageFont.Layout.BASIC:
+            text = "".join(char for char in text if char.isspace() or not is_invisible(char))
+        return text.replace(NO_BREAK, " ")
+
+    def advance(self, text: str, direction: str | None, *, ligatures: bool = True) -> float:
+        """How far `text` moves the pen."""
+        shaped = self.font.layout_engine == ImageFont.Layout.RAQM
+        features = None if ligatures or not shaped else NO_LIGATURES
+        return self.scale * self.font.getlength(self.visible(text), direction=direction, features=features)
+
+    def bounds(self, text: str, direction: str | None, stroke: int) -> Bounds:
+        """Around the ink and advance of `text`, whose baseline begins at 0, 0; `stroke` is not of coloured signs."""
+        stroke = 0 if self.coloured else stroke
+        box = self.font.getbbox(self.visible(text), direction=direction, stroke_width=stroke, anchor="ls")
+        left, top, right, bottom = (self.scale * side for side in box)
+        return left, top, right, bottom
 
 
-def chop(piece: str, width: float, measure: Measure) -> list[str]:
-    """A piece too long for a line, in parts that are not; the space before it is kept."""
-    parts = [""]
-    for cluster in clusters(piece):
-        if parts[-1].strip(" ") and measure((parts[-1] + cluster).strip(" ")) > width:
-            parts.append(cluster)
-        else:
-            parts[-1] += cluster
-    return parts
+@lru_cache(maxsize=512)
+def _font(typeface: Typeface, size: int) -> ImageFont.FreeTypeFont:
+    return typeface.at(size)
 
 
-def fill(found: list[str], width: float, measure: Measure) -> list[str]:
-    """Lines no wider than `width`, each as full as it can be; a piece too long for any line stands alone."""
-    lines = [""]
-    for piece in found:
-        if not lines[-1] or measure((lines[-1] + piece).strip(" ")) <= width:
-            lines[-1] += piece
-        else:
-            lines.append(piece)
-    return [line.strip(" ") for line in lines]
+@dataclass(frozen=True)
+class Span:
+    """Signs that are drawn together, `x` px right of where their line begins."""
 
-
-def narrowest(found: list[str], width: float, measure: Measure) -> list[str]:
-    """As many lines as `fill` gives, as even as they can be: the narrowest width that needs no more."""
-    lines = fill(found, width, measure)
-    low = math.ceil(max((measure(piece.strip(" ")) for piece in found), default=0)) - 1
-    high = math.ceil(width)
-    while len(lines) <= EVENED and low + 1 < high:
-        middle = (low + high) // 2
-        if len(fill(found, middle, measure)) <= len(lines):
-            high = middle
-        else:
-            low = middle
-    return fill(found, min(high, width), measure)
-
-
-def wrap(text: str, width: float, measure: Measure, *, even: bool = True) -> list[str]:
-    """`text` in lines no wider than `width`, broken at spaces and hyphens, and inside words that fit on no line.
-
-    `measure` gives the width of a string in the unit of `width`. Newlines are kept. A single character wider than
-    `width` is left to stand out. `even` makes the lines of a paragraph about equally long.
-    """
-    lines: list[str] = []
-    for paragraph in text.split("\n"):
-        found = [part for piece in pieces(paragraph) for part in whole_or_chopped(piece, width, measure)]
-        lines += narrowest(found, width, measure) if even else fill(found, width, measure)
-    return lines
-
-
-def whole_or_chopped(piece: str, width: float, measure: Measure) -> list[str]:
-    """The piece itself if a line can hold it, else its parts."""
-    return [piece] if measure(piece.strip(" ")) <= width else chop(piece, width, measure)
+    text: str
+    letters: Letters
+    x: float
 
 
 @dataclass(frozen=True)
 class Face:
-    """A typeface at one size, with what changes the room its letters take. Lengths in px."""
+    """A stack of typefaces at one size, with what changes the room its letters take. Lengths in px.
 
-    typeface: Typeface
+    letter_spacing: between signs, in sizes.
+    """
+
+    stack: Stack
     size: int
     stroke: int = 0
     line_spacing: float = 1.0
     direction: str | None = None
-
-    @cached_property
-    def font(self) -> ImageFont.FreeTypeFont:
-        """Pillow's font at this size."""
-        return self.typeface.at(self.size)
+    letter_spacing: float = 0.0
 
     @property
     def pitch(self) -> float:
         """The distance between two baselines."""
-        return sum(self.font.getmetrics()) * self.line_spacing
+        first = Letters(self.stack.first, self.size)
+        return first.scale * sum(first.font.getmetrics()) * self.line_spacing
 
-    def visible(self, line: str) -> str:
-        """The line as the font can draw it: fonts may lack the no-break space, and plain layout draws joiners."""
-        if self.font.layout_engine == ImageFont.Layout.BASIC:
-            line = "".join(char for char in line if char.isspace() or not is_invisible(char))
-        return line.replace(NO_BREAK, " ")
+    @property
+    def cap_height(self) -> int:
+        """The height of a capital H, or of what stands for it."""
+        _, top, _, bottom = Letters(self.stack.first, self.size).bounds("H", None, 0)
+        return round(bottom - top)
+
+    def spans(self, line: str) -> tuple[Span, ...]:
+        """The line in spans from left to right."""
+        return _spans(self, line)
 
     def bounds(self, line: str) -> tuple[int, int, int, int]:
         """Left, top, right, bottom around the line's ink and advance, stroke included; the baseline begins at 0, 0."""
-        left, top, right, bottom = self.font.getbbox(
-            self.visible(line), direction=self.direction, stroke_width=self.stroke, anchor="ls"
-        )
-        return math.floor(left), math.floor(top), math.ceil(right), math.ceil(bottom)
+        return _bounds(self, line)
 
     def width(self, line: str) -> int:
         """The width of `bounds`; 0 for an empty line."""
         left, _, right, _ = self.bounds(line) if line else (0, 0, 0, 0)
         return right - left
+
+
+@lru_cache(maxsize=4096)
+def _spans(face: Face, line: str) -> tuple[Span, ...]:
+    runs = face.stack.runs(line)
+    found, x = list[Span](), 0.0
+    for run in runs[::-1] if face.direction == "rtl" else runs:
+        letters = Letters(run.face, face.size)
+        gap = 0.0 if face.direction or JOINED.search(run.text) else face.letter_spacing * face.size
+        signs = GRAPHEME.findall(run.text) if gap else [run.text]  # without the spaces behind them, which count too
+        starts = starts_of(signs, letters, ligatures=False)
+        found += [Span(sign, letters, x + starts[i] + i * gap) for i, sign in enumerate(signs)]
+        x += letters.advance(run.text, face.direction, ligatures=not gap) + gap * len(signs)
+    return tuple(found)
+
+
+def starts_of(
+    signs: Sequence[str], letters: Letters, direction: str | None = None, *, ligatures: bool = True
+) -> list[float]:  # fmt: skip
+    """How far from where the text of the signs begins each of them begins, and where the last ends."""
+    return [0.0, *(letters.advance(text, direction, ligatures=ligatures) for text in accumulate(signs))]
+
+
+@lru_cache(maxsize=4096)
+def _bounds(face: Face, line: str) -> tuple[int, int, int, int]:
+    boxes = [(span.x, *span.letters.bounds(span.text, face.direction, face.stroke)) for span in face.spans(line)]
+    return (
+        math.floor(min((x + left for x, left, _, _, _ in boxes), default=0)),
+        math.floor(min((top for _, _, top, _, _ in boxes), default=0)),
+        math.ceil(max((x + right for x, _, _, right, _ in boxes), default=0)),
+        math.ceil(max((bottom for *_, bottom in boxes), default=0)),
+    )
 
 
 @dataclass(frozen=True)
@@ -166,20 +193,29 @@ class Block:
         return max(self.face.width(line) for line in self.lines), bottom - top
 
 
-def set_block(text: str, face: Face, box: tuple[int, int], *, even: bool = True, whole: bool = False) -> Block | None:
-    """`text` set in `face` within `box` (width, height in px), or None if it does not fit; `whole` breaks no word."""
+def set_block(
+    text: str, face: Face, box: tuple[int, int], *, even: bool = True, breaks: Breaks = "letters", language: str = ""
+) -> Block | None:
+    """`text` set in `face` within `box` (width, height in px), or None if it does not fit.
+
+    breaks: where lines may be broken at most: between words; at the hyphens of `language` too; or anywhere between
+    signs, where no line can hold a word. language: see `hyphenated`; empty for no hyphens.
+    """
     width, height = box
     if hopeless(text, face, box):
         return None
-    if whole and any(face.width(word.strip(" ")) > width for line in text.split("\n") for word in pieces(line)):
+    if language and breaks != "words":
+        text = hyphenated(text, language)
+    parts = (part for line in text.split("\n") for part in pieces(line))
+    if breaks != "letters" and any(face.width(shown(part)) > width for part in parts):
         return None
-    block = Block(tuple(wrap(text, width, face.width, even=even)), face)
+    block = Block(tuple(wrap(text, width, face.width, even=even, hyphens=bool(language))), face)
     return block if block.size[0] <= width and block.size[1] <= height else None
 
 
 def hopeless(text: str, face: Face, box: tuple[int, int]) -> bool:
     """Whether `text` cannot fit in `box` however it is broken, seen without breaking it; sparing, as signs may join."""
-    inks = (face.width(re.sub(r"\s", "", line)) for line in text.split("\n"))
+    inks = (face.width(re.sub(r"[\s\u00ad]", "", line)) for line in text.split("\n"))
     lines = sum(max(math.ceil(0.9 * ink / max(box[0], 1)), 1) for ink in inks)
     return (lines - 2) * face.pitch > box[1]
 
