@@ -44,6 +44,9 @@ if TYPE_CHECKING:
     from diffusion_tricks.io.blur import convolved as convolved
     from diffusion_tricks.io.blur import gaussian as gaussian
     from diffusion_tricks.io.blur import gaussian_blur as gaussian_blur
+    from diffusion_tricks.io.colour import colour_from_srgb as colour_from_srgb
+    from diffusion_tricks.io.colour import from_srgb as from_srgb
+    from diffusion_tricks.io.colour import to_srgb as to_srgb
     from diffusion_tricks.io.fallback import Stack as Stack
     from diffusion_tricks.io.fallback import clusters as clusters
     from diffusion_tricks.io.fallback import is_emoji as is_emoji
@@ -69,6 +72,9 @@ if TYPE_CHECKING:
     from diffusion_tricks.io.pixels import flatten as flatten
     from diffusion_tricks.io.pixels import to_images as to_images
     from diffusion_tricks.io.pixels import to_tensor as to_tensor
+    from diffusion_tricks.io.raster import Raster as Raster
+    from diffusion_tricks.io.raster import Repainted as Repainted
+    from diffusion_tricks.io.raster import changed_pixels as changed_pixels
     from diffusion_tricks.io.source import Source as Source
     from diffusion_tricks.loading.cards import model_card as model_card
     from diffusion_tricks.loading.controlnet import controlnet_for as controlnet_for
@@ -134,6 +140,7 @@ _HOMES = {
     "io.animation": ("Animation",),
     "io.atomic": ("atomic_write", "atomic_write_all", "check_place"),
     "io.blur": ("convolved", "gaussian", "gaussian_blur"),
+    "io.colour": ("colour_from_srgb", "from_srgb", "to_srgb"),
     "io.fallback": ("Stack", "clusters", "is_emoji", "stack_for", "strike_of"),
     "io.fonts": (
         "FONT_FILES",
@@ -160,6 +167,7 @@ _HOMES = {
         "to_images",
         "to_tensor",
     ),
+    "io.raster": ("Raster", "Repainted", "changed_pixels"),
     "io.source": ("Source",),
     "loading.cards": ("model_card",),
     "loading.controlnet": ("controlnet_for",),

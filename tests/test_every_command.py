@@ -41,6 +41,7 @@ WORDS = {
     "max_rows": "--max-rows 1", "memory": "--memory low", "quantize": "--quantize nf4", "compile": "--compile",
     "scorer": "--scorer clip", "dry_run": "--dry-run", "quiet": "--quiet", "json": "--json", "output": "-o a.png",
     "force": "--force", "no_metadata": "--no-metadata", "no_provenance": "--no-provenance",
+    "keep_gps": "--keep-gps", "quality": "--quality 40",
     "steps_out": "--steps-out a.gif", "show": "--show both",
     "every": "--every 2", "save_recipe": "--save-recipe a.toml", "picture": "--picture photo.png",
 }  # fmt: skip

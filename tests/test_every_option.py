@@ -37,6 +37,7 @@ DRAWN = "make -m ./if -p x --seed 1 --steps 1 --guidance 1 --enlarge 16 -o out.p
 TALK = "generate x -m ./if --seed 1 --steps 2 --guidance 1 -o out.png"
 FULL = "make -m ./if -p x --seed 1 --steps 2 --guidance 1 -o photo2.png --json"
 COVER = "make --seed 1 --picture photo.png -o out.png --json overlay --title Woods"
+GEO = COVER.replace("photo.png", "geo.jpg")  # a photo that says where it was taken
 TRICKS = {
     "sdedit": f"{GUIDED} sdedit wide.png", "inpaint": f"{LATENT} inpaint photo.png --mask box:8,8,24,24",
     "anagram": f"{ASKS} anagram a b", "hybrid": f"{ASKS} hybrid --far a --near b",
@@ -88,6 +89,8 @@ COMMON: dict[str, tuple[str, str]] = {
     "force": (FULL, f"{FULL} --force"),
     "no_metadata": (MAKE, f"{MAKE} --no-metadata"),
     "no_provenance": (MAKE, f"{MAKE} --no-provenance"),
+    "keep_gps": (GEO, f"{GEO} --keep-gps"),
+    "quality": (MAKE.replace("out.png", "a.jpg"), f"{MAKE.replace('out.png', 'a.jpg')} --quality 40"),
     "steps_out": (MAKE, f"{MAKE} --steps-out film.gif"),
     "show": (f"{MAKE} --steps-out film.gif", f"{MAKE} --steps-out film.gif --show both"),
     "every": (f"{GUIDED} --steps-out film.gif", f"{GUIDED} --steps-out film.gif --every 2"),
@@ -242,6 +245,9 @@ def stock(tmp_path_factory: pytest.TempPathFactory) -> Path:
     values = np.random.default_rng(0).integers(0, 256, (96, 96, 3), np.uint8)
     Image.fromarray(values).save(folder / "photo.png")
     Image.fromarray(values[:48]).save(folder / "wide.png")
+    geo = Image.Exif()
+    geo.get_ifd(0x8825)[1] = "N"
+    Image.fromarray(values).save(folder / "geo.jpg", exif=geo)
     save_file({}, folder / "style.safetensors")
     (folder / "hollow.py").write_text(HOLLOW)
     assert (

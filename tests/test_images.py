@@ -117,9 +117,19 @@ def test_32_bit_integers_within_16_bit_are_read_and_others_refused(tmp_path):
         read_picture(tmp_path / "i.tif")
 
 
-def test_floating_point_is_refused(tmp_path):
-    Image.new("F", (2, 2), 0.5).save(tmp_path / "f.tif")
-    with pytest.raises(PictureError, match="floating-point values, expected 8 or 16 bit; convert it to PNG"):
+@pytest.mark.parametrize(("values", "top"), [([0, 0.25, 1], 1), ([0, 2.5, 200], 255), ([0, 300, 6e4], 65535)])
+def test_floating_point_is_scaled_by_the_least_white_that_holds_it(tmp_path, values, top):
+    Image.fromarray(np.array([values], np.float32)).save(tmp_path / "f.tif")
+    picture = read_picture(tmp_path / "f.tif")
+    expected = (np.array(values) / top * 255).round()
+    np.testing.assert_array_equal(np.asarray(picture.image)[0, :, 0], expected)
+    np.testing.assert_array_equal(picture.raster.samples[0, :, 0], np.float32(values))
+
+
+@pytest.mark.parametrize("value", [-0.5, 1e6, np.nan])
+def test_floating_point_that_is_no_picture_is_refused(tmp_path, value):
+    Image.new("F", (2, 2), value).save(tmp_path / "f.tif")
+    with pytest.raises(PictureError, match=r"floating-point values from .*, expected 0 to 1, to 255 or to 65535"):
         read_picture(tmp_path / "f.tif")
 
 
@@ -312,8 +322,8 @@ def test_damaged_bytes_give_a_picture_error_or_a_picture_and_nothing_else(tmp_pa
 def test_outputs_that_are_refused_early(tmp_path, monkeypatch):
     with pytest.raises(OutputError, match="nowhere does not exist; make it first"):
         check_output(tmp_path / "nowhere" / "a.png", force=True)
-    with pytest.raises(OutputError, match=r"expected a name that ends in \.png, .*, got '\.bmp'; rename the output"):
-        check_output(tmp_path / "a.bmp", force=True)
+    with pytest.raises(OutputError, match=r"expected a name that ends in \.png, .*, got '\.gif'; rename the output"):
+        check_output(tmp_path / "a.gif", force=True)
     with pytest.raises(OutputError, match="got no extension"):
         check_output(tmp_path / "a", force=True)
     (tmp_path / "d.png").mkdir()

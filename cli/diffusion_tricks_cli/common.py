@@ -15,7 +15,7 @@ from diffusion_tricks_cli.values import Name, Size
 
 DTYPES = ("auto", "float32", "float16", "bfloat16")
 MEMORY_HELP = "auto; low: models wait off the device; lowest: every layer, slow.  [default: auto]"
-WITHOUT_MODEL = {"dry_run", "quiet", "json", "output", "force", "no_metadata", "save_recipe"}
+WITHOUT_MODEL = {"dry_run", "quiet", "json", "output", "force", "no_metadata", "save_recipe", "keep_gps", "quality"}
 SHOWN = ("noisy", "clean", "both")  # of a step
 COMMON_TITLE = "Common options, which may stand anywhere"
 
@@ -38,6 +38,8 @@ class Settings:
     dry_run: bool = False
     no_metadata: bool = False
     no_provenance: bool = False
+    keep_gps: bool = False
+    quality: int | None = None
     steps_out: str | None = None
     show: str | None = None
     every: int | None = None
@@ -115,11 +117,13 @@ def _output_options() -> list[click.Option]:
     return [
         click.Option(
             ["-o", "--output"], type=click.Path(),
-            help="Name, may hold {seed} and {index} (from 0).  [default: COMMAND-SEED.png, or cover.png]",
+            help="Name, may hold {seed} and {index} (from 0); -: stdout.  [default: COMMAND-SEED, as the picture]",
         ),
         click.Option(["--force"], is_flag=True, help="Overwrite files that exist; never an input."),
         click.Option(["--no-metadata"], is_flag=True, help="Keep no record in the picture."),
         click.Option(["--no-provenance"], is_flag=True, help="Do not mark the picture as made by a model."),
+        click.Option(["--keep-gps"], is_flag=True, help="Keep where the photo was taken, which else is left out."),
+        click.Option(["--quality"], type=click.IntRange(1, 100), metavar="N", help="Of JPEG, WebP and AVIF."),
         click.Option(["--steps-out"], type=click.Path(), help="Show the denoising: film.gif or strip.png."),
         click.Option(["--show"], type=click.Choice(SHOWN), help="What --steps-out shows.  [default: clean]"),
         click.Option(["--every"], type=click.IntRange(1), metavar="N", help="--steps-out shows every N-th step."),

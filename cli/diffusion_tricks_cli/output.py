@@ -11,23 +11,35 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from PIL import Image
 
-from diffusion_tricks.errors import OutputFailed, PictureError, UsageError
+from diffusion_tricks.errors import PictureError, UsageError
 from diffusion_tricks.io.atomic import atomic_write, check_place
-from diffusion_tricks.io.pictures import check_output, open_picture
+from diffusion_tricks.io.encode import check_quality, fitted, format_of, is_lossy
+from diffusion_tricks.io.pictures import check_output, file_of, open_picture, plain_raster
+from diffusion_tricks.io.raster import Raster
 from diffusion_tricks.recipes.inputs import hashes_of
-from diffusion_tricks.recipes.paths import mapped, paths, with_models
+from diffusion_tricks.recipes.paths import edited_picture, mapped, paths, with_models
 from diffusion_tricks.recipes.recipe import Recipe
-from diffusion_tricks.recipes.record import LOSSY, check_save, sidecar_path
+from diffusion_tricks.recipes.record import check_save, sidecar_path
 from diffusion_tricks_cli.common import Settings
 from diffusion_tricks_cli.printable import echo, printable
+from diffusion_tricks_cli.readback import loss, loss_note, outside, read_back
+from diffusion_tricks_cli.streams import check_stdout, written_to_stdout
 from diffusion_tricks_cli.wording import in_flags
 
 if TYPE_CHECKING:
     from diffusion_tricks.generate.result import Result
 
-STRIP = 256  # rows
+STDOUT = "-"  # the name of a picture that goes to standard output
+ENDINGS = {
+    "PNG": ".png",
+    "TIFF": ".tif",
+    "WEBP": ".webp",
+    "BMP": ".bmp",
+    "JPEG": ".jpg",
+    "MPO": ".jpg",
+    "AVIF": ".avif",
+}
 RECIPES = {".toml", ".json"}
 
 
@@ -56,10 +68,14 @@ class Output:
             if name == "":
                 raise UsageError(f"{flag} expects the name of a file, got an empty one; name one, or leave {flag} out")
         seeds = [None] if recipe.picture is not None and recipe.seed is None else recipe.seeds
-        self.pictures = named(settings.output or f"{label}{'' if None in seeds else '-{seed}'}.png", seeds)
+        self.to_stdout = settings.output == STDOUT
+        self.form = Path(f"picture{form_of(recipe) if settings.output in {None, STDOUT} else '.png'}")
+        by_itself = f"{label}{'' if None in seeds else '-{seed}'}{self.form.suffix}"
+        self.pictures = named(settings.output or by_itself, seeds)
         self.films = named(settings.steps_out, seeds) if settings.steps_out else []
         self.recipe_file = Path(settings.save_recipe) if settings.save_recipe else None
-        self.inputs = [*paths(recipe), *inputs]
+        self._said: set[str] = set()
+        self.inputs = [*(file_of(path) for path in paths(recipe)), *inputs]
 
     @cached_property
     def _hashes(self) -> dict[str, str]:
@@ -69,8 +85,12 @@ class Output:
     def check(self) -> None:
         """Raises UsageError for any file that may not be written; to be called before a model is loaded."""
         force, metadata = self.settings.force, not self.settings.no_metadata
+        if self.to_stdout:
+            check_stdout(len(self.pictures))
         for path in self.pictures:
-            check_save(path, force=force, inputs=self.inputs, metadata=metadata)
+            check_quality(self.form if self.to_stdout else path, self.settings.quality)
+            if not self.to_stdout:
+                check_save(path, force=force, inputs=self.inputs, metadata=metadata)
         if self.films and self.recipe.picture is not None:
             raise UsageError("--steps-out shows the denoising, and a picture that is only finished has none")
         for path in self.films:
@@ -130,37 +150,60 @@ class Output:
     def save(self, result: Result) -> dict[str, Any]:
         """Writes a picture, reads it back, and gives what is to be said of it. Raises OutputFailed, OutputError."""
         path, settings = self.pictures[result.index], self.settings
-        facts = result.save(
-            path, force=settings.force, inputs=self.inputs, metadata=not settings.no_metadata,
-            provenance=not settings.no_provenance, hashes=self._hashes,
-        )  # fmt: skip
-        return _verified(path, result.image, facts) | {"recipe": result.recipe.data()}
+        told: dict[str, Any] = {
+            "metadata": not settings.no_metadata, "provenance": not settings.no_provenance, "hashes": self._hashes,
+            "keep_gps": settings.keep_gps, "quality": settings.quality,
+        }  # fmt: skip
+        if self.to_stdout:
+            encoded, facts = result.encoded(self.form, **told)
+            written_to_stdout(encoded.data)
+            facts["path"] = STDOUT
+            found = self._read_back(result, facts, self.form, encoded.data)
+        else:
+            facts = result.save(path, force=settings.force, inputs=self.inputs, **told)
+            found = self._read_back(result, facts, path)
+        return facts | found | {"recipe": result.recipe.data()}
+
+    def unsaid(self, notes: Iterable[str]) -> list[str]:
+        """Those of the notes that no earlier picture of the run had, as most hold for all of them."""
+        new = [note for note in notes if note not in self._said]
+        self._said |= set(new)
+        return new
+
+    def _read_back(
+        self, result: Result, facts: dict[str, Any], path: Path, data: bytes | None = None
+    ) -> dict[str, Any]:  # fmt: skip
+        """The facts that only the file shows; `data` is what went to standard output instead."""
+        lossy, image = is_lossy(path, self.settings.quality), result.whole
+        whole = image if isinstance(image, Raster) else plain_raster(image, result.icc)
+        made, _ = fitted(whole, format_of(path))
+        written = read_back(path, made, lossy, data)
+        if result.source is None:
+            return {}
+        found = loss(made, written, result.kept) if lossy else {}
+        if result.kept is not None and not lossy:
+            found = outside(result.source.raster, written, result.kept)
+        notes = [*facts.get("notes", ())]
+        if self.to_stdout and path.suffix != ".png" and not self.settings.no_metadata:
+            notes.append(f"the picture holds no record, as {format_of(path)} has it in a file beside it")
+        notes += [loss_note(path, found["loss"], result.kept is not None)] if lossy else []
+        return found | ({"notes": notes} if notes else {})
 
 
-def _verified(path: Path, image: Image.Image, facts: dict[str, Any]) -> dict[str, Any]:
-    """The facts, true of the file as it lies on the disk. Raises OutputFailed if its pixels are not the picture's."""
-    lossy = path.suffix.lower() in LOSSY
+def form_of(recipe: Recipe) -> str:
+    """The ending of the files of a recipe that is given no name: as the picture that it edits, or .png.
+
+    That is so for a format that loses nothing, or where nothing was promised to stay as it is.
+    """
+    edited, exact = edited_picture(recipe), any(trick.exact for trick in recipe.build())
+    if edited is None:
+        return ".png"
     try:
-        with open_picture(path, max_pixels=image.width * image.height) as written:
-            written.load()
-            same = written.size == image.size and (lossy or _same_pixels(written, image))
-    except PictureError as error:
-        raise OutputFailed(f"{path} was written, but cannot be read back: {error}; the disk may be failing") from error
-    if not same:
-        raise OutputFailed(f"{path} was written, but reads back with other pixels; the disk may be failing")
-    return facts | ({"changed_outside": None} if lossy and "changed_outside" in facts else {})
-
-
-def _same_pixels(written: Image.Image, image: Image.Image) -> bool:
-    """Whether two pictures of one size have the same pixels; strip by strip, as they may be large."""
-    boxes = [(0, top, image.width, min(top + STRIP, image.height)) for top in range(0, image.height, STRIP)]
-    return all(written.crop(box).convert(image.mode).tobytes() == image.crop(box).tobytes() for box in boxes)
-
-
-def lossy_note(paths: Iterable[Path]) -> str | None:
-    """A remark for outputs that cannot keep pixels as they are."""
-    lossy = next((path for path in paths if path.suffix.lower() in LOSSY), None)
-    return f"{lossy}: JPEG changes pixels everywhere, also outside the mask; write .png to keep them" if lossy else None
+        with open_picture(edited) as image:
+            form = ENDINGS.get(image.format or "", ".png")
+    except PictureError:  # said where it is read
+        return ".png"
+    return ".png" if exact and is_lossy(f"picture{form}") else form
 
 
 def _relative(path: str, file: Path) -> str:
@@ -183,10 +226,13 @@ def _portable_model(model: str, file: Path) -> str:
 
 
 def say(facts: dict[str, Any], as_json: bool) -> None:
-    """One line on stdout: the path, or all facts as JSON."""
+    """One line on stdout: the path, or all facts as JSON; on stderr, where stdout carries the picture itself."""
     if "notes" in facts:
         facts = facts | {"notes": [in_flags(note) for note in facts["notes"]]}
-    click.echo(printable(json.dumps(facts, ensure_ascii=False, default=str)) if as_json else facts["path"])
+    to_stdout = facts["path"] == STDOUT
+    if as_json or not to_stdout:
+        line = printable(json.dumps(facts, ensure_ascii=False, default=str)) if as_json else facts["path"]
+        click.echo(line, err=to_stdout)
 
 
 def remark(text: str, settings: Settings) -> None:

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from typing import IO, Any, TypeVar
 
+from diffusion_tricks.errors import OutputFailed, UsageError
+
 T = TypeVar("T")
 
 
@@ -45,6 +47,24 @@ class Lasting:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.stream, name)
+
+
+def check_stdout(pictures: int) -> None:
+    """Raises UsageError where standard output cannot take so many pictures."""
+    if pictures > 1:
+        raise UsageError(f"-o - writes one picture to standard output, got {pictures}; name files, or make one")
+    if sys.stdout.isatty():
+        raise UsageError("-o - writes a picture to standard output, which is a terminal; redirect it to a file")
+
+
+def written_to_stdout(data: bytes) -> None:
+    """Writes the bytes of a picture to standard output, which then carries nothing else. Raises OutputFailed."""
+    try:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+    except OSError as error:
+        raise OutputFailed(f"the picture could not be written to standard output: {error.strerror}") from error
 
 
 def apart(results: Iterable[T]) -> Iterator[T]:

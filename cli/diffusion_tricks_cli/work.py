@@ -19,7 +19,7 @@ from diffusion_tricks.recipes.recipe import Recipe
 from diffusion_tricks.sampling.tricks import refuse_clashes
 from diffusion_tricks_cli.common import Settings
 from diffusion_tricks_cli.failures import say_error
-from diffusion_tricks_cli.output import Output, lossy_note, remark, say
+from diffusion_tricks_cli.output import Output, remark, say
 from diffusion_tricks_cli.printable import echo
 from diffusion_tricks_cli.progress import Progress
 from diffusion_tricks_cli.streams import apart
@@ -160,10 +160,9 @@ def _written(result: Result, settings: Settings, output: Output, films: Films | 
         error.about = about(output.pictures[result.index], result.seed)
         say_error(error, settings.json)
         return False
-    if facts.get("changed_outside", 0) is None and (note := lossy_note([output.pictures[result.index]])):
-        remark(f"Warning: {note}", settings)
-    for note in facts.get("notes", ()):
-        remark(f"Note: {note}", settings)
+    for note in output.unsaid(facts.get("notes", ())):
+        warns = "changes pixels everywhere" in note
+        remark(f"{'Warning' if warns else 'Note'}: {note}", settings)
     say(facts, settings.json)
     return True
 

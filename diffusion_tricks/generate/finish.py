@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from diffusion_tricks.errors import UsageError
@@ -13,6 +14,7 @@ from diffusion_tricks.sampling.tricks import run_manager
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from diffusion_tricks.io.raster import Raster
     from diffusion_tricks.recipes.recipe import Recipe
     from diffusion_tricks.registry.trick import Trick
     from diffusion_tricks.sampling.run import Run
@@ -22,15 +24,18 @@ ESTIMATING = {"prepare", "prompts", "start", "before_step", "estimate_noise", "a
 
 
 def finish(
-    run: Run | None, tricks: list[Trick[Any]], image: Image, index: int, facts: dict[str, Any] | None = None
-) -> Image:
+    run: Run | None, tricks: list[Trick[Any]], image: Image, index: int, icc: bytes | None = None,
+    facts: dict[str, Any] | None = None,
+) -> Image:  # fmt: skip
     """The picture after every trick's `finish_image`, in order; each gets what the last returned.
 
+    icc: the profile of its colours, which each finds in the picture's `info`; None is sRGB.
     facts: what they note of a picture that no run made; of one that a run made it goes into `run.facts`.
     """
     manager = run.manager if run is not None else run_manager(tricks)
     noted = run.facts[index] if run is not None else {} if facts is None else facts
     for call in calls(manager.hook.finish_image):
+        image = _tagged(image, icc)
         image = _checked(call, call(run=run, image=image, index=index, facts=noted), image)
     return image
 
@@ -38,6 +43,26 @@ def finish(
 def notes_of(tricks: Iterable[Trick[Any]]) -> list[str]:
     """What tricks say of all pictures. Raises PluginError where one fails."""
     return [note for trick in tricks for note in guarded(trick.label(), "notes", trick.notes)]
+
+
+def _tagged(image: Image, icc: bytes | None) -> Image:
+    if icc is not None and image.info.get("icc_profile") != icc:
+        image = image.copy()
+        image.info["icc_profile"] = icc
+    return image
+
+
+def finished_raster(run: Run, image: Image, index: int) -> Raster | None:
+    """A finished picture in the mode and at the depth of its source; None where it has none."""
+    if run.source is None:
+        return None
+    if (repainted := run.repainted.get(index)) is None:
+        if run.source.picture.raster.alpha and not image.has_transparency_data:
+            notes = run.facts[index].get("notes", ())
+            run.facts[index]["notes"] = [*notes, f"{run.source.picture.path} is transparent, what is made of it is not"]
+        return run.source.picture.raster.whole(image)
+    run.repainted[index] = replace(repainted, raster=repainted.raster.drawn(image))
+    return run.repainted[index].raster
 
 
 def _checked(call: Call, made: object, before: Image) -> Image:

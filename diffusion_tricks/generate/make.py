@@ -23,11 +23,12 @@ from diffusion_tricks.generate.defaults import (
     with_stride,
 )
 from diffusion_tricks.generate.facts import computed
-from diffusion_tricks.generate.finish import check_finishers, check_settings, finish, notes_of, report
+from diffusion_tricks.generate.finish import check_finishers, check_settings, finish, finished_raster, notes_of, report
 from diffusion_tricks.generate.rehearsal import check_before
 from diffusion_tricks.generate.result import Result
 from diffusion_tricks.generate.score import Scorer
 from diffusion_tricks.generate.strip import labels, strip, versions
+from diffusion_tricks.io.colour import from_srgb
 from diffusion_tricks.io.pictures import read_picture
 from diffusion_tricks.io.pixels import enlarge, to_images
 from diffusion_tricks.loading.load import load_model
@@ -191,14 +192,18 @@ def _batch(
     settled["tricks"] = settled_tricks(recipe, tricks, run)
     for i, index in enumerate(indices):
         unfinished = enlarge(images[i], recipe.enlarge)
-        image = finish(last, tricks, unfinished, i)
+        icc = run.source.picture.icc if run.source else None
+        image = finish(last, tricks, from_srgb(unfinished, icc) if icc else unfinished, i, icc)
+        raster, repainted = finished_raster(last, image, i), last.repainted.get(i)
         report(last, image, i)
         single = recipe.single(index).model_copy(update=settled)
         kind: Literal["generated", "edited"] = "generated" if run.source is None else "edited"
-        icc = run.source.picture.icc if run.source else None  # its pixels' values are in that space
         size = {"width": image.width, "height": image.height}
         told = size | facts | noted(run, i)
-        yield Result(image, recipe.seeds[index], index, single, kind, told, icc, unfinished=unfinished)
+        yield Result(
+            image, recipe.seeds[index], index, single, kind, told, icc, unfinished=unfinished, raster=raster,
+            source=run.source.picture if run.source else None, kept=repainted.kept if repainted else None,
+        )  # fmt: skip
 
 
 def _decoded(run: Run) -> list[Image]:
@@ -234,7 +239,7 @@ def _finished(recipe: Recipe, tricks: list[Trick[Any]]) -> Iterator[Result]:
     began = time.perf_counter()
     picture = read_picture(Path(str(recipe.picture)))
     found: dict[str, Any] = {}
-    image = finish(None, tricks, picture.image, 0, found)
+    image = finish(None, tricks, picture.image, 0, picture.icc, found)
     facts: dict[str, Any] = {
         "width": image.width, "height": image.height, "model": None, "device": "cpu", "steps": 0, "rows_per_step": 0,
         "rows_total": 0, "seconds": round(time.perf_counter() - began, 3),
@@ -244,4 +249,5 @@ def _finished(recipe: Recipe, tricks: list[Trick[Any]]) -> Iterator[Result]:
     if notes := list(dict.fromkeys([*notes_of(tricks), *found.get("notes", ())])):
         facts["notes"] = notes
     kind: Literal["edited"] | None = "edited" if picture.provenance else None
-    yield Result(image, recipe.seed, 0, recipe, kind, facts, picture.icc)
+    raster = picture.raster.drawn(image)
+    yield Result(image, recipe.seed, 0, recipe, kind, facts, picture.icc, raster=raster, source=picture)

@@ -17,7 +17,8 @@ def plan(recipe: Recipe) -> Plan:
         tricks = recipe.build()
         check_finishers(tricks)
         check_settings(recipe, tricks)
-        finish(None, tricks, read_picture(Path(recipe.picture)).image, 0)
+        picture = read_picture(Path(recipe.picture))
+        finish(None, tricks, picture.image, 0, picture.icc)
         return Plan(None, True, None, None, recipe.count, [], [trick.label() for trick in tricks], [], [])
     from diffusion_tricks.generate.rehearsal import cost_of  # here, as it needs torch, and what is above does not
 

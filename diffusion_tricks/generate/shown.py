@@ -55,7 +55,7 @@ def shown_in(path: str | Path, said: Sequence[tuple[str, str]] = ()) -> tuple[Im
 
     Raises UsageError where nothing says it, and PictureError and RecipeError as reading them does.
     """
-    image = read_picture(path).image
+    image = read_picture(path).srgb
     if said:
         return image, shown_through(said, image)
     try:

@@ -74,7 +74,7 @@ def strip(results: Sequence[Result], sums: Collection[str] = (), named: Sequence
     facts = _facts([result.facts for result in results], page, (*SUMS, *sums))
     notes = [*facts.get("notes", ()), *_same(results, named)]
     facts |= {"notes": notes} if notes else {}
-    return replace(results[0], image=page, facts=facts, unfinished=None)
+    return replace(results[0], image=page, facts=facts, unfinished=None, raster=None, source=None, kept=None)
 
 
 def _same(results: Sequence[Result], named: Sequence[str]) -> list[str]:

@@ -7,42 +7,53 @@ here too.
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import io
 import os
+import re
 import struct
+import sys
 import threading
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import cached_property, lru_cache
 from pathlib import Path
 
-from PIL import ExifTags, Image, PngImagePlugin, TiffImagePlugin, UnidentifiedImageError
+import numpy as np
+from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
-from diffusion_tricks.errors import OutputError, OutputFailed, PictureError, UsageError
+from diffusion_tricks.errors import PictureError, UsageError
 from diffusion_tricks.io.atomic import atomic_write, check_place
-from diffusion_tricks.io.pixels import eight_bit_rgb, flatten
+from diffusion_tricks.io.colour import to_srgb
+from diffusion_tricks.io.decode import TURNS, raster_in
+from diffusion_tricks.io.encode import Said, encode, format_of
+from diffusion_tricks.io.metadata import Metadata, read_metadata
 from diffusion_tricks.io.provenance import Provenance, provenance_of
+from diffusion_tricks.io.raster import Raster, raster_of
 from diffusion_tricks.io.signatures import LOOKED_AT, kind_of
 
-READ = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF")
-WRITTEN = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF"}
-USER_COMMENT_PREFIX = b"UNICODE\0"  # big-endian, as the common programs write and read it
-MAX_COMMENT_BYTES = 65_000  # of the 65,533 of a JPEG's segment
+READ = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "JPEG2000")
+HEIF = (b"ftypheic", b"ftypheix", b"ftyphevc", b"ftypmif1", b"ftypmsf1")
 MAX_PIXELS = 100_000_000
+STDIN = "-"  # the name of a picture that comes by standard input
+PAGE = re.compile(r"(.+)\[(\d+)\]", re.DOTALL)
 PROGRAMS = {b"%!PS": "PostScript", b"\xc5\xd0\xd3\xc6": "EPS", b"%PDF": "PDF"}
-TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
+# of TIFF, what Pillow cannot open and tifffile reads: gray with alpha of 16 bit, and floating-point colours
+MORE_TIFF = {
+    (order, kind, samples, 1, bits, extra): (mode, mode)
+    for order in (b"II", b"MM")
+    for kind, samples, bits, extra, mode in (
+        *((gray, (1,), (16, 16), (alpha,), "LA") for gray in (0, 1) for alpha in (0, 1, 2)),
+        *((1, (3,), (32, 32), (alpha,), "LA") for alpha in (0, 1, 2)),
+        (2, (3,), (32, 32, 32), (), "RGB"),
+        *((2, (3,), (32, 32, 32, 32), (alpha,), "RGBA") for alpha in (0, 1, 2)),
+    )
 }
-# what Pillow's readers are known to raise over bytes that are not what they claim to be
+# what Pillow's, tifffile's and imagecodecs' readers are known to raise over bytes that are not what they claim to be
 DAMAGE = (
     OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, ArithmeticError, AttributeError,
-    AssertionError, struct.error, zlib.error, Image.DecompressionBombError,
+    AssertionError, struct.error, zlib.error, RuntimeError, Image.DecompressionBombError,
 )  # fmt: skip
 _opening = threading.Lock()
 
@@ -51,53 +62,72 @@ _opening = threading.Lock()
 class Picture:
     """A picture that was read: 8-bit RGB or RGBA, upright, with the ICC profile that describes its pixels.
 
-    provenance: whether its file says that a model made it, or helped to.
+    provenance: whether its file says that a model made it, or helped to.  deep: the picture in its file's own mode and
+    depth, None where `image` is all of it.  metadata: what else the file says.  format: Pillow's name of it.
     """
 
     image: Image.Image
     icc: bytes | None
     path: Path
     provenance: Provenance | None = None
+    deep: Raster | None = None
+    metadata: Metadata = field(default_factory=Metadata)
+    format: str | None = None
+
+    @cached_property
+    def raster(self) -> Raster:
+        """The picture in its file's own mode and depth."""
+        return self.deep or raster_of(self.image, self.icc)
+
+    @cached_property
+    def srgb(self) -> Image.Image:
+        """`image` in sRGB, as models see pictures."""
+        return to_srgb(self.image, self.icc)
 
 
-def read_picture(path: str | Path, *, max_pixels: int | None = None) -> Picture:
+def read_picture(path: str | Path | io.BytesIO, *, max_pixels: int | None = None) -> Picture:
     """Read a single picture as 8-bit RGB, or RGBA where it has transparency, turned upright by its EXIF tag.
 
-    Accepts PNG, JPEG, WebP, TIFF, BMP and GIF of one frame, in gray, palette, RGB, CMYK or 16-bit gray, which is
-    scaled, not clipped. CMYK becomes sRGB through the picture's own profile. The ICC profile is kept only where it
-    describes the RGB pixels returned. `max_pixels` (or DIFFUSION_TRICKS_MAX_PIXELS, default 100 million) is checked
-    before anything is decoded. Raises `PictureError` for everything that cannot be used, with the reason.
+    Accepts PNG, JPEG, WebP, TIFF, BMP, GIF, AVIF, JPEG 2000 and, with pillow-heif, HEIC, of any mode and depth; 16 bit
+    are scaled, not clipped, and kept beside it. `photo.tif[2]` is the third page or frame of a file. CMYK and gray with
+    a profile become sRGB through it. `max_pixels` (or DIFFUSION_TRICKS_MAX_PIXELS, default 100 million) is checked
+    before anything is decoded. path: `-` is standard input; the bytes of a file serve as well. Raises `PictureError`
+    for everything that cannot be used, with the reason.
     """
+    file, page = page_of(path)
     with open_picture(path, max_pixels=max_pixels) as image:
-        image.load()
-        made = provenance_of(image.info.get("xmp"))
-        icc, turn = image.info.get("icc_profile"), TURNS.get(_orientation(image))
-        describes = image.mode not in {"CMYK", "LAB"} and icc is not None and icc[16:20] == b"RGB "
-        upright = eight_bit_rgb(image, Path(path))
-    if turn is not None:
-        upright = upright.transpose(turn)
-    return Picture(_bare(upright), icc if describes else None, Path(path), made)
+        raster, lost = raster_in(image, file, page or 0)
+        metadata = read_metadata(image)  # now, as Pillow finds some of it behind the pixels
+        turn = TURNS.get(_orientation(image), TURNS[1])  # asked now, as Pillow turns a TIFF by itself as it loads it
+        upright = replace(raster, samples=np.ascontiguousarray(turn(raster.samples)))
+    metadata = replace(metadata, lost=(*lost, *metadata.lost))
+    plain = upright.mode == "RGB" and not upright.deep
+    icc = upright.icc if upright.mode == "RGB" else None
+    made, shown = provenance_of(metadata.xmp), _bare(upright.shown())
+    where = Path("picture") if isinstance(path, io.BytesIO) else Path(path)
+    return Picture(shown, icc, where, made, None if plain else upright, metadata, image.format)
 
 
 @contextlib.contextmanager
-def open_picture(path: str | Path, *, max_pixels: int | None = None) -> Iterator[Image.Image]:
+def open_picture(path: str | Path | io.BytesIO, *, max_pixels: int | None = None) -> Iterator[Image.Image]:
     """A picture whose header is read and checked but whose pixels are not yet decoded, closed at the end.
 
     What its decoder raises inside the `with` becomes a `PictureError`.
     """
-    path, limit = Path(path), pixel_limit() if max_pixels is None else max_pixels
-    _check_file(path)
+    (file, page), limit = page_of(path), pixel_limit() if max_pixels is None else max_pixels
+    if isinstance(file, Path):
+        _check_file(file)
     try:
-        with _open(path) as image:
+        with _open(file) as image:
+            _turn_to(image, path, page)
             if image.width * image.height > limit:
                 raise PictureError(
                     f"{path} says it is {image.width} x {image.height} pixels, more than the {limit:,} that are read;"
                     " make it smaller, or raise DIFFUSION_TRICKS_MAX_PIXELS if you trust it"
                 )
-            _check_single(image, path)
             yield image
     except UnidentifiedImageError:
-        raise PictureError(_not_a_picture(path)) from None
+        raise PictureError(_not_a_picture(file, path)) from None
     except PermissionError:
         raise PictureError(
             f"{path} may not be read by you, expected a readable picture; change its permissions"
@@ -106,6 +136,35 @@ def open_picture(path: str | Path, *, max_pixels: int | None = None) -> Iterator
         raise PictureError(
             f"{path} is damaged or cut short ({error}), expected a whole picture; get another copy of it"
         ) from error
+
+
+def page_of(path: str | Path | io.BytesIO) -> tuple[Path | io.BytesIO, int | None]:
+    """The file that a name means, and which page of it: `photo.tif[2]` is the third, unless a file is called so."""
+    if isinstance(path, io.BytesIO):
+        return path, None
+    if str(path) == STDIN:
+        return io.BytesIO(_standard_input()), None
+    found = PAGE.fullmatch(str(path))
+    if found is None or os.path.lexists(path):
+        return Path(path), None
+    return Path(found[1]), int(found[2])
+
+
+def file_of(path: str | Path) -> Path:
+    """The file that a name means, without the page; of standard input, its name."""
+    file, _ = page_of(path) if str(path) != STDIN else (Path(STDIN), None)
+    return file if isinstance(file, Path) else Path(path)
+
+
+@lru_cache(maxsize=1)
+def _standard_input() -> bytes:
+    """All of standard input, which can be read but once. Raises PictureError where there is nothing to read."""
+    if sys.stdin is None or sys.stdin.isatty():
+        raise PictureError("`-` reads a picture from standard input, which is a terminal; redirect a file to it")
+    data = sys.stdin.buffer.read()
+    if not data:
+        raise PictureError("`-` reads a picture from standard input, which is empty; redirect a file to it")
+    return data
 
 
 def pixel_limit() -> int:
@@ -127,34 +186,61 @@ def _check_file(path: Path) -> None:
         raise PictureError(f"{path} is empty (0 bytes), expected a picture; get another copy of it")
 
 
-def _open(path: Path) -> Image.Image:
+def _open(source: Path | io.BytesIO) -> Image.Image:
     # Pillow's own limit would raise before the size can be named, and cannot be passed as an argument
     with _opening:
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        known = TiffImagePlugin.OPEN_INFO.copy()
+        TiffImagePlugin.OPEN_INFO.update(MORE_TIFF)
         try:
-            return Image.open(path, formats=READ)
+            return Image.open(source, formats=[*READ, *_heif(source)])
         finally:
             Image.MAX_IMAGE_PIXELS = limit
+            TiffImagePlugin.OPEN_INFO.clear()
+            TiffImagePlugin.OPEN_INFO.update(known)
 
 
-def _check_single(image: Image.Image, path: Path) -> None:
+def _heif(source: Path | io.BytesIO) -> list[str]:
+    """The format of HEIC, where the file is of it and pillow-heif is there."""
+    if _head(source)[4:12] not in HEIF or importlib.util.find_spec("pillow_heif") is None:
+        return []
+    import pillow_heif
+
+    pillow_heif.register_heif_opener()
+    return ["HEIF"]
+
+
+def _head(source: Path | io.BytesIO) -> bytes:
+    if isinstance(source, io.BytesIO):
+        return source.getvalue()[:LOOKED_AT]
+    with source.open("rb") as file:
+        return file.read(LOOKED_AT)
+
+
+def _turn_to(image: Image.Image, path: str | Path | io.BytesIO, page: int | None) -> None:
+    """Turns to the page asked for. Raises PictureError where there is none, or several and none is asked for."""
     frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)  # phones' JPEGs carry previews as MPO
-    if frames > 1:
-        kind = "pages" if image.format == "TIFF" else "frames"
+    kind = "pages" if image.format == "TIFF" else "frames"
+    if page is None and frames > 1:
         raise PictureError(
             f"{path} has {frames} {kind} ({image.format}), expected a single picture;"
-            f" save the one you want as a picture of its own, as PNG, say"
+            f" save the one you want as a picture of its own, as PNG, say, or name it: {path}[0] is the first"
         )
+    if page is not None and page >= frames:
+        raise PictureError(f"{path}: the file has {frames} {kind if frames > 1 else kind[:-1]}, and the first is [0]")
+    if page:
+        image.seek(page)
 
 
-def _not_a_picture(path: Path) -> str:
-    with path.open("rb") as file:
-        head = file.read(LOOKED_AT)
+def _not_a_picture(source: Path | io.BytesIO, path: str | Path | io.BytesIO) -> str:
+    head = _head(source)
     for mark, name in PROGRAMS.items():
         if head.startswith(mark):
             return f"{path} is {name}, which is a program to be run and is not read; convert it to PNG first"
+    if head[4:12] in HEIF:
+        return f"{path} is HEIC, which pillow-heif reads; pip install 'diffusion-tricks[heic]', or convert it to PNG"
     return (
-        f"{path} is not a picture that can be read: expected PNG, JPEG, WebP, TIFF, BMP or GIF,"
+        f"{path} is not a picture that can be read: expected PNG, JPEG, WebP, TIFF, BMP, GIF, AVIF or JPEG 2000,"
         f" got {kind_of(head)}; convert it to PNG first"
     )
 
@@ -178,16 +264,8 @@ def check_output(path: str | Path, *, force: bool, inputs: Iterable[str | Path] 
 
     The name must end in one of `WRITTEN`; else as `check_place`.
     """
-    _format(Path(path))
+    format_of(path)
     check_place(path, force=force, inputs=inputs)
-
-
-def _format(path: Path) -> str:
-    known = WRITTEN.get(path.suffix.lower())
-    if known is None:
-        came = f"got {path.suffix!r}" if path.suffix else "got no extension"
-        raise OutputError(f"{path}: expected a name that ends in {', '.join(WRITTEN)}, {came}; rename the output")
-    return known
 
 
 def write_picture(
@@ -206,59 +284,20 @@ def encode_picture(
 ) -> bytes:  # fmt: skip
     """The bytes of a picture file in the format that `path` ends in; of `image.info` only the dpi are written.
 
-    PNG, WebP and TIFF are lossless and keep alpha; JPEG has quality 95, no chroma subsampling, and alpha is laid on
-    white. `text` is for PNG only (iTXt, UTF-8), `comment` for JPEG and WebP (EXIF UserComment, UTF-16), where it is not
-    longer than a segment of JPEG; elsewhere they are left out.
+    PNG, WebP, TIFF and BMP are lossless; JPEG has quality 95, AVIF 90, both without chroma subsampling. Alpha is laid
+    on white where there is none of it, in JPEG and BMP. `text` is for PNG only (iTXt, UTF-8), `comment` for JPEG, WebP
+    and AVIF (EXIF UserComment, UTF-16), where it is not longer than a segment of JPEG; elsewhere they are left out.
     """
-    kind, dpi = _format(Path(path)), image.info.get("dpi")
-    gray = image.mode == "L" and icc is None  # the profiles kept here describe RGB
-    image = _bare(image if gray or image.mode in {"RGB", "RGBA"} else _plain(image))
-    if kind == "JPEG" and image.mode == "RGBA":
-        image = flatten(image)
-    options = {"PNG": _png, "JPEG": _jpeg, "WEBP": _webp, "TIFF": _tiff}[kind](text or {}, xmp, comment)
-    file = io.BytesIO()  # in memory first: Pillow's own file writing hides why the disk refused
-    try:
-        image.save(file, kind, icc_profile=icc, **options, **({"dpi": dpi} if dpi else {}))
-    except (OSError, ValueError, SyntaxError) as error:
-        size = f"{image.width} x {image.height}"
-        raise OutputFailed(f"{path} could not be encoded as {kind} at {size} pixels ({error}); try .png") from error
-    return file.getvalue()
+    said = Said(Metadata(dpi=image.info.get("dpi")), texts=text or {}, comment=comment, xmp=xmp)
+    return encode(plain_raster(image, icc), path, said).data
+
+
+def plain_raster(image: Image.Image, icc: bytes | None) -> Raster:
+    """A picture of Pillow's, of any mode, as one that can be written; the profile, if any, is one of RGB."""
+    gray = image.mode == "L" and icc is None
+    whole = image if gray or image.mode in {"RGB", "RGBA"} else _plain(image)
+    return raster_of(whole, icc)
 
 
 def _plain(image: Image.Image) -> Image.Image:
     return image.convert("RGBA" if image.has_transparency_data else "RGB")
-
-
-def _png(text: Mapping[str, str], xmp: bytes | None, _: str) -> dict[str, object]:
-    chunks = PngImagePlugin.PngInfo()
-    if xmp:
-        chunks.add_itxt("XML:com.adobe.xmp", xmp.decode("utf-8"))
-    for key, value in text.items():
-        # iTXt ends at a NUL and holds UTF-8 only; a prompt from the command line may hold neither
-        chunks.add_itxt(key, value.replace("\0", "").encode("utf-8", "replace").decode("utf-8"))
-    return {"pnginfo": chunks}
-
-
-def _jpeg(_: Mapping[str, str], xmp: bytes | None, comment: str) -> dict[str, object]:
-    return {"quality": 95, "subsampling": 0, **({"xmp": xmp} if xmp else {}), **_exif(comment)}
-
-
-def _webp(_: Mapping[str, str], xmp: bytes | None, comment: str) -> dict[str, object]:
-    return {"lossless": True, "exact": True, **({"xmp": xmp} if xmp else {}), **_exif(comment)}
-
-
-def _exif(comment: str) -> dict[str, object]:
-    """An EXIF block that holds a UserComment alone (EXIF 2.32, 4.6.5); none for one that does not fit."""
-    data = USER_COMMENT_PREFIX + comment.replace("\0", "").encode("utf-16-be", "replace")
-    if not comment or len(data) > MAX_COMMENT_BYTES:
-        return {}
-    exif = Image.Exif()
-    exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.UserComment] = data
-    return {"exif": exif}
-
-
-def _tiff(_: Mapping[str, str], xmp: bytes | None, __: str) -> dict[str, object]:
-    tags = TiffImagePlugin.ImageFileDirectory_v2()
-    if xmp:
-        tags[TiffImagePlugin.XMP] = xmp
-    return {"compression": "tiff_adobe_deflate", "tiffinfo": tags}

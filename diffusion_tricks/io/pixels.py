@@ -1,16 +1,13 @@
-"""Pictures as 8-bit RGB, as tensors and back, made to fit, enlarged, and their alpha; torch only where needed."""
+"""Pictures as tensors and back, made to fit, enlarged, and their alpha; torch only where needed."""
 
 from __future__ import annotations
 
-import contextlib
-import io
 import math
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from PIL import Image, ImageCms, ImageOps, TiffImagePlugin
+from PIL import Image, ImageOps
 
-from diffusion_tricks.errors import ModelError, PictureError, UsageError
+from diffusion_tricks.errors import ModelError, UsageError
 from diffusion_tricks.types import Fit
 
 if TYPE_CHECKING:
@@ -19,49 +16,6 @@ if TYPE_CHECKING:
 Colour = str | int | tuple[int, ...]
 MOST_PIXELS = 400_000_000  # of an enlarged picture: 1.2 GB
 LANCZOS = Image.Resampling.LANCZOS
-
-
-def eight_bit_rgb(image: Image.Image, path: Path) -> Image.Image:
-    """A picture of any mode as 8-bit RGB, or RGBA where it has transparency; 16 bit are scaled, CMYK becomes sRGB.
-
-    path: its file, for the PictureError that is raised for what cannot be so.
-    """
-    if image.mode == "F":
-        raise PictureError(f"{path} holds floating-point values, expected 8 or 16 bit; convert it to PNG first")
-    if image.mode == "CMYK":
-        return _from_cmyk(image)
-    if image.mode.startswith("I"):
-        return _from_16_bit(image, path)
-    if image.mode == "P" and image.palette is None:
-        raise PictureError(f"{path} holds numbers of colours and no palette that says which; get another copy of it")
-    return image.convert("RGBA" if image.has_transparency_data else "RGB")
-
-
-def _from_cmyk(image: Image.Image) -> Image.Image:
-    if icc := image.info.get("icc_profile"):
-        profile, srgb = io.BytesIO(icc), ImageCms.createProfile("sRGB")
-        with contextlib.suppress(ImageCms.PyCMSError, OSError):  # a damaged profile: as if there was none
-            converted = ImageCms.profileToProfile(image, profile, srgb, outputMode="RGB")
-            if converted is not None:
-                return converted
-    return image.convert("RGB")
-
-
-def _from_16_bit(image: Image.Image, path: Path) -> Image.Image:
-    import numpy as np
-
-    values = np.asarray(image)
-    top = 4095 if getattr(image, "tag_v2", {}).get(TiffImagePlugin.BITSPERSAMPLE) == (12,) else 65535
-    if values.min() < 0 or values.max() > top:
-        raise PictureError(
-            f"{path} holds values from {values.min()} to {values.max()}, expected 0 to {top};"
-            " save it as 8 or 16 bit first"
-        )
-    gray = Image.fromarray(((values.astype(np.uint32) * 255 + top // 2) // top).astype(np.uint8))
-    clear = image.info.get("transparency")
-    if isinstance(clear, int):
-        gray.putalpha(Image.fromarray(np.where(values == clear, 0, 255).astype(np.uint8)))
-    return gray.convert("RGB" if clear is None else "RGBA")
 
 
 def to_tensor(image: Image.Image) -> torch.Tensor:

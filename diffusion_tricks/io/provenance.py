@@ -32,6 +32,9 @@ def provenance_xmp(kind: Provenance) -> bytes:
 
 
 def provenance_of(xmp: bytes | str | None) -> Provenance | None:
-    """What an XMP packet says of a picture's making: by a model, with a model's help, or nothing of either."""
+    """What an XMP packet says of a picture's making: by a model, with a model's help, or nothing of either.
+
+    A packet that says both is of a picture that a model made and one changed.
+    """
     text = xmp.decode("utf-8", "replace") if isinstance(xmp, bytes) else xmp or ""
-    return next((kind for kind, source in SOURCE_TYPES.items() if source in text), None)
+    return next((kind for kind, source in reversed(SOURCE_TYPES.items()) if source in text), None)

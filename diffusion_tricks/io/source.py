@@ -26,10 +26,15 @@ class Source:
         """The same picture seen through another region, which is stretched to the model's size."""
         return replace(self, region=region, how="stretch")
 
+    @property
+    def part(self) -> Image:
+        """The region at its own size, as RGB in sRGB."""
+        image = self.picture.srgb
+        return flatten(image.crop(self.region) if self.region else image)
+
     def seen(self, size: tuple[int, int]) -> Image:
-        """The region at `size` (width, height), as RGB."""
-        image = self.picture.image
-        return fit(flatten(image.crop(self.region) if self.region else image), size, self.how)
+        """The region at `size` (width, height), as RGB in sRGB."""
+        return fit(self.part, size, self.how)
 
     def tensor(self, size: tuple[int, int]) -> Tensor:
         """The region at `size`: (1 3 h w) in -1..1."""

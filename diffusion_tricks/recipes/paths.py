@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
+from diffusion_tricks.io.pictures import STDIN
 from diffusion_tricks.loading.known import UPSCALER_NAMES
 from diffusion_tricks.model.lora import lora_from
 from diffusion_tricks.recipes.recipe import Recipe
@@ -40,12 +41,25 @@ def mapped(
     """The recipe with `change` applied to every path in it: `picture`, `lora`, and what tricks mark with `path`.
 
     of: which paths: those of an "argument" of a trick, which is a picture, or of an "option". beside: the folder in
-    which a directory of weights is looked for, to tell it from a hub name.
+    which a directory of weights is looked for, to tell it from a hub name. Standard input, `-`, is no path.
     """
+    change = _but_of_stdin(change)
     tricks = [TrickEntry(trick=e.trick, **_changed(e, change, of, beside)) for e in recipe.tricks]
     picture = change(recipe.picture) if recipe.picture else None
     loras = [lora_from(text).mapped(change) for text in recipe.lora] if "option" in of else recipe.lora
     return recipe.model_copy(update={"tricks": tricks, "picture": picture, "lora": list(map(str, loras))})
+
+
+def _but_of_stdin(change: Callable[[str], str]) -> Callable[[str], str]:
+    return lambda path: path if path == STDIN else change(path)
+
+
+def edited_picture(recipe: Recipe) -> str | None:
+    """The picture that a recipe finishes or edits, None where it makes one."""
+    if recipe.picture is not None:
+        return recipe.picture
+    edits = (entry.options.get("image") for entry in recipe.tricks if host().trick(entry.trick).edits)
+    return next((image for image in edits if isinstance(image, str)), None)
 
 
 def paths(recipe: Recipe, of: Collection[str] = KINDS) -> list[Path]:

@@ -12,6 +12,7 @@ import os
 import platform
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
 from typing import Any, Literal
 
@@ -19,10 +20,13 @@ from PIL import Image
 from pydantic import BaseModel, Field, ValidationError
 
 from diffusion_tricks.errors import DiffusionTricksError, OutputError, PictureError, RecipeError
-from diffusion_tricks.io.atomic import Data, atomic_write_all, check_place
+from diffusion_tricks.io.atomic import Data, atomic_write, atomic_write_all, check_place
+from diffusion_tricks.io.encode import Encoded, Said, encode, is_lossy
 from diffusion_tricks.io.foreign import object_in, read_object
-from diffusion_tricks.io.pictures import check_output, encode_picture, open_picture, write_picture
-from diffusion_tricks.io.provenance import Provenance, provenance_xmp
+from diffusion_tricks.io.metadata import Metadata
+from diffusion_tricks.io.pictures import check_output, open_picture, plain_raster
+from diffusion_tricks.io.provenance import Provenance
+from diffusion_tricks.io.raster import Raster
 from diffusion_tricks.recipes.paths import mapped, with_models
 from diffusion_tricks.recipes.recipe import recipe_from
 from diffusion_tricks.registry.calls import guarded
@@ -31,12 +35,12 @@ from diffusion_tricks.registry.entry import TrickEntry
 
 PNG_KEY = "diffusion-tricks"
 PARAMETERS_KEY = "parameters"
+SOURCE_PARAMETERS_KEY = "source-parameters"  # of the picture that one was made from
 SCHEMA = 1
 ORDER = ("Steps", "Sampler", "CFG scale", "Seed", "Size", "Model", "Denoising strength", "Tricks")  # Version is last
 NO_LIMIT = 2**64  # of pixels that are not decoded
 OBJECTS = ("run", "plugins", "versions", "inputs")
 MEASURED = ("score", "candidates", "changed_outside", "seam", "kept_sha256")
-LOSSY = {".jpg", ".jpeg"}
 OF_PIXELS = {"changed_outside", "seam", "kept_sha256"}
 LIBRARIES = ("diffusion-tricks", "diffusers", "torch", "transformers", "pillow", "pluggy", "pydantic", "numpy")
 
@@ -51,9 +55,9 @@ class Ran(BaseModel):
     compile: bool | None = None
 
 
-def of_file(path: str | Path, facts: Mapping[str, Any]) -> dict[str, Any]:
-    """The facts without those of pixels that a lossy file does not keep."""
-    lossy = Path(path).suffix.lower() in LOSSY
+def of_file(path: str | Path, facts: Mapping[str, Any], quality: int | None = None) -> dict[str, Any]:
+    """The facts without those of pixels that a lossy file, of that quality, does not keep."""
+    lossy = is_lossy(path, quality)
     return {name: value for name, value in facts.items() if not (lossy and name in OF_PIXELS)}
 
 
@@ -211,34 +215,63 @@ def check_save(
 
 
 def save(
-    image: Image.Image, path: str | Path, record: Mapping[str, Any] | None, *, parameters: str = "",
+    image: Image.Image | Raster, path: str | Path, record: Mapping[str, Any] | None, *, parameters: str = "",
     provenance: Provenance | None = None, icc: bytes | None = None, force: bool = False,
-    inputs: Iterable[str | Path] = (),
-) -> None:  # fmt: skip
+    inputs: Iterable[str | Path] = (), metadata: Metadata | None = None, keep_gps: bool = False,
+    quality: int | None = None,
+) -> Encoded:  # fmt: skip
     """Write a picture with its record, in one piece or not at all, marked as made by a model if `provenance` says how.
+
+    image: Pillow's, in the space of `icc`, or one at the depth of its source.  metadata: of the source, which is
+    kept, its position if `keep_gps`.  quality: 1..100, of lossy formats.  What it gives says what could not be kept.
 
     A PNG carries the record and the `parameters` text itself; other formats get a side-car, which takes its place
     before the picture does, and JPEG and WebP the `parameters` as EXIF UserComment too, where common programs look for
     them. `record=None` writes none of it. Raises as `write_picture` does.
     """
     path, inputs = Path(path), list(inputs)
-    parameters = parameters.replace("\0", "").encode("utf-8", "replace").decode("utf-8")  # as every reader takes it
-    xmp = provenance_xmp(provenance) if provenance else None
     check_save(path, force=force, inputs=inputs, metadata=record is not None)
+    encoded = encoded_with_record(
+        image, path, record, parameters=parameters, provenance=provenance, icc=icc, metadata=metadata,
+        keep_gps=keep_gps, quality=quality,
+    )  # fmt: skip
     if _carries_text(path) or record is None:
-        text = (
-            {} if record is None else {PNG_KEY: _dump(record), **({PARAMETERS_KEY: parameters} if parameters else {})}
-        )
-        write_picture(image, path, force=force, inputs=inputs, icc=icc, text=text, xmp=xmp)
+        atomic_write(path, encoded.data, force=force, inputs=inputs)
         if force and _is_stale(sidecar_path(path), inputs):
             sidecar_path(path).unlink(missing_ok=True)
-        return
+        return encoded
+    parameters = _readable(parameters)
     sidecar = _dump({**record, **({PARAMETERS_KEY: parameters} if parameters else {})}, indent=2) + "\n"
-    files: dict[Path, Data] = {
-        sidecar_path(path): sidecar.encode("utf-8", "replace"),
-        path: encode_picture(image, path, icc=icc, xmp=xmp, comment=parameters),
-    }
+    files: dict[Path, Data] = {sidecar_path(path): sidecar.encode("utf-8", "replace"), path: encoded.data}
     atomic_write_all(files, force=force, inputs=inputs)
+    return encoded
+
+
+def encoded_with_record(
+    image: Image.Image | Raster, path: str | Path, record: Mapping[str, Any] | None, *, parameters: str = "",
+    provenance: Provenance | None = None, icc: bytes | None = None, metadata: Metadata | None = None,
+    keep_gps: bool = False, quality: int | None = None,
+) -> Encoded:  # fmt: skip
+    """The file that `save` writes, in the format that `path` ends in, with as much of the record as that can hold."""
+    raster = plain_raster(image, icc) if isinstance(image, Image.Image) else image
+    said = _said(Path(path), record, _readable(parameters), metadata or Metadata())
+    return encode(raster, path, replace(said, mark=provenance, keep_gps=keep_gps, quality=quality))
+
+
+def _readable(parameters: str) -> str:
+    """The text as every reader takes it."""
+    return parameters.replace("\0", "").encode("utf-8", "replace").decode("utf-8")
+
+
+def _said(path: Path, record: Mapping[str, Any] | None, parameters: str, metadata: Metadata) -> Said:
+    """What the file of a picture says; the record of the picture it was made from is not its own."""
+    texts = {key: text for key, text in metadata.texts.items() if key != PNG_KEY}
+    if record is None:
+        return Said(replace(metadata, texts=texts))
+    if before := texts.pop(PARAMETERS_KEY, None):
+        texts[SOURCE_PARAMETERS_KEY] = before
+    ours = {PNG_KEY: _dump(record)} | ({PARAMETERS_KEY: parameters} if parameters else {})
+    return Said(replace(metadata, texts=texts), texts=ours, comment="" if _carries_text(path) else parameters)
 
 
 def _carries_text(path: Path) -> bool:

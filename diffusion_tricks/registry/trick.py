@@ -75,6 +75,8 @@ class Trick(Generic[O]):
     `nested` are the tricks that stand in the place of prompts in its options, see `Branch`, and those in theirs.
     `brings_prompts` says that it asks prompts of its own, so that a run needs none.
     `keeps_size` says that the finished picture has the size of one that it reads, so that a recipe cannot enlarge it.
+    `edits` says that its option `image` is the picture that the run changes, and `exact` that pixels which it does not
+    make anew stay as they are, so that a file of it is lossless where nothing else is asked.
     `joins` says that several of it in one run are parts of one: they find each other among `run.tricks`, and the first
     acts for all; so more than one may bring prompts.
     `place` names an exclusive place in a run ("start", "guidance"): two tricks with the same place are an error.
@@ -86,6 +88,8 @@ class Trick(Generic[O]):
     brings_prompts: ClassVar[bool] = False
     sums: ClassVar[tuple[str, ...]] = ()
     keeps_size: ClassVar[bool] = False
+    edits: ClassVar[bool] = False
+    exact: ClassVar[bool] = False
     joins: ClassVar[bool] = False
     options: O
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from diffusion_tricks.diffusion.conditioning import Condition
     from diffusion_tricks.diffusion.levels import Scheduler
     from diffusion_tricks.diffusion.noise import Noise
+    from diffusion_tricks.io.raster import Repainted
     from diffusion_tricks.model.batching import Terms
     from diffusion_tricks.model.model import Model
     from diffusion_tricks.registry.trick import Trick
@@ -39,16 +40,16 @@ Notes = TypeVar("Notes")  # what a trick keeps of a run
 class Run:
     """One run of the loop over a batch of pictures: what was asked, and what tricks may read and note down.
 
-    prompt: for all pictures, or one each. noise: one generator per picture. levels: (alpha, sigma) before each
-    step and after the last. first: the step it starts with. rows: computed by the denoiser so far. latents: after the
-    last step so far (b c h w). facts: what tricks report of each picture, one dictionary per picture.
+    prompt: for all pictures, or one each. noise: one generator per picture. levels: (alpha, sigma) before each step and
+    after the last. first: the step it starts with. rows: computed by the denoiser so far. latents: after the last step
+    so far (b c h w). facts: what tricks report of each picture, one dictionary per picture.
 
-    A picture larger than the model makes is made in stages, each of them a run: `following` enlarges what this one
-    makes, `previous` made what this one enlarges. window: the size that the model is asked about at a time, where that
-    is not the whole picture; wraps: whether its last column goes on in the first. A trick's `prepare` sets both.
-    condition: what the model sees beside `x`, of that or of a picture to inpaint. terms: how the model is asked.
-    rehearsal: it is played on a stand-in without weights, to find what would fail before they are read; what a trick
-    does then is done again in the run itself.
+    A picture larger than the model makes is made in stages, each a run: `following` enlarges what this one makes,
+    `previous` made what it enlarges. window: the size that the model is asked about at a time, where not the whole;
+    wraps: whether its last column goes on in the first; a trick's `prepare` sets both. condition: what the model sees
+    beside `x`, of that or of a picture to inpaint. repainted: by number of the picture, what `finish_image` made of the
+    source, at its depth. terms: how the model is asked. rehearsal: on a stand-in without weights, to find what would
+    fail; tricks do it all again in the run itself.
     """
 
     model: Model
@@ -76,6 +77,7 @@ class Run:
         self.levels = levels_of(self.scheduler)
         self.trace = Trace()
         self.facts = [{} for _ in self.noise.seeds]
+        self.repainted: dict[int, Repainted] = {}
         self._states: dict[int, Any] = {}
         self.begun: set[str] = set()  # names of the tricks whose `prepare` began, and that are not closed
         self._settled: dict[int, dict[str, Any]] = {}
@@ -324,7 +326,5 @@ def bring(run: Run, path: str | None, how: Fit = "crop") -> None:
         return
     if run.source is None:
         run.source = Source(read_picture(path), None, how)
-    elif run.source.picture.path.resolve() != Path(path).resolve():
-        raise UsageError(
-            f"a run edits one picture, but its tricks bring two: {run.source.picture.path} and {path}; leave one out"
-        )
+    elif (there := run.source.picture.path).resolve() != Path(path).resolve():
+        raise UsageError(f"a run edits one picture, but its tricks bring two: {there} and {path}; leave one out")

@@ -66,6 +66,8 @@ class RunHooks:
     def finish_image(self, run: Run, image: Image.Image, index: int, facts: dict[str, Any]) -> Image.Image | None:
         """Work on decoded picture number `index` of the run; each trick gets what the last returned.
 
+        It is 8-bit, in the space of the ICC profile in its `info`, or in sRGB. A trick that gives back the run's source
+        in part puts it, at its own depth, in `run.repainted[index]`; pixels that later tricks leave alone stay so.
         What is found on the way goes into `facts`, plain data, which is of that picture also where `run` is None, as no
         model made it.
         """

@@ -20,7 +20,7 @@ def pixels_of(path: str, model: Model) -> Tensor:
 
     Raises PictureError for what is no picture.
     """
-    return to_tensor(fit(flatten(read_picture(path).image), model.family.size))
+    return to_tensor(fit(flatten(read_picture(path).srgb), model.family.size))
 
 
 def distance(x: Tensor, y: Tensor) -> float:

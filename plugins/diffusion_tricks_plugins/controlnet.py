@@ -65,7 +65,7 @@ class ControlNet(Trick[ControlNetOptions]):
             return
         from diffusion_tricks.plugin import control, controlnet_for
 
-        picture = read_picture(Path(self.options.image)).image
+        picture = read_picture(Path(self.options.image)).srgb
         network = controlnet_for(run.model, self.options.network, self.options.scale)
         run.settle(self, network=network.source)
         run.state(self)["control"] = control(fit(picture, run.size, self.options.fit), network, run.model.device)

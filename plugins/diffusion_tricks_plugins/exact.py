@@ -51,7 +51,7 @@ class Exact(Trick[ExactOptions]):
         """Reads the pictures at the size of the run, cut to its proportions."""
         from diffusion_tricks.plugin import fit, read_picture, to_tensor
 
-        images = {Path(name).stem: fit(read_picture(name).image, run.size) for name in self.options.pictures}
+        images = {Path(name).stem: fit(read_picture(name).srgb, run.size) for name in self.options.pictures}
         clean = {name: run.latents_of(to_tensor(image)).float() for name, image in images.items()}
         run.state(self).update(clean=clean)
 

@@ -19,10 +19,12 @@ from PIL import Image
 from diffusion_tricks.plugin import (
     Picture,
     Prompted,
+    Repainted,
     Start,
     Trick,
     UsageError,
     bring,
+    changed_pixels,
     flatten,
     hookimpl,
     plain_prompts,
@@ -33,7 +35,7 @@ from diffusion_tricks_plugins.in_places import check_whole, in_places
 from diffusion_tricks_plugins.inpaint_fill import filled, matched
 from diffusion_tricks_plugins.inpaint_known import Edit, condition_of, known_of, latents_made_new, shares_of
 from diffusion_tricks_plugins.inpaint_options import WHOLE, InpaintOptions
-from diffusion_tricks_plugins.kept import changed_outside, kept_hash, seam
+from diffusion_tricks_plugins.kept import kept_hash, pixels_of, seam
 from diffusion_tricks_plugins.masks import Mask, feathered, padding_px, read_mask, region_around
 from diffusion_tricks_plugins.pasting import blended, uncontaminated
 
@@ -51,6 +53,8 @@ class Inpaint(Trick[InpaintOptions]):
     name = "inpaint"
     sums = ("changed_outside",)
     keeps_size = True
+    edits = True
+    exact = True
     joins: ClassVar[bool] = True
 
     @property
@@ -214,33 +218,38 @@ class Inpaint(Trick[InpaintOptions]):
 
     @hookimpl(tryfirst=True)  # what other tricks add belongs on the whole picture
     def finish_image(self, run: Run, image: Image.Image, index: int) -> Image.Image:
-        """The original with the model's picture where the mask is."""
+        """The original with the model's picture where the mask is, in its own mode and depth."""
         if not (edit := self._edit(run)):
             return image
         assert run.source is not None
-        original, box, weights = run.source.picture.image, edit.box, edit.weights[edit.cut]
+        picture, box, weights = run.source.picture, edit.box, edit.weights[edit.cut]
+        original, kept = picture.raster, edit.mask.weights == 0
         if self.options.strength == 0:
-            return original.copy()
+            run.repainted[index] = Repainted(original, kept)
+            return picture.image.copy()
         new = image.convert("RGB").resize((box[2] - box[0], box[3] - box[1]), Image.Resampling.LANCZOS)
-        old = original.crop(box)
-        new = Image.fromarray(matched(np.asarray(new), np.asarray(flatten(old)), weights > 0, self.options.match))
+        old = flatten(picture.image.crop(box))
+        new = Image.fromarray(matched(np.asarray(new), np.asarray(old), weights > 0, self.options.match))
         if self.options.soft == "strength":
             weights = np.where(weights > 0, np.uint8(255), weights)
         fill = all(part.options.mask == ["alpha"] and not part.options.invert for part in self._parts(run))
-        finished = original.copy()
-        finished.paste(blended(old, new, weights, fill), box[:2])
-        return finished
+        part = blended(original.samples[edit.cut], original.values_of(new), weights, original.top, fill)
+        run.repainted[index] = Repainted(original.with_part(part, box[:2]), kept)
+        return run.repainted[index].raster.shown()
 
     @hookimpl
     def report(self, run: Run, image: Image.Image, index: int) -> None:
         """Counts the pixels that changed where the mask keeps them, whichever trick changed them; and how it blends."""
-        if not (edit := self._edit(run)):
+        if not self._edit(run):
             return
         assert run.source is not None
-        before, after = np.asarray(run.source.picture.image), np.asarray(image)
-        kept, facts = edit.mask.weights == 0, run.facts[index]
-        changed = changed_outside(before, after, kept)
-        facts.update(changed_outside=changed, seam=seam(after, kept), kept_sha256=kept_hash(after, kept))
+        repainted, facts = run.repainted[index], run.facts[index]
+        differs = changed_pixels(run.source.picture.raster, repainted.raster)
+        changed = int(np.count_nonzero(differs & repainted.kept))
+        after = pixels_of(repainted.raster)
+        facts.update(
+            changed_outside=changed, seam=seam(after, repainted.kept), kept_sha256=kept_hash(after, repainted.kept)
+        )
         if changed:
             facts["notes"] = [*facts.get("notes", []), f"other tricks changed {changed} pixels outside the mask"]
 

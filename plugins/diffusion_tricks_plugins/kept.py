@@ -13,32 +13,26 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from diffusion_tricks.plugin import PictureError, read_picture
+from diffusion_tricks.plugin import Raster, read_picture
 
 Pixels = NDArray[Any]  # (h w) or (h w c), of any unsigned depth
 NEAR = 8  # px from the edge that count as its surroundings
 
 
 def read_pixels(path: str | Path) -> Pixels:
-    """The pixels of a picture file at its own depth: (h w) or (h w c) of uint8 or uint16.
+    """The pixels of a picture file at its own depth: (h w) or (h w c) of uint8 or uint16; see `pixels_of`.
 
-    Raises PictureError for what cannot be read, and for 16 bit in colour where nothing here reads that whole.
+    Raises PictureError for what cannot be read.
     """
-    picture = read_picture(path)
-    with Image.open(path) as image:
-        raw = str(image.tile[0][3]) if image.tile else ""
-        gray = image.mode.startswith("I;16")
-        if gray:
-            return np.asarray(image).astype(np.uint16)
-    if ";16" not in raw:
-        return np.asarray(picture.image)
-    try:
-        import imagecodecs
-    except ImportError:
-        raise PictureError(f"{path} has 16 bit in each colour, which are read by imagecodecs; install it") from None
-    return np.asarray(imagecodecs.imread(path))
+    return pixels_of(read_picture(path).raster)
+
+
+def pixels_of(raster: Raster) -> Pixels:
+    """A picture as (h w) or (h w c) of uint8 or uint16; inks, floats and others as they are shown, in 8-bit RGB."""
+    plain = raster.mode != "CMYK" and raster.samples.dtype.kind == "u" and raster.top in {255, 65535}
+    samples = raster.samples if plain else np.asarray(raster.shown())
+    return samples[..., 0] if samples.shape[2] == 1 else samples
 
 
 def alike(before: Pixels, after: Pixels) -> tuple[Pixels, Pixels]:

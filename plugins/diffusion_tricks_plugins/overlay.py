@@ -16,7 +16,7 @@ from typing import Any
 
 from PIL import Image
 
-from diffusion_tricks.plugin import Trick, hookimpl
+from diffusion_tricks.plugin import Trick, from_srgb, hookimpl
 from diffusion_tricks_plugins.text import covers
 from diffusion_tricks_plugins.text.color import Color, on_paper
 from diffusion_tricks_plugins.text.layout import Page, Side, Spot, Wanted
@@ -53,9 +53,9 @@ class Overlay(Trick[OverlayOptions]):
         if image.mode not in {"RGB", "RGBA"}:
             image = image.convert("RGBA" if image.has_transparency_data else "RGB")
         page, notes = on_sheet(image, self.options)
-        written = lettering(page, self.options)
+        written, icc = lettering(page, self.options), image.info.get("icc_profile")
         told(facts if facts is not None else {}, self.options, written, notes)
-        return with_layer(page, written.layer)
+        return with_layer(page, from_srgb(written.layer, icc) if icc else written.layer)
 
     def notes(self) -> list[str]:
         """That the built-in font took the place of those that cannot be had."""

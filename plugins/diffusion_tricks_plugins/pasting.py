@@ -11,12 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from diffusion_tricks.plugin import flatten
-
 if TYPE_CHECKING:
     from diffusion_tricks.plugin import Source
     from diffusion_tricks_plugins.masks import Weights
 
+Samples = NDArray[Any]
 Shares = NDArray[np.floating[Any]]
 
 
@@ -27,7 +26,7 @@ def uncontaminated(source: Source, kept: NDArray[np.bool_], size: tuple[int, int
     the mean over the kept pixels under the same kernel: resample(kept colour) / resample(kept).
     """
     seen = source.seen(size)
-    part = flatten(source.picture.image.crop(source.region))
+    part = source.part
     if part.size == size or not kept.any():
         return seen
     share = _resampled(kept.astype(np.float32), size)
@@ -41,19 +40,19 @@ def _resampled(values: Shares, size: tuple[int, int]) -> Shares:
     return np.asarray(Image.fromarray(values).resize(size, Image.Resampling.LANCZOS))
 
 
-def blended(old: Image.Image, new: Image.Image, weights: Weights, fill: bool) -> Image.Image:
-    """`old` (RGB or RGBA) with `new` (RGB) laid on it by weights (h w) of 0..255; weight 0 keeps every bit.
+def blended(old: Samples, new: Samples, weights: Weights, top: float, fill: bool) -> Samples:
+    """`old` (h w c) with the colours `new` laid on it by weights (h w) of 0..255; weight 0 keeps every bit.
 
-    With alpha, colours are blended by what is visible of them. fill: lay `old` on `new`, opaque, wherever there is
-    weight: what was transparent is filled.
+    top: the value of white and of opaque. With alpha, which `old` has one channel more for, colours are blended by what
+    is visible of them. fill: lay `old` on `new`, opaque, wherever there is weight: what was transparent is filled.
     """
     share = weights[..., None].astype(np.float32) / 255  # (h w 1)
-    before, colour = np.asarray(old), np.asarray(new).astype(np.float32)
-    rgb: Shares = before[..., :3].astype(np.float32)
-    alpha: Shares = before[..., 3:].astype(np.float32) / 255 if old.mode == "RGBA" else np.ones_like(share)
+    count, colour = new.shape[2], new.astype(np.float32)
+    rgb: Shares = old[..., :count].astype(np.float32)
+    alpha: Shares = old[..., count:].astype(np.float32) / top if old.shape[2] > count else np.ones_like(share)
     if fill:
         rgb, alpha = alpha * rgb + (1 - alpha) * colour, np.ones_like(share)
     cover = alpha * (1 - share) + share
     mixed = (rgb * alpha * (1 - share) + colour * share) / np.maximum(cover, 1e-6)
-    after = np.concatenate([mixed, cover * 255], axis=2)[..., : before.shape[2]]
-    return Image.fromarray(np.where(share > 0, after.round().astype(np.uint8), before))
+    after = np.concatenate([mixed, cover * top], axis=2)[..., : old.shape[2]]
+    return np.where(share > 0, after if old.dtype.kind == "f" else after.round(), old).astype(old.dtype)

@@ -92,7 +92,7 @@ class Phase(Trick[PhaseOptions]):
             return
         from diffusion_tricks.plugin import to_tensor
 
-        picture = fit(flatten(read_picture(self.options.image).image), run.size, self.options.fit)
+        picture = fit(flatten(read_picture(self.options.image).srgb), run.size, self.options.fit)
         run.state(self, Notes).clean = run.latents_of(to_tensor(picture)).float()
 
     @hookimpl

@@ -59,7 +59,7 @@ class GivenPicture(Trick[PictureOptions]):
 
     def seen(self, size: Size) -> Image:
         """The picture at a size, as RGB. Raises PictureError for a file that cannot be read."""
-        return fit(flatten(read_picture(self.options.image).image), size, self.options.fit)
+        return fit(flatten(read_picture(self.options.image).srgb), size, self.options.fit)
 
     def views_of(self, image: Image) -> list[Shown]:
         """The picture as it is, by the name of the file."""

@@ -51,6 +51,7 @@ class SDEdit(Trick[SDEditOptions]):
 
     name = "sdedit"
     place = "start"
+    edits = True
 
     def variants(self) -> list[dict[str, Any]] | None:
         """For a sweep: one run for each start index, and one of strength 0, the picture itself."""

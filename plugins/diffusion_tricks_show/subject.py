@@ -53,7 +53,7 @@ def subject_of(path: str | Path, said: Sequence[tuple[str, str]] = ()) -> Subjec
     Raises PictureError for no picture, UsageError where nothing says what it shows, and as `view_named` does.
     """
     path = Path(path)
-    image = flatten(read_picture(path).image)
+    image = flatten(read_picture(path).srgb)
     record = _record(path, needed=not said)
     views = shown_through(said, image) if said else shown(recipe_from((record or {})["recipe"], str(path)), image)
     views = sorted(views, key=lambda view: not same(view.picture, image))

@@ -100,7 +100,7 @@ def captions_of(file: Path, class_name: str | None) -> list[str]:
 
 def squared(file: Path, size: int) -> Tensor:
     """The picture of a file, upright, as bytes (3 size size). Raises PictureError as `read_picture`."""
-    return square_bytes(read_picture(file).image, size)
+    return square_bytes(read_picture(file).srgb, size)
 
 
 def _pictures(folder: Path) -> Iterator[Path]:
