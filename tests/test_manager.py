@@ -19,7 +19,7 @@ from diffusion_tricks.registry import host as manager
 from diffusion_tricks.registry.host import ALLOWED, BUILT_IN, Host, host, plugin_versions
 from diffusion_tricks.registry.trick import Trick
 from diffusion_tricks.sampling.tricks import order, refuse_clashes, run_manager
-from diffusion_tricks_plugins import Anagram, Guidance
+from diffusion_tricks_plugins import TRICKS, Anagram, Guidance
 
 PLUGIN = """
 from diffusion_tricks.hookspecs import hookimpl
