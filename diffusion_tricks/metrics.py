@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
 RANGE = 2.0  # of pixels in -1..1
 DRAWS = 4000  # of the bootstrap
 SEED = 180  # of these
+AT_ONCE = 2**22  # values that are drawn together: memory
 
 
 def psnr(x: Tensor, y: Tensor, range: float = RANGE) -> float:
@@ -80,8 +82,10 @@ def bootstrap(values: Tensor, of: Callable[[Tensor], Tensor] | None = None) -> t
     """
     import torch
 
-    generator = torch.Generator().manual_seed(SEED)
-    drawn = values.double()[torch.randint(len(values), (DRAWS, len(values)), generator=generator)]  # (DRAWS n)
-    found = drawn.mean(1) if of is None else of(drawn)
-    low, high = found.quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
+    generator, values = torch.Generator().manual_seed(SEED), values.double()
+    statistic, size = of or partial(torch.mean, dim=1), len(values)
+    most = max(1, AT_ONCE // size)
+    rows = (min(most, DRAWS - start) for start in range(0, DRAWS, most))
+    found = [statistic(values[torch.randint(size, (n, size), generator=generator)]) for n in rows]
+    low, high = torch.cat(found).quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
     return low, high

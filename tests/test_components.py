@@ -131,6 +131,15 @@ def test_the_bands_of_a_wavelet_are_those_of_pywavelets(height: int, width: int,
         np.testing.assert_allclose(page(wavelet(moments, levels, height, width)(x)), expected, atol=2e-6)
 
 
+def test_lab_needs_no_inverse_and_no_double_precision_on_a_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Either would have a GPU wait in every step, and Apple's has no float64."""
+    for name in ("inv", "inv_ex"):
+        monkeypatch.setattr(torch.linalg, name, lambda *_: pytest.fail("a matrix was inverted"))
+    monkeypatch.setattr(torch.Tensor, "double", lambda _: pytest.fail("double precision"))
+    x = torch.zeros(1, 3, 2, 2)
+    torch.testing.assert_close(from_lab(to_lab(x)), x, atol=1e-5, rtol=0)
+
+
 def test_lab_is_scikit_images_and_back() -> None:
     x = picture(16, 20, 4)
     expected = rgb2lab((page(x).transpose(1, 2, 0) + 1) / 2).transpose(2, 0, 1)

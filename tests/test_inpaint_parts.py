@@ -12,9 +12,10 @@ from PIL import Image
 from skimage import data
 
 from command_line import run
-from diffusion_tricks import Recipe, TrickEntry, make, sample
+from diffusion_tricks import Recipe, TrickEntry, load_model, make, sample
 from diffusion_tricks.errors import UsageError
 from diffusion_tricks.io.pixels import to_tensor
+from diffusion_tricks.testing import tiny_pipeline
 from diffusion_tricks.testing.denoisers import exact_model
 from diffusion_tricks_plugins import Anagram, Inpaint
 from diffusion_tricks_plugins.inpaint_known import shares_of
@@ -143,3 +144,18 @@ def test_masks_and_prompts_pair_on_the_command_line(tiny: Path, photo: str, tmp_
     again = run("rerun", short["path"], "-m", tiny, "-o", tmp_path / "6.png")
     assert again.code == 0, again.err
     assert Image.open(tmp_path / "6.png").tobytes() == Image.open(short["path"]).tobytes()
+
+
+def test_a_learned_variance_is_that_of_each_part(photo: str) -> None:
+    """Of DeepFloyd IF: where a part's prompt says all of the noise, its variance is the scheduler's too."""
+    model, latents = load_model(tiny_pipeline("if"), device="cpu"), torch.zeros(1, 3, 16, 16)
+    tricks = [part("box:0,0,16,32", "a", image=photo, blend="off"), part("box:16,0,32,32", "b", blend="off")]
+
+    def variance(**request: Any) -> torch.Tensor:
+        found = next(iter(sample(model, latents=latents, steps=3, **request))).estimate.variance
+        assert found is not None
+        return found
+
+    left, right, both = variance(prompt="a"), variance(prompt="b"), variance(tricks=tricks)
+    assert not torch.allclose(left, right, atol=1e-4)
+    torch.testing.assert_close(both, torch.cat([left[..., :8], right[..., 8:]], -1), rtol=0, atol=1e-5)

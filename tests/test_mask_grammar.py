@@ -412,3 +412,27 @@ def test_a_model_that_is_not_at_hand_says_how_to_get_it(tmp_path: Path) -> None:
         drawn('words:"the hat"')
     with pytest.raises(ModelError, match="no CLIPSeg model can be opened from"):
         drawn('words:"the hat"', segmenter=str(tmp_path))
+
+
+# texts that are long
+
+
+def test_a_line_through_many_points_is_no_name_of_a_file_that_is_too_long() -> None:
+    turns = np.linspace(0, 2 * np.pi, 100, endpoint=False)
+    points = " ".join(f"{30 + 15 * np.cos(turn):.1f},{20 + 15 * np.sin(turn):.1f}" for turn in turns)
+    assert inside(f"poly:{points}").sum() == pytest.approx(np.pi * 15**2, rel=0.02)
+    assert files_in(f"poly:{points}") == []
+    assert mask_paths(f"poly:{points}", str.upper) == f"poly:{points}"
+
+
+@pytest.mark.parametrize("text", [f"{'(' * 3000}box:0,0,5,5{')' * 3000}", f"{'!' * 3000}saliency",
+                                  " + ".join(["box:0,0,5,5"] * 3000), f"box:0,0,5,5{' grow:1' * 3000}"])  # fmt: skip
+def test_a_mask_of_endless_parts_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="expected at most 200 brackets and signs"):
+        files_in(text)
+
+
+@pytest.mark.parametrize("form", ["box:0,0,{},5", "circle:0,0,{}", "box:0,0,5,5 grow:{}"])
+def test_a_length_beyond_all_numbers_is_refused(form: str) -> None:
+    with pytest.raises(UsageError, match=r"expected (pixels or percent|0 to 4096)"):
+        files_in(form.format("9" * 400))

@@ -262,3 +262,10 @@ def test_each_prompt_of_a_pair_of_tricks_changes_the_picture_or_is_refused(
 @pytest.fixture(scope="module")
 def model() -> Any:
     return tiny("if")
+
+
+def test_one_branch_in_two_places_is_refused_as_a_trick_would_be() -> None:
+    shared = Branch(tricks=[TrickEntry(**HYBRID)])
+    anagram = Anagram(views=[("identity", shared), ("flip", shared)])
+    with pytest.raises(UsageError, match="the same trick object is given twice; make a new one for each place"):
+        sample(exact_model({"a": A, "b": B}), tricks=[anagram], steps=2)

@@ -15,6 +15,7 @@ from diffusers import DDPMScheduler, EDMEulerScheduler, FlowMatchEulerDiscreteSc
 from skimage.metrics import peak_signal_noise_ratio
 from torch import Tensor
 
+from diffusion_tricks import metrics
 from diffusion_tricks.diffusion.levels import training_level
 from diffusion_tricks.errors import UsageError
 from diffusion_tricks.plugin import (
@@ -92,6 +93,16 @@ def test_a_bootstrap_interval_holds_the_mean_and_shrinks_with_the_pairs() -> Non
     assert (low, high) == pytest.approx((float(values.mean()) - half, float(values.mean()) + half), abs=2e-3)
     assert bootstrap(values) == (low, high)
     assert bootstrap(torch.tensor([0.0, 0.0, 1.0]), lambda drawn: drawn.amax(1)) == (0.0, 1.0)
+
+
+def test_a_bootstrap_of_very_many_values_draws_them_bit_by_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """4000 times 50,000 values would be gigabytes; the same draws, in smaller parts, are the same interval."""
+    values, drawn = torch.rand(90, generator=torch.Generator().manual_seed(0), dtype=torch.float64), []
+    whole = bootstrap(values)
+    monkeypatch.setattr(metrics, "AT_ONCE", 1000)
+    assert bootstrap(values, lambda rows: drawn.append(rows.numel()) or rows.mean(1)) == whole
+    assert max(drawn) <= 1000
+    assert sum(drawn) == metrics.DRAWS * 90
 
 
 @pytest.mark.parametrize(("taps", "sigma"), [(33, 2.0), (5, 1.0), (1, 1.0), (71, 9.0)])

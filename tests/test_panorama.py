@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -247,3 +248,26 @@ def test_regions_and_windows_together_end_in_what_each_knows() -> None:
     expected = torch.full((1, 3, 8, 24), 0.5)
     expected[..., :12] = -0.5
     torch.testing.assert_close(last.x, expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("trick", "message"),
+    [
+        (["hybrid", "--far", "picture:a.png", "--near", "b"], "'picture' is .*name the trick that it stands in before"),
+        (["components", "--split", "wavelet", "--part", "a", "--part", "b"], "name 'components' before the trick that"),
+        (["components", "--split", "mask", "--mask", "box:0,0,8,8", "--part", "a", "--part", "b"], "name 'components'"),
+        (["anagram", "a", "a", "exact", "a.png"], "'exact' is of the whole picture, .*leave out the trick that shows"),
+    ],
+)
+def test_what_is_of_the_whole_is_not_asked_about_windows(
+    trick: list[str], message: str, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (16, 16), "red").save("a.png")
+    how = ["-m", tiny, "--steps", "1", "--size", "32x16", "-o", "out.png"]
+    refused = command("make", *how, "panorama", *trick)
+    assert refused.code == 2, refused.err
+    assert re.search(message, refused.err), refused.err
+    if trick[0] != "anagram":  # `exact` is always asked last
+        made = command("make", *how, *trick, "panorama")
+        assert made.code == 0, made.err

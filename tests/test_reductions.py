@@ -33,7 +33,7 @@ def steps_of(trick: Anagram, steps: int = 10, scheduler: str = "ddim", model: An
     ("weight", "expected"),
     [
         (2.0, [2, 2, 2, 2]), ("1@0-0.4,0.5@0.4-1", [1, 0.5, 0.5, 0.5]), ("3@0.25-0.5", [0, 3, 0, 0]),
-        (" .5 @ 0.5 - 1 , 1@0-.25", [1, 0, 0.5, 0.5]), ("1e-1@0-1", [0.1] * 4),
+        (" .5 @ 0.5 - 1 , 1@0-.25", [1, 0, 0.5, 0.5]), ("1e-1@0-1", [0.1] * 4), ("1E+1@0-1", [10.0] * 4),
     ],
 )  # fmt: skip
 def test_a_weight_holds_within_its_share(weight: float | str, expected: list[float]) -> None:
@@ -46,6 +46,10 @@ def test_the_first_share_without_any_weight_is_found() -> None:
     assert weightless(["1@0-0.4", "1@0.6-1"]) == (0.4, 0.6)
     assert weightless(["1@0.2-1", 0.0]) == (0.0, 0.2)
     assert weightless([0.0, 0.0]) == (0.0, 1.0)
+
+
+def test_a_large_weight_is_a_number_however_it_is_written() -> None:
+    assert Anagram(prompts=["a", "b"], weights=[1e20, "1e+20"]).options.weights == [1e20, 1e20]
 
 
 @pytest.mark.parametrize("weight", ["", "x", "-1", "1@", "1@0.5", "1@0-2", "1@0.5-0.5", "1@0.6-0.4", "1@0-0.6,2@0.4-1"])

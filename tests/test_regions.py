@@ -154,7 +154,9 @@ def test_the_first_steps_see_each_region_before_a_background_of_its_own() -> Non
 
 def test_a_part_of_the_picture_has_no_regions() -> None:
     model = load_model(tiny_pipeline("if"), device="cpu")
-    with pytest.raises(UsageError, match="regions are of the whole picture, and are asked about a part of it"):
+    with pytest.raises(
+        UsageError, match="'regions' is of the whole picture, and is asked about a part of it; name 'regions' before"
+    ):
         ends_in(Panorama(), Regions(regions=[(LEFT, "b")]), model=model, size=(32, 16))
     last = ends_in(Regions(regions=[(LEFT, "b")]), Panorama(), model=model, size=(32, 16), steps=2)
     assert last.rows == 6, "three windows of each prompt"

@@ -54,8 +54,9 @@ def _names(tricks: Sequence[Trick[Any]]) -> list[str]:
 
 
 def refuse_clashes(tricks: Sequence[Trick[Any]]) -> None:
-    """Raises UsageError when two tricks want the same exclusive place."""
-    if len({id(trick) for trick in tricks}) < len(tricks):
+    """Raises UsageError when two tricks want the same exclusive place, or one trick stands in two places."""
+    everyone = [*tricks, *nested(tricks)]
+    if len(set(map(id, everyone))) < len(everyone):
         raise UsageError("the same trick object is given twice; make a new one for each place in the order")
     taken: dict[str, tuple[str, Trick[Any]]] = {}
     for name, trick in zip(_names(tricks), tricks, strict=True):

@@ -31,6 +31,7 @@ from diffusion_tricks.plugin import (
     prompts_of,
     shown_by,
 )
+from diffusion_tricks_plugins.in_places import check_whole
 from diffusion_tricks_plugins.masks import mask_paths
 from diffusion_tricks_plugins.picture import given, is_nested, note_kept
 from diffusion_tricks_plugins.pixel_space import Space, recombined
@@ -157,6 +158,8 @@ class Components(Trick[ComponentsOptions]):
     def estimate_noise(self, ask: Ask, step: Step) -> Asking:
         """The sum of every prompt's component."""
         notes = step.run.state(self, Notes)
+        if self.split.placed:
+            check_whole(self.name, ask, step.run)
         answers: list[Estimate] = yield [ask.asking(prompt) for prompt in self.options.parts]
         if notes.space == "pixel":
             return recombined(step.run, answers, partial(self._whole, notes.bands))

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 from pydantic import field_validator
 
 from diffusion_tricks.plugin import Asking, Trick, TrickOptions, UsageError, argument, hookimpl
+from diffusion_tricks_plugins.in_places import check_whole
+from diffusion_tricks_plugins.picture import leading_to
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -67,11 +69,8 @@ def exactly(ask: Ask, step: Step, clean: dict[str, Tensor]) -> Estimate:
     """
     import torch
 
-    from diffusion_tricks.plugin import Estimate
-
     if unknown := [prompt for prompt in ask.rows if prompt not in clean]:
         raise UsageError(f"exact knows {', '.join(map(repr, clean))}, and was asked for {unknown[0]!r}; give that"
                          " picture, too, or name what is asked for as its file is named")  # fmt: skip
-    x0 = torch.cat([clean[prompt] for prompt in ask.rows if prompt is not None]).to(ask.x.device)
-    variance = torch.zeros_like(ask.x) if step.run.model.family.shape.learned else None
-    return Estimate(step.level.from_clean(x0, ask.x.float()), ask.x, step.level, variance)
+    check_whole(Exact.name, ask, step.run, "leave out the trick that shows parts")
+    return leading_to(torch.cat([clean[prompt] for prompt in ask.rows if prompt is not None]), ask, step)

@@ -31,6 +31,7 @@ from diffusion_tricks.plugin import (
     prompts_of,
     to_tensor,
 )
+from diffusion_tricks_plugins.in_places import check_whole, in_places
 from diffusion_tricks_plugins.inpaint_fill import filled, matched
 from diffusion_tricks_plugins.inpaint_known import Edit, condition_of, known_of, latents_made_new, shares_of
 from diffusion_tricks_plugins.inpaint_options import WHOLE, InpaintOptions
@@ -165,9 +166,9 @@ class Inpaint(Trick[InpaintOptions]):
         if edit is None or not edit.shares:
             answers: list[Estimate] = yield [ask]
             return answers[0]
+        check_whole(self.name, ask, step.run)
         answers = yield [ask.asking(part.options.prompt) for part in self._parts(step.run)]
-        return sum((answer * share for answer, share in zip(answers[1:], edit.shares[1:], strict=True)),
-                   answers[0] * edit.shares[0])  # fmt: skip
+        return in_places(answers, edit.shares, ask.x)
 
     @hookimpl
     def start(self, run: Run) -> Start | None:

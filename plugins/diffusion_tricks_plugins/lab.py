@@ -15,22 +15,21 @@ from torch import Tensor
 
 XYZ = ((0.4124564, 0.3575761, 0.1804375), (0.2126729, 0.7151522, 0.0721750), (0.0193339, 0.1191920, 0.9503041))
 OPPOSED = ((0.0, 116.0, 0.0), (500.0, -500.0, 0.0), (0.0, 200.0, -200.0))  # of f(X) f(Y) f(Z), L but for 16
+LINEAR, OF_F = (torch.tensor(rows, dtype=torch.float64) for rows in (XYZ, OPPOSED))
+RELATIVE = LINEAR / LINEAR.sum(1, keepdim=True)  # linear sRGB to X Y Z over those of white
+RELATIVE_BACK, OF_F_BACK = torch.linalg.inv(RELATIVE), torch.linalg.inv(OF_F)  # here, as no device need invert them
 EDGE = 6 / 29
 HALVINGS = 26
 
 
 def to_lab(x: Tensor) -> Tensor:
     """sRGB (b 3 h w) of -1..1 as L of 0..100, a and b (b 3 h w)."""
-    white, xyz = _matrices(x)
-    lab = _mixed(_f(_mixed(_linear((x + 1) / 2), xyz / white[:, None])), x.new_tensor(OPPOSED))
-    return lab - _offset(x)
+    return _mixed(_f(_mixed(_linear((x + 1) / 2), RELATIVE)), OF_F) - _offset(x)
 
 
 def from_lab(lab: Tensor) -> Tensor:
     """The inverse of `to_lab`."""
-    white, xyz = _matrices(lab)
-    mixed = _mixed(lab + _offset(lab), _inverse(lab.new_tensor(OPPOSED)))
-    return 2 * _curved(_mixed(_f_inverse(mixed), _inverse(xyz / white[:, None]))) - 1
+    return 2 * _curved(_mixed(_f_inverse(_mixed(lab + _offset(lab), OF_F_BACK)), RELATIVE_BACK)) - 1
 
 
 def most_colour(coloured: Callable[[Tensor], Tensor], like: Tensor) -> Tensor:
@@ -55,19 +54,8 @@ def _offset(x: Tensor) -> Tensor:
     return x.new_tensor((16.0, 0, 0))[:, None, None]
 
 
-def _matrices(x: Tensor) -> tuple[Tensor, Tensor]:
-    """White (3), and linear sRGB to XYZ (3 3)."""
-    xyz = x.new_tensor(XYZ)
-    return xyz.sum(1), xyz
-
-
-def _inverse(matrix: Tensor) -> Tensor:
-    inverse: Tensor = torch.linalg.inv(matrix.double()).to(matrix)
-    return inverse
-
-
 def _mixed(x: Tensor, matrix: Tensor) -> Tensor:
-    return torch.einsum("ij,bjhw->bihw", matrix, x)
+    return torch.einsum("ij,bjhw->bihw", matrix.to(x.dtype).to(x.device), x)
 
 
 def _f(t: Tensor) -> Tensor:

@@ -30,6 +30,7 @@ from diffusion_tricks.plugin import (
     option,
     read_picture,
 )
+from diffusion_tricks_plugins.in_places import check_whole
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
 EIGHT_BIT = 127.5  # levels in what -1..1 has for 1
 WHITE = 1 + 0.5 / EIGHT_BIT  # but for rounding
+WHOLE = "name the trick that it stands in before the one that shows parts"
 SURE = -1.0  # learned variance of an answer that knows x0: the least there is, that of q(x_t-1 | x_t, x0)
 
 
@@ -77,10 +79,14 @@ class GivenPicture(Trick[PictureOptions]):
     def estimate_noise(self, ask: Ask, step: Step) -> Asking:
         """What leads to the picture; nothing is asked for it."""
         yield []
-        clean: Tensor = step.run.state(self)["clean"].expand_as(ask.x)
-        learned = step.run.scheduler.config.get("variance_type") == "learned_range"
-        variance = clean * 0 + SURE if learned else None
-        return Estimate(clean, ask.x, step.level, variance).with_clean(clean)
+        check_whole(self.name, ask, step.run, WHOLE)
+        return leading_to(step.run.state(self)["clean"].expand_as(ask.x), ask, step)
+
+
+def leading_to(clean: Tensor, ask: Ask, step: Step) -> Estimate:
+    """The answer that knows the clean latents (b c h w) and leads to them, surely, where a variance is learned."""
+    variance = clean * 0 + SURE if step.run.model.family.shape.learned else None
+    return Estimate(clean, ask.x, step.level, variance).with_clean(clean)
 
 
 def is_nested(trick: Trick[Any], run: Run) -> bool:

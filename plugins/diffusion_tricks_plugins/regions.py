@@ -9,7 +9,7 @@ what it shows begins inside it (section 4.2, "bootstrapping").
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -21,12 +21,12 @@ from diffusion_tricks.plugin import (
     Shown,
     Trick,
     TrickOptions,
-    UsageError,
     hookimpl,
     option,
     plain_prompts,
     shown_by,
 )
+from diffusion_tricks_plugins.in_places import check_whole, in_places
 from diffusion_tricks_plugins.masks import FULL, Mask, mask_for, mask_paths
 
 if TYPE_CHECKING:
@@ -127,13 +127,11 @@ class Regions(Trick[RegionsOptions]):
     def estimate_noise(self, ask: Ask, step: Step) -> Asking:
         """Every region's own part, and the rest as it is asked."""
         notes = step.run.state(self, Notes)
-        if ask.x.shape[-2:] != notes.shares[0].shape[-2:]:
-            raise UsageError("regions are of the whole picture, and are asked about a part of it; name them before the"
-                             " trick that shows parts")  # fmt: skip
+        check_whole(self.name, ask, step.run)
         seen = [self._before_ground(ask, step, i) for i in range(len(self.said))]
         asks = [one.asking(said) for one, said in zip(seen, self.said, strict=True)]
         answers: list[Estimate] = yield [*([ask] if notes.based else []), *asks]
-        return summed(answers, notes.shares[0 if notes.based else 1 :], ask.x)
+        return in_places(answers, notes.shares[0 if notes.based else 1 :], ask.x)
 
     def _before_ground(self, ask: Ask, step: Step, i: int) -> Ask:
         """What region i sees: the latents, in the first steps before its background."""
@@ -143,17 +141,6 @@ class Regions(Trick[RegionsOptions]):
         clean, noise = notes.grounds[i]
         ground = step.level.noised(clean, noise).to(ask.x.dtype)
         return ask.but(x=ask.x.where(notes.shares[i + 1] > 0, ground))
-
-
-def summed(parts: list[Estimate], shares: list[Tensor], x: Tensor) -> Estimate:
-    """sum_i m_i value_i of estimates of the same latents x; their learned variances alike."""
-    variances = [part.variance for part in parts if part.variance is not None]
-
-    def total(values: list[Tensor]) -> Tensor:
-        return sum((share * value for share, value in zip(shares, values, strict=True)), x.new_zeros(()))
-
-    variance = total(variances) if len(variances) == len(parts) else None
-    return replace(parts[0], value=total([part.value for part in parts]), x=x, variance=variance)
 
 
 def around(box: Box, size: tuple[int, int]) -> Extent:

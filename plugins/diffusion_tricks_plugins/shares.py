@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator
 
-NUMBER = r"\s*(\d*\.?\d+(?:e-?\d+)?)\s*"
+NUMBER = r"\s*(\d*\.?\d+(?:e[+-]?\d+)?)\s*"
 PIECE = re.compile(f"{NUMBER}(?:@{NUMBER}-{NUMBER})?", re.IGNORECASE)
 FORMS = "expected a weight of at least 0, or weights of shares of the schedule as in 1@0-0.4,0.5@0.4-1"
 Piece = tuple[float, float, float]  # weight, from and to which share

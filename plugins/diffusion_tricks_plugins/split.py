@@ -47,11 +47,13 @@ class Split(BaseModel):
     """Base of every split: its fields are its parameters.
 
     linear: it may act on estimates as they are; else on their clean pictures. coloured: it is of colours, of which
-    latents have none. parts: how many there are; None leaves it to what is asked.
+    latents have none. placed: it is of places or of the size of the whole, so that a part of that has another. parts:
+    how many there are; None leaves it to what is asked.
     """
 
     linear: ClassVar[bool] = True
     coloured: ClassVar[bool] = False
+    placed: ClassVar[bool] = False
     parts: ClassVar[int | None] = 2
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 

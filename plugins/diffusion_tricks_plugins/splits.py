@@ -178,6 +178,7 @@ class Scale(Split):
 class Mask(Low):
     """Inside a mask, and outside; it may be soft. where: a file (white is inside), `box:` or `ellipse:`."""
 
+    placed: ClassVar[bool] = True
     where: str
 
     def names(self, count: int) -> list[str]:
@@ -258,6 +259,7 @@ class Pyramid(Levels):
 class Wavelet(Levels):
     """A wavelet transform: `wavelet:db2`, Daubechies' with two vanishing moments; haar and db1 are the same."""
 
+    placed: ClassVar[bool] = True
     name: str = Field("db2", pattern=rf"^(haar|db([1-9]|{MOST}))$")
 
     def approximation(self, levels: int, canvas: Canvas) -> Filter:

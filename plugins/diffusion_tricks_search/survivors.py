@@ -67,9 +67,12 @@ def _made(trial: Trial, name: str, log: Log, bench: Bench) -> Kept:
 
 
 def _is_ours(path: Path, recipe: Recipe) -> bool:
-    """Whether a file is this very picture, of which the log was not told any more."""
+    """Whether a file is this very picture, of which the log was not told any more.
+
+    The model is the search's; a record has but the name of its directory.
+    """
     try:
-        return bool(read_record(path)["recipe"] == recipe.data())
+        return bool(read_record(path)["recipe"] | {"model": None} == recipe.data() | {"model": None})
     except DiffusionTricksError:
         return False
 

@@ -14,10 +14,10 @@ sign stands in double quotes; a text that is, as a whole, the name of a file is 
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NoReturn
 
 from diffusion_tricks.plugin import UsageError
@@ -47,6 +47,7 @@ BREAK = rf"[+-](?=[\s(!\"]|$)|(?:{'|'.join(EDGES)})(?=:|\s|\)|$)|(?:{'|'.join(so
 OPERAND = re.compile(rf"(?:\"[^\"]*\"|[^\s()&^\"]|\s+(?!{BREAK}|[\s()&^]|$))+")
 FORM = re.compile(r"(\w{2,}):(.*)", re.DOTALL)  # one letter is a Windows drive
 AMOUNT = re.compile(r":\s*([^\s()&^]+)")
+MOST = 200  # brackets and signs in one mask
 NEEDS_QUOTES = re.compile(r"[\s()&^!\"]")
 
 
@@ -77,7 +78,7 @@ class Parsed:
 
 def parsed(text: str) -> Parsed:
     """What a mask's text says. Raises UsageError that points at the place where it goes wrong."""
-    if Path(text).is_file():
+    if os.path.isfile(text):  # False for a text that is too long for a name
         return Parsed(text, MaskFile(text, text), (Span(text, 0, len(text)),))
     return _Reader(text).whole()
 
@@ -90,7 +91,7 @@ class _Reader:
     """Goes over a text from left to right; `at` is where it is."""
 
     def __init__(self, text: str):
-        self.text, self.at = text, 0
+        self.text, self.at, self.signs = text, 0, 0
         self.files: list[Span] = []
 
     def whole(self) -> Parsed:
@@ -104,17 +105,18 @@ class _Reader:
         """Masks with signs between them that bind more than `least`: precedence climbing."""
         left = self.rimmed_or_not()
         while (found := SIGN.match(self.text, self.at)) and JOINS[sign := found[1] or found[2]][0] > least:
-            self.at = found.end()
+            self._sign(found.end())
             left = Join(sign, left, self.joined(JOINS[sign][0]))
         return left
 
     def rimmed_or_not(self) -> Drawn:
         if self.text.startswith("!", self.at):
-            self.at += 1
+            self._sign(self.at + 1)
             self._skip()
             return Complement(self.rimmed_or_not())
         drawn = self.single()
         while found := RIM.match(self.text, self.at):
+            self._sign(found.end())
             drawn = Edge(drawn, found[1], self._amount(found))
         self._skip()
         return drawn
@@ -124,7 +126,7 @@ class _Reader:
         if not self.text.startswith("(", self.at):
             return self.form()
         opened = self.at
-        self.at += 1
+        self._sign(self.at + 1)
         self._skip()
         drawn = self.joined(0)
         if self.at == len(self.text):
@@ -148,7 +150,7 @@ class _Reader:
             return Alpha(said, self._file(value, start + 6)) if value else Alpha(said)
         if name in FORMED:
             return self._formed(said, name, value, start)
-        if FORM.fullmatch(said) and not Path(said).exists():
+        if FORM.fullmatch(said) and not os.path.exists(said):
             near = difflib.get_close_matches(name, NAMED, n=1)
             self._fail(f"unknown form {name!r}; {FORMS}{f'; did you mean {near[0]}:?' if near else ''}", start)
         return MaskFile(said, self._file(said, start))
@@ -167,7 +169,7 @@ class _Reader:
 
     def _amount(self, found: re.Match[str]) -> Length:
         """What stands behind the name of what is done to a rim."""
-        name, self.at = found[1], found.end()
+        name = found[1]
         if not EDGES[name][1]:
             return Length(0)
         amount = AMOUNT.match(self.text, self.at)
@@ -181,6 +183,13 @@ class _Reader:
             self._fail(f"{name}: expected 0 to 4096, got {amount[1]}", amount.start(1))
         self.at = amount.end()
         return said
+
+    def _sign(self, end: int) -> None:
+        """Goes past a bracket, a sign, or what is done to a rim; each holds another mask within it."""
+        self.signs += 1
+        if self.signs > MOST:
+            self._fail(f"expected at most {MOST} brackets and signs; paint so much in a file", self.at)
+        self.at = end
 
     def _skip(self) -> None:
         self.at += len(self.text) - self.at - len(self.text[self.at :].lstrip())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 
@@ -32,9 +33,10 @@ class Length:
 
 def length(text: str, at: int = 0) -> Length:
     """The length that a text says: 12, 12px or 5%. Raises Malformed."""
-    if not WHOLE.fullmatch(text):
+    value = float(text.strip().removesuffix("%").removesuffix("px")) if WHOLE.fullmatch(text) else math.inf
+    if math.isinf(value):
         raise Malformed(f"expected pixels or percent, as 12 or 5%, got {text.strip()!r}", at)
-    return Length(float(text.strip().removesuffix("%").removesuffix("px")), text.rstrip().endswith("%"))
+    return Length(value, text.rstrip().endswith("%"))
 
 
 def lengths(text: str) -> list[Length]:
