@@ -35,9 +35,9 @@ VIEWS = (
 
 def rows() -> dict[str, tuple[list[str], bool]]:
     """By the picture's name, a row's command, and whether it has a film."""
-    table = (ROOT / "docs" / "illusions.md").read_text(encoding="utf-8")
-    commands = [(shlex.split(command.replace("\\|", "|")), film.startswith("!")) for command, _, film in ROW.findall(table)]
-    return {words[words.index("-o") + 1].removesuffix(".png"): (words, film) for words, film in commands}
+    page = (ROOT / "docs" / "illusions.md").read_text(encoding="utf-8")
+    found = [(shlex.split(command.replace("\\|", "|")), film.startswith("!")) for command, _, film in ROW.findall(page)]
+    return {words[words.index("-o") + 1].removesuffix(".png"): (words, film) for words, film in found}
 
 
 def ask(*words: str) -> None:
