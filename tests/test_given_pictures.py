@@ -233,3 +233,13 @@ def test_a_film_goes_from_prompt_to_picture(photo: Path, tiny: Path, tmp_path: P
     assert run("film", tmp_path / "a.png", "-o", tmp_path / "a.gif", "--size", 32, "--fps", 4).code == 0
     assert run("page", tmp_path / "a.png", "-o", tmp_path / "a.html").code == 0
     assert "photo" in (tmp_path / "a.html").read_text()
+
+
+def test_the_way_to_a_given_picture_is_that_of_its_component(photo: Path) -> None:
+    image = Image.open(photo).convert("RGB")
+    views = Components(split="gray", parts=[f"picture:{photo}", "a"]).views_of(image)
+    kept = next(view for view in views if view.prompt == "photo")
+    assert kept.frame is not None
+    assert kept.frame(0.0).tobytes() == image.tobytes()
+    assert kept.frame(1.0).tobytes() == kept.picture.tobytes()
+    assert kept.frame(0.5).tobytes() not in (image.tobytes(), kept.picture.tobytes())

@@ -135,7 +135,7 @@ def register_views(register: Callable[..., None]) -> None:
 @hookimpl
 def register_commands(cli: click.Group) -> None:
     """The commands `mask` and `verify`."""
-    from diffusion_tricks_plugins.masks.commands import mask_command, verify_command
+    from diffusion_tricks_plugins.mask_commands import mask_command, verify_command
 
     cli.add_command(mask_command)
     cli.add_command(verify_command)

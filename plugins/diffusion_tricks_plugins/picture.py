@@ -63,7 +63,7 @@ class GivenPicture(Trick[PictureOptions]):
 
     def views_of(self, image: Image) -> list[Shown]:
         """The picture as it is, by the name of the file."""
-        return [Shown("", image, Path(self.options.image).stem, said=False)]
+        return [Shown("", image, Path(self.options.image).stem, frame=lambda share: image, said=False)]
 
     @hookimpl
     def prepare(self, run: Run) -> None:
