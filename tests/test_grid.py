@@ -13,7 +13,7 @@ import diffusion_tricks
 from diffusion_tricks.errors import UsageError
 from diffusion_tricks.io import fonts, grid, lettering
 from diffusion_tricks.io.grid import GAP, PAPER, labelled_grid
-from diffusion_tricks.io.lettering import font, length, wrapped
+from diffusion_tricks.io.lettering import SIDES, block, font, length, wrapped
 
 Array = np.ndarray[Any, Any]
 LONG = "an oil painting of a supercalifragilisticexpialidocious rabbit in front of a light blue background"
@@ -155,6 +155,21 @@ def test_words_are_wrapped_to_their_width() -> None:
     assert wrapped("a\nb c", font(13), 200) == ["a", "b c"]
     assert wrapped("", font(13), 100) == []
     assert wrapped("ab", font(13), 1) == ["a", "b"]
+
+
+@pytest.mark.parametrize("size", [11, 13, 14, 16])
+@pytest.mark.parametrize("side", ["l", "m", "r"])
+def test_words_stand_apart(size: int, side: str) -> None:
+    """Between words there are more empty columns than between any letters, and no word touches the next."""
+    said = "a looking glass that makes things 2 times their size"
+    one = block(said, size, 500)
+    assert one.lines == (said,)
+    page = Image.new("RGB", (500, 2 * size))
+    one.draw(page, (SIDES[side] * 499 + 0.5, 2), side, (255, 255, 255))
+    inked = np.flatnonzero((np.asarray(page.convert("L")) > 64).any(0))
+    empty = np.diff(inked) - 1
+    assert (empty >= 3).sum() == len(said.split()) - 1
+    assert inked[-1] - inked[0] == pytest.approx(one.width, abs=3)
 
 
 @pytest.mark.parametrize(

@@ -14,11 +14,13 @@ from skimage import data
 from command_line import run
 from diffusion_tricks import Recipe, TrickEntry, load_model, make, sample
 from diffusion_tricks.errors import UsageError
+from diffusion_tricks.generate.shown import shown
 from diffusion_tricks.io.pixels import to_tensor
 from diffusion_tricks.testing import tiny_pipeline
 from diffusion_tricks.testing.denoisers import exact_model
 from diffusion_tricks_plugins import Anagram, Inpaint
 from diffusion_tricks_plugins.inpaint_known import shares_of
+from diffusion_tricks_plugins.regions import zoomed
 
 SIDE = 32
 LEFT, RIGHT = "box:2,4,12,28", "box:18,4,30,20"
@@ -47,6 +49,21 @@ def boxed(text: str) -> np.ndarray[Any, Any]:
     inside = np.zeros((SIDE, SIDE), bool)
     inside[y0:y1, x0:x1] = True
     return inside
+
+
+def test_each_part_is_looked_at_alone(photo: str) -> None:
+    """By the bounds of its mask; where that looks at the picture of before, all of the picture shows its prompt."""
+    image = Image.open(photo)
+    tricks = [part(LEFT, "red", image=photo), part(RIGHT, "blue"), part("saliency", "red")]
+    recipe = Recipe(tricks=[TrickEntry(trick=one.name, **one.options.model_dump(exclude_unset=True)) for one in tricks])
+    left, right, found = shown(recipe, image)
+    assert [(one.name, one.prompt) for one in (left, right, found)] == [
+        (LEFT, "red"), (RIGHT, "blue"), ("saliency", "red")
+    ]  # fmt: skip
+    assert np.array_equal(left.picture, zoomed(image, (2, 4, 12, 28), 1.0))
+    assert np.array_equal(right.picture, zoomed(image, (18, 4, 30, 20), 1.0))
+    assert np.array_equal(found.picture, image)
+    assert part(LEFT).views_of(image) == []
 
 
 @pytest.mark.parametrize("scheduler", ["ddim", "dpm++2m", "euler-a", "heun"])

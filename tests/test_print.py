@@ -258,6 +258,31 @@ def test_films_multiply_to_the_picture() -> None:
     assert share[unclipped] == pytest.approx(float(np.median(share)), rel=0.02)  # but for 8 bits
 
 
+@pytest.mark.parametrize(
+    ("trick", "films_made", "far_away"),
+    [
+        ({"trick": "hybrid", "far": "a", "near": "b"}, 2, True),
+        ({"trick": "hybrid", "far": "a", "near": "b", "split": "color"}, 2, False),
+        ({"trick": "components", "split": "gaussian:3", "parts": ["a", "b"]}, 2, True),
+        ({"trick": "components", "split": "pyramid", "parts": ["a", "b", "c"]}, 3, True),
+        ({"trick": "components", "split": "scale", "parts": ["a", "b"]}, 0, False),
+        ({"trick": "components", "split": "mask", "mask": "box:0,0,50%,100%", "parts": ["a", "b"]}, 0, False),
+        ({"trick": "regions", "regions": [["box:0,0,50%,100%", "a"], ["box:50%,0,100%,100%", "b"]]}, 0, False),
+        ({"trick": "panorama"}, 0, False),
+        ({"trick": "phase", "image": "plain.png"}, 0, False),
+    ],
+)  # fmt: skip
+def test_films_are_of_layers_alone(
+    trick: dict[str, Any], films_made: int, far_away: bool, sheet: Callable[..., list[Any]]
+) -> None:
+    """Only what builds the picture up, from far to near, is printed on film, and promises a distance."""
+    colours = np.random.default_rng(1).integers(0, 256, (64, 192, 3), dtype=np.uint8)
+    save(Image.fromarray(colours), "made.png", build_record({"prompt": "a wood", "tricks": [trick]}, {"seed": 0}))
+    text = [" ".join(page.extract_text().split()) for page in sheet("made.png")]
+    assert sum("Print it on film" in page for page in text) == films_made
+    assert any("seen alone from" in page for page in text) == far_away
+
+
 def test_a_negative_has_a_film_of_its_own(sheet: Callable[..., list[Any]]) -> None:
     _, positive, negative = sheet("plain.png", "--view", "identity", "day", "--view", "negate", "night")
     assert (pixels_of(positive.images[0]) == 255 - pixels_of(negative.images[0])).all()

@@ -17,6 +17,8 @@ from diffusion_tricks.io.fonts import Typeface, find_typeface, font_for, missing
 
 INK, FAINT, LIGHT = (32, 32, 36), (120, 120, 128), (228, 228, 232)
 PLAIN = {"\u2013": "-", "\u2014": "-", "\u00d7": "x", "\u2192": "->", "\u2248": "~", "\u221a": "sqrt ", "\u00df": "ss"}
+SPACE = 0.28  # between words, in sizes of the letters, at the least; Pillow's own 0.2 is lost between small letters
+SIDES = {"l": 0.0, "m": 0.5, "r": 1.0}  # how much of a line is left of where it is drawn
 LEADING = 1.3  # from one line to the next, in sizes of the letters
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 Colour = tuple[int, int, int]
@@ -38,7 +40,7 @@ class Block:
     @property
     def width(self) -> int:
         """Of its longest line, in pixels."""
-        return math.ceil(max(map(self.letters.getlength, self.lines), default=0))
+        return math.ceil(max((_length(line, self.letters) for line in self.lines), default=0))
 
     @property
     def height(self) -> int:
@@ -49,7 +51,9 @@ class Block:
         """Draws it downwards from `at`, which is the left, middle or right of its lines, as `side` is l, m or r."""
         draw = ImageDraw.Draw(page)
         for row, line in enumerate(self.lines):
-            draw.text((at[0], at[1] + row * self.size * LEADING), line, colour, self.letters, anchor=f"{side}a")
+            x, y = at[0] - SIDES[side] * _length(line, self.letters), at[1] + row * self.size * LEADING
+            for word, right in _placed(line, self.letters):
+                draw.text((x + right, y), word, colour, self.letters, anchor="la")
 
 
 def block(text: str, size: int, width: float) -> Block:
@@ -69,13 +73,32 @@ def wrapped(text: str, lettering: Font, width: float) -> list[str]:
 def length(text: str, size: int) -> float:
     """How long the text is in one line, in pixels."""
     said, letters = _set_in(text, size)
-    return letters.getlength(" ".join(said.split()))
+    return _length(" ".join(said.split()), letters)
 
 
 def widest_word(text: str, size: int) -> float:
     """The width in pixels below which a word of the text would be broken; 0 where it has none."""
     said, letters = _set_in(text, size)
     return max(map(letters.getlength, said.split()), default=0.0)
+
+
+def _length(line: str, letters: Font) -> float:
+    """Of a line as it is drawn, in pixels."""
+    return letters.getlength(line) + line.count(" ") * _more_space(letters)
+
+
+def _placed(line: str, letters: Font) -> Iterator[tuple[str, float]]:
+    """What is drawn together, and how far right: words where they stand farther apart, else the line at once."""
+    words = line.split(" ") if _more_space(letters) else [line]
+    for i, word in enumerate(words):
+        yield word, _length("".join(f"{one} " for one in words[:i]), letters)
+
+
+def _more_space(letters: Font) -> int:
+    """Pixels between words beyond the font's own, in letters that are not shaped: those run from left to right."""
+    if not isinstance(letters, ImageFont.FreeTypeFont) or letters.layout_engine != ImageFont.Layout.BASIC:
+        return 0
+    return max(0, round(SPACE * letters.size - letters.getlength(" ")))
 
 
 def _set_in(text: str, size: int) -> tuple[str, Font]:
@@ -108,7 +131,7 @@ def _lines(words: list[str], lettering: Font, width: float) -> Iterator[str]:
     line = ""
     for word in words:
         longer = f"{line} {word}".lstrip()
-        if lettering.getlength(longer) <= width:
+        if _length(longer, lettering) <= width:
             line = longer
             continue
         if line:

@@ -11,6 +11,7 @@ Several of it in one run are the parts of one edit, each with a mask and a promp
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -18,8 +19,10 @@ from PIL import Image
 
 from diffusion_tricks.plugin import (
     Picture,
+    PictureError,
     Prompted,
     Repainted,
+    Shown,
     Start,
     Trick,
     UsageError,
@@ -29,6 +32,7 @@ from diffusion_tricks.plugin import (
     hookimpl,
     plain_prompts,
     prompts_of,
+    shown_by,
     to_tensor,
 )
 from diffusion_tricks_plugins.in_places import check_whole, in_places
@@ -36,8 +40,9 @@ from diffusion_tricks_plugins.inpaint_fill import filled, matched
 from diffusion_tricks_plugins.inpaint_known import Edit, condition_of, known_of, latents_made_new, shares_of
 from diffusion_tricks_plugins.inpaint_options import WHOLE, InpaintOptions
 from diffusion_tricks_plugins.kept import kept_hash, pixels_of, seam
-from diffusion_tricks_plugins.masks import Mask, feathered, padding_px, read_mask, region_around
+from diffusion_tricks_plugins.masks import Mask, feathered, mask_for, padding_px, read_mask, region_around
 from diffusion_tricks_plugins.pasting import blended, uncontaminated
+from diffusion_tricks_plugins.regions import zoomed
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -75,6 +80,19 @@ class Inpaint(Trick[InpaintOptions]):
         """What is made in its part, and with what strength."""
         prompt = None if self.options.prompt is None else prompts_of([self.options.prompt])
         return {"Prompt": prompt, "Denoising strength": self.options.strength}
+
+    def views_of(self, image: Image.Image) -> list[Shown]:
+        """Its part by itself, if it has its own prompt; the whole where its mask looks at the picture of before."""
+        return [view for name, said in self.asks() for view in self._seen(image, name, said)]
+
+    def _seen(self, image: Image.Image, name: str, said: Prompted) -> list[Shown]:
+        options = self.options
+        try:
+            mask = mask_for(options.mask, image.size, fit=options.mask_fit, invert=options.invert)
+        except (UsageError, PictureError):  # it looks at the original, or its file is not here
+            return shown_by(name, image, said)
+        way = partial(zoomed, image, mask.bounds)
+        return shown_by(name, way(1.0), said, frame=way)
 
     def mask_of(self, picture: Picture) -> Mask:
         """What is made new of a picture: `weights` (h w), 0 where it is kept. Raises as `read_mask`."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from diffusion_tricks_print.distance import alone_from, said
 from diffusion_tricks_print.layout import CAPTION, WORDS, Layout
+from diffusion_tricks_print.look import in_layers
 from diffusion_tricks_print.page import Area
 
 if TYPE_CHECKING:
@@ -22,7 +23,8 @@ ACUITY = "For an eye of 20/20, which sees no stroke finer than one minute of arc
 
 def distances(image: Image, looks: Sequence[Look], layout: Layout) -> Iterator[Page]:
     """The picture as on the other sheets or smaller, its distances, and small ones for those in `ROOM`."""
-    blurred = [look for look in looks if look.blur and look.motion and look.motion.degrees == 0]
+    seen = [look for motion, parts in in_layers(image, looks) if motion.degrees == 0 for look in parts]
+    blurred = [look for look in seen if look.blur]
     if not blurred:
         return
     page = layout.page("distance", "Viewing distance", ACUITY)
@@ -31,7 +33,7 @@ def distances(image: Image, looks: Sequence[Look], layout: Layout) -> Iterator[P
     large = large if large.width < layout.area.width else layout.area.at(large.centre)
     layout.show(page, image, large)
     below = Area(free.x, free.y + free.height * (1 - ROW) - 2 * LABEL + 3, free.width, 2 * LABEL - 4)
-    layout.write(page, told(blurred, looks, large), below, CAPTION)
+    layout.write(page, told(blurred, seen, large), below, CAPTION)
     _small(page, image, blurred[0], layout)
     yield page
 

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from diffusion_tricks.plugin import UnknownName, UsageError, view_named
 from diffusion_tricks_print.motion import Motion, is_negative, motion_of
 
@@ -15,6 +18,7 @@ if TYPE_CHECKING:
 
     from diffusion_tricks.plugin import Shown, View
 
+Pixels = NDArray[np.uint8]  # (h w 3)
 NESTED = " > "  # between the names of looks within looks
 
 
@@ -67,3 +71,21 @@ def by_motion(looks: Sequence[Look]) -> list[tuple[Motion, list[Look]]]:
     moved = [(look.motion, look) for look in looks if look.motion is not None]
     motions = list(dict.fromkeys(motion for motion, _ in moved))
     return [(motion, [look for one, look in moved if one == motion]) for motion in motions]
+
+
+def in_layers(image: Image, looks: Sequence[Look]) -> list[tuple[Motion, list[Look]]]:
+    """The looks of `by_motion` that are ever more of the same picture, the last of them all of it, as it is moved.
+
+    image: RGB, as it is. The parts of a hybrid are, from the farthest on; places on a picture, each alone, are not.
+    """
+    return [(motion, parts) for motion, parts in by_motion(looks) if _build_up(_moved(image, motion), parts)]
+
+
+def _build_up(whole: Pixels, parts: Sequence[Look]) -> bool:
+    *coarser, last = (np.asarray(look.picture) for look in parts)
+    return len(coarser) > 0 and np.array_equal(last, whole) and not any(np.array_equal(one, whole) for one in coarser)
+
+
+def _moved(image: Image, motion: Motion) -> Pixels:
+    pixels = np.asarray(image)
+    return np.rot90(pixels[:, ::-1] if motion.mirrored else pixels, motion.degrees // 90)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from diffusion_tricks_print.layers import films
 from diffusion_tricks_print.layout import Layout
-from diffusion_tricks_print.look import Look, by_motion
+from diffusion_tricks_print.look import Look, in_layers
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -19,9 +19,8 @@ PRINT = "Print it on film."
 
 def transparencies(image: Image, looks: Sequence[Look], layout: Layout) -> Iterator[Page]:
     """A sheet for every part of a hybrid, and two for a view that is the picture's negative."""
-    for _, parts in by_motion(looks):
-        if len(parts) > 1 and any(look.part for look in parts):
-            yield from _parts(parts, layout)
+    for _, parts in in_layers(image, looks):
+        yield from _parts(parts, layout)
     for negative in (look for look in looks if look.negative):
         plain = next((look.caption for look in looks if look.motion and look.motion.degrees == 0), "")
         yield _film(image, plain or "the picture", "Positive", f"{PRINT} Laid over the negative, both vanish.", layout)

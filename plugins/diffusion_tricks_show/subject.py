@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,7 +26,23 @@ from diffusion_tricks.plugin import (
     view_named,
 )
 
-BEYOND = {"far": "go far away, or squint", "mid": "step back", "near": "come near"}  # what a person does, for no view
+FAR, NEAR, ALONE = "go far away, or squint", "come near", "look at this part alone"
+BEYOND = {  # what a person does, for no view
+    "far": FAR, "mid": "step back", "near": NEAR, "from afar": FAR, "blurred": FAR, "sharp": NEAR,
+    "moving": "shake it", "still": "hold it still", "gray": "dim the light", "lightness": "dim the light",
+    "colour": "look at it in bright light", "inside": "look at the inner part alone",
+    "outside": "look at the outer part alone", "saliency": ALONE,
+}  # fmt: skip
+COUNTED = (  # patterns of names, and what a person does
+    (r"band 1", FAR),
+    (r"band 2", "come nearer, for finer shapes"),
+    (r"band \d+", "come nearer still, for finer shapes"),
+    (r"share \d+", "look at it as it is"),
+    (r"(part \d+ of \d+)", r"look at \1"),
+)
+MASK = re.compile(r"[:/]|\.\w+$")  # is in a name that is the text of a mask
+BOX = re.compile(r"(?:box|ellipse):" + ",".join([r"(\d*\.?\d+)(%?)"] * 4))
+OFF_MIDDLE = 0.1  # in sides of the picture: what is centred farther off is its left, right, upper or lower part
 
 
 @dataclass(frozen=True)
@@ -77,11 +94,34 @@ def same(one: Image.Image, other: Image.Image) -> bool:
 def instruction(view: Shown) -> str:
     """What a person does to see it."""
     parts = [part.strip() for part in view.name.split(" > ")]
-    return ", then ".join(_instruction(part) for part in parts)
+    return ", then ".join(_instruction(part, view.picture.size) for part in parts)
 
 
-def _instruction(name: str) -> str:
+def _instruction(name: str, size: tuple[int, int]) -> str:
     try:
         return view_named(name).instruction()
     except (UnknownName, UsageError):
-        return BEYOND.get(name, name)
+        return BEYOND.get(name) or _counted(name) or _placed(name, size)
+
+
+def _counted(name: str) -> str | None:
+    found = ((re.fullmatch(pattern, name), words) for pattern, words in COUNTED)
+    return next((match.expand(words) for match, words in found if match), None)
+
+
+def _placed(name: str, size: tuple[int, int]) -> str:
+    """Of a part that goes by its mask; what else a trick calls its looks stays as it is."""
+    if not (box := BOX.fullmatch(name)):
+        return ALONE if MASK.search(name) else name
+    sides = [float(n) / (100 if percent else size[i % 2]) for i, (n, percent) in enumerate(_pairs(box.groups()))]
+    right, down = ((sides[i] + sides[i + 2]) / 2 - 0.5 for i in (0, 1))
+    words = [_off(down, "upper", "lower"), _off(right, "left", "right")]
+    return f"look at the {' '.join(filter(None, words)) or 'middle'} part alone"
+
+
+def _pairs(values: Sequence[str]) -> list[tuple[str, str]]:
+    return list(zip(values[::2], values[1::2], strict=True))
+
+
+def _off(by: float, before: str, after: str) -> str:
+    return "" if abs(by) <= OFF_MIDDLE else before if by < 0 else after

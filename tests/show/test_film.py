@@ -16,9 +16,11 @@ from command_line import run
 from diffusion_tricks.errors import PluginError, UsageError
 from diffusion_tricks.generate.shown import seen_through
 from diffusion_tricks.registry.host import host
+from diffusion_tricks.registry.trick import Shown
+from diffusion_tricks.registry.view import view_named
 from diffusion_tricks_show.film import Pace, Shot, eased, shots, timetable, with_home
 from diffusion_tricks_show.films import write_film
-from diffusion_tricks_show.subject import Subject, same, subject_of
+from diffusion_tricks_show.subject import Subject, instruction, same, subject_of
 from show.illusions import HYBRID, TURNED, made, pattern
 
 VIEWS = (
@@ -114,6 +116,28 @@ def test_captions_are_whole_and_the_picture_stands_alone(tmp_path: Path) -> None
     assert ink[2] <= below.width - 2
     assert ink[3] <= below.height - 2
     assert same(last.image.crop((0, 0, 256, 256)), seen_through("flip", pattern()).resize((256, 256), Image.LANCZOS))
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("band 1", "go far away, or squint"),
+        ("band 2", "come nearer, for finer shapes"),
+        ("band 3", "come nearer still, for finer shapes"),
+        ("box:0,0,33%,100%", "look at the left part alone"),
+        ("box:33%,0,67%,100%", "look at the middle part alone"),
+        ("ellipse:32,40,64,64", "look at the lower right part alone"),
+        ("circle:50%,50%,20%", "look at this part alone"),
+        ("masks/hat.png", "look at this part alone"),
+        ('words:"the hat"', "look at this part alone"),
+        ("part 2 of 3", "look at part 2 of 3"),
+        ("from afar", "go far away, or squint"),
+        ("box:0,0,100%,50% > flip", f"look at the upper part alone, then {view_named('flip').instruction()}"),
+        ("held to the ear", "held to the ear"),
+    ],
+)
+def test_an_instruction_tells_what_to_do(name: str, words: str) -> None:
+    assert instruction(Shown(name, pattern(), "a")) == words
 
 
 def frames(path: Path) -> list[tuple[Image.Image, float]]:
