@@ -397,7 +397,20 @@ def test_a_plugin_that_fails_outside_the_steps_is_named(tiny: Path) -> None:
         check_refused(MODEL_OR_PLUGIN, message, "--plugin", plugin(hook), *arguments)
 
 
-def test_a_broken_plugin_is_a_line_in_the_list_and_never_a_dead_command_line() -> None:
+@pytest.mark.parametrize(("source", "why"), [
+    ("import surely_not_installed", "ModuleNotFoundError: No module named 'surely_not_installed'"),
+    ("raise SystemError('x')", "SystemError: x"),
+    ("from diffusion_tricks.plugin import hookimpl\n@hookimpl\ndef register_commands(cli): 1 / 0", "ZeroDivisionError: .*"),
+])  # fmt: skip
+def test_a_plugin_that_is_asked_for_by_its_file_and_broken_ends_the_command(source: str, why: str) -> None:
+    Path("asked_for.py").write_text(source)
+    message = f"^Error: plugin 'asked_for' is broken: {why}; mend asked_for.py, or leave it out\n$"
+    for words in (["make", "-p", "x", "--steps", 3, "-o", "out.png"], ["views"]):
+        check_refused(MODEL_OR_PLUGIN, message, "--plugin", "asked_for.py", *words)
+    assert run("--plugin", "asked_for.py", "make", "--help").code == 0
+
+
+def test_a_broken_plugin_is_a_line_in_the_list_beside_the_help() -> None:
     Path("broken.py").write_text("import surely_not_installed")
     listed = run("--plugin", "broken.py", "plugins")
     assert listed.code == 0
