@@ -152,7 +152,7 @@ OUT_OF_RANGE = [
     (["generate", "x", "--steps", "many"], "'--steps': 'many' is not a valid integer"),
     (["generate", "x", "--count", "0"], "'--count': 0 is not in the range x>=1"),
     (["generate", "x", "--seed", "-1"], "'--seed': -1 is not in the range x>=0"),
-    (["generate", "x", "--seed", str(2**63)], "seed: Input should be less than 9223372036854775808"),
+    (["generate", "x", "--seed", str(2**63)], "seed: expected a number below 9223372036854775808"),
     (["generate", "x", "--guidance", "-2"], "'--guidance': -2.0 is not in the range x>=0"),
     (["generate", "x", "--size", "100000"], "'--size': expected sides of 1 to 65536 pixels, got '100000'"),
     (["generate", "x", "--size", "64x"], "'--size': expected a side in pixels, as 64, or .* got '64x'"),
@@ -216,7 +216,7 @@ BAD_RECIPES = {
         'prompt = "x"\n[[tricks]]\ntrick = "guidnce"',
         "unknown trick 'guidnce'; did you mean 'guidance'",
     ),
-    "wrong type": ('prompt = "x"\nsteps = "many"', "recipe.toml: steps: Input should be a valid integer.*got 'many'"),
+    "wrong type": ('prompt = "x"\nsteps = "many"', "recipe.toml: steps: expected a whole number.*got 'many'"),
     "newer": ("version = 99", "the recipe has version 99, this program reads up to 1; update"),
     "not toml": ("prompt = ", "recipe.toml is not valid TOML"),
     "escapes": (
@@ -397,7 +397,23 @@ def test_a_plugin_that_fails_outside_the_steps_is_named(tiny: Path) -> None:
         check_refused(MODEL_OR_PLUGIN, message, "--plugin", plugin(hook), *arguments)
 
 
-def test_a_broken_plugin_is_a_line_in_the_list_and_never_a_dead_command_line() -> None:
+HOOK = "from diffusion_tricks.plugin import hookimpl\n@hookimpl"
+
+
+@pytest.mark.parametrize(("source", "why"), [
+    ("import surely_not_installed", "ModuleNotFoundError: No module named 'surely_not_installed'"),
+    ("raise SystemError('x')", "SystemError: x"),
+    (f"{HOOK}\ndef register_commands(cli): 1 / 0", "ZeroDivisionError: .*"),
+])  # fmt: skip
+def test_a_plugin_that_is_asked_for_by_its_file_and_broken_ends_the_command(source: str, why: str) -> None:
+    Path("asked_for.py").write_text(source)
+    message = f"^Error: plugin 'asked_for' is broken: {why}; mend asked_for.py, or leave it out\n$"
+    for words in (["make", "-p", "x", "--steps", 3, "-o", "out.png"], ["views"]):
+        check_refused(MODEL_OR_PLUGIN, message, "--plugin", "asked_for.py", *words)
+    assert run("--plugin", "asked_for.py", "make", "--help").code == 0
+
+
+def test_a_broken_plugin_is_a_line_in_the_list_beside_the_help() -> None:
     Path("broken.py").write_text("import surely_not_installed")
     listed = run("--plugin", "broken.py", "plugins")
     assert listed.code == 0

@@ -235,7 +235,7 @@ def test_equal_prompts_change_nothing(kind: Any) -> None:
         ({"parts": ["a"]}, "two parts or more, got 1"),
         ({"parts": ["a", "b", "c"], "split": "lab"}, "split 'lab' has 2 parts, got 3"),
         ({"parts": ["a", "b"], "split": "pyramids"}, "unknown split 'pyramids'; did you mean 'pyramid'"),
-        ({"parts": ["a", "b"], "split": "gaussian:0"}, "greater than 0"),
+        ({"parts": ["a", "b"], "split": "gaussian:0"}, "expected a number above 0"),
         ({"parts": ["a", "b"], "split": "line:7,turn=3"}, "no parameter 'turn'; it takes: length, angle"),
         ({"parts": ["a", "b"], "split": "wavelet:db11"}, "split 'wavelet:db11': name"),
         ({"parts": ["a", "b"], "split": "mask"}, "give both, or neither"),

@@ -257,7 +257,7 @@ def test_what_is_no_fitting_network_is_refused(sd: Model, here: Path, tmp_path: 
 def test_options_that_fit_nothing_are_refused(here: Path) -> None:
     with pytest.raises(UsageError, match=r"must start before it stops, got start 0.5 and stop 0.5"):
         trick(here, start=0.5, stop=0.5)
-    with pytest.raises(UsageError, match="scale: Input should be greater than or equal to 0, got -1"):
+    with pytest.raises(UsageError, match="scale: expected at least 0, got -1"):
         trick(here, scale=-1)
 
 

@@ -202,10 +202,10 @@ def test_two_starts_are_an_error_that_names_both(pipe: Any) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"scale": -1}, "guidance: scale: .*greater than or equal to 0, got -1"),
+        ({"scale": -1}, "guidance: scale: expected at least 0, got -1"),
         ({"scale": float("inf")}, "scale: .*finite number"),
         ({"start": 0.5, "stop": 0.5}, "guidance must start before it stops, got start 0.5 and stop 0.5"),
-        ({"rescale": 2}, "rescale: .*less than or equal to 1, got 2"),
+        ({"rescale": 2}, "rescale: expected at most 1, got 2"),
         ({"variant": "apgg"}, "variant: .*'apg'.*got 'apgg'"),
         ({"strength": 1}, "strength: Extra inputs are not permitted"),
     ],

@@ -367,7 +367,7 @@ def test_what_is_missing_is_named() -> None:
         list(sample(exact_model(RED), tricks=[Inpaint(mask="alpha")]))
     with pytest.raises(UsageError, match="inpaint: mask: Field required"):
         Inpaint(image="a.png")
-    with pytest.raises(UsageError, match="inpaint: mask: Input should be a valid list, got 5"):
+    with pytest.raises(UsageError, match="inpaint: mask: expected a list, got 5"):
         Inpaint(image="a.png", mask=5)
     with pytest.raises(UsageError, match="mask: List should have at least 1 item"):
         Inpaint(image="a.png", mask=[])

@@ -32,6 +32,7 @@ from diffusion_tricks import (
 from diffusion_tricks.diffusion.estimate import Estimate
 from diffusion_tricks.diffusion.noise_level import Level
 from diffusion_tricks.errors import RecipeError, UnknownName
+from diffusion_tricks.registry.view import view_named
 from diffusion_tricks.testing import tiny_pipeline
 from diffusion_tricks_plugins import Guidance
 from diffusion_tricks_plugins.views.orthogonal import Patches
@@ -59,13 +60,13 @@ class Rolled(View):
 RECIPES: dict[str, tuple[dict[str, Any], str]] = {
     "key": ({"promt": "x"}, "recipe: promt: Extra inputs are not permitted, got 'x'; did you mean 'prompt'?"),
     "far key": ({"zzz": 1}, "recipe: zzz: Extra inputs are not permitted, got 1; known are: best_of, count, "),
-    "steps": ({"steps": 0}, "recipe: steps: Input should be greater than or equal to 1, got 0"),
-    "half a step": ({"steps": 2.5}, "recipe: steps: Input should be a valid integer, got a number with a fractional"),
+    "steps": ({"steps": 0}, "recipe: steps: expected at least 1, got 0"),
+    "half a step": ({"steps": 2.5}, "recipe: steps: expected a whole number, got 2.5"),
     "yes": ({"steps": True}, "recipe: steps: must be a whole number, got True"),
-    "size": ({"size": (0, 5)}, "recipe: size.0: Input should be greater than or equal to 1, got 0"),
-    "one side": ({"size": 64}, "recipe: size: Input should be a valid tuple, got 64"),
-    "count": ({"count": 0}, "recipe: count: Input should be greater than or equal to 1, got 0"),
-    "seed": ({"seed": 2**64}, "recipe: seed: Input should be less than 9223372036854775808, got 18446744073709551616"),
+    "size": ({"size": (0, 5)}, "recipe: size.0: expected at least 1, got 0"),
+    "one side": ({"size": 64}, "recipe: size: expected a list, got 64"),
+    "count": ({"count": 0}, "recipe: count: expected at least 1, got 0"),
+    "seed": ({"seed": 2**64}, "recipe: seed: expected a number below 9223372036854775808, got 18446744073709551616"),
     "seeds": ({"seed": 2**63 - 2, "count": 3}, "recipe: seed 9223372036854775806 with count 3 and best_of 1 goes on"),
     "candidates": (
         {"seed": 2**63 - 5, "count": 3, "best_of": 2},
@@ -87,11 +88,16 @@ def test_recipes_are_refused_in_our_own_words(case: str) -> None:
 def test_what_else_is_made_of_keywords_is_refused_likewise() -> None:
     with pytest.raises(RecipeError, match=r"^trick entry: trick: Field required$"):
         TrickEntry()  # type: ignore[call-arg]
-    with pytest.raises(UsageError, match=r"^view Patches: grid: Input should be greater than or equal to 1, got 0$"):
+    jigsaw = r"^view 'jigsaw:abc': grid: expected a side or columns x rows, as in 4 or 4x6, got 'abc'$"
+    with pytest.raises(UsageError, match=jigsaw):
+        view_named("jigsaw:abc")
+    with pytest.raises(UsageError, match=r"^view 'rotate:abc': degrees: expected a number, got 'abc'$"):
+        view_named("rotate:abc")
+    with pytest.raises(UsageError, match=r"^view Patches: grid: expected at least 1, got 0$"):
         Patches(grid=0)
     with pytest.raises(UsageError, match=r"^view Rolled: bi: Extra inputs .*, got 2; did you mean 'by'\?$"):
         Rolled(bi=2)  # type: ignore[call-arg]
-    with pytest.raises(UsageError, match=r"^Options: strength: Input should be greater than or equal to 0, got -1$"):
+    with pytest.raises(UsageError, match=r"^Options: strength: expected at least 0, got -1$"):
         Options(strength=-1)
 
 

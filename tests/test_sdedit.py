@@ -223,8 +223,8 @@ def test_a_sweep_follows_what_is_said_of_steps_and_a_scheduler_that_can(
     [
         ({"strength": 0.5, "start_index": 3}, "strength and start_index each say where to start"),
         ({"strength": 0.5, "sweep": True}, "strength and sweep each say where to start"),
-        ({"strength": 1.5}, "strength: Input should be less than or equal to 1, got 1.5"),
-        ({"start_index": 34}, "start_index: Input should be less than 34, got 34"),
+        ({"strength": 1.5}, "strength: expected at most 1, got 1.5"),
+        ({"start_index": 34}, "start_index: expected a number below 34, got 34"),
         ({"fit": "squash"}, "'crop', 'pad' or 'stretch'"),
     ],
 )

@@ -541,7 +541,7 @@ def test_a_recipe_file_may_name_one_upscaler_or_several(tmp_path: Path, name: st
     assert recipe.data() == {"upscaler": ["x4"], "version": 1}
     assert Recipe().data() == {"version": 1}
     assert recipe_from({"upscaler": ["if-ii", "x4"]}).upscaler == ["if-ii", "x4"]
-    with pytest.raises(RecipeError, match="recipe: upscaler: Input should be a valid list, got 4"):
+    with pytest.raises(RecipeError, match="recipe: upscaler: expected a list, got 4"):
         recipe_from({"upscaler": 4})
 
 

@@ -330,13 +330,13 @@ def test_unknown_view_offers_the_nearest() -> None:
         ("patches:8,3,1", r"view 'patches' takes 2 parameters \(grid, seed\), got 3"),
         ("patches:grid=8,size=3", "view 'patches' has no parameter 'size'; it takes: grid, seed"),
         ("patches:8,grid=4", "parameter 'grid' is given twice, as '8' and '4'"),
-        ("patches:eight", "view 'patches:eight': grid: .* valid integer.*, got 'eight'"),
-        ("patches:0", "grid: .*greater than or equal to 1, got '0'"),
+        ("patches:eight", "view 'patches:eight': grid: expected a whole number, got 'eight'"),
+        ("patches:0", "grid: expected at least 1, got '0'"),
         ("rotate", "^view 'rotate' needs degrees; expected rotate:DEGREES$"),
         ("rotate:", "^view 'rotate' needs degrees; expected rotate:DEGREES$"),
-        ("rotate:askew", "degrees: .* valid number.*, got 'askew'"),
+        ("rotate:askew", "degrees: expected a number, got 'askew'"),
         ("skew:nan", "factor: .*finite number"),
-        ("inner_circle:180,radius=0.7", "radius: .*less than or equal to 0.5"),
+        ("inner_circle:180,radius=0.7", "radius: expected at most 0.5"),
     ],
 )
 def test_bad_parameters_say_what_is_wrong(text: str, message: str) -> None:
@@ -500,7 +500,7 @@ def test_a_jigsaw_follows_its_seed_and_takes_columns_by_rows() -> None:
     assert isinstance(view, Jigsaw)
     assert view.shape == (4, 6)
     assert torch.equal(view_named("jigsaw:4").apply(x), Jigsaw(grid="4x4").apply(x))
-    with pytest.raises(UsageError, match=r"grid: .*pattern"):
+    with pytest.raises(UsageError, match="expected a side or columns x rows"):
         view_named("jigsaw:4x0")
 
 

@@ -12,6 +12,8 @@ import click
 import pytest
 
 from command_line import run
+from diffusion_tricks.registry.host import host
+from diffusion_tricks_cli.from_options import parameters
 from diffusion_tricks_cli.main import COMMANDS, cli
 from diffusion_tricks_cli.wording import in_flags
 
@@ -70,6 +72,15 @@ def test_no_flag_stands_in_a_message_of_core_or_plugins(file: Path) -> None:
 )
 def test_what_stands_in_backticks_becomes_a_flag(python: str, command_line: str) -> None:
     assert in_flags(python) == command_line
+
+
+def test_in_the_message_of_a_trick_its_own_options_are_meant() -> None:
+    for trick in host().entries("trick"):
+        for option in parameters(host().trick(trick).Options):
+            if isinstance(option, click.Option):
+                assert in_flags(f"{trick}: raise `{option.name}`") == f"{trick}: raise {option.opts[0]}"
+    refused = run("make", "-p", "a", "--dry-run", "time-travel", "--from", 0.9, "--to", 0.2)
+    assert refused.err == "Error: time-travel: time travel must begin before it ends, got --from 0.9 and --to 0.2\n"
 
 
 def test_the_same_name_is_the_same_flag_in_every_command() -> None:

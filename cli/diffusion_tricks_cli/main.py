@@ -9,7 +9,7 @@ import os
 import sys
 import traceback
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
@@ -31,6 +31,8 @@ from diffusion_tricks_cli.wording import in_flags
 
 PROGRAM = "diffusion-tricks"
 HOME = "diffusion_tricks_cli"
+HELP = frozenset({"-h", "--help"})
+ASKED_FOR = f"{__name__}.files"  # of `--plugin`, in the context
 # command: (where it is built, one line for the help). A name with parentheses is called with what stands in them.
 COMMANDS = {
     "generate": ("commands:shortcut_command", "a picture from a prompt"),
@@ -59,6 +61,7 @@ class Program(Once, click.Group):
         """Takes the plugin options out, and makes the host with them."""
         files, without, rest = plugin_options(args)
         host([Path(file) for file in files], without)
+        ctx.meta[ASKED_FOR] = {Path(file).stem: file for file in files}
         return super().parse_args(ctx, rest if ctx.resilient_parsing else grouped(rest))
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -86,6 +89,8 @@ class Program(Once, click.Group):
             if args[0] in broken:
                 raise PluginError(f"plugin {args[0]!r} is broken: {broken[args[0]]}")
             raise UnknownName("command", args[0], known)
+        if args[0] != "plugins" and not (ctx.resilient_parsing or HELP.intersection(args)):
+            _check_files(ctx.meta[ASKED_FOR], broken)
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -144,6 +149,15 @@ def _named(command: click.Command, plugin: str) -> click.Command:
 
     command.invoke = invoke  # type: ignore[method-assign]
     return command
+
+
+def _check_files(files: Mapping[str, str], broken: Mapping[str, str]) -> None:
+    """Raises PluginError for a plugin's file, asked for by name, that is broken; one that is installed is no one's ask.
+
+    files: the file of each plugin's name. broken: the error of each plugin's name.
+    """
+    if bad := next((name for name in files if name in broken), None):
+        raise PluginError(f"plugin {bad!r} is broken: {broken[bad]}; mend {files[bad]}, or leave it out")
 
 
 def _note_broken(plugin: str, error: str) -> None:

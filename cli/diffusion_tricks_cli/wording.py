@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 
 import click
@@ -26,12 +26,12 @@ OF_HOST = {"files": "plugin", "without": "no_plugin"}  # in Python, and on the c
 
 def in_flags(text: str) -> str:
     """The text with the options that stand in backticks spelt as flags; what is no option stays as it is."""
-    return NAMED.sub(_flagged, text)
+    return NAMED.sub(lambda found: _flagged(found, text), text)
 
 
-def _flagged(found: re.Match[str]) -> str:
+def _flagged(found: re.Match[str], text: str) -> str:
     name, value = found.groups()
-    option = next((o for o in _options() if o.name == OF_HOST.get(name, name)), None)
+    option = next((o for o in _options(text) if o.name == OF_HOST.get(name, name)), None)
     if option is None:
         return found[0]
     if value is None:
@@ -48,15 +48,21 @@ def _quoted(word: str) -> str:
     return word if plain else f'"{word}"' if re.fullmatch(r"[\w ,.:/-]*", word) else shlex.quote(word)
 
 
-def _options() -> Iterator[click.Option]:
-    """All there are, those of making pictures first; of a name that several have, the flag is the same."""
+def _options(text: str) -> Iterator[click.Option]:
+    """All there are: those of the tricks that the text names, as `NAME: ...`, then those of making pictures."""
+    tricks = list(host().entries("trick"))
+    yield from _options_of(name for name in tricks if f"{name}: " in text)
     yield from (*common_options(), picture_option(), *program_options())
     yield from (p for p in train_options() if isinstance(p, click.Option))
-    for name in host().entries("trick"):
-        with suppress(PluginError):  # a broken one has been told of elsewhere
-            yield from (p for p in parameters(host().trick(name).Options) if isinstance(p, click.Option))
+    yield from _options_of(tricks)
     for command in _commands_of_plugins():
         yield from (p for p in command.params if isinstance(p, click.Option))
+
+
+def _options_of(tricks: Iterable[str]) -> Iterator[click.Option]:
+    for name in tricks:
+        with suppress(PluginError):  # a broken one has been told of elsewhere
+            yield from (p for p in parameters(host().trick(name).Options) if isinstance(p, click.Option))
 
 
 def _commands_of_plugins() -> Iterator[click.Command]:

@@ -10,6 +10,16 @@ from pydantic import BaseModel, ValidationError
 
 from diffusion_tricks.errors import UsageError
 
+# type of pydantic's finding: how it is said here, with its own context
+SAID = {
+    "float_parsing": "expected a number", "float_type": "expected a number",
+    "int_parsing": "expected a whole number", "int_type": "expected a whole number",
+    "int_from_float": "expected a whole number",
+    "greater_than": "expected a number above {gt}", "greater_than_equal": "expected at least {ge}",
+    "less_than": "expected a number below {lt}", "less_than_equal": "expected at most {le}",
+    "list_type": "expected a list", "tuple_type": "expected a list",
+}  # fmt: skip
+
 
 class Checked(BaseModel):
     """A pydantic model that is made from keywords, and raises `_refusal` for those that do not fit.
@@ -39,11 +49,18 @@ def explain(error: ValidationError, known: Collection[str] = ()) -> str:
     rows = []
     for row in error.errors(include_url=False):
         where = ".".join(str(part) for part in row["loc"])
-        message = row["msg"].removeprefix("Value error, ")
+        limits = {key: _plain(value) for key, value in row.get("ctx", {}).items()}
+        said = SAID.get(row["type"])
+        message = said.format(**limits) if said else row["msg"].removeprefix("Value error, ")
         came = "" if row["type"] in {"missing", "value_error"} else f", got {_shortened(repr(row['input']))}"
         advice = _instead(where, known) if row["type"] == "extra_forbidden" and len(row["loc"]) == 1 else ""
         rows.append(f"{where}: {message}{came}{advice}" if where else f"{message}{advice}")
     return "; ".join(rows)
+
+
+def _plain(limit: Any) -> Any:
+    """1 for 1.0."""
+    return int(limit) if isinstance(limit, float) and limit.is_integer() else limit
 
 
 def _shortened(text: str, most: int = 200) -> str:

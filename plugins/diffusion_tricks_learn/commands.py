@@ -39,7 +39,7 @@ class Course(click.Group):
             formatter.write_dl([(name, command.get_short_help_str()) for name, command in self.commands.items()])
 
 
-@click.group(cls=Course)
+@click.group(cls=Course, short_help="a course on diffusion, one experiment each")
 def learn() -> None:
     """Every experiment of a course on diffusion, one command each.
 

@@ -56,7 +56,7 @@ def masking(command: F) -> F:
     return command
 
 
-@click.command("mask", epilog=f"{GRAMMAR}\n{EXAMPLES['mask']}")
+@click.command("mask", epilog=f"{GRAMMAR}\n{EXAMPLES['mask']}", short_help="what a mask covers of a picture")
 @click.argument("picture", type=click.Path())
 @masking
 @click.option("-o", "--output", type=click.Path(), help="Show the mask on the picture in this file.")
@@ -117,7 +117,7 @@ def _told(facts: dict[str, Any]) -> dict[str, str]:
     }
 
 
-@click.command("verify", epilog=EXAMPLES["verify"])
+@click.command("verify", epilog=EXAMPLES["verify"], short_help="what an edit changed outside its mask")
 @click.argument("before", type=click.Path(), metavar="IN")
 @click.argument("after", type=click.Path(), metavar="OUT")
 @masking

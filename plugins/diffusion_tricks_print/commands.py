@@ -13,7 +13,7 @@ KINDS = ("card", "jigsaw", "fold", "transparencies", "distance", "seen")
 EXAMPLES = "Example:\n\n\b\n  diffusion-tricks print illusion.png -o sheet.pdf --paper letter"
 
 
-@click.command("print", epilog=EXAMPLES)
+@click.command("print", epilog=EXAMPLES, short_help="a picture as sheets to print, cut, fold and turn")
 @click.argument("picture", type=click.Path())
 @click.option("-o", "--output", required=True, type=click.Path(), help="The .pdf to write, or .svg for each page.")
 @click.option(

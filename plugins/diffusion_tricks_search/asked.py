@@ -121,7 +121,8 @@ def budget_of(text: str) -> tuple[int | None, float | None]:
         return None, float(timed[1]) * UNITS[timed[2]]
     if text.strip().isdecimal() and int(text) > 0:
         return int(text), None
-    raise UsageError(f"`budget` is a number of pictures, as 500, or a time, as 90s, 20m or 2h, got {text!r}")
+    least = "at least 1 picture" if timed is None and text.strip().isdecimal() else "a number of pictures, as 500"
+    raise UsageError(f"`budget` is {least}, or a time, as 90s, 20m or 2h, got {text!r}")
 
 
 def size_of(text: str) -> tuple[int, int]:

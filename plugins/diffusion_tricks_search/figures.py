@@ -66,12 +66,18 @@ def distances(scorer: Scorer, seen: Sequence[Image], ordinary: Sequence[Image]) 
     return {"fid": frechet_distance(x, y), "kid": kernel_distance(x, y), "pictures": [len(x), len(y)]}
 
 
+def counted(number: int, thing: str) -> str:
+    """As 1 pair, or 2 pairs."""
+    return f"{number} {thing}{'' if number == 1 else 's'}"
+
+
 def report(data: dict[str, Any]) -> str:
     """What was found, to be read."""
     asked, table = data["asked"], data["figures"]
     lines = [
-        f"{data['tried']} pictures tried of {data['pairs']} pairs through {', '.join(asked['views'])}, {data['steps']}"
-        f" steps each; {data['first']} of them in the first round:",
+        f"{counted(data['tried'], 'picture')} tried of {counted(data['pairs'], 'pair')} through"
+        f" {', '.join(asked['views'])}, {counted(data['steps'], 'step')} each;"
+        f" {data['first']} of them in the first round:",
         "",
         f"{'':16}{'mean':>8}  {'95 %':16}{'.9':>8}  {'95 %':16}{'.95':>8}  95 %",
     ]

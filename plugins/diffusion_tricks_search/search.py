@@ -9,12 +9,13 @@ from typing import Any
 
 from diffusion_tricks import Model, Scorer, load_model, sample
 from diffusion_tricks.plugin import UsageError
-from diffusion_tricks_search.asked import Asked
+from diffusion_tricks_search.asked import Asked, seeds_of
 from diffusion_tricks_search.bench import Bench, Tell, full
+from diffusion_tricks_search.halving import timetable
 from diffusion_tricks_search.log import Log, begin, check_free, found
 from diffusion_tricks_search.outcome import compared, numbers, sheet, written
 from diffusion_tricks_search.survivors import Kept, made, ranked, survivors, unranked
-from diffusion_tricks_search.trials import Trial, explored, trial_from
+from diffusion_tricks_search.trials import Trial, explored, pictures, trial_from
 
 LISTED = 12  # words; of those that are named in a remark
 
@@ -58,6 +59,8 @@ def search(
     tried = so_far(log) if finish else list(explored(log, bench, tell))
     if not tried:
         raise UsageError(f"nothing was tried yet in {home}; go on without `finish`")
+    for said in () if finish else unspent(len(tried), log, bench):
+        note(said)
     again = bool(log.of("ranked"))
     unranked(log)
     kept = sorted(made(survivors(tried, asked), log, bench, tell), key=lambda one: -float(one.trial.scores[asked.by]))
@@ -92,6 +95,14 @@ def check(asked: Asked, model: Model) -> None:
             model, tricks=recipe.build(), steps=recipe.steps, scheduler=recipe.scheduler, size=recipe.size
         )  # fmt: skip
         next(iter(steps))
+
+
+def unspent(tried: int, log: Log, bench: Bench) -> Iterator[str]:
+    """What is left of the budget, where the seeds ran out before it."""
+    seeds, budget = seeds_of(log.asked.seeds), pictures(log, bench)
+    table = timetable(len(log.asked.arms), budget, len(seeds))
+    if (left := budget - tried) > 0 and sum(this.each for this in table) == len(seeds):
+        yield f"{left} of {budget} pictures not spent, as the seeds ran out; give more seeds than {log.asked.seeds}"
 
 
 def so_far(log: Log) -> list[Trial]:

@@ -14,7 +14,7 @@ from unittest import mock
 
 from PIL import Image
 
-from command_line import run
+from command_line import Outcome, run
 from faults.harness import MODEL, OK, Case, Harness
 from faults.models import tiny
 
@@ -220,18 +220,37 @@ def installed(plugins: list[BadPlugin], site: Path) -> Iterator[None]:
 
 
 def _wrong(plugin: BadPlugin, *there: object) -> str | None:
-    """What is wrong with the command line beside a plugin, and where its trick is used; there: words that load it."""
-    return _beside(plugin, *there) or _used(plugin, *there)
+    """What is wrong with the command line beside a plugin, and where its trick is used; there: words that load it.
+
+    One that was not asked for by name leaves other commands alone; a file that was, and is broken, ends them.
+    """
+    beside = _refused if there and plugin.fails == "loaded" else _alone
+    return _listed(plugin, *there) or beside(plugin, *there) or _used(plugin, *there)
 
 
-def _beside(plugin: BadPlugin, *there: object) -> str | None:
+def _refused(plugin: BadPlugin, *there: object) -> str | None:
+    outcome = _cover(*there)
+    named = plugin.called in outcome.err and plugin.says in outcome.err and outcome.err.count("\n") == 1
+    fine = outcome.code == MODEL and named and not Path("cover.png").exists()
+    return None if fine else f"cover ends with {outcome.code}: {outcome.err[-300:]}"
+
+
+def _alone(plugin: BadPlugin, *there: object) -> str | None:
+    outcome = _cover(*there)
+    fine = outcome.code == OK and outcome.json["path"] == "cover.png"
+    return None if fine else f"cover beside {plugin.name} ends with {outcome.code}: {outcome.out} {outcome.err[-300:]}"
+
+
+def _cover(*there: object) -> Outcome:
     Image.new("RGB", (16, 16)).save("in.png")
-    for words in (["--help"], ["--version"], ["cover", "in.png", "--title", "x", "-o", "cover.png", "--json"]):
+    return run(*there, "cover", "in.png", "--title", "x", "-o", "cover.png", "--json")
+
+
+def _listed(plugin: BadPlugin, *there: object) -> str | None:
+    for words in (["--help"], ["--version"], ["cover", "--help"]):
         outcome = run(*there, *words)
         if outcome.code != OK:
             return f"{words[0]} ends with {outcome.code}: {outcome.err[-300:]}"
-    if outcome.json["path"] != "cover.png":
-        return f"cover says {outcome.out}"
     row = next(row for row in run(*there, "plugins", "--json").json if row["name"] == plugin.called)
     broken = plugin.fails == "loaded"
     if (row["status"] == "broken") != broken or (broken and plugin.says not in str(row["errors"])):

@@ -209,8 +209,11 @@ def test_seeds_of_one_arm_are_made_together(tmp_path: Path, model: Any, scorer: 
 
     benches_making = benches.making
     asked = Asked(pairs=PAIRS[:1], views=("flip",), budget="99", seeds="0-9", steps=1, final_steps=2, keep=1)
+    notes = list[str]()
     with mock.patch.object(benches, "making", counted):
-        search(asked, tmp_path / "a", model, scorer)
+        search(asked, tmp_path / "a", model, scorer, note=notes.append)
+    assert notes == ["89 of 99 pictures not spent, as the seeds ran out; give more seeds than 0-9"]
+    assert "10 pictures tried of 1 pair through flip, 1 step each;" in (tmp_path / "a" / "report.txt").read_text()
     assert counts == [(8, 1), (2, 1), (1, 2)]
 
 
@@ -304,7 +307,7 @@ def test_the_command_says_what_it_leaves(done: tuple[Path, Any]) -> None:
     assert all((home / name).is_file() for name in names)
     assert "a cat" in (home / "index.html").read_text()
     said = (home / "report.txt").read_text()
-    assert "4 pictures tried of 2 pairs through flip, 1 steps each; 4 of them in the first round" in said
+    assert "4 pictures tried of 2 pairs through flip, 1 step each; 4 of them in the first round" in said
     assert "What may be compared with what:" in said
 
 
@@ -366,6 +369,7 @@ def test_a_file_in_the_way_is_never_overwritten(whole: Path, tmp_path: Path, mod
         (("pairs:easy", "--finish"), "--finish is of a search that was begun; give --resume too"),
         (("--resume",), "holds no search to go on with: there is no scores.jsonl that can be read"),
         (("pairs:easy", "--budget", "soon"), "--budget is a number of pictures, as 500, or a time"),
+        (("pairs:easy", "--budget", "0"), "--budget is at least 1 picture, or a time, as 90s, 20m or 2h, got '0'"),
         (("pairs:easy", "--view", "flop"), "unknown view 'flop'; did you mean 'flip'?"),
         (("pairs:easy", "--scheduler", "ddimm"), "unknown scheduler 'ddimm'; did you mean 'ddim'?"),
         (("vocabulary",), "does not say what it was taught; name the pairs, or a file of them"),

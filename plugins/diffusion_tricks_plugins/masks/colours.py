@@ -61,7 +61,10 @@ class Luma:
         found = LUMA.fullmatch(value)
         if found is None:
             raise Malformed("expected a comparison with a brightness, as >70% or <30%")
-        return cls(text, found[1], float(found[2]) / (100 if found[3] else 255))
+        share = float(found[2]) / (100 if found[3] else 255)
+        if share > 1:
+            raise Malformed(f"expected a brightness of at most 100 %, or 255, got {found[2]}{found[3]}", found.start(2))
+        return cls(text, found[1], share)
 
     def draw(self, canvas: Canvas) -> Weights:
         """What is transparent is laid on white."""

@@ -87,6 +87,15 @@ def _quoted(path: str) -> str:
     return f'"{path}"' if NEEDS_QUOTES.search(path) else path
 
 
+def _meant(left: str) -> str:
+    """What may be meant by what cannot stand behind a mask."""
+    if left[0] in "+-":
+        return "; + and - need a space after them"
+    word = re.match(r"\w*", left)
+    near = difflib.get_close_matches(word[0], EDGES, n=1) if word else []
+    return f"; did you mean {near[0]}?" if near else ""
+
+
 class _Reader:
     """Goes over a text from left to right; `at` is where it is."""
 
@@ -98,7 +107,8 @@ class _Reader:
         self._skip()
         drawn = self.joined(0)
         if self.at < len(self.text):
-            self._fail(f"expected one of {' '.join(JOINS)} or the end, got {self.text[self.at :]!r}", self.at)
+            left = self.text[self.at :]
+            self._fail(f"expected one of {' '.join(JOINS)} or the end, got {left!r}{_meant(left)}", self.at)
         return Parsed(self.text, drawn, tuple(self.files))
 
     def joined(self, least: int) -> Drawn:
@@ -160,7 +170,8 @@ class _Reader:
             return FORMED[name](said, value)
         except Malformed as error:
             malformed = "is malformed: " if said == self.text else f"{said!r} is malformed: "
-            self._fail(f"{malformed}{error}", start + len(name) + 1 + error.at)
+            behind = re.search(r"\s([+-]?[a-z]\w+)", value)
+            self._fail(f"{malformed}{error}{_meant(behind[1]) if behind else ''}", start + len(name) + 1 + error.at)
 
     def _file(self, said: str, start: int) -> str:
         path = said[1:-1] if said.startswith('"') and said.endswith('"') and len(said) > 1 else said

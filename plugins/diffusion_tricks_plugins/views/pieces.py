@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import random
+import re
 from abc import abstractmethod
 from collections.abc import Hashable
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from typing import Annotated, Protocol
 
 import torch
 from cachetools import LRUCache, cached
-from pydantic import Field
+from pydantic import Field, field_validator
 from torch import Tensor
 
 from diffusion_tricks.plugin import Outline, Size, UsageError, View
@@ -25,6 +26,7 @@ from diffusion_tricks_plugins.views.moving import TABLE, Pieces, flown
 from diffusion_tricks_plugins.views.outlines import HEAD, KNOB, NECK, hinged, hinges, interlocked
 
 KEPT_BYTES = 128 * 2**20  # of permutations that are kept
+GRID = re.compile(r"[1-9]\d*(x[1-9]\d*)?", re.ASCII)
 MOST_FLYING = 1024  # pieces that a film draws as such; of more it moves the pixels
 
 
@@ -140,8 +142,15 @@ class Jigsaw(InPieces):
     grid: a side, or columns x rows as in "4x6". seed: of who goes where.
     """
 
-    grid: Annotated[str, Field(pattern=r"^[1-9]\d*(x[1-9]\d*)?$", coerce_numbers_to_str=True)] = "4"
+    grid: Annotated[str, Field(coerce_numbers_to_str=True)] = "4"
     seed: int = 0
+
+    @field_validator("grid")
+    @classmethod
+    def _grid(cls, grid: str) -> str:
+        if not GRID.fullmatch(grid):
+            raise ValueError(f"expected a side or columns x rows, as in 4 or 4x6, got {grid!r}")
+        return grid
 
     @property
     def shape(self) -> tuple[int, int]:
