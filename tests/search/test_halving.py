@@ -84,9 +84,9 @@ def test_seeds_budgets_and_sizes() -> None:
         (seeds_of, "0-100000", "at most 100,000"),
         (seeds_of, "1,1", "`seeds` name one twice"),
         (seeds_of, "", "`seeds` are such as"),
-        (budget_of, "0", r"`budget` is a number of pictures, as 500, or a time, as 90s, 20m or 2h, got '0'"),
+        (budget_of, "0", "`budget` is at least 1 picture, or a time, as 90s, 20m or 2h, got '0'"),
         (budget_of, "0m", "got '0m'"),
-        (budget_of, "soon", "got 'soon'"),
+        (budget_of, "soon", "`budget` is a number of pictures, as 500, or a time, as 90s, 20m or 2h, got 'soon'"),
         (size_of, "0", "`size` is such as 256 or 256x192, in pixels, got '0'"),
     ],
 )
