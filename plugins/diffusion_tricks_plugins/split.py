@@ -7,6 +7,7 @@ What all splits are; `splits` has those that there are.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from functools import reduce
 from operator import add
@@ -57,13 +58,13 @@ class Split(BaseModel):
     parts: ClassVar[int | None] = 2
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
+    @abstractmethod
     def names(self, count: int) -> list[str]:
         """What each component is called."""
-        raise NotImplementedError
 
+    @abstractmethod
     def bands(self, count: int, canvas: Canvas) -> list[Filter]:
         """What takes each component. Raises UsageError for a canvas that has not so many."""
-        raise NotImplementedError
 
     def whole(self, bands: Sequence[Filter], pictures: Sequence[Tensor]) -> Tensor:
         """The picture (b c h w) that has every component from a picture of its own."""
@@ -81,9 +82,9 @@ class Split(BaseModel):
         """Component i as values of a picture, to be compared."""
         return self.bands(count, canvas)[i]
 
+    @abstractmethod
     def seen(self, count: int, canvas: Canvas) -> list[Filter]:
         """What is seen of a picture where each component is looked for."""
-        raise NotImplementedError
 
     def blurs(self, count: int, canvas: Canvas) -> list[float | None]:
         """The sigma of the Gaussian through which each is seen, as a share of the shorter side; None is no blur."""
@@ -99,9 +100,9 @@ class Split(BaseModel):
 class Low(Split):
     """What passes a filter, and what it leaves."""
 
+    @abstractmethod
     def low(self, canvas: Canvas) -> Filter:
         """The filter."""
-        raise NotImplementedError
 
     def bands(self, count: int, canvas: Canvas) -> list[Filter]:
         """The filter and its residual."""

@@ -7,6 +7,7 @@ of a side of 64, and scale with what is taken apart.
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
@@ -208,9 +209,9 @@ class Levels(Split):
 
     parts: ClassVar[int | None] = None
 
+    @abstractmethod
     def approximation(self, levels: int, canvas: Canvas) -> Filter:
         """What so many halvings leave."""
-        raise NotImplementedError
 
     def names(self, count: int) -> list[str]:
         """The coarsest first."""
