@@ -148,16 +148,20 @@ def test_lab_is_scikit_images_and_back() -> None:
     torch.testing.assert_close(from_lab(to_lab(wide)), wide, atol=1e-4, rtol=0)
 
 
-def test_colour_gives_way_until_it_fits() -> None:
+@pytest.mark.parametrize("strength", [1.0, 0.25])
+def test_colour_gives_way_until_it_fits(strength: float) -> None:
+    """Of the stronger colour no pixel can have all, of the weaker most have."""
     gray = torch.linspace(-1, 1, 64).reshape(1, 1, 8, 8).expand(1, 3, 8, 8)
-    colour = torch.tensor([1.5, -0.5, -1.0])[:, None, None]
+    colour = strength * torch.tensor([1.5, -0.5, -1.0])[:, None, None]
     fitted = most_colour(lambda share: gray + share * colour, gray)
     assert float(fitted.abs().max()) <= 1
     torch.testing.assert_close(fitted.mean(1), gray.mean(1), atol=1e-6, rtol=0)
     bands = Gray().bands(2, Canvas((3, 8, 8), (8, 8)))
     torch.testing.assert_close(Gray().in_gamut(bands, [gray, gray + colour]), fitted, atol=2e-6, rtol=0)
-    share = np.minimum(1, np.minimum((1 - page(gray)[0]) / 1.5, (1 + page(gray)[0]) / 1.0))
-    np.testing.assert_allclose((page(fitted) - page(gray))[0] / 1.5, share, atol=2**-19)
+    red, blue = 1.5 * strength, 1.0 * strength
+    share = np.minimum(1, np.minimum((1 - page(gray)[0]) / red, (1 + page(gray)[0]) / blue))
+    assert (share == 1).any() == (strength < 1)
+    np.testing.assert_allclose((page(fitted) - page(gray))[0] / red, share, atol=2**-19 if strength == 1 else 1e-6)
 
 
 SPLITS = [

@@ -22,9 +22,11 @@ from command_line import Outcome, run
 from diffusion_tricks import Recipe, TrickEntry, make
 from diffusion_tricks.errors import PictureError
 from diffusion_tricks.io.colour import from_srgb, to_srgb
+from diffusion_tricks.io.encode import fitted
 from diffusion_tricks.io.metadata import iptc_text, resource
 from diffusion_tricks.io.pictures import page_of, read_picture
 from diffusion_tricks.io.provenance import SOURCE_TYPES, provenance_xmp
+from diffusion_tricks.io.raster import raster_of
 from diffusion_tricks.io.xmp import NoXmp, merged
 from diffusion_tricks.recipes.record import read_record
 from diffusion_tricks.testing.denoisers import exact_model
@@ -383,6 +385,14 @@ def test_a_format_that_holds_less_says_so() -> None:
     clear.save("e.png")
     assert "transparency, which is laid on white" in covered("e.png", "-o", "e.bmp").err
     assert "transparency" not in covered("d.png", "-o", "d.bmp").err
+
+
+def test_gray_with_alpha_is_laid_on_white_where_a_format_has_none() -> None:
+    samples = np.random.default_rng(0).integers(0, 256, (9, 7, 2), np.uint8)
+    raster, lost = fitted(raster_of(Image.fromarray(samples, "LA"), None), "JPEG")
+    gray, share = samples[..., 0].astype(float), samples[..., 1] / 255
+    assert np.abs(raster.samples[..., 0] - (gray * share + 255 * (1 - share))).max() <= 0.51
+    assert (raster.mode, lost) == ("L", ["transparency, which is laid on white"])
 
 
 def test_changed_outside_is_counted_at_full_depth_in_the_file(tiny: Path) -> None:
