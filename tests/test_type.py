@@ -555,6 +555,15 @@ def test_a_printed_cover_has_its_text_in_safe_places() -> None:
     assert any("the picture is enlarged 6.3 times" in note for note in facts["notes"])
 
 
+@pytest.mark.parametrize(("kind", "margin"), [("ebook", 80), ("audio", 150)])
+def test_a_cover_on_a_screen_has_its_text_a_twentieth_from_the_edge(kind: covers.Format, margin: int) -> None:
+    page, facts = drawn(plain(160, 256), title="Woods " * 9, author="Ann", format=kind, preset="poster")
+    for box in (text["box"] for text in facts["texts"]):
+        assert margin <= box[0] < box[2] <= page.width - margin
+        assert margin <= box[1] < box[3] <= page.height - margin
+    assert covers.sheet_of(kind, None, "white").insets == (margin,) * 4
+
+
 def test_a_small_copy_is_looked_at() -> None:
     page = photograph().resize((800, 1280))
     made, facts = drawn(page, title="Woods", text="tiny", text_size=20)
