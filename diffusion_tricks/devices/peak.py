@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import psutil
 import torch
+
+STATUS = Path("/proc/self/status")
 
 
 def forget_peak(device: torch.device) -> None:
@@ -20,10 +24,19 @@ def peak_memory_mb(device: torch.device) -> float:
 
 
 def _peak_of_process() -> int:
-    """Bytes. psutil knows the peak on Windows; elsewhere the system counts it, in bytes on macOS and else in KiB."""
+    """Bytes. psutil knows the peak on Windows, Linux keeps it in a file, and macOS counts it.
+
+    Linux' own count (`ru_maxrss`) is that of the process which started this one, where that was the larger.
+    """
     peak = getattr(psutil.Process().memory_info(), "peak_wset", None)
     if peak is not None:
         return int(peak)
+    if STATUS.exists():
+        return _kib_of("VmHWM", STATUS.read_text()) * 1024
     import resource
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if psutil.MACOS else 1024)
+
+
+def _kib_of(field: str, status: str) -> int:
+    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith(f"{field}:"))
