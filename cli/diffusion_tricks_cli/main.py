@@ -25,6 +25,7 @@ from diffusion_tricks_cli.common import Once, program_options
 from diffusion_tricks_cli.failures import check_words, of_a_name, say_error, say_failure, wants
 from diffusion_tricks_cli.interrupts import INTERRUPTED, SAID
 from diffusion_tricks_cli.links import grouped, swept
+from diffusion_tricks_cli.many.calls import repeated
 from diffusion_tricks_cli.printable import echo
 from diffusion_tricks_cli.streams import lasting_streams
 from diffusion_tricks_cli.wording import in_flags
@@ -123,7 +124,7 @@ def commands_of_plugins() -> dict[str, click.Command]:
                 implementation.function(cli=group)
             if taken := sorted(group.commands.keys() & (COMMANDS.keys() | made.keys())):
                 raise ValueError(f"there is already a command {taken[0]!r}")
-            made |= {name: _named(command, plugin) for name, command in group.commands.items()}
+            made |= {name: repeated(_named(command, plugin)) for name, command in group.commands.items()}
         except BaseException as error:
             if is_interrupt(error):
                 raise

@@ -11,6 +11,7 @@ from diffusion_tricks_cli.common import Settings
 from diffusion_tricks_cli.many import carry
 from diffusion_tricks_cli.many.names import home_of
 from diffusion_tricks_cli.many.run import end
+from diffusion_tricks_cli.sweep.carry import swept
 from diffusion_tricks_cli.work import Say, silent
 
 
@@ -19,10 +20,12 @@ def carry_out(recipe: Recipe, settings: Settings, label: str, inputs: Iterable[P
 
     As `work.carry_out`.
     """
+    if settings.sweeps:
+        end(swept(recipe, settings, label, said))
+        return
     if not carry.means_many(recipe, settings):
         work.carry_out(recipe, settings, label, inputs, said)
         return
     ledger = carry.opened(settings, home_of(settings.output or ""), label)
     jobs = carry.each_picture(carry.with_seed(recipe, ledger), settings, label)
-    if tally := carry.carried(jobs, ledger, settings, said):
-        end(tally)
+    end(carry.carried(jobs, ledger, settings, said))

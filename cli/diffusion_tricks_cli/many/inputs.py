@@ -19,6 +19,7 @@ PICTURES = {
     ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".avif", ".jp2", ".j2k",
     ".jpx", ".heic", ".heif",
 }  # fmt: skip
+RECORDS = {".json", ".jsonl"}  # beside pictures: how they were made
 NAMED = 3  # of the files that are left out, so many are named
 
 
@@ -67,7 +68,7 @@ def pictures_of(said: str) -> Inputs:
     if not pictures:
         what = "holds no picture" if folder else "fits no picture"
         raise UsageError(f"{said} {what}; expected files that end in {', '.join(sorted(PICTURES))}")
-    others = [path for path in files if path not in set(pictures)]
+    others = [path for path in files if Path(path).suffix.lower() not in PICTURES | RECORDS]
     return Inputs(tuple(Input(path, _beneath(path, root)) for path in pictures), tuple(_left_out(others)))
 
 

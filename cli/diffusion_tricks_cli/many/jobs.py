@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from diffusion_tricks.errors import OutputError, UsageError
 from diffusion_tricks.io.pictures import file_of
@@ -51,7 +52,7 @@ def job(
 ) -> Job:  # fmt: skip
     """The job of one recipe, whose files are called as the settings say. values: of its own, for their names."""
     one = picture or Input(label)
-    named = {
+    named: dict[str, Any] = {
         name: filled(_template(str(said), recipe), one, values)
         for name in NAMED
         if (said := getattr(settings, name)) is not None

@@ -20,8 +20,8 @@ from diffusion_tricks.io.journal import Journal, Line
 from diffusion_tricks.io.pictures import read_picture
 from diffusion_tricks.recipes.inputs import sha256
 from diffusion_tricks.recipes.paths import mapped
+from diffusion_tricks_cli.many.failures import failure
 from diffusion_tricks_cli.many.jobs import Job
-from diffusion_tricks_cli.wording import in_flags
 
 FILE = "manifest.jsonl"
 VERSION = 1
@@ -138,8 +138,7 @@ class Ledger(Journal):
 
     def failed(self, job: Job, error: Exception) -> Line:
         """Notes why a job could not be done; gives the line."""
-        kind, message = type(error).__name__, in_flags(str(error))
-        self._note(line := {"failed": self.key(job), **job.about, "kind": kind, "message": message})
+        self._note(line := {"failed": self.key(job), **failure(job.name, error), **job.about})
         return line
 
     def _note(self, line: Line) -> None:

@@ -18,23 +18,23 @@ from diffusion_tricks.io.atomic import atomic_write
 from diffusion_tricks.io.journal import Line
 from diffusion_tricks_cli.common import Settings
 from diffusion_tricks_cli.failures import say_error
+from diffusion_tricks_cli.many.failures import tell
 from diffusion_tricks_cli.many.jobs import Job, check_apart, folders_of
 from diffusion_tricks_cli.many.ledger import Ledger, Verdict
 from diffusion_tricks_cli.output import remark
 from diffusion_tricks_cli.printable import echo
 from diffusion_tricks_cli.work import Ready, check_asked, check_pictures, made, note_idle
 
-LISTED = 20  # failures that are told again at the end
 TRIED = 3  # jobs that fail alike before their fault is taken for that of all
 Judged = list[tuple[Job, Verdict]]
 
 
 @dataclass
 class Tally:
-    """What came of the jobs: the facts of the pictures of each, by its number, and the failures."""
+    """What came of the jobs, by their numbers: the facts of the pictures of each, and the failures."""
 
     facts: dict[int, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
-    failures: list[Line] = field(default_factory=list)
+    failures: dict[int, Line] = field(default_factory=dict)
     kept: int = 0
     left: int = 0
 
@@ -115,7 +115,7 @@ def run(verdicts: Judged, ledger: Ledger, settings: Settings) -> Tally:
         try:
             came = _done(job, ready, said)
         except Exception as error:
-            tally.failures.append(ledger.failed(job, error))
+            tally.failures[number] = ledger.failed(job, error)
             _say_failed(job, error, settings)
         else:
             tally.facts[number] = ledger.from_here(ledger.done(job, came))
@@ -158,7 +158,7 @@ def _message(job: Job, error: Exception) -> str:
 
 def _sum_up(tally: Tally, verdicts: Judged, ledger: Ledger, settings: Settings) -> None:
     """The list of failures as a file and in words, and how many pictures there are of each sort."""
-    lines = b"".join(json.dumps(line, ensure_ascii=False).encode() + b"\n" for line in tally.failures)
+    lines = b"".join(json.dumps(line, ensure_ascii=False).encode() + b"\n" for line in tally.failures.values())
     if lines:
         atomic_write(ledger.failures, lines, force=True)
     else:
@@ -171,17 +171,12 @@ def _sum_up(tally: Tally, verdicts: Judged, ledger: Ledger, settings: Settings) 
     parts += [f"{len(tally.failures)} failed"] if tally.failures else []
     parts += [f"{tally.left} not begun"] if tally.left else []
     remark(f"{len(verdicts)} in all: {', '.join(parts)}", settings)
-    if tally.failures:
-        remark(f"Failed, as listed in {ledger.failures}:", settings)
-        for line in tally.failures[:LISTED]:
-            remark(f"  {line.get('file', line['failed'])}  {line['kind']}: {line['message']}", settings)
-        if len(tally.failures) > LISTED:
-            remark(f"  and {len(tally.failures) - LISTED} more", settings)
+    tell(list(tally.failures.values()), len(verdicts), str(ledger.failures))
     if tally.failures or tally.left:
         remark("The same again with --resume goes on from here", settings)
 
 
-def end(tally: Tally) -> None:
+def end(tally: Tally | None) -> None:
     """Ends with exit code 1 if anything failed."""
-    if tally.failures or tally.left:
+    if tally is not None and (tally.failures or tally.left):
         click.get_current_context().exit(1)
