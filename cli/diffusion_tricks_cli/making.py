@@ -24,6 +24,7 @@ def carry_out(recipe: Recipe, settings: Settings, label: str, inputs: Iterable[P
         end(swept(recipe, settings, label, said))
         return
     if not carry.means_many(recipe, settings):
+        recipe = carry.with_its_mask(recipe, settings)
         work.carry_out(recipe, settings, label, inputs, said)
         return
     ledger = carry.opened(settings, home_of(settings.output or ""), label)

@@ -12,7 +12,7 @@ from diffusion_tricks.errors import OutputError, UsageError
 from diffusion_tricks.recipes.paths import edited_picture
 from diffusion_tricks.recipes.recipe import Recipe
 from diffusion_tricks_cli.common import Settings
-from diffusion_tricks_cli.many.inputs import Inputs, is_many, pictures_of
+from diffusion_tricks_cli.many.inputs import Input, Inputs, is_many, pictures_of
 from diffusion_tricks_cli.many.jobs import Job, check_names, job, of_pictures
 from diffusion_tricks_cli.many.ledger import FILE, VERSION, Ledger
 from diffusion_tricks_cli.many.names import home_of
@@ -21,7 +21,7 @@ from diffusion_tricks_cli.output import remark
 from diffusion_tricks_cli.printable import echo
 from diffusion_tricks_cli.work import Say, show_plan
 
-OF_MANY = ("masks", "resume", "on_error", "manifest")
+OF_MANY = ("resume", "on_error", "manifest")
 
 
 def means_many(recipe: Recipe, settings: Settings) -> bool:
@@ -33,6 +33,19 @@ def means_many(recipe: Recipe, settings: Settings) -> bool:
     if given and not settings.sweeps:
         raise UsageError(f"`{given[0]}` is for many pictures, as of a folder, 'in/*.jpg' or @list.txt; leave it out")
     return False
+
+
+def with_its_mask(recipe: Recipe, settings: Settings) -> Recipe:
+    """The recipe of one picture with the mask of its name, if there are masks. Raises UsageError where it has none."""
+    said = edited_picture(recipe)
+    if settings.masks is None:
+        return recipe
+    if said is None:
+        raise UsageError("`masks` are of pictures that are edited, and this makes one; leave them out")
+    (one,), _ = of_pictures(recipe, [Input(said)], settings.masks)
+    if one.problem:
+        raise one.problem
+    return one.recipe
 
 
 def each_picture(recipe: Recipe, settings: Settings, label: str) -> list[Job]:
