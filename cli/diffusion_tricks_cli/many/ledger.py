@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from diffusion_tricks.errors import OutputError, PictureError, UsageError
 from diffusion_tricks.io.journal import Journal, Line
@@ -49,6 +49,14 @@ class Verdict:
 class Ledger(Journal):
     """The journal of one run over many pictures."""
 
+    @classmethod
+    def found(cls, path: Path) -> Self:
+        """As `Journal.found`; raises UsageError also for a file that is something else."""
+        ledger = super().found(path)
+        if ledger.lines and ledger.lines[0].get("manifest") != VERSION:
+            raise UsageError(f"{path} is no manifest of this program's; name another with `manifest`")
+        return ledger
+
     @property
     def home(self) -> Path:
         """The folder that its paths start from."""
@@ -67,11 +75,8 @@ class Ledger(Journal):
 
     @property
     def seed(self) -> int | None:
-        """Of the run. Raises UsageError for a file that is something else."""
-        first = self.lines[0] if self.lines else {}
-        if first.get("manifest") != VERSION:
-            raise UsageError(f"{self.path} is no manifest of this program's; name another with `manifest`")
-        seed: int | None = first.get("seed")
+        """Of the run."""
+        seed: int | None = self.lines[0]["seed"]
         return seed
 
     def key(self, job: Job) -> str:

@@ -13,7 +13,7 @@ from diffusion_tricks_cli.many.inputs import Input
 KNOWN = ("stem", "name", "dir", "parent", "ext", "index", "seed")
 OF_FOLDERS = ("dir", "parent")
 PLACE = re.compile(r"\{(\w+)\}")
-EMPTY = re.compile(r"(?<!^)/{2,}")
+NO_FOLDER = re.compile(r"\{dir\}[/\\]")  # what to leave out where there is none
 
 
 def check_places(template: str, more: Mapping[str, str] | None = None) -> None:
@@ -49,11 +49,8 @@ def filled(template: str, picture: Input, values: Mapping[str, str] | None = Non
         "dir": "" if picture.folder == Path() else picture.folder.as_posix(),
         "parent": Path(os.path.abspath(file)).parent.name, **(values or {}),
     }  # fmt: skip
-    absolute = template.startswith("/")
-    text = PLACE.sub(lambda place: known.get(place[1], place[0]), template)
-    if text.startswith("/") and not absolute:  # an empty {dir} stood first
-        text = text.lstrip("/")
-    text = EMPTY.sub("/", text)
+    said = template if known["dir"] else NO_FOLDER.sub("", template)
+    text = PLACE.sub(lambda place: known.get(place[1], place[0]), said)
     if ".." in Path(text).parts and ".." not in Path(template).parts:
         raise UsageError(f"{template} would write {text} for {picture.path}, outside its own folder; name it otherwise")
     return text

@@ -7,6 +7,7 @@ from diffusion_tricks.io.atomic import check_place
 from diffusion_tricks.recipes.recipe import Recipe
 from diffusion_tricks_cli.common import Settings
 from diffusion_tricks_cli.many.carry import carried, opened, with_seed
+from diffusion_tricks_cli.many.jobs import check_names
 from diffusion_tricks_cli.many.names import home_of
 from diffusion_tricks_cli.many.run import Tally, made_folders
 from diffusion_tricks_cli.output import remark
@@ -25,6 +26,7 @@ def swept(recipe: Recipe, settings: Settings, label: str, said: Say) -> Tally | 
         raise UsageError(f"a sweep makes one picture for each value, got count {recipe.count}; sweep `seed` instead, as"
                          " seed=1-4")  # fmt: skip
     axes = axes_of(settings.sweeps, recipe)
+    check_names(settings, [axis.word for axis in axes])
     settings = named(settings, label, axes, form(recipe))
     home = home_of(str(settings.output))
     ledger = opened(settings, home, label)

@@ -15,7 +15,7 @@ from diffusion_tricks.recipes.recipe import Recipe
 from diffusion_tricks_cli.common import Settings
 from diffusion_tricks_cli.many.carry import without_outputs
 from diffusion_tricks_cli.many.inputs import Input, is_many, pictures_of
-from diffusion_tricks_cli.many.jobs import NAMED, Each, Job, check_names, job, of_pictures
+from diffusion_tricks_cli.many.jobs import NAMED, Each, Job, job, of_pictures
 from diffusion_tricks_cli.many.names import is_folder
 from diffusion_tricks_cli.output import form_of, remark
 from diffusion_tricks_cli.sweep.axes import Axis
@@ -47,7 +47,6 @@ def cells(recipe: Recipe, settings: Settings, label: str, axes: Sequence[Axis]) 
 
     Raises UsageError for values that do not fit.
     """
-    check_names(settings, [axis.word for axis in axes])
     found: list[Job] = []
     for each in _pictures(recipe, settings):
         picture = each.picture if each.picture.path else None
