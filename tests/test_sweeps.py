@@ -167,6 +167,7 @@ def test_the_strip_of_strengths_keeps_its_word(tiny: Path) -> None:
     swept = run(*words, "--sweep", "strength=0.5,1").lines
     assert [json.loads(line).get("strength") for line in swept] == ["0.5", "1", None]
     assert run(*words, "--sweep=strength=0.5,1").lines == swept
+    assert [path.name for path in Path().iterdir()] == ["a.png"]  # nothing was made
     chained = run("make", "-p", "a", "-m", str(tiny), "--dry-run", "--json", "--sweep", "strength=1", "sdedit", "a.png")
     assert json.loads(chained.lines[0])["strength"] == "1"
 

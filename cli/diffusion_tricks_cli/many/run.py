@@ -47,7 +47,7 @@ def judged(jobs: Sequence[Job], ledger: Ledger) -> Judged:
     check_asked(jobs[0].recipe, jobs[0].settings)
     check_apart(jobs)
     verdicts = [(job, ledger.verdict(job)) for job in jobs]
-    with made_folders(folders_of(jobs)):
+    with made_folders(folders_of(jobs), keep=not jobs[0].settings.dry_run):
         for job, verdict in verdicts:
             job.output.settings = replace(job.settings, force=job.settings.force or verdict.ours)
             if not verdict.kept:
@@ -57,9 +57,13 @@ def judged(jobs: Sequence[Job], ledger: Ledger) -> Judged:
 
 
 @contextlib.contextmanager
-def made_folders(folders: Iterator[Path]) -> Iterator[None]:
-    """Makes the folders that are not there, and takes them away again where something is refused."""
+def made_folders(folders: Iterator[Path], keep: bool) -> Iterator[None]:
+    """Makes the folders that are not there; takes them away again where something is refused, or unless they are kept.
+
+    Raises OutputError where one cannot be made.
+    """
     new: list[Path] = []
+    done = False
     try:
         for folder in folders:
             lacking = [one for one in (folder, *folder.parents) if not one.exists()]
@@ -71,11 +75,11 @@ def made_folders(folders: Iterator[Path]) -> Iterator[None]:
                 ) from None
             new += reversed(lacking)
         yield
-    except BaseException:
-        for one in reversed(new):
+        done = keep
+    finally:
+        for one in reversed(new) if not done else ():
             with contextlib.suppress(OSError):
                 one.rmdir()
-        raise
 
 
 def _check_first(jobs: Sequence[Job]) -> None:

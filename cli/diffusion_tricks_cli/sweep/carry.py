@@ -45,9 +45,8 @@ def swept(recipe: Recipe, settings: Settings, label: str, said: Say) -> Tally | 
 def _check(sheets: Sheets, settings: Settings) -> None:
     """Raises UsageError where a sheet cannot be written, or is called as a picture."""
     pictures = {path.resolve() for job in sheets.jobs for path in job.output.files}
-    with made_folders(iter([sheets.home])):
+    with made_folders(iter([sheets.home]), keep=False):
         for path in sheets.files:
             if path.resolve() in pictures:
                 raise UsageError(f"{path} is where the sweep itself is shown; give its pictures another name")
-            if not settings.dry_run:
-                check_place(path, force=settings.force or settings.resume)
+            check_place(path, force=settings.force or settings.resume)
