@@ -130,7 +130,7 @@ class Trick(Generic[O]):
         return "none"
 
     def framed(self, shape: Shape) -> tuple[Size, dict[str, Any]] | None:
-        """The size that a model of that shape is to make where nothing says one, and the trick's options that then hold.
+        """The size that a model of that shape is to make where nothing says one, and what then holds of its options.
 
         None by default: the model's own size. `make` asks it of recipes without `size` and `enlarge`, where no other
         trick brings prompts of its own or keeps the size of a picture; size and options go into the record.

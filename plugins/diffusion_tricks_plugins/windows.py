@@ -20,6 +20,7 @@ Falloff = Literal["flat", "feather", "gaussian"]
 SPREAD = 0.25  # sigma of the Gaussian, as a share of the window's side
 OVERLAP = 0.5  # share of a window that the next one covers too
 AT_ONCE = 64  # windows that are asked about together, so that what they say takes no more memory than that
+GROUPS = 500  # of them at the most in a step
 
 
 @dataclass(frozen=True)
@@ -109,8 +110,9 @@ def in_windows(ask: Ask, run: Run, stride: Size, falloff: Falloff = "feather", w
         answers: list[Estimate] = yield [ask]
         return answers[0]
     mean = Mean(ask.x, weights(size, falloff, ask.x))
-    for first in range(0, len(places), AT_ONCE):
-        group = places[first : first + AT_ONCE]
+    at_once = max(AT_ONCE, -(-len(places) // GROUPS))
+    for first in range(0, len(places), at_once):
+        group = places[first : first + at_once]
         parts: list[Estimate] = yield [ask.through(place) for place in group]
         mean.take(parts, group)
     return mean.estimate()
