@@ -197,6 +197,7 @@ def _batch(
         icc = run.source.picture.icc if run.source else None
         image = finish(last, tricks, from_srgb(unfinished, icc) if icc else unfinished, i, icc)
         raster, repainted = finished_raster(last, image, i), last.repainted.get(i)
+        kept = repainted.kept if repainted and repainted.kept.any() else None
         report(last, image, i)
         single = recipe.single(index).model_copy(update=settled)
         kind: Literal["generated", "edited"] = "generated" if run.source is None else "edited"
@@ -204,7 +205,7 @@ def _batch(
         told = size | facts | noted(run, i)
         yield Result(
             image, recipe.seeds[index], index, single, kind, told, icc, unfinished=unfinished, raster=raster,
-            source=run.source.picture if run.source else None, kept=repainted.kept if repainted and repainted.kept.any() else None,
+            source=run.source.picture if run.source else None, kept=kept,
         )  # fmt: skip
 
 

@@ -116,7 +116,8 @@ def picture_size(path: str | Path | io.BytesIO) -> tuple[int, int]:
     """
     with open_picture(path) as image:
         width, height = image.size
-        return (height, width) if _orientation(image) in SIDEWAYS else (width, height)
+        sideways = image.format != "TIFF" and _orientation(image) in SIDEWAYS  # of a TIFF Pillow tells the upright size
+        return (height, width) if sideways else (width, height)
 
 
 @contextlib.contextmanager

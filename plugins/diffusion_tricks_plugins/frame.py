@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 if TYPE_CHECKING:
-    from diffusion_tricks.plugin import Box, Fit, Raster, Size
+    from diffusion_tricks.plugin import Box, Fit, Raster, Shape, Size
 
 Samples = NDArray[Any]
 REACH = 2  # times the model's own sides, at the most, and half of them at the least
@@ -26,20 +26,25 @@ BAND = 256  # rows that are brought back at a time
 SQUEEZED = 1.1  # the photo's proportions may differ from what was made by this factor before a note says so
 
 
-def size_like(photo: Size, own: Size, multiple: int) -> Size:
-    """The size in the proportions of a photo, or near them, that a model of its `own` size makes as well as that.
+def size_like(photo: Size, shape: Shape) -> Size:
+    """The size in the proportions of a photo, or near them, that a model makes as well as its own.
 
-    It is in multiples of `multiple`, of no more pixels than `own`, and no side is longer than twice or shorter than
-    half of its own. Of those it is the one of most nearly the photo's proportions and the model's own pixels.
+    It has no more pixels than that, and no side is longer than twice or shorter than half of its own. Of those it is
+    the one that has most nearly the photo's proportions and the model's own pixels.
     """
-    sides = [range(max(side // REACH // multiple, 1) * multiple, REACH * side + 1, multiple) for side in own]
-    fitting = [(w, h) for w in sides[0] for h in sides[1] if w * h <= own[0] * own[1]]
+    most, step = shape.size[0] * shape.size[1], shape.multiple
+    sides = [range(max(side // REACH // step, 1) * step, _longest(side, shape) + 1, step) for side in shape.size]
+    fitting = [(w, h) for w in sides[0] for h in sides[1] if w * h <= most]
 
     def off(size: Size) -> float:
-        lacking = math.log(own[0] * own[1] / (size[0] * size[1]))
+        lacking = math.log(most / (size[0] * size[1]))
         return abs(math.log(size[0] * photo[1] / (size[1] * photo[0]))) + OF_AREA * lacking
 
-    return min(fitting, key=off)
+    return min(fitting, key=off, default=shape.size)
+
+
+def _longest(side: int, shape: Shape) -> int:
+    return min(REACH * side, shape.largest or REACH * side)
 
 
 def size_in_tiles(photo: Size, own: Size, multiple: int) -> Size:
@@ -77,7 +82,7 @@ def note_on(name: str, photo: Size, size: Size, how: Fit) -> str | None:
     box = cropped(photo, size)
     whole = f"{name}, which is {photo[0]} x {photo[1]} pixels"
     if how == "crop" and box != (0, 0, *photo):
-        return f'the model saw the part {",".join(map(str, box))} of {whole}; `fit="pad"` shows it all of that'
+        return f'the model saw the part {",".join(map(str, box))} of {whole}; `fit="pad"` shows all of it'
     squeezed = size[0] * photo[1] / (size[1] * photo[0])
     if how == "stretch" and max(squeezed, 1 / squeezed) > SQUEEZED:
         return f'the model saw {whole}, squeezed to {size[0]} x {size[1]}; `fit="pad"` keeps its proportions'

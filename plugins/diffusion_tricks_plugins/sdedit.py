@@ -107,7 +107,7 @@ class SDEdit(Trick[SDEditOptions]):
         if options.tiles:
             size = size_in_tiles(photo, shape.size, shape.multiple)
         else:
-            size = shape.size if options.fit else size_like(photo, shape.size, shape.multiple)
+            size = shape.size if options.fit or shape.fixed else size_like(photo, shape)
         return size, {"own_size": True}
 
     def spans(self) -> Spans:
@@ -184,7 +184,7 @@ class SDEdit(Trick[SDEditOptions]):
 
     @hookimpl(tryfirst=True)  # what other tricks add belongs on the whole picture
     def finish_image(self, run: Run, image: Image, index: int) -> Image:
-        """The whole picture with what was changed of it, in its own mode and depth, where it is to have its own size."""
+        """The whole picture with what was changed of it, in its mode and depth, where it is to have its own size."""
         if not self.options.own_size:
             return image
         assert run.source is not None
