@@ -200,7 +200,7 @@ def test_a_record_makes_it_again_and_other_tricks_work_on_the_whole(tiny: Path) 
     outcome = run("make", *words, "sdedit", "a.png", "overlay", "--title", "Cat", "--box", "red")
     assert outcome.code == 0, outcome.err
     told = read_record("b-1.png")["recipe"]
-    assert (told["size"], told["tricks"][0]["own_size"]) == ([24, 16], True)
+    assert (told["size"], told["tricks"][0]["own_size"]) == ([18, 12], True)
     assert run("rerun", "b-1.png", "-m", tiny, "-o", "c.png").code == 0
     before, after = (np.asarray(Image.open(name)) for name in ("b-1.png", "c.png"))
     np.testing.assert_array_equal(after, before)
