@@ -1,4 +1,4 @@
-"""Makes the gallery of docs/editing.md again: each of its commands, and its mask by `mask`, as JPEG of the photo's size.
+"""Makes the gallery of docs/editing.md again: what each of its commands makes, and its mask by `mask`, as JPEGs.
 
 python docs/pictures/editing/make.py [NAME...]
 """
