@@ -22,6 +22,7 @@ from diffusion_tricks.io.raster import Raster
 from diffusion_tricks.recipes.record import read_record
 from diffusion_tricks.testing import denoiser_model, exact_model, tiny_pipeline
 from diffusion_tricks_plugins.frame import brought_back, cropped, framed, padded, size_in_tiles, size_like
+from faithful.profiles import DISPLAY_P3, P3, lab, srgb_lab
 
 SIZE = (32, 32)
 ORIENTATION = 0x0112
@@ -210,6 +211,29 @@ def test_a_record_makes_it_again_and_other_tricks_work_on_the_whole(tiny: Path) 
     assert plain.code == 0, plain.err
     same = (np.asarray(Image.open("d.png")) == np.asarray(Image.open("b-0.png"))).all(axis=2)
     assert 0.2 < same.mean() < 1, "the overlay is laid on it"
+
+
+def test_a_plan_tells_what_the_model_makes_and_prompts_of_other_tricks_leave_it_its_size(tiny: Path) -> None:
+    Image.fromarray(data.cat()).save("a.png")
+    words = ("-m", tiny, "--steps", 2, "--guidance", 1, "--json")
+    sizes = {
+        "": ([18, 12], 1), "--fit crop": ([16, 16], 1), "--no-own-size": ([16, 16], 1), "--tiles": ([452, 300], 56 * 37)
+    }  # fmt: skip
+    for said, (size, rows) in sizes.items():
+        planned = run("plan", *words, "-p", "x", "sdedit", "a.png", *said.split()).json
+        assert (planned["size"], planned["rows_per_step"]) == (size, rows), said
+    assert run("plan", *words, "sdedit", "a.png", "anagram", "x", "y").json["size"] == [16, 16]
+
+
+@pytest.mark.parametrize("strength", [0.0, 0.9])
+def test_a_patch_of_display_p3_has_the_colour_of_what_is_made(strength: float) -> None:
+    patch, made = np.tile(np.uint8([150, 110, 90]), (64, 96, 1)), np.array([0.6, -0.4, -0.2])
+    Image.fromarray(patch).save("a.png", icc_profile=DISPLAY_P3)
+    known = torch.tensor(made, dtype=torch.float32).view(1, 3, 1, 1).expand(1, 3, 32, 32)
+    result = edit(model=exact_model(known), strength=strength)
+    expected = srgb_lab(((made + 1) * 127.5).round()) if strength else lab(patch[0, 0], P3)
+    assert np.linalg.norm(lab(np.asarray(result.image), P3) - expected, axis=2).max() < 1
+    assert (result.icc, result.image.size) == (DISPLAY_P3, (96, 64))
 
 
 def test_what_the_vae_loses_is_not_lost() -> None:
