@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from diffusion_tricks.errors import UnknownName as UnknownName
     from diffusion_tricks.errors import UsageError as UsageError
     from diffusion_tricks.families.controlnet import control as control
+    from diffusion_tricks.families.shapes import Shape as Shape
     from diffusion_tricks.generate.score import Scorer as Scorer
     from diffusion_tricks.generate.shown import seen_through as seen_through
     from diffusion_tricks.generate.shown import shown as shown
@@ -66,6 +67,7 @@ if TYPE_CHECKING:
     from diffusion_tricks.io.lettering import Block as Block
     from diffusion_tricks.io.lettering import block as block
     from diffusion_tricks.io.pictures import Picture as Picture
+    from diffusion_tricks.io.pictures import picture_size as picture_size
     from diffusion_tricks.io.pictures import read_picture as read_picture
     from diffusion_tricks.io.pictures import write_picture as write_picture
     from diffusion_tricks.io.pixels import alpha_of as alpha_of
@@ -136,6 +138,7 @@ _HOMES = {
         "RecipeError", "UnknownName", "UsageError",
     ),
     "families.controlnet": ("control",),
+    "families.shapes": ("Shape",),
     "generate.score": ("Scorer",),
     "generate.shown": ("seen_through", "shown", "shown_in", "shown_through"),
     "io.animation": ("Animation",),
@@ -159,6 +162,7 @@ _HOMES = {
     "io.lettering": ("Block", "block"),
     "io.pictures": (
         "Picture",
+        "picture_size",
         "read_picture",
         "write_picture",
     ),

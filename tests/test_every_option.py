@@ -104,7 +104,10 @@ COMMON: dict[str, tuple[str, str]] = {
     "manifest": (MANY, f"{MANY} --manifest other.jsonl"),
 }
 OWN: dict[str, dict[str, str | tuple[str, str]]] = {
-    "sdedit": {"strength": "--strength 0.9", "start_index": "--start-index 3", "sweep": "--sweep", "fit": "--fit pad"},
+    "sdedit": {
+        "strength": "--strength 0.9", "start_index": "--start-index 3", "sweep": "--sweep", "fit": "--fit pad",
+        "own_size": "--no-own-size", "tiles": "--tiles",
+    },
     "inpaint": {
         "mask": (TRICKS["inpaint"], TRICKS["inpaint"].replace("8,8", "4,8")),
         "mask_fit": (
