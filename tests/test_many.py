@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 
 from command_line import Outcome, run
-from diffusion_tricks.errors import UnknownName, UsageError
+from diffusion_tricks.errors import ModelError, UnknownName, UsageError
 from diffusion_tricks.io.journal import Journal
 from diffusion_tricks.io.pictures import read_picture
 from diffusion_tricks_cli.many.inputs import Input, is_many, pictures_of
@@ -417,6 +417,14 @@ def test_a_fault_of_all_is_told_once_before_anything_is_made() -> None:
     assert (outcome.code, outcome.err.count("nosuch"), Path("out").exists()) == (2, 1, False)
     lacking = run("inpaint", "in/", "a", "-o", "out/")
     assert (lacking.code, "Missing option '--mask'" in lacking.err) == (2, True)
+
+
+def test_a_model_that_cannot_be_loaded_ends_the_run(tiny: Path) -> None:
+    words = ["inpaint", "in/", "a", "--mask", "box:0,0,8,8", "-m", str(tiny), "--steps", "1", "-o", "out/"]
+    with mock.patch("diffusion_tricks.loading.load.load_model", side_effect=ModelError("torn weights")) as loaded:
+        outcome = run(*words)
+    assert (outcome.code, loaded.call_count, "Error: torn weights" in outcome.err) == (3, 1, True)
+    assert run(*words, "--resume").code == 0
 
 
 def test_one_picture_may_have_the_mask_of_its_name(tiny: Path) -> None:

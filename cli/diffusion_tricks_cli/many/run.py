@@ -105,7 +105,10 @@ def _check_first(jobs: Sequence[Job]) -> None:
 
 
 def run(verdicts: Judged, ledger: Ledger, settings: Settings) -> Tally:
-    """Does all that is to be done; says of each picture where it is, and at the end what could not be made."""
+    """Does all that is to be done; says of each picture where it is, and at the end what could not be made.
+
+    Raises ModelError where the model cannot be loaded.
+    """
     tally, ready, said = Tally(), Ready(settings), Counter[str]()
     note_idle(verdicts[0][0].recipe, settings)
     for number, (job, verdict) in enumerate(verdicts):
@@ -119,6 +122,8 @@ def run(verdicts: Judged, ledger: Ledger, settings: Settings) -> Tally:
             continue
         ready.place = f"{number + 1}/{len(verdicts)} {job.name}  "
         ledger.begin(job)
+        if job.problem is None:
+            ready.model(job.recipe)  # where it cannot be loaded, no picture can be made
         try:
             came = _done(job, ready, said)
         except Exception as error:
