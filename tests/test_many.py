@@ -357,6 +357,19 @@ def test_equal_stems_with_other_endings_are_refused_with_both_names() -> None:
     assert Path("out/a-bmp.png").is_file()
 
 
+def test_a_pattern_without_quotes_is_told() -> None:
+    outcome = run("cover", "in/a.png", "in/b.png", "--title", "x")
+    assert outcome.code == 2
+    assert "expected one picture, got in/a.png and in/b.png; for many put a pattern in quotes" in outcome.err
+
+
+def test_notes_that_are_alike_are_told_once() -> None:
+    outcome = run(*COVERS[:-1], "out/{stem}.jpg")
+    assert outcome.err.count("JPEG, a lossy format") == 1
+    assert "Note: 2 more notes of this kind, of other pictures" in outcome.err
+    assert run(*COVERS[:-1], "json/{stem}.jpg", "--json").out.count("JPEG, a lossy format") == 3
+
+
 def test_options_of_many_are_refused_for_one() -> None:
     for option in (["--resume"], ["--on-error", "stop"], ["--manifest", "m.jsonl"]):
         outcome = run("cover", "in/a.png", "--title", "x", "-o", "x.png", *option)

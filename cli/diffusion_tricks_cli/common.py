@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
@@ -233,6 +234,17 @@ class Sectioned(Once):
         self.common = [o for o in map(partial(_spelt, taken=taken), common) if o.opts and o.name not in taken]
         self.own = list(self.params)
         self.params = [*self.params, *self.common]
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Raises UsageError also for many pictures that a shell has put in the place of a pattern."""
+        files = [word for word in args if os.path.isfile(word)]
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            if "extra argument" not in error.message or len(files) < 2:
+                raise
+            several = f"expected one picture, got {files[0]} and {files[1]}"
+            raise UsageError(f"{several}; for many put a pattern in quotes, as 'in/*.jpg', or give a folder") from None
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Arguments, own options, common options."""

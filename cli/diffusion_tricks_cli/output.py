@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shlex
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -74,7 +75,8 @@ class Output:
         self.pictures = named(settings.output or by_itself, seeds, first)
         self.films = named(settings.steps_out, seeds, first) if settings.steps_out else []
         self.recipe_file = Path(settings.save_recipe) if settings.save_recipe else None
-        self.said: set[str] = set()
+        self.said = Counter[str]()
+        self.gist: Callable[[str], str] = str  # what of a note tells it from others
         self.inputs = [*(file_of(path) for path in paths(recipe)), *inputs]
 
     @cached_property
@@ -172,8 +174,10 @@ class Output:
 
     def unsaid(self, notes: Iterable[str]) -> list[str]:
         """Those of the notes that no earlier picture of the run had, as most hold for all of them."""
-        new = [note for note in notes if note not in self.said]
-        self.said |= set(new)
+        new = []
+        for note in notes:
+            new += [] if self.said[self.gist(note)] else [note]
+            self.said[self.gist(note)] += 1
         return new
 
     def _read_back(
