@@ -38,6 +38,7 @@ COMMANDS = {
     "generate": ("commands:shortcut_command", "a picture from a prompt"),
     "edit": ("commands:shortcut_command", "redraw a picture after a prompt"),
     "inpaint": ("commands:shortcut_command", "make a part of a picture anew"),
+    "outpaint": ("commands:shortcut_command", "make a picture larger, and change not one pixel of it"),
     "anagram": ("commands:shortcut_command", "a picture that shows another thing when turned"),
     "hybrid": ("commands:shortcut_command", "a picture that shows one thing from afar, another from near"),
     "cover": ("commands:shortcut_command", "title and author on a picture, without a model"),

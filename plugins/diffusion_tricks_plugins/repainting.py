@@ -30,7 +30,7 @@ from diffusion_tricks.plugin import (
     option,
     to_tensor,
 )
-from diffusion_tricks_plugins.inpaint_fill import Match, filled, matched
+from diffusion_tricks_plugins.inpaint_fill import Fill, Match, filled, matched
 from diffusion_tricks_plugins.inpaint_known import Known, condition_of, known_of, latents_made_new
 from diffusion_tricks_plugins.kept import kept_hash, pixels_of, seam
 from diffusion_tricks_plugins.masks import Mask, Weights
@@ -81,7 +81,7 @@ class Edit:
 
     name: str
     options: RepaintOptions
-    fill: str
+    fill: Fill
     mask: Mask
     weights: Weights
     box: Box
