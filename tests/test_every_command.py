@@ -47,6 +47,7 @@ WORDS = {
 }  # fmt: skip
 LINES = {
     "generate": "generate", "edit": "edit photo.png", "inpaint": "inpaint photo.png --mask box:8,8,24,24",
+    "outpaint": "outpaint photo.png --extend left=8",
     "anagram": "anagram a b", "hybrid": "hybrid --far a --near b", "cover": "cover photo.png --title Woods",
     "make": "make", "run": "run recipe.toml", "rerun": "rerun made.jpg", "plan": "plan",
 }  # fmt: skip

@@ -175,7 +175,8 @@ class Edit:
             raise UsageError(f"{self.name}: `jump={options.jump}` goes back further than the run comes before its last"
                              f" step, of {-(-(count - run.first) // run.substeps)}; give a shorter one, or more"
                              " `steps`")  # fmt: skip
-        return {last: max(run.beginning(first), run.first) for last, first in back.items()}
+        begun = {last: max(run.beginning(first), run.first) for last, first in back.items()}
+        return {last: first for last, first in begun.items() if first <= last}
 
     def _kept(self, step: Step, index: int) -> Tensor:
         """The latents with the known region of level `index`, where it is kept; after the last step it is clean."""
