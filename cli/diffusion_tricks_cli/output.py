@@ -67,7 +67,8 @@ class Output:
                            ("--save-recipe", settings.save_recipe)):  # fmt: skip
             if name == "":
                 raise UsageError(f"{flag} expects the name of a file, got an empty one; name one, or leave {flag} out")
-        seeds = [None] if recipe.picture is not None and recipe.seed is None else recipe.seeds
+        seeds: list[int | None] = [*recipe.seeds] if recipe.picture is None or recipe.seed is not None else [None]
+        self.seeds = seeds
         self.to_stdout = settings.output == STDOUT
         self.form = Path(f"picture{form_of(recipe) if settings.output in {None, STDOUT} else '.png'}")
         by_itself = f"{label}{'' if None in seeds else '-{seed}'}{self.form.suffix}"

@@ -250,4 +250,5 @@ def _finished(recipe: Recipe, tricks: list[Trick[Any]]) -> Iterator[Result]:
         facts["notes"] = notes
     kind: Literal["edited"] | None = "edited" if picture.provenance else None
     raster = picture.raster.drawn(image)
-    yield Result(image, recipe.seed, 0, recipe, kind, facts, picture.icc, raster=raster, source=picture)
+    seed = recipe.seed if isinstance(recipe.seed, int) else None
+    yield Result(image, seed, 0, recipe, kind, facts, picture.icc, raster=raster, source=picture)
