@@ -43,7 +43,7 @@ WORDS = {
     "force": "--force", "no_metadata": "--no-metadata", "no_provenance": "--no-provenance",
     "keep_gps": "--keep-gps", "quality": "--quality 40",
     "steps_out": "--steps-out a.gif", "show": "--show both",
-    "every": "--every 2", "save_recipe": "--save-recipe a.toml", "picture": "--picture photo.png",
+    "every": "--every 2", "save_recipe": "--save-recipe a.toml", "bundle": "--bundle", "picture": "--picture photo.png",
 }  # fmt: skip
 LINES = {
     "generate": "generate", "edit": "edit photo.png", "inpaint": "inpaint photo.png --mask box:8,8,24,24",

@@ -97,6 +97,7 @@ COMMON: dict[str, tuple[str, str]] = {
     "show": (f"{MAKE} --steps-out film.gif", f"{MAKE} --steps-out film.gif --show both"),
     "every": (f"{GUIDED} --steps-out film.gif", f"{GUIDED} --steps-out film.gif --every 2"),
     "save_recipe": (MAKE, f"{MAKE} --save-recipe a.toml"),
+    "bundle": (f"{COVER} --save-recipe a.toml", f"{COVER} --save-recipe a.toml --bundle"),
     "picture": (COVER, COVER.replace("photo.png", "wide.png")),
 }
 OWN: dict[str, dict[str, str | tuple[str, str]]] = {

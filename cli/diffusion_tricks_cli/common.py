@@ -17,7 +17,18 @@ from diffusion_tricks_cli.values import Name, Seeds, Size
 
 DTYPES = ("auto", "float32", "float16", "bfloat16")
 MEMORY_HELP = "auto; low: models wait off the device; lowest: every layer, slow.  [default: auto]"
-WITHOUT_MODEL = {"dry_run", "quiet", "json", "output", "force", "no_metadata", "save_recipe", "keep_gps", "quality"}
+WITHOUT_MODEL = {
+    "dry_run",
+    "quiet",
+    "json",
+    "output",
+    "force",
+    "no_metadata",
+    "save_recipe",
+    "bundle",
+    "keep_gps",
+    "quality",
+}
 SHOWN = ("noisy", "clean", "both")  # of a step
 COMMON_TITLE = "Common options, which may stand anywhere"
 
@@ -46,6 +57,7 @@ class Settings:
     show: str | None = None
     every: int | None = None
     save_recipe: str | None = None
+    bundle: bool = False
 
 
 def common_options(with_model: bool = True) -> list[click.Option]:
@@ -132,6 +144,7 @@ def _output_options() -> list[click.Option]:
         click.Option(["--show"], type=click.Choice(SHOWN), help="What --steps-out shows.  [default: clean]"),
         click.Option(["--every"], type=click.IntRange(1), metavar="N", help="--steps-out shows every N-th step."),
         click.Option(["--save-recipe"], type=click.Path(), help="Write the recipe: name.toml or name.json."),
+        click.Option(["--bundle"], is_flag=True, help="Copy what that recipe reads to a folder beside it."),
     ]  # fmt: skip
 
 

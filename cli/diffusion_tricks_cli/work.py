@@ -149,7 +149,8 @@ def _make(recipe: Recipe, settings: Settings, output: Output) -> int:
             untaught |= result.facts.get("unknown_words", {})
             named = str(result.facts["model"])
             failed += not _written(result, settings, output, films)
-        output.save_recipe(failed)
+        if output.saved_recipe:
+            output.saved_recipe.save(failed)
     finally:
         progress.clear()
         if films:

@@ -47,7 +47,8 @@ class Recipe(Checked):
     draws one; or a list of all seeds that are tried. count: pictures, seeds counting up; unless said, as many as there
     are prompts in a list, or as the listed seeds are for. best_of: candidates for each picture, of which the one that
     scores best is kept; 1 makes just the picture.
-    enlarge: integer factor by which small pictures are enlarged. tricks: outermost first.
+    enlarge: integer factor by which small pictures are enlarged. tricks: outermost first. folder: of a recipe in a
+    file, the one that its paths do not leave, as "..", from its own; unless said, its own.
     """
 
     _refusal: ClassVar[type[UsageError]] = RecipeError
@@ -76,6 +77,7 @@ class Recipe(Checked):
     best_of: int = Field(1, ge=1, le=1000)
     enlarge: int = Field(1, ge=1, le=64)
     tricks: list[TrickEntry] = Field([])
+    folder: str | None = Field(None, pattern=r"^\.\.(/\.\.)*$")
 
     @field_validator(
         "version", "size", "steps", "stride", "upscale_steps", "noise_level", "seed", "count", "best_of", "enlarge",
@@ -201,7 +203,7 @@ def _seed(value: Any) -> int:
     """A seed, from a whole number in any form. Raises ValueError."""
     try:
         seed = int(value)
-        whole = isinstance(value, str) or seed == value
+        whole = not isinstance(value, bool) and (isinstance(value, str) or seed == value)
     except (TypeError, ValueError, OverflowError):
         whole = False
     if not whole:
