@@ -248,7 +248,7 @@ def test_a_recipe_that_is_not_valid(kind: str) -> None:
 def test_recipes_that_are_not_there_or_not_to_be_written(folder: Path) -> None:
     check_refused(USAGE, "the recipe no.toml cannot be read: No such file", "run", "no.toml")
     check_refused(USAGE, "expected a name that ends in .toml or .json", "generate", "x", "--save-recipe", "recipe.yaml")
-    edit = ["edit", "photo.png", "x", "--save-recipe", "/r.toml"]
+    edit = ["edit", "photo.png", "x", "--save-recipe", "/usr/r.toml"]
     check_refused(USAGE, "photo.png lies outside the recipe's folder.*as r.toml", *edit)
 
 

@@ -28,7 +28,7 @@ from diffusion_tricks.generate.rehearsal import check_before
 from diffusion_tricks.generate.result import Result
 from diffusion_tricks.generate.score import Scorer
 from diffusion_tricks.generate.strip import labels, strip, versions
-from diffusion_tricks.io.colour import from_srgb
+from diffusion_tricks.io.colour import from_srgb, to_srgb
 from diffusion_tricks.io.pictures import read_picture
 from diffusion_tricks.io.pixels import enlarge, to_images
 from diffusion_tricks.loading.load import load_model
@@ -194,6 +194,8 @@ def _batch(
         unfinished = enlarge(images[i], recipe.enlarge)
         icc = run.source.picture.icc if run.source else None
         image = finish(last, tricks, from_srgb(unfinished, icc) if icc else unfinished, i, icc)
+        if i in last.repainted:  # the whole picture, which nothing is written on yet
+            unfinished = to_srgb(last.repainted[i].raster.shown(), icc)
         raster, repainted = finished_raster(last, image, i), last.repainted.get(i)
         report(last, image, i)
         single = recipe.single(index).model_copy(update=settled)

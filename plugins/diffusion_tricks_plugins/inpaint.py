@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image
 
 from diffusion_tricks.plugin import (
+    DiffusionTricksError,
     Picture,
     PictureError,
     Prompted,
@@ -27,6 +28,7 @@ from diffusion_tricks.plugin import (
     hookimpl,
     plain_prompts,
     prompts_of,
+    read_picture,
     shown_by,
 )
 from diffusion_tricks_plugins.in_places import check_whole, in_places
@@ -39,6 +41,7 @@ from diffusion_tricks_plugins.repainting import Edit
 if TYPE_CHECKING:
     from diffusion_tricks.plugin import Ask, Asking, Estimate, Run, Step
 
+SQUARE = 1, 1  # what scorers look at
 SQUEEZED = 1.1  # the region's proportions may differ from the model's by this factor before a note says so
 
 
@@ -72,17 +75,30 @@ class Inpaint(Trick[InpaintOptions]):
         return {"Prompt": prompt, "Denoising strength": self.options.strength}
 
     def views_of(self, image: Image.Image) -> list[Shown]:
-        """Its part by itself, if it has its own prompt; the whole where its mask looks at the picture of before."""
-        return [view for name, said in self.asks() for view in self._seen(image, name, said)]
+        """Its part by itself, with some surroundings; without a prompt of its own it shows that of the run.
 
-    def _seen(self, image: Image.Image, name: str, said: Prompted) -> list[Shown]:
+        The whole where its mask looks at the picture of before, and that is not here.
+        """
+        mask = self._mask_on(image)
+        if mask is None:
+            return [view for name, said in self.asks() for view in shown_by(name, image, said)]
+        if (own := self.asks()) and (way := partial(zoomed, image, mask.bounds)):
+            return [view for name, said in own for view in shown_by(name, way(1.0), said, frame=way)]
+        around = region_around(mask.bounds, image.size, SQUARE, None)
+        return [Shown("region", image.crop(around), "", own=False)]
+
+    def _mask_on(self, image: Image.Image) -> Mask | None:
+        """The mask on what was made; None where it looks at a picture of before that is not here."""
         options = self.options
         try:
-            mask = mask_for(options.mask, image.size, fit=options.mask_fit, invert=options.invert)
+            return mask_for(options.mask, image.size, fit=options.mask_fit, invert=options.invert)
         except (UsageError, PictureError):  # it looks at the original, or its file is not here
-            return shown_by(name, image, said)
-        way = partial(zoomed, image, mask.bounds)
-        return shown_by(name, way(1.0), said, frame=way)
+            pass
+        try:
+            mask = self.mask_of(read_picture(options.image)) if options.image and options.image != "-" else None
+        except DiffusionTricksError:
+            return None
+        return mask if mask is not None and mask.weights.shape == image.size[::-1] else None
 
     def mask_of(self, picture: Picture) -> Mask:
         """What is made new of a picture: `weights` (h w), 0 where it is kept. Raises as `read_mask`."""
