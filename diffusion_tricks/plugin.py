@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from diffusion_tricks.errors import UnknownName as UnknownName
     from diffusion_tricks.errors import UsageError as UsageError
     from diffusion_tricks.families.controlnet import control as control
+    from diffusion_tricks.families.shapes import Shape as Shape
     from diffusion_tricks.generate.score import Scorer as Scorer
     from diffusion_tricks.generate.shown import seen_through as seen_through
     from diffusion_tricks.generate.shown import shown as shown
@@ -62,9 +63,11 @@ if TYPE_CHECKING:
     from diffusion_tricks.io.fonts import font_for as font_for
     from diffusion_tricks.io.fonts import is_invisible as is_invisible
     from diffusion_tricks.io.grid import labelled_grid as labelled_grid
+    from diffusion_tricks.io.journal import Journal as Journal
     from diffusion_tricks.io.lettering import Block as Block
     from diffusion_tricks.io.lettering import block as block
     from diffusion_tricks.io.pictures import Picture as Picture
+    from diffusion_tricks.io.pictures import picture_size as picture_size
     from diffusion_tricks.io.pictures import pixel_limit as pixel_limit
     from diffusion_tricks.io.pictures import read_picture as read_picture
     from diffusion_tricks.io.pictures import write_picture as write_picture
@@ -136,6 +139,7 @@ _HOMES = {
         "RecipeError", "UnknownName", "UsageError",
     ),
     "families.controlnet": ("control",),
+    "families.shapes": ("Shape",),
     "generate.score": ("Scorer",),
     "generate.shown": ("seen_through", "shown", "shown_in", "shown_through"),
     "io.animation": ("Animation",),
@@ -155,10 +159,12 @@ _HOMES = {
         "is_invisible",
     ),
     "io.grid": ("labelled_grid",),
+    "io.journal": ("Journal",),
     "io.lettering": ("Block", "block"),
     "io.pictures": (
         "Picture",
         "pixel_limit",
+        "picture_size",
         "read_picture",
         "write_picture",
     ),

@@ -19,6 +19,7 @@ from diffusion_tricks.generate.defaults import (
     second_guidance,
     settings,
     settled_tricks,
+    with_frame,
     with_guidance,
     with_stride,
 )
@@ -122,6 +123,7 @@ def _making(
     model = _fitting(model, recipe) or load_model(
         recipe.model, loras=recipe.lora, upscaler=recipe.upscaler or None, **loading
     )
+    recipe, tricks = with_frame(recipe, tricks, model)
     second = second_guidance(recipe, model, spanned(tricks))
     recipe, tricks = with_guidance(recipe, tricks, model.defaults.guidance, second)
     check_prompts(recipe, tricks, Said(type(model.pipe).__name__, parts_of(model.pipe)))
@@ -197,6 +199,7 @@ def _batch(
         if i in last.repainted:  # the whole picture, which nothing is written on yet
             unfinished = to_srgb(last.repainted[i].raster.shown(), icc)
         raster, repainted = finished_raster(last, image, i), last.repainted.get(i)
+        kept = repainted.kept if repainted and repainted.kept.any() else None
         report(last, image, i)
         single = recipe.single(index).model_copy(update=settled)
         kind: Literal["generated", "edited"] = "generated" if run.source is None else "edited"
@@ -204,7 +207,7 @@ def _batch(
         told = size | facts | noted(run, i)
         yield Result(
             image, recipe.seeds[index], index, single, kind, told, icc, unfinished=unfinished, raster=raster,
-            source=run.source.picture if run.source else None, kept=repainted.kept if repainted else None,
+            source=run.source.picture if run.source else None, kept=kept,
         )  # fmt: skip
 
 

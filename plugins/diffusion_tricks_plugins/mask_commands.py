@@ -89,7 +89,7 @@ def masked(
     from diffusion_tricks_plugins.masks.preview import preview
 
     if not masks:
-        raise UsageError("nothing says what is made new; name it with `masks`, as box:25%,0%,75%,40%")
+        raise UsageError("nothing says what is made new; name it with `mask`, as box:25%,0%,75%,40%")
     if (plain or force) and output is None:
         raise UsageError(f"`{'plain' if plain else 'force'}` is of a file that is written; name it with `output`")
     read = read_picture(picture)
@@ -170,9 +170,7 @@ def verified(
     elif at is not None and not (mask_fit or invert or segmenter):
         mask = None
     else:
-        raise UsageError(
-            "nothing says what was made new; name it with `masks`, or with `at` where the old picture lies"
-        )
+        raise UsageError("nothing says what was made new; name it with `mask`, or with `at` where the old picture lies")
     kept = np.zeros(new.shape[:2], bool)
     kept[where] = True if mask is None else mask.weights == 0
     told = {"seam": seam(new, kept), "kept_sha256": kept_hash(new, kept)}
