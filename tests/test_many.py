@@ -416,7 +416,7 @@ def test_a_fault_of_all_is_told_once_before_anything_is_made() -> None:
     outcome = run("inpaint", "in/", "a", "--mask", "box:0,0,8,8", "-m", "nosuch", "-o", "out/")
     assert (outcome.code, outcome.err.count("nosuch"), Path("out").exists()) == (2, 1, False)
     lacking = run("inpaint", "in/", "a", "-o", "out/")
-    assert (lacking.code, "Missing option '--mask'" in lacking.err) == (2, True)
+    assert (lacking.code, "nothing says what was made new; name it with --mask" in lacking.err) == (2, True)
 
 
 def test_one_picture_may_have_the_mask_of_its_name(tiny: Path) -> None:
@@ -447,7 +447,7 @@ def test_verify_pairs_two_folders(tmp_path: Path) -> None:
     assert "2 of 3 failed:\n  in/b.png  Exit: exit code 1\n  in/sea/a.png  UsageError:" in outcome.err
     good = run("verify", "in/a*.png", "out/{stem}.png", "--mask", "box:0,0,1,1")
     assert (good.code, good.lines[0]) == (0, "in/a.png:")
-    assert "Missing option '--mask'" in run("verify", "in/a.png", "out/a.png").err
+    assert "nothing says what was made new; name it with --mask" in run("verify", "in/a.png", "out/a.png").err
     assert (
         "--on-error is for many" in run("verify", "in/a.png", "in/a.png", "--mask", "alpha", "--on-error", "stop").err
     )
