@@ -416,7 +416,7 @@ def test_a_fault_of_all_is_told_once_before_anything_is_made() -> None:
     outcome = run("inpaint", "in/", "a", "--mask", "box:0,0,8,8", "-m", "nosuch", "-o", "out/")
     assert (outcome.code, outcome.err.count("nosuch"), Path("out").exists()) == (2, 1, False)
     lacking = run("inpaint", "in/", "a", "-o", "out/")
-    assert (lacking.code, "nothing says what was made new; name it with --mask" in lacking.err) == (2, True)
+    assert (lacking.code, "Missing option '--mask'" in lacking.err) == (2, True)
 
 
 def test_one_picture_may_have_the_mask_of_its_name(tiny: Path) -> None:
