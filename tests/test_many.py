@@ -455,7 +455,7 @@ def test_verify_pairs_two_folders(tmp_path: Path) -> None:
     assert "2 of 3 failed:\n  in/b.png  Exit: exit code 1\n  in/sea/a.png  UsageError:" in outcome.err
     good = run("verify", "in/a*.png", "out/{stem}.png", "--mask", "box:0,0,1,1")
     assert (good.code, good.lines[0]) == (0, "in/a.png:")
-    assert "Missing option '--mask'" in run("verify", "in/a.png", "out/a.png").err
+    assert "nothing says what was made new; name it with --mask" in run("verify", "in/a.png", "out/a.png").err
     assert (
         "--on-error is for many" in run("verify", "in/a.png", "in/a.png", "--mask", "alpha", "--on-error", "stop").err
     )
