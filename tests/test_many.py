@@ -366,7 +366,7 @@ def test_a_pattern_without_quotes_is_told() -> None:
 def test_notes_that_are_alike_are_told_once() -> None:
     outcome = run(*COVERS[:-1], "out/{stem}.jpg")
     assert outcome.err.count("JPEG, a lossy format") == 1
-    assert "Note: 2 more notes of this kind, of other pictures" in outcome.err
+    assert "Note: 2 like these, of other pictures, are told by --json" in outcome.err
     assert run(*COVERS[:-1], "json/{stem}.jpg", "--json").out.count("JPEG, a lossy format") == 3
 
 

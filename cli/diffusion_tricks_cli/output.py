@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -76,7 +76,7 @@ class Output:
         self.films = named(settings.steps_out, seeds, first) if settings.steps_out else []
         if settings.bundle and not settings.save_recipe:
             raise UsageError("--bundle copies what a recipe reads beside it; name the recipe with --save-recipe")
-        self.said = Counter[str]()
+        self.said: dict[str, set[str]] = defaultdict(set)  # notes that are alike, by their gist
         self.gist: Callable[[str], str] = str  # what of a note tells it from others
         self.inputs = [*(file_of(path) for path in paths(recipe)), *inputs]
         file = Path(settings.save_recipe) if settings.save_recipe else None
@@ -149,8 +149,9 @@ class Output:
         """Those of the notes that no earlier picture of the run had, as most hold for all of them."""
         new = []
         for note in notes:
-            new += [] if self.said[self.gist(note)] else [note]
-            self.said[self.gist(note)] += 1
+            alike = self.said[self.gist(note)]
+            new += [] if alike else [note]
+            alike.add(note)
         return new
 
     def _read_back(

@@ -6,7 +6,7 @@ import contextlib
 import json
 import re
 import traceback
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -109,7 +109,7 @@ def run(verdicts: Judged, ledger: Ledger, settings: Settings) -> Tally:
 
     Raises ModelError where the model cannot be loaded.
     """
-    tally, ready, said = Tally(), Ready(settings), Counter[str]()
+    tally, ready, said = Tally(), Ready(settings), defaultdict[str, set[str]](set)
     note_idle(verdicts[0][0].recipe, settings)
     for number, (job, verdict) in enumerate(verdicts):
         if verdict.kept:
@@ -131,13 +131,13 @@ def run(verdicts: Judged, ledger: Ledger, settings: Settings) -> Tally:
             _say_failed(job, error, settings)
         else:
             tally.facts[number] = ledger.from_here(ledger.done(job, came))
-    if more := said.total() - len(said):
-        remark(f"Note: {more} more notes of this kind, of other pictures; --json tells them all", settings)
+    if more := sum(len(alike) - 1 for alike in said.values()):
+        remark(f"Note: {more} like these, of other pictures, are told by --json", settings)
     _sum_up(tally, verdicts, ledger, settings)
     return tally
 
 
-def _done(job: Job, ready: Ready, said: Counter[str]) -> Sequence[Mapping[str, Any]]:
+def _done(job: Job, ready: Ready, said: dict[str, set[str]]) -> Sequence[Mapping[str, Any]]:
     """The facts of the pictures of a job. Raises what it fails for."""
     if job.problem:
         raise job.problem
