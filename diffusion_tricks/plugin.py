@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     from diffusion_tricks.io.fonts import font_for as font_for
     from diffusion_tricks.io.fonts import is_invisible as is_invisible
     from diffusion_tricks.io.grid import labelled_grid as labelled_grid
+    from diffusion_tricks.io.journal import Journal as Journal
     from diffusion_tricks.io.lettering import Block as Block
     from diffusion_tricks.io.lettering import block as block
     from diffusion_tricks.io.pictures import Picture as Picture
@@ -157,6 +158,7 @@ _HOMES = {
         "is_invisible",
     ),
     "io.grid": ("labelled_grid",),
+    "io.journal": ("Journal",),
     "io.lettering": ("Block", "block"),
     "io.pictures": (
         "Picture",

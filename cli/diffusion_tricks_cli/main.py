@@ -24,7 +24,8 @@ from diffusion_tricks.registry.host import host
 from diffusion_tricks_cli.common import Once, program_options
 from diffusion_tricks_cli.failures import check_words, of_a_name, say_error, say_failure, wants
 from diffusion_tricks_cli.interrupts import INTERRUPTED, SAID
-from diffusion_tricks_cli.links import grouped
+from diffusion_tricks_cli.links import grouped, swept
+from diffusion_tricks_cli.many.calls import repeated
 from diffusion_tricks_cli.printable import echo
 from diffusion_tricks_cli.streams import lasting_streams
 from diffusion_tricks_cli.wording import in_flags
@@ -62,7 +63,7 @@ class Program(Once, click.Group):
         files, without, rest = plugin_options(args)
         host([Path(file) for file in files], without)
         ctx.meta[ASKED_FOR] = {Path(file).stem: file for file in files}
-        return super().parse_args(ctx, rest if ctx.resilient_parsing else grouped(rest))
+        return super().parse_args(ctx, rest if ctx.resilient_parsing else grouped(swept(rest)))
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Own commands, then those of plugins."""
@@ -123,7 +124,7 @@ def commands_of_plugins() -> dict[str, click.Command]:
                 implementation.function(cli=group)
             if taken := sorted(group.commands.keys() & (COMMANDS.keys() | made.keys())):
                 raise ValueError(f"there is already a command {taken[0]!r}")
-            made |= {name: _named(command, plugin) for name, command in group.commands.items()}
+            made |= {name: repeated(_named(command, plugin)) for name, command in group.commands.items()}
         except BaseException as error:
             if is_interrupt(error):
                 raise
