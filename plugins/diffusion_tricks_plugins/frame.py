@@ -23,7 +23,7 @@ Samples = NDArray[Any]
 REACH = 2  # times the model's own sides, at the most, and half of them at the least
 OF_AREA = 0.5  # what a share of the model's area is worth, beside one of the proportions
 BAND = 256  # rows that are brought back at a time
-SQUEEZED = 1.1  # the photo's proportions may differ from what was made by this factor before a note says so
+SQUEEZED = 1.125  # the photo's proportions may differ from what was made by this factor before a note says so
 
 
 def size_like(photo: Size, shape: Shape) -> Size:
