@@ -68,6 +68,13 @@ class Ask:
         controls = tuple(control.through(view) for control in self.controls)
         return replace(self, x=view.apply(self.x), condition=condition, controls=controls, **changes)
 
+    def said_as(self, words: Callable[[str | None], str | None]) -> Ask:
+        """The same question with `words` of every prompt."""
+        if isinstance(self.prompt, tuple):
+            return replace(self, prompt=tuple(map(words, self.prompt)))
+        said = words(self.prompt)
+        return self if said == self.prompt else replace(self, prompt=said)
+
     @property
     def key(self) -> tuple[Any, ...]:
         """Equal for asks that must have the same answer: the same tensors, the same prompt."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from diffusion_tricks.types import Size
@@ -36,7 +36,8 @@ class Plan:
     model: None for a picture that is only finished. known: whether the model's shape could be read; if not, `size`,
     `scheduler`, steps and the guidance that is on by default are a guess. order: tricks that shape the estimate,
     outermost first. tree: all and what they ask as lines, indented, where some stand
-    in the place of prompts. stages: one, or more for a larger size.
+    in the place of prompts. stages: one, or more for a larger size. schedules: of each prompt that changes along the
+    run, the steps from which on it is what.
     """
 
     model: str | None
@@ -48,6 +49,7 @@ class Plan:
     tricks: list[str]
     tree: list[str]
     stages: list[Stage]
+    schedules: dict[str, list[tuple[int, str]]] = field(default_factory=dict)
 
     @property
     def rows(self) -> list[int]:
@@ -71,4 +73,6 @@ class Plan:
         cost["rows_spared"] = self.spared
         nesting = {"tricks": self.tricks, "tree": self.tree, "order": self.order, "rows": self.rows}
         stages = {"stages": [stage.data() for stage in self.stages]} if len(self.stages) > 1 else {}
-        return known | {"scheduler": self.scheduler, "count": self.count} | cost | nesting | stages
+        prompts = {"prompt_schedules": {prompt: list(map(list, said)) for prompt, said in self.schedules.items()}}
+        more = stages | (prompts if self.schedules else {})
+        return known | {"scheduler": self.scheduler, "count": self.count} | cost | nesting | more

@@ -10,6 +10,7 @@ from typing import Any
 
 from PIL import Image
 
+from diffusion_tricks.diffusion.prompt_grammar import composed, switches
 from diffusion_tricks.errors import PluginError
 from diffusion_tricks.generate.cost import Plan, Stage
 from diffusion_tricks.generate.defaults import (
@@ -69,8 +70,16 @@ def cost_of(recipe: Recipe) -> Plan:
     names = [trick.label() for trick in tricks]
     tree = [line for trick in tricks for line in outline(trick)] if nested(tricks) else []
     return Plan(
-        model.name, known, stages[-1].size, stages[0].scheduler, recipe.count, order(tricks), names, tree, stages
+        model.name, known, stages[-1].size, stages[0].scheduler, recipe.count, order(tricks), names, tree, stages,
+        schedules_of(run),
     )  # fmt: skip
+
+
+def schedules_of(run: Run) -> dict[str, list[tuple[int, str]]]:
+    """The steps, of the whole schedule, from which on each prompt is what; of those that change."""
+    parts = [part.text for prompt in run.asked_prompts() if prompt for part in composed(prompt)]
+    changes = {part: switches(part, run.whole_steps) for part in parts}
+    return {part: said for part, said in changes.items() if len(said) > 1}
 
 
 def check_before(recipe: Recipe) -> None:

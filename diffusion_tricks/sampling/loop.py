@@ -119,7 +119,8 @@ def _asked(call: Call, step: Step, ask: Ask) -> Any:
 
 def _answer(step: Step, asks: list[Ask]) -> list[Estimate]:
     """The model's answers to all that is pending in a step."""
-    answers, rows = answer(step.run.model, asks, step.t, step.level, step.run.terms)
+    said = [ask.said_as(step.said) for ask in asks]
+    answers, rows = answer(step.run.model, said, step.t, step.level, step.run.terms)
     step.rows += rows
     step.run.rows += rows
     for estimate in answers:
