@@ -189,6 +189,9 @@ def show_plan(recipe: Recipe, settings: Settings, recipe_too: bool = True) -> No
         "rows total": f"{data['rows_total']} a picture",
         **({"rows spared": f"{planned.spared}, asked more than once and computed once"} if planned.spared else {}),
     }
+    if planned.differentiated:
+        kept = f"{planned.differentiated} rows are differentiated: memory holds the activations of all their layers"
+        rows["gradients"] = kept
     if planned.schedules:
         rows["prompts"] = f"\n{' ' * 15}".join(_schedules(planned))
     for name, value in rows.items():

@@ -51,19 +51,20 @@ def cost_of(recipe: Recipe) -> Plan:
     if not known and not needs_upscaling(model, recipe.size, spans):  # it may turn out to be, once the model is here
         recipe = recipe.model_copy(update=dict.fromkeys(UPSCALING))
     recipe, tricks = _settled(recipe, model)
-    costs: list[list[list[tuple[int, int]]]] = []
+    costs: list[list[list[tuple[int, int, int]]]] = []
     for run in _runs(recipe, model, tricks):
         costs.append([[] for _ in run.stages])
         for step in denoise(run):
-            costs[-1][step.stage - 1].append((step.rows, step.spared))
+            costs[-1][step.stage - 1].append((step.rows, step.spared, step.differentiated))
         _finished(run, recipe.enlarge)
     named = settings(recipe, run)
     stages = [
         Stage(
             stage.model.name, stage.size,
             named["scheduler" if stage.stage == 1 else "upscale_scheduler"] or type(stage.scheduler).__name__,
-            [rows for cost in costs for rows, _ in cost[stage.stage - 1]],
-            sum(spared for cost in costs for _, spared in cost[stage.stage - 1]),
+            [rows for cost in costs for rows, _, _ in cost[stage.stage - 1]],
+            sum(spared for cost in costs for _, spared, _ in cost[stage.stage - 1]),
+            max((kept for cost in costs for _, _, kept in cost[stage.stage - 1]), default=0),
         )
         for stage in run.stages
     ]  # fmt: skip

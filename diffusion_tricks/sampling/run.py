@@ -247,7 +247,8 @@ class Step:
     index: from 0, of the run's timesteps; each stage is a run of its own. t: timestep. alpha, sigma: the level of the
     latents that were asked about. x: latents (b c h w): before the step in `before_step` and `estimate_noise`, after it
     in `after_step` and for whoever iterates. estimate: the model's answer after all tricks. rows: what the denoiser
-    computed for it. spared: rows it need not, as they were asked more than once. repeated: how often it was made
+    computed for it. spared: rows it need not, as they were asked more than once. differentiated: rows of which a
+    gradient was asked. repeated: how often it was made
     before. taken: steps since the scheduler began, with this run or where it went back to. tries: how often it was
     begun, more than once where memory got full.
     """
@@ -258,6 +259,7 @@ class Step:
     x: Tensor
     rows: int = 0
     spared: int = 0
+    differentiated: int = 0
     repeated: int = 0
     again: bool = False
     target: int | None = None
