@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 from diffusion_tricks.plugin import Asking, Trick, UsageError, composed, hookimpl
 from diffusion_tricks_plugins.guidance_options import GuidanceOptions
-from diffusion_tricks_plugins.guidance_variants import GUIDERS, guided, guider, perpendicular, renoised, thresholded
+from diffusion_tricks_plugins.guidance_variants import (
+    GUIDERS,
+    check_renoising,
+    guided,
+    guider,
+    perpendicular,
+    renoised,
+    thresholded,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -102,6 +110,8 @@ class Guidance(Trick[GuidanceOptions]):
             raise UsageError(f"{name!r} is of a family without a norm rule for guidance; leave out normalise 'on'")
         if options.threshold is not None and run.model.family.scale != 1:
             raise UsageError(f"{name!r} makes latents, and thresholding is for pixels; leave out `threshold`")
+        if options.variant == "cfg++":
+            check_renoising(run)
         notes = run.state(self, Notes)
         if options.variant in GUIDERS and not self.neutral(run):
             notes.guider = guider(options.variant, self.scale(run))

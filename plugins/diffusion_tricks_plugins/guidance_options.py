@@ -9,13 +9,16 @@ from pydantic import model_validator
 from diffusion_tricks.plugin import Share, TrickOptions, option
 from diffusion_tricks_plugins.guidance_variants import Variant
 
-LAMBDA = 0.6  # the scale of cfg++ where none is said
+SCALE, LAMBDA = 7.0, 0.6  # where none is said; the second of cfg++
 
 
 class GuidanceOptions(TrickOptions):
     """Neutral is scale 1: the conditional estimate as it is, for no second row."""
 
-    scale: float = option(7.0, "how strongly to follow the prompt; 1 is not at all more, and costs no second row", ge=0)
+    scale: float | None = option(
+        None, "how strongly to follow the prompt; 1 is not at all more, and costs no second row; default 7, of cfg++"
+        " 0.6", ge=0,
+    )  # fmt: skip
     upscale_scale: float | None = option(None, "the scale in later stages; default each model's own", ge=0)
     negative: str | None = option(None, "what to move away from, instead of the unconditional")
     start: Share = option(0.0, "share of the steps after which guidance begins")
@@ -71,7 +74,9 @@ class GuidanceOptions(TrickOptions):
     @property
     def strength(self) -> float:
         """The scale of the first stage."""
-        return self.scale if self.variant != "cfg++" or "scale" in self.model_fields_set else LAMBDA
+        if self.scale is not None:
+            return self.scale
+        return LAMBDA if self.variant == "cfg++" else SCALE
 
 
 __all__ = ["GuidanceOptions"]

@@ -14,12 +14,13 @@ arXiv:2506.19713; magnitude-aware arXiv:2508.03442.
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
 from diffusion_tricks.plugin import UsageError
 
 if TYPE_CHECKING:
-    from diffusion_tricks.plugin import Estimate, Step
+    from diffusion_tricks.plugin import Estimate, Run, Step
 
 Variant = Literal["cfg", "cfg++", "perp-neg", "apg", "cfg-zero", "tangential", "frequency", "magnitude"]
 
@@ -49,8 +50,16 @@ def renoised(step: Step) -> float:
     return then.alpha * now.sigma / (then.alpha * now.sigma - now.alpha * then.sigma)
 
 
+def check_renoising(run: Run) -> None:
+    """Raises UsageError for steps that do not each end in less noise than they begin with, as CFG++ renoises there."""
+    snrs = [level.snr for level in run.levels]
+    if run.substeps != 1 or any(then <= now for now, then in pairwise(snrs)):
+        raise UsageError("guidance variant 'cfg++' needs a scheduler of one evaluation a step, each with less noise;"
+                         " use `scheduler='ddim'` or 'euler'")  # fmt: skip
+
+
 def perpendicular(towards: Estimate, negative: Estimate, weight: float) -> Estimate:
-    """The direction `towards`, and `weight` away from what of `negative` is at right angles to it; each picture's own."""
+    """The direction `towards`, `weight` away from what of `negative` is at right angles to it, each picture alone."""
     d, n = towards.value, negative.value
     along = (n * d).sum((1, 2, 3), keepdim=True) / (d * d).sum((1, 2, 3), keepdim=True).clamp(min=TINY)
     return towards.map(lambda value: value - weight * (n - along * value))
