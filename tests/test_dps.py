@@ -70,7 +70,7 @@ def trick_measured(step: Step, trick: DPS) -> Tensor:
 
 def test_pigdm_draws_from_the_posterior_of_normal_data(model: Model, photo: Path) -> None:
     trick = DPS(image=str(photo), mask=LEFT, rule="pigdm", noise=NOISE)
-    x0 = run(model, trick, steps=400, count=4, scheduler="ddim")[-1].x.double()
+    x0 = run(model, trick, steps=250, count=4, scheduler="ddim")[-1].x.double()
     y = to_tensor(Image.open(photo)).double()
     known, unknown = slice(SIDE // 2, SIDE), slice(0, SIDE // 2)
     mean, variance = y / (1 + NOISE**2), NOISE**2 / (1 + NOISE**2)

@@ -7,7 +7,8 @@ pigdm   eps = eps - sigma * grad_x log p(y | x),  p(y | x) = N( A x0(x), r^2 A A
 A: what is measured, the known part of a picture, a blurred or a smaller one; y: what came of that, the picture given.
 The first is written for latents of alpha^2 + sigma^2 = 1 and for 1000 steps: others are scaled to that, fewer steps
 are so much larger, but none is larger than brings, by the gradient, what is measured to y. The second is exact for data
-that are standard normal.
+that are standard normal, and for pixels; where a network's gradient would move x0 further than y is away, it moves so
+far.
 """
 
 from __future__ import annotations
@@ -92,11 +93,17 @@ class DPS(Trick[DPSOptions]):
         options, notes = self.options, run.state(self, Notes)
         notes.how = Measurement(self._known(run.size), options.blur, options.reduce)
         if options.rule == "pigdm":
-            _ = notes.how.power
+            self._check_exact(run, notes.how)
         picture = flatten(read_picture(options.image).srgb)
         notes.measured = to_tensor(fit(picture, self._size(run.size), options.fit)).to(run.model.device)
         if notes.how.known is not None:
             notes.measured = notes.how.of(notes.measured)
+
+    def _check_exact(self, run: Run, how: Measurement) -> None:
+        if run.model.family.scale != 1:
+            raise UsageError(f"{run.model.name!r} makes latents, and rule pigdm is for pixels; use rule dps")
+        if how.sigma is not None:
+            raise UsageError("rule pigdm is for `mask` and `reduce`; use rule dps for `blur`")
 
     def _known(self, size: Size) -> Tensor | None:
         import torch
@@ -128,10 +135,12 @@ class DPS(Trick[DPSOptions]):
         if self.options.rule == "dps":
             notes.move = self._move(step, off.norm(dim=1), asked)
             return answers[0].detached()
-        variance = spread(step.level) ** 2 * notes.how.power + self.options.noise**2
-        towards = slope(step.run, -off.square().sum(1) / (2 * variance), asked)
-        answer = answers[0].detached()
-        return answer.with_noise(answer.noise - step.sigma * towards)
+        towards = slope(step.run, -off.square().sum(1) / (2 * self._variance(step.level, notes.how)), asked)
+        return moved(answers[0].detached(), towards, off.detach().norm(dim=1) / notes.how.power**0.5)
+
+    def _variance(self, level: Level, how: Measurement) -> float:
+        """r^2 c + noise^2, of each value that was measured."""
+        return spread(level) ** 2 * how.power + self.options.noise**2
 
     def _move(self, step: Step, off: Tensor, asked: Ask) -> Tensor:
         """step * grad || y - A(x0(x)) ||, in latents of size 1 (b c h w)."""
@@ -148,6 +157,14 @@ class DPS(Trick[DPSOptions]):
         if notes.move is not None:
             step.x = step.x - size(step.next_level) * notes.move
             notes.move = None
+
+
+def moved(answer: Estimate, towards: Tensor, most: Tensor) -> Estimate:
+    """eps - sigma towards (b c h w), but each picture's x0 no further from its own than `most` (b)."""
+    level = answer.level
+    far = level.sigma**2 / max(level.alpha, TINY) * towards.flatten(1).norm(dim=1)  # (b)
+    share = (most / far.clamp(min=TINY)).clamp(max=1)[:, None, None, None]
+    return answer.with_noise(answer.noise - level.sigma * share * towards)
 
 
 def size(level: Level) -> float:

@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from diffusion_tricks.plugin import UsageError, gaussian_blur
+from diffusion_tricks.plugin import gaussian_blur
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -40,9 +40,7 @@ class Measurement:
 
     @property
     def power(self) -> float:
-        """c, where A A^T = c. Raises UsageError for a blur, of which there is no such number."""
-        if self.sigma is not None:
-            raise UsageError("rule pigdm is for `mask` and `reduce`; use rule dps for `blur`")
+        """c, where A A^T = c, as for all but a blur."""
         return 1.0 if self.factor is None else 1 / self.factor**2
 
 
