@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from diffusion_tricks.families.inside import Without as Without
     from diffusion_tricks.families.inside import attentions as attentions
     from diffusion_tricks.families.inside import layers_of as layers_of
+    from diffusion_tricks.families.word_places import Placed as Placed
+    from diffusion_tricks.families.word_places import word_places as word_places
     from diffusion_tricks.generate.score import Scorer as Scorer
     from diffusion_tricks.generate.shown import seen_through as seen_through
     from diffusion_tricks.generate.shown import shown as shown
@@ -146,6 +148,7 @@ _HOMES = {
     ),
     "families.controlnet": ("control",),
     "families.inside": ("Attended", "Attention", "Without", "attentions", "layers_of"),
+    "families.word_places": ("Placed", "word_places"),
     "generate.score": ("Scorer",),
     "generate.shown": ("seen_through", "shown", "shown_in", "shown_through"),
     "io.animation": ("Animation",),
