@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from diffusion_tricks.families.inside import Without as Without
     from diffusion_tricks.families.inside import attentions as attentions
     from diffusion_tricks.families.inside import layers_of as layers_of
+    from diffusion_tricks.families.shapes import Shape as Shape
     from diffusion_tricks.families.word_places import Placed as Placed
     from diffusion_tricks.families.word_places import word_places as word_places
     from diffusion_tricks.generate.score import Scorer as Scorer
@@ -72,9 +73,12 @@ if TYPE_CHECKING:
     from diffusion_tricks.io.fonts import font_for as font_for
     from diffusion_tricks.io.fonts import is_invisible as is_invisible
     from diffusion_tricks.io.grid import labelled_grid as labelled_grid
+    from diffusion_tricks.io.journal import Journal as Journal
     from diffusion_tricks.io.lettering import Block as Block
     from diffusion_tricks.io.lettering import block as block
     from diffusion_tricks.io.pictures import Picture as Picture
+    from diffusion_tricks.io.pictures import picture_size as picture_size
+    from diffusion_tricks.io.pictures import pixel_limit as pixel_limit
     from diffusion_tricks.io.pictures import read_picture as read_picture
     from diffusion_tricks.io.pictures import write_picture as write_picture
     from diffusion_tricks.io.pixels import alpha_of as alpha_of
@@ -149,6 +153,7 @@ _HOMES = {
     "families.controlnet": ("control",),
     "families.inside": ("Attended", "Attention", "Without", "attentions", "layers_of"),
     "families.word_places": ("Placed", "word_places"),
+    "families.shapes": ("Shape",),
     "generate.score": ("Scorer",),
     "generate.shown": ("seen_through", "shown", "shown_in", "shown_through"),
     "io.animation": ("Animation",),
@@ -168,9 +173,12 @@ _HOMES = {
         "is_invisible",
     ),
     "io.grid": ("labelled_grid",),
+    "io.journal": ("Journal",),
     "io.lettering": ("Block", "block"),
     "io.pictures": (
         "Picture",
+        "pixel_limit",
+        "picture_size",
         "read_picture",
         "write_picture",
     ),

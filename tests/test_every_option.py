@@ -35,11 +35,13 @@ UP = "make -m ./if -p x --seed 1 --steps 1 --guidance 1 --size 64 --upscaler ./u
 UPPED = f"{UP} --upscale-steps 2"
 DRAWN = "make -m ./if -p x --seed 1 --steps 1 --guidance 1 --enlarge 16 -o out.png --json"
 TALK = "generate x -m ./if --seed 1 --steps 2 --guidance 1 -o out.png"
+MANY = "make --picture @list.txt -o many/ --json overlay --title Woods"
 FULL = "make -m ./if -p x --seed 1 --steps 2 --guidance 1 -o photo2.png --json"
 COVER = "make --seed 1 --picture photo.png -o out.png --json overlay --title Woods"
 GEO = COVER.replace("photo.png", "geo.jpg")  # a photo that says where it was taken
 TRICKS = {
     "sdedit": f"{GUIDED} sdedit wide.png", "inpaint": f"{LATENT} inpaint photo.png --mask box:8,8,24,24",
+    "outpaint": f"{LATENT} outpaint photo.png --extend left=8",
     "anagram": f"{ASKS} anagram a b", "hybrid": f"{ASKS} hybrid --far a --near b",
     "controlnet": f"{LATENT} controlnet wide.png --network ./net", "guidance": f"{GUIDED} guidance --scale 3",
     "components": f"{ASKS} components --part a --part b", "phase": f"{GUIDED} phase wide.png",
@@ -54,6 +56,7 @@ WITH_SUBTITLE = f"{COVER} --subtitle tale"
 LONG_WORD = COVER.replace("Woods", "Donaudampfschifffahrtsgesellschaft")
 FIRST_BLOCK, STAGED = f"{FLUX} cache --method first-block --threshold", UPPED.replace("--guidance 1 ", "")
 LINES = f"{COVER} --title-size 11 --max-width 0.4 --title-position left".replace("Woods", "'in a wood'")
+TO = f"{LATENT} outpaint photo.png --to 2:1"
 WORDS, PART = f"{LATENT} inpaint photo.png --mask words:hat", TRICKS["inpaint"].replace("-p x ", "")
 PERP = f"{GUIDED} guidance --scale 3 --negative z --variant perp-neg"
 SKIP = f"{FLUX.replace('--guidance 1', '--size 32x32')} guidance --scale 2 --skip 0"
@@ -98,10 +101,19 @@ COMMON: dict[str, tuple[str, str]] = {
     "show": (f"{MAKE} --steps-out film.gif", f"{MAKE} --steps-out film.gif --show both"),
     "every": (f"{GUIDED} --steps-out film.gif", f"{GUIDED} --steps-out film.gif --every 2"),
     "save_recipe": (MAKE, f"{MAKE} --save-recipe a.toml"),
+    "bundle": (f"{COVER} --save-recipe a.toml", f"{COVER} --save-recipe a.toml --bundle"),
     "picture": (COVER, COVER.replace("photo.png", "wide.png")),
+    "masks": (TRICKS["inpaint"], f"{TRICKS['inpaint']} --masks masks"),
+    "sweeps": (MAKE, f"{MAKE} --sweep steps=1,2"),
+    "resume": (MANY.replace("many/", "done/"), f"{MANY.replace('many/', 'done/')} --resume"),
+    "on_error": (MANY.replace("list", "bad"), f"{MANY.replace('list', 'bad')} --on-error stop"),
+    "manifest": (MANY, f"{MANY} --manifest other.jsonl"),
 }
 OWN: dict[str, dict[str, str | tuple[str, str]]] = {
-    "sdedit": {"strength": "--strength 0.9", "start_index": "--start-index 3", "sweep": "--sweep", "fit": "--fit pad"},
+    "sdedit": {
+        "strength": "--strength 0.9", "start_index": "--start-index 3", "sweep": "--sweep", "fit": "--fit pad",
+        "own_size": "--no-own-size", "tiles": "--tiles",
+    },
     "inpaint": {
         "mask": (TRICKS["inpaint"], TRICKS["inpaint"].replace("8,8", "4,8")),
         "mask_fit": (
@@ -113,6 +125,16 @@ OWN: dict[str, dict[str, str | tuple[str, str]]] = {
         "fill": (f"{TRICKS['inpaint']} --strength 0.5", f"{TRICKS['inpaint']} --strength 0.5 --fill mean"),
         "soft": (f"{TRICKS['inpaint']} --feather 5", f"{TRICKS['inpaint']} --feather 5 --soft strength"),
         "segmenter": (WORDS, f"{WORDS} --segmenter ./nowhere"),
+        "jump": (f"{TRICKS['inpaint']} --resample 2", f"{TRICKS['inpaint']} --resample 2 --jump 2"),
+        "keep_alpha": "--keep-alpha",
+    },
+    "outpaint": {
+        "extend": (TRICKS["outpaint"], TRICKS["outpaint"].replace("left=8", "top=8")),
+        "to": (TO, TO.replace("2:1", "square")), "anchor": (TO, f"{TO} --anchor left"), "feather": "--feather 0",
+        "padding": "--padding 300", "blend": "--blend off", "strength": "--strength 0.5", "resample": "--resample 2",
+        "match": "--match mean",
+        "jump": (f"{TRICKS['outpaint']} --resample 2", f"{TRICKS['outpaint']} --resample 2 --jump 2"),
+        "fill": (f"{TRICKS['outpaint']} --strength 0.5", f"{TRICKS['outpaint']} --strength 0.5 --fill mean"),
     },
     "anagram": {
         "views": (THROUGH, THROUGH.replace("flip", "negate")), "reduction": "--reduction alternate",
@@ -227,6 +249,7 @@ OTHERS: list[tuple[tuple[str, ...], str, str, str]] = [
     (("score",), "views", "score made.png", 'score made.png --view flip "a cat"'),
     (("score",), "scorer", "score made.png", "score made.png --scorer ./nowhere"),
     (("score",), "as_json", "score made.png", "score made.png --json"),
+    (("score",), "on_error", "score @bad.txt -p x", "score @bad.txt -p x --on-error stop"),
     (("plugins",), "as_json", "plugins", "plugins --json"),
     (("plugins",), "check", "--plugin hollow.py plugins", "--plugin hollow.py plugins --check"),
     (("models",), "as_json", "models", "models --json"),
@@ -270,6 +293,13 @@ def stock(tmp_path_factory: pytest.TempPathFactory) -> Path:
         run(*shlex.split(MAKE.replace("./if", str(folder / "if")).replace("out.png", str(folder / "made.png")))).code
         == 0
     )
+    (folder / "masks").mkdir()
+    Image.new("L", (96, 96), 255).save(folder / "masks" / "photo.png")
+    (folder / "list.txt").write_text("photo.png\nwide.png\n")
+    (folder / "bad.txt").write_text("nothing.png\nphoto.png\n")
+    with pytest.MonkeyPatch.context() as inside:
+        inside.chdir(folder)
+        assert run(*shlex.split(MANY.replace("many/", "done/"))).code == 0
     return folder
 
 
@@ -324,7 +354,20 @@ def test_the_table_has_every_option_of_pictures() -> None:
 
 
 def test_the_table_has_every_other_option() -> None:
-    making = {"generate", "edit", "inpaint", "anagram", "hybrid", "cover", "make", "plan", "run", "rerun", "train"}
+    making = {
+        "generate",
+        "edit",
+        "inpaint",
+        "outpaint",
+        "anagram",
+        "hybrid",
+        "cover",
+        "make",
+        "plan",
+        "run",
+        "rerun",
+        "train",
+    }
     others = {
         (words, str(param.name))
         for words, command in commands()
@@ -356,8 +399,8 @@ def test_memory_acts(here: Path, stock: Path, monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize(("command", "option", "before", "after"), CASES, ids=[f"{c} {o}" for c, o, *_ in CASES])
 def test_it_acts_or_is_refused(here: Path, stock: Path, command: str, option: str, before: str, after: str) -> None:
     without, with_it = seen(stock, here / "without", before), seen(stock, here / "with", after)
-    refused = option in {"debug", "force", "mask_fit", "segmenter", "upscaler"} or command == "models get"  # without it
-    if not refused:
+    alone = {"debug", "force", "mask_fit", "segmenter", "upscaler", "resume", "on_error"}  # refused, or fail, without
+    if option not in alone and command != "models get":
         assert without[0] == 0, without[2]
     differing = [part for part, one, other in zip(("code", "stdout", "stderr", "files"), without, with_it, strict=True)
                  if one != other]  # fmt: skip

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import os
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import partial
+from itertools import takewhile
 from typing import Any
 
 import click
@@ -11,11 +14,16 @@ import click
 from diffusion_tricks.errors import UsageError
 from diffusion_tricks.recipes.recipe import Recipe, recipe_from
 from diffusion_tricks.types import MEMORY, QUANTIZE
-from diffusion_tricks_cli.values import Name, Size
+from diffusion_tricks_cli.chain import check_values, flags
+from diffusion_tricks_cli.values import Name, Seeds, Size
 
 DTYPES = ("auto", "float32", "float16", "bfloat16")
 MEMORY_HELP = "auto; low: models wait off the device; lowest: every layer, slow.  [default: auto]"
-WITHOUT_MODEL = {"dry_run", "quiet", "json", "output", "force", "no_metadata", "save_recipe", "keep_gps", "quality"}
+WITHOUT_MODEL = {
+    "dry_run", "quiet", "json", "output", "force", "no_metadata", "save_recipe", "bundle", "keep_gps", "quality",
+    "sweeps", "resume", "on_error", "manifest",
+}  # fmt: skip
+ON_ERROR = ("continue", "stop")
 SHOWN = ("noisy", "clean", "both")  # of a step
 COMMON_TITLE = "Common options, which may stand anywhere"
 
@@ -44,6 +52,12 @@ class Settings:
     show: str | None = None
     every: int | None = None
     save_recipe: str | None = None
+    bundle: bool = False
+    masks: str | None = None
+    sweeps: Sequence[str] = ()
+    resume: bool = False
+    on_error: str | None = None
+    manifest: str | None = None
 
 
 def common_options(with_model: bool = True) -> list[click.Option]:
@@ -51,7 +65,7 @@ def common_options(with_model: bool = True) -> list[click.Option]:
 
     with_model: False hides, in the help alone, what only a model needs.
     """
-    options = [*_recipe_options(), *_running_options(), *_output_options()]
+    options = [*_recipe_options(), *_running_options(), *_output_options(), *_many_options()]
     for option in options:
         option.hidden = not with_model and option.name not in WITHOUT_MODEL
     return options
@@ -62,7 +76,9 @@ def _recipe_options() -> list[click.Option]:
         click.Option(["-p", "--prompt"], multiple=True, help="What to make; several are one per picture."),
         click.Option(["-m", "--model"], help="Name, directory, file or owner/name[@revision].  [default: emoji]"),
         click.Option(["--lora"], multiple=True, metavar="FILE[:WEIGHT]", help="LoRA weights; may repeat."),
-        click.Option(["--seed"], type=click.IntRange(0), metavar="N", help="Of the first picture; else drawn."),
+        click.Option(
+            ["--seed"], type=Seeds(), metavar="N", help="Of the first picture, else drawn; or of all, as 1-8,20."
+        ),
         click.Option(["--count"], type=click.IntRange(1), metavar="N", help="Pictures; seeds count up.  [default: 1]"),
         click.Option(
             ["--best-of"],
@@ -128,6 +144,20 @@ def _output_options() -> list[click.Option]:
         click.Option(["--show"], type=click.Choice(SHOWN), help="What --steps-out shows.  [default: clean]"),
         click.Option(["--every"], type=click.IntRange(1), metavar="N", help="--steps-out shows every N-th step."),
         click.Option(["--save-recipe"], type=click.Path(), help="Write the recipe: name.toml or name.json."),
+        click.Option(["--bundle"], is_flag=True, help="Copy what that recipe reads to a folder beside it."),
+    ]  # fmt: skip
+
+
+def _many_options() -> list[click.Option]:
+    return [
+        click.Option(["--masks"], type=click.Path(), metavar="FOLDER", help="For each picture the mask of its name."),
+        click.Option(
+            ["--sweep", "--sweep-over", "sweeps"], multiple=True, metavar="NAME=VALUES",
+            help="A picture for each value, in a labelled grid: strength=0.2:0.9:0.1, guidance=3,5,7; may repeat.",
+        ),
+        click.Option(["--resume"], is_flag=True, help="Go on: make what is missing, or not as it was asked for."),
+        click.Option(["--on-error"], type=click.Choice(ON_ERROR), help="Of many pictures.  [default: continue]"),
+        click.Option(["--manifest"], type=click.Path(), help="Of what is done.  [default: manifest.jsonl, with them]"),
     ]  # fmt: skip
 
 
@@ -167,6 +197,8 @@ def with_common(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
         if len(prompts) > 1:  # the recipe's count was that of its own prompts
             told.setdefault("count", len(prompts))
     kept = recipe.data()
+    if isinstance(told.get("seed"), list):  # the recipe's count was that of its own seeds
+        kept.pop("count", None)
     for one, other in (("steps", "stride"), ("stride", "steps")):  # of a recipe, whichever of them it had
         if one in told:
             kept.pop(other, None)
@@ -187,12 +219,22 @@ class Once(click.Command):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Raises UsageError for such an option; a flag that says the same twice is none."""
         if not ctx.resilient_parsing:
+            self._check_values(ctx, args)
             _, _, said = self.make_parser(ctx).parse_args(args=list(args))
             for param in said:
                 if isinstance(param, click.Option) and said.count(param) > 1 and _takes_one(param):
                     times = f"{'/'.join([*param.opts[-1:], *param.secondary_opts])} is given {said.count(param)} times"
                     raise UsageError(f"{times}, and holds for all; give it once")
         return super().parse_args(ctx, args)
+
+    def _check_values(self, ctx: click.Context, args: list[str]) -> None:
+        known = flags(self, ctx)
+        rest = list(takewhile(lambda word: word != "--", args))
+        while rest:
+            option = known.get(word := rest.pop(0))
+            values = 0 if option is None or option.is_flag or option.count else option.nargs
+            check_values(word, rest[:values], known)
+            del rest[:values]
 
 
 def _takes_one(option: click.Option) -> bool:
@@ -207,9 +249,20 @@ class Sectioned(Once):
     def __init__(self, *arguments: Any, common: Iterable[click.Option] = (), **settings: Any):
         super().__init__(*arguments, **settings)
         taken = {name for p in self.params for name in (*p.opts, p.name)}
-        self.common = [o for o in common if o.name not in taken and not taken & set(o.opts)]
+        self.common = [o for o in map(partial(_spelt, taken=taken), common) if o.opts and o.name not in taken]
         self.own = list(self.params)
         self.params = [*self.params, *self.common]
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Raises UsageError also for many pictures that a shell has put in the place of a pattern."""
+        files = [word for word in args if os.path.isfile(word)]
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            if "extra argument" not in error.message or len(files) < 2:
+                raise
+            several = f"expected one picture, got {files[0]} and {files[1]}"
+            raise UsageError(f"{several}; for many put a pattern in quotes, as 'in/*.jpg', or give a folder") from None
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Arguments, own options, common options."""
@@ -221,6 +274,12 @@ class Sectioned(Once):
             if rows:
                 with formatter.section(title):
                     formatter.write_dl(rows)
+
+
+def _spelt(option: click.Option, taken: Collection[str | None]) -> click.Option:
+    """A common option without the spellings that a command uses for one of its own."""
+    option.opts = [one for one in option.opts if one not in taken]
+    return option
 
 
 def _records(options: Iterable[click.Option], ctx: click.Context) -> list[tuple[str, str]]:

@@ -20,6 +20,7 @@ from diffusion_tricks.generate.defaults import (
     second_guidance,
     settings,
     settled_tricks,
+    with_frame,
     with_guidance,
     with_stride,
 )
@@ -29,7 +30,7 @@ from diffusion_tricks.generate.rehearsal import check_before
 from diffusion_tricks.generate.result import Result
 from diffusion_tricks.generate.score import Scorer
 from diffusion_tricks.generate.strip import labels, strip, versions
-from diffusion_tricks.io.colour import from_srgb
+from diffusion_tricks.io.colour import from_srgb, to_srgb
 from diffusion_tricks.io.pictures import read_picture
 from diffusion_tricks.io.pixels import enlarge, to_images
 from diffusion_tricks.loading.load import load_model
@@ -123,6 +124,7 @@ def _making(
     model = _fitting(model, recipe) or load_model(
         recipe.model, loras=recipe.lora, upscaler=recipe.upscaler or None, **loading
     )
+    recipe, tricks = with_frame(recipe, tricks, model)
     second = second_guidance(recipe, model, spanned(tricks))
     recipe, tricks = with_guidance(recipe, tricks, model.defaults.guidance, second)
     check_prompts(recipe, tricks, Said(type(model.pipe).__name__, parts_of(model.pipe)))
@@ -195,7 +197,10 @@ def _batch(
         unfinished = enlarge(images[i], recipe.enlarge)
         icc = run.source.picture.icc if run.source else None
         image = finish(last, tricks, from_srgb(unfinished, icc) if icc else unfinished, i, icc)
+        if i in last.repainted:  # the whole picture, which nothing is written on yet
+            unfinished = to_srgb(last.repainted[i].raster.shown(), icc)
         raster, repainted = finished_raster(last, image, i), last.repainted.get(i)
+        kept = repainted.kept if repainted and repainted.kept.any() else None
         report(last, image, i)
         single = recipe.single(index).model_copy(update=settled)
         kind: Literal["generated", "edited"] = "generated" if run.source is None else "edited"
@@ -203,7 +208,7 @@ def _batch(
         told = size | facts | noted(run, i)
         yield Result(
             image, recipe.seeds[index], index, single, kind, told, icc, unfinished=unfinished, raster=raster,
-            source=run.source.picture if run.source else None, kept=repainted.kept if repainted else None,
+            source=run.source.picture if run.source else None, kept=kept,
         )  # fmt: skip
 
 
@@ -251,4 +256,5 @@ def _finished(recipe: Recipe, tricks: list[Trick[Any]]) -> Iterator[Result]:
         facts["notes"] = notes
     kind: Literal["edited"] | None = "edited" if picture.provenance else None
     raster = picture.raster.drawn(image)
-    yield Result(image, recipe.seed, 0, recipe, kind, facts, picture.icc, raster=raster, source=picture)
+    seed = recipe.seed if isinstance(recipe.seed, int) else None
+    yield Result(image, seed, 0, recipe, kind, facts, picture.icc, raster=raster, source=picture)
