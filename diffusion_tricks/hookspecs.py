@@ -29,7 +29,7 @@ What they are given has, among others:
     step    index  t  x  alpha  sigma  fraction (0..1, of the schedule)  last  run, and once answered estimate
     run     count  size  prompt  latent_shape  noise  model  network  rehearsal  tricks  facts  state(trick, kind)
             latents_of(pixels)  pixels()
-    ask     x  prompt  but(...);  estimate  noise  clean  with_noise(eps)  with_clean(x0)  + - * /
+    ask     x  prompt  inside  gradient  but(...);  estimate  noise  clean  with_noise(eps)  with_clean(x0)  + - * /
 """
 
 from __future__ import annotations

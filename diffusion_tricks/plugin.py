@@ -16,11 +16,14 @@ if TYPE_CHECKING:
     from diffusion_tricks.devices.quiet import quiet_libraries as quiet_libraries
     from diffusion_tricks.diffusion.ask import Ask as Ask
     from diffusion_tricks.diffusion.ask import Asking as Asking
+    from diffusion_tricks.diffusion.ask import Inside as Inside
     from diffusion_tricks.diffusion.conditioning import Condition as Condition
     from diffusion_tricks.diffusion.conditioning import Control as Control
     from diffusion_tricks.diffusion.estimate import Estimate as Estimate
     from diffusion_tricks.diffusion.estimate import mean as mean
     from diffusion_tricks.diffusion.noise_level import Level as Level
+    from diffusion_tricks.diffusion.prompt_grammar import composed as composed
+    from diffusion_tricks.diffusion.prompt_grammar import plain as plain
     from diffusion_tricks.diffusion.schedulers import SCHEDULERS as SCHEDULERS
     from diffusion_tricks.errors import DiffusionTricksError as DiffusionTricksError
     from diffusion_tricks.errors import ModelError as ModelError
@@ -32,7 +35,14 @@ if TYPE_CHECKING:
     from diffusion_tricks.errors import UnknownName as UnknownName
     from diffusion_tricks.errors import UsageError as UsageError
     from diffusion_tricks.families.controlnet import control as control
+    from diffusion_tricks.families.inside import Attended as Attended
+    from diffusion_tricks.families.inside import Attention as Attention
+    from diffusion_tricks.families.inside import Without as Without
+    from diffusion_tricks.families.inside import attentions as attentions
+    from diffusion_tricks.families.inside import layers_of as layers_of
     from diffusion_tricks.families.shapes import Shape as Shape
+    from diffusion_tricks.families.word_places import Placed as Placed
+    from diffusion_tricks.families.word_places import word_places as word_places
     from diffusion_tricks.generate.score import Scorer as Scorer
     from diffusion_tricks.generate.shown import seen_through as seen_through
     from diffusion_tricks.generate.shown import shown as shown
@@ -123,6 +133,7 @@ _HOMES = {
     "diffusion.ask": (
         "Ask",
         "Asking",
+        "Inside",
     ),
     "diffusion.conditioning": (
         "Condition",
@@ -133,12 +144,15 @@ _HOMES = {
         "mean",
     ),
     "diffusion.noise_level": ("Level",),
+    "diffusion.prompt_grammar": ("composed", "plain"),
     "diffusion.schedulers": ("SCHEDULERS",),
     "errors": (
         "DiffusionTricksError", "ModelError", "OutOfMemory", "OutputError", "PictureError", "PluginError",
         "RecipeError", "UnknownName", "UsageError",
     ),
     "families.controlnet": ("control",),
+    "families.inside": ("Attended", "Attention", "Without", "attentions", "layers_of"),
+    "families.word_places": ("Placed", "word_places"),
     "families.shapes": ("Shape",),
     "generate.score": ("Scorer",),
     "generate.shown": ("seen_through", "shown", "shown_in", "shown_through"),

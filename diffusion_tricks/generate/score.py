@@ -31,7 +31,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from diffusion_tricks.devices.quiet import quiet_libraries
+from diffusion_tricks.diffusion.prompt_grammar import plain
 from diffusion_tricks.errors import ModelError, UsageError
+from diffusion_tricks.families.gradients import differentiable
+from diffusion_tricks.generate.clip_input import as_prepared
 from diffusion_tricks.io.pixels import flatten
 from diffusion_tricks.registry.branch import said_in_words
 from diffusion_tricks.registry.trick import Shown
@@ -155,15 +158,24 @@ class Scorer:
         features: Tensor = self.model.get_image_features(pixel_values=pixels).pooler_output
         return features
 
+    def pixels(self, pixels: Tensor) -> Tensor:
+        """Pictures (b 3 H W) in -1..1 as unit vectors (b d), differentiable; the gradient is of the pixels alone."""
+        with differentiable(self.model, pixels):
+            prepared = as_prepared(self.processor, pixels.to(self.device).float())
+            features: Tensor = self.model.get_image_features(pixel_values=prepared).pooler_output
+        return F.normalize(features, dim=1)
+
     @torch.no_grad()
     def texts(self, texts: Sequence[str]) -> Tensor:
-        """Texts as unit vectors (m d); longer ones than the model reads are cut."""
+        """Texts as unit vectors (m d); weights and schedules are left out, longer ones than the model reads are cut."""
         _check_some(texts, "text")
         return F.normalize(torch.cat([self._text_part(part) for part in groups(texts, ROWS)]), dim=1)
 
     def _text_part(self, texts: Sequence[str]) -> Tensor:
         longest = self.model.config.text_config.max_position_embeddings
-        rows = self.tokenizer(list(texts), padding=True, truncation=True, max_length=longest, return_tensors="pt")
+        rows = self.tokenizer(
+            [plain(text) for text in texts], padding=True, truncation=True, max_length=longest, return_tensors="pt"
+        )
         features: Tensor = self.model.get_text_features(**rows.to(self.device)).pooler_output
         return features
 

@@ -15,7 +15,7 @@ from diffusion_tricks.diffusion.steps import begin_at, can_spread, set_steps
 from diffusion_tricks.errors import PluginError, UsageError
 from diffusion_tricks.io.pictures import read_picture
 from diffusion_tricks.io.source import Source
-from diffusion_tricks.registry.calls import calls, guarded
+from diffusion_tricks.sampling.prompts import every_prompt, written
 from diffusion_tricks.sampling.trace import Trace
 from diffusion_tricks.types import Fit, Prompt
 
@@ -128,6 +128,11 @@ class Run:
         """Evaluations the scheduler makes in one full step: 2 for Heun, else 1."""
         return int(getattr(self.scheduler, "order", 1))
 
+    @property
+    def whole_steps(self) -> int:
+        """Full steps of the schedule."""
+        return -(-len(self.timesteps) // self.substeps)
+
     @overload
     def state(self, trick: Trick[Any]) -> dict[str, Any]: ...
 
@@ -207,15 +212,8 @@ class Run:
         return within(pixels, columns / self.latents.shape[-1])
 
     def prompts(self) -> list[str | None]:
-        """Every prompt that may be asked: the run's own and those that tricks name. Raises PluginError."""
-        named: list[str | None] = []
-        for call in calls(self.hook.prompts):
-            answer = call(run=self)
-            if isinstance(answer, str):
-                raise call.broken(f"it must give a list of prompts, and gave the text {answer!r}")
-            named += guarded(call.name, call.place, list, answer or ())
-        own = self.prompt if isinstance(self.prompt, tuple) else (self.prompt,)
-        return list(dict.fromkeys([*own, *named]))
+        """Every prompt that may be asked, in the words of the step that asks it. Raises PluginError."""
+        return every_prompt(written(self, self.prompt), self.whole_steps)
 
 
 @dataclass(frozen=True)
@@ -233,7 +231,8 @@ class Step:
     index: from 0, of the run's timesteps; each stage is a run of its own. t: timestep. alpha, sigma: the level of the
     latents that were asked about. x: latents (b c h w): before the step in `before_step` and `estimate_noise`, after it
     in `after_step` and for whoever iterates. estimate: the model's answer after all tricks. rows: what the denoiser
-    computed for it. spared: rows it need not, as they were asked more than once. repeated: how often it was made
+    computed for it. spared: rows it need not, as they were asked more than once. differentiated: rows of which a
+    gradient was asked. repeated: how often it was made
     before. taken: steps since the scheduler began, with this run or where it went back to. tries: how often it was
     begun, more than once where memory got full.
     """
@@ -244,6 +243,7 @@ class Step:
     x: Tensor
     rows: int = 0
     spared: int = 0
+    differentiated: int = 0
     repeated: int = 0
     again: bool = False
     target: int | None = None
@@ -294,8 +294,7 @@ class Step:
     @property
     def fraction(self) -> float:
         """How far the schedule has come before this step, in whole steps: 0 to just under 1."""
-        substeps = self.run.substeps
-        return self.index // substeps / -(-len(self.run.timesteps) // substeps)
+        return self.index // self.run.substeps / self.run.whole_steps
 
     @property
     def last(self) -> bool:
