@@ -140,8 +140,9 @@ def main() -> None:
         f" other names of {len(drawings.names)} things and names of other things"
     )
     if not given.dry_run:
-        said = {"temperature": best, "alike": alike, "how": how}
-        (given.scorer / "calibration.json").write_text(json.dumps(said, indent=2) + "\n")
+        said, file = {"temperature": best, "alike": alike, "how": how}, given.scorer / "calibration.json"
+        kept = json.loads(file.read_text()) if file.is_file() else {}  # such as `seen`, which is not fitted here
+        file.write_text(json.dumps(kept | said, indent=2) + "\n")
 
 
 if __name__ == "__main__":
