@@ -239,6 +239,19 @@ def test_a_patch_of_display_p3_has_the_colour_of_what_is_made(strength: float) -
     assert (result.icc, result.image.size) == (DISPLAY_P3, (96, 64))
 
 
+def test_outpainted_display_p3_has_the_colour_of_what_is_made_beside_the_old_numbers() -> None:
+    patch, made = np.tile(np.uint8([150, 110, 90]), (64, 64, 1)), np.array([0.6, -0.4, -0.2])
+    Image.fromarray(patch).save("a.png", icc_profile=DISPLAY_P3)
+    known = torch.tensor(made, dtype=torch.float32).view(1, 3, 1, 1).expand(1, 3, 32, 32)
+    entry = TrickEntry(trick="outpaint", image="a.png", extend="left=64")
+    recipe = Recipe(prompt="a", seed=1, steps=4, scheduler="ddim", guidance=1, tricks=[entry])
+    result = make(recipe, model=exact_model(known))[0]
+    after = np.asarray(result.image)
+    np.testing.assert_array_equal(after[:, 64:], patch)
+    far = np.linalg.norm(lab(after[:, :24], P3) - srgb_lab(((made + 1) * 127.5).round()), axis=2)
+    assert (far.max() < 1, result.icc) == (True, DISPLAY_P3)
+
+
 def test_of_latents_what_was_given_is_what_the_vae_makes_of_the_photo() -> None:
     model = load_model(tiny_pipeline("sd"), device="cpu")
     photo = data.cat()[: model.family.size[1], : model.family.size[0]]
