@@ -14,6 +14,7 @@ from diffusion_tricks.errors import PluginError
 from diffusion_tricks.model.vocabulary import Vocabulary
 from diffusion_tricks.registry.host import Entry, PluginStatus, host
 from diffusion_tricks_cli.common import DTYPES, Once, example
+from diffusion_tricks_cli.main import commands_once
 from diffusion_tricks_cli.printable import echo
 from diffusion_tricks_cli.values import Name
 from diffusion_tricks_cli.wording import in_flags
@@ -22,11 +23,33 @@ KINDS = ("trick", "view", "model")
 AS_JSON = "Print JSON."
 
 
-@click.command(cls=Once, epilog=example("plugins", "plugins --check --json"))
+class Plugins(Once, click.Group):
+    """A group with the commands that plugins add to it, by names of two words, such as `plugins new`."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Their second words."""
+        return list(self._added(ctx))
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of that second word."""
+        return self._added(ctx).get(cmd_name)
+
+    def _added(self, ctx: click.Context) -> dict[str, click.Command]:
+        first = f"{self.name} "
+        return {n.removeprefix(first): c for n, c in commands_once(ctx).items() if n.startswith(first)}
+
+
+@click.group(
+    cls=Plugins, invoke_without_command=True, subcommand_metavar="[new NAME]",
+    epilog=example("plugins", "plugins --check --json", "plugins new soft-light"),
+)  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help=AS_JSON)
 @click.option("--check", is_flag=True, help="Load every trick and view, to find those that cannot be.")
-def plugins(as_json: bool, check: bool) -> None:
+@click.pass_context
+def plugins(ctx: click.Context, as_json: bool, check: bool) -> None:
     """List the plugins that were found, what each registers, and what is wrong with the broken ones."""
+    if ctx.invoked_subcommand is not None:
+        return
     rows = [_plugin(status, check) for status in host().statuses]
     if as_json:
         echo(json.dumps(rows, indent=2, ensure_ascii=False))

@@ -65,8 +65,8 @@ class Program(Once, click.Group):
         return super().parse_args(ctx, rest if ctx.resilient_parsing else grouped(rest))
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Own commands, then those of plugins."""
-        return [*COMMANDS, *self._of_plugins(ctx)]
+        """Own commands, then those of plugins; one of two words stands under the command of the first."""
+        return [*COMMANDS, *(name for name in self._of_plugins(ctx) if " " not in name)]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Builds the command of that name."""
@@ -95,7 +95,7 @@ class Program(Once, click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The list of commands, of which none is built for it."""
-        others = {name: command.get_short_help_str() for name, command in self._of_plugins(ctx).items()}
+        others = {n: c.get_short_help_str() for n, c in self._of_plugins(ctx).items() if " " not in n}
         rows = [(name, summary) for name, (_, summary) in COMMANDS.items()]
         with formatter.section("Commands (diffusion-tricks COMMAND --help says more)"):
             formatter.write_dl([*rows, *others.items()])
@@ -103,14 +103,20 @@ class Program(Once, click.Group):
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """Names of commands, and options."""
         own = [CompletionItem(n, help=s) for n, (_, s) in COMMANDS.items() if n.startswith(incomplete)]
-        others = [CompletionItem(name) for name in self._of_plugins(ctx) if name.startswith(incomplete)]
+        theirs = self.list_commands(ctx)[len(COMMANDS) :]
+        others = [CompletionItem(name) for name in theirs if name.startswith(incomplete)]
         return [*own, *others, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def _of_plugins(self, ctx: click.Context) -> dict[str, click.Command]:
-        if __name__ not in ctx.meta:
-            ctx.meta[__name__] = commands_of_plugins()
-        found: dict[str, click.Command] = ctx.meta[__name__]
-        return found
+        return commands_once(ctx)
+
+
+def commands_once(ctx: click.Context) -> dict[str, click.Command]:
+    """The commands that plugins add, made once for a command line."""
+    if __name__ not in ctx.meta:
+        ctx.meta[__name__] = commands_of_plugins()
+    found: dict[str, click.Command] = ctx.meta[__name__]
+    return found
 
 
 def commands_of_plugins() -> dict[str, click.Command]:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 BUILT_IN = (
     "diffusion_tricks_plugins", "diffusion_tricks_learn", "diffusion_tricks_print", "diffusion_tricks_search",
-    "diffusion_tricks_show",
+    "diffusion_tricks_show", "diffusion_tricks_kit",
 )  # fmt: skip
 KNOWN_MODELS = "diffusion_tricks.loading.known"  # registers as plugins do
 RESERVED = frozenset({"trick", "help"})  # in a recipe the name of a trick, on the command line its help
