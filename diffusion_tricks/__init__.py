@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from diffusion_tricks.registry.branch import Branch as Branch
     from diffusion_tricks.registry.entry import TrickEntry as TrickEntry
     from diffusion_tricks.registry.host_hooks import hookimpl as hookimpl
+    from diffusion_tricks.registry.loaded import load_plugin as load_plugin
     from diffusion_tricks.registry.options import TrickOptions as TrickOptions
     from diffusion_tricks.registry.options import argument as argument
     from diffusion_tricks.registry.options import option as option
@@ -53,6 +54,7 @@ _HOMES = {
     "generate.score": ("Score", "Scorer", "ViewScore"),
     "io.grid": ("labelled_grid",),
     "registry.host_hooks": ("hookimpl",),
+    "registry.loaded": ("load_plugin",),
     "loading.load": ("load_model",),
     "model.model": ("Model",),
     "recipes.recipe": ("Recipe",),

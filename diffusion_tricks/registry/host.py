@@ -10,8 +10,8 @@ import inspect
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -22,11 +22,10 @@ import pluggy
 from diffusion_tricks.errors import PluginError, UnknownName
 from diffusion_tricks.registry.calls import is_interrupt
 from diffusion_tricks.registry.host_hooks import PROJECT, HostHooks
-from diffusion_tricks.registry.plugin_file import check_file, from_file
+from diffusion_tricks.registry.plugin_file import check_file, forgotten, from_file
+from diffusion_tricks.registry.registration import Clash, Entry, PluginStatus
 
 if TYPE_CHECKING:
-    from pydantic.fields import FieldInfo
-
     from diffusion_tricks.registry.trick import Trick
 
 BUILT_IN = (
@@ -34,55 +33,17 @@ BUILT_IN = (
     "diffusion_tricks_show", "diffusion_tricks_kit",
 )  # fmt: skip
 KNOWN_MODELS = "diffusion_tricks.loading.known"  # registers as plugins do
-RESERVED = frozenset({"trick", "help"})  # in a recipe the name of a trick, on the command line its help
 LEFT_OUT = "left out by `without`"
 ALLOWED = "DIFFUSION_TRICKS_PLUGINS"  # allow list of plugin names, comma-separated; empty is none
 
 
 @dataclass(frozen=True)
-class Entry:
-    """A registered name: where the object is, what it is good for, and who registered it."""
-
-    kind: str
-    name: str
-    target: str
-    summary: str
-    plugin: str
-    notes: dict[str, Any] = field(default_factory=dict)
-
-    def load(self) -> Any:
-        """The registered object itself; for a model, the target as it is.
-
-        Raises PluginError if it cannot be had, or is no trick where it should be.
-        """
-        if self.kind == "model":
-            return self.target
-        module, _, attribute = self.target.partition(":")
-        try:
-            loaded = getattr(importlib.import_module(module), attribute)
-        except BaseException as error:
-            if is_interrupt(error):
-                raise
-            raise PluginError(
-                f"{self.kind} {self.name!r} of plugin {self.plugin!r} cannot be loaded from {self.target!r}: "
-                f"{type(error).__name__}: {error}"
-            ) from error
-        return checked_trick(self, loaded) if self.kind == "trick" else loaded
-
-
-@dataclass(frozen=True)
-class PluginStatus:
-    """One plugin found: `error` is None for one that works, and `skipped` says who left it out."""
+class Found:
+    """A plugin that was found: what it is called, where it comes from, and how it is had."""
 
     name: str
     origin: str
-    version: str | None = None
-    error: str | None = None
-    skipped: str | None = None
-
-
-class Clash(PluginError):
-    """A plugin registers a name that another has registered."""
+    load: Callable[[], Any]
 
 
 class Host:
@@ -178,35 +139,34 @@ class Host:
             self.manager.unregister(name=name)
         self._entries = {key: entry for key, entry in self._entries.items() if entry.plugin != name}
 
+    def but(self, found: Found) -> Host:
+        """A host that has one plugin more, which takes the place of another one of its name that is not built in.
+
+        Raises PluginError for a plugin that is broken.
+        """
+        made = Host()
+        for name, plugin in self.manager.list_name_plugin():
+            made.manager.register(plugin, name=name)
+        made.statuses, made._origins, made._entries = list(self.statuses), dict(self._origins), dict(self._entries)
+        made._add_asked_for(found)
+        if error := made.statuses[-1].error:
+            raise PluginError(f"plugin {found.name!r} is broken: {error}")
+        return made
+
+    def _add_asked_for(self, found: Found) -> None:
+        if found.name not in {*BUILT_IN, PROJECT}:
+            self._forget(found.name)
+            self._origins.pop(found.name, None)
+            self.statuses = [status for status in self.statuses if status.name != found.name]
+        self.add(found.name, found.origin, found.load)
+
     def skip(self, name: str, origin: str, why: str) -> None:
         """Notes a plugin that was left out before anything of it was loaded."""
         self.statuses.append(PluginStatus(name, origin, skipped=why))
 
 
-def checked_trick(entry: Entry, loaded: Any) -> type[Trick[Any]]:
-    """The class that an entry stands for. Raises PluginError for what is no trick, or has options that cannot be."""
-    from diffusion_tricks.registry.options import TrickOptions
-    from diffusion_tricks.registry.trick import Trick
-
-    name = f"trick {entry.name!r} of plugin {entry.plugin!r}"
-    if not isinstance(loaded, type) or not issubclass(loaded, Trick):
-        raise PluginError(f"{name}: expected a class that inherits from Trick at {entry.target!r}, got {loaded!r}")
-    options: Any = loaded.Options
-    if not isinstance(options, type) or not issubclass(options, TrickOptions):
-        raise PluginError(f"{name}: expected Options that inherit from TrickOptions, got {options!r}")
-    if taken := sorted(RESERVED & {flag for field in options.model_fields.items() for flag in _flags(*field)}):
-        raise PluginError(f"{name} has an option called {taken[0]!r}, which stands for something else; rename it")
-    return loaded
-
-
-def _flags(name: str, field: FieldInfo) -> tuple[str, str]:
-    """The name of an option, and what the command line calls it."""
-    from diffusion_tricks.registry.options import hint
-
-    return name, hint(field, "flag") or name
-
-
 _host: Host | None = None
+_for_a_while: list[Found] = []  # plugins that every host has besides, see `with_plugin`
 
 
 def host(files: Iterable[Path] = (), without: Iterable[str] = ()) -> Host:
@@ -223,6 +183,35 @@ def host(files: Iterable[Path] = (), without: Iterable[str] = ()) -> Host:
     if _host is None or files or without:
         _host = _made(files, without)
     return _host
+
+
+@contextlib.contextmanager
+def with_plugin(found: Found) -> Iterator[Host]:
+    """The host with one plugin more, in this process and in hosts made anew within; all is as it was behind it.
+
+    Raises PluginError for a plugin that is broken.
+    """
+    global _host
+    before = host()
+    _host = before.but(found)
+    _for_a_while.append(found)
+    try:
+        yield _host
+    finally:
+        _for_a_while.remove(found)
+        _host = before
+
+
+@contextlib.contextmanager
+def made_anew() -> Iterator[None]:
+    """No host at first, as in a new process; what was there, and the modules of its files, is back behind it."""
+    global _host
+    before, _host = _host, None
+    try:
+        with forgotten():
+            yield
+    finally:
+        _host = before
 
 
 def _made(files: list[Path], without: set[str]) -> Host:
@@ -251,6 +240,8 @@ def _made(files: list[Path], without: set[str]) -> Host:
             made.skip(file.stem, file.name, LEFT_OUT)
         else:
             made.add(file.stem, file.name, partial(from_file, file))
+    for more in _for_a_while:
+        made._add_asked_for(more)
     return made
 
 

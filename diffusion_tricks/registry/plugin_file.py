@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,3 +52,15 @@ def from_file(file: Path) -> ModuleType:
         del sys.modules[file.stem]
         raise
     return module
+
+
+@contextmanager
+def forgotten() -> Iterator[None]:
+    """Behind it the modules that single files stand for are those that they were before it."""
+    before = {name: sys.modules[name] for name in _from_files if name in sys.modules}
+    try:
+        yield
+    finally:
+        for name in _from_files:
+            sys.modules.pop(name, None)
+        sys.modules.update(before)
