@@ -14,8 +14,9 @@ import pytest
 
 from command_line import run
 
+FIXTURES = ("-p", "diffusion_tricks.testing.fixtures", "-c", os.devnull)
 ROOT = Path(__file__).resolve().parent.parent
-KINDS = ("trick", "view")
+KINDS = ("trick", "view", "command")
 PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
 
 
@@ -70,7 +71,7 @@ def test_installed_from_wheels_all_are_found_and_whole(python: Path, home: Path)
 
 def test_their_own_tests_pass_as_they_are(python: Path, home: Path) -> None:
     tests = [home / f"dt-soft-{kind}" / "tests" for kind in KINDS]
-    said = done(python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", os.devnull, *tests, folder=home)
+    said = done(python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *FIXTURES, *tests, folder=home)
     assert " passed" in said
 
 
