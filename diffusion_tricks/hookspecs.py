@@ -35,7 +35,7 @@ What they are given has, among others:
 from __future__ import annotations
 
 from diffusion_tricks.diffusion.ask import Asking
-from diffusion_tricks.registry.host_hooks import PROJECT, HostHooks, hookimpl, hookspec
+from diffusion_tricks.hosting.host_hooks import PROJECT, HostHooks, hookimpl, hookspec
 from diffusion_tricks.sampling.run_hooks import RunHooks
 
 __all__ = ["PROJECT", "Asking", "HostHooks", "RunHooks", "hookimpl", "hookspec"]

@@ -31,12 +31,21 @@ if TYPE_CHECKING:
     from diffusion_tricks.errors import RecipeError as RecipeError
     from diffusion_tricks.errors import UnknownName as UnknownName
     from diffusion_tricks.errors import UsageError as UsageError
+    from diffusion_tricks.families.base import Family as Family
     from diffusion_tricks.families.controlnet import control as control
+    from diffusion_tricks.families.defaults import Defaults as Defaults
+    from diffusion_tricks.families.shapes import Shape as Shape
+    from diffusion_tricks.families.table import FamilyRow as FamilyRow
+    from diffusion_tricks.families.table import Serves as Serves
     from diffusion_tricks.generate.score import Scorer as Scorer
+    from diffusion_tricks.generate.scorers import scorer_named as scorer_named
     from diffusion_tricks.generate.shown import seen_through as seen_through
     from diffusion_tricks.generate.shown import shown as shown
     from diffusion_tricks.generate.shown import shown_in as shown_in
     from diffusion_tricks.generate.shown import shown_through as shown_through
+    from diffusion_tricks.hosting.api import API_VERSION as API_VERSION
+    from diffusion_tricks.hosting.host import host as host
+    from diffusion_tricks.hosting.host_hooks import hookimpl as hookimpl
     from diffusion_tricks.io.animation import Animation as Animation
     from diffusion_tricks.io.atomic import atomic_write as atomic_write
     from diffusion_tricks.io.atomic import atomic_write_all as atomic_write_all
@@ -92,7 +101,6 @@ if TYPE_CHECKING:
     from diffusion_tricks.registry.branch import prompts_of as prompts_of
     from diffusion_tricks.registry.branch import shown_by as shown_by
     from diffusion_tricks.registry.from_words import from_words as from_words
-    from diffusion_tricks.registry.host_hooks import hookimpl as hookimpl
     from diffusion_tricks.registry.options import Share as Share
     from diffusion_tricks.registry.options import TrickOptions as TrickOptions
     from diffusion_tricks.registry.options import argument as argument
@@ -134,8 +142,13 @@ _HOMES = {
         "DiffusionTricksError", "ModelError", "OutOfMemory", "OutputError", "PictureError", "PluginError",
         "RecipeError", "UnknownName", "UsageError",
     ),
+    "families.base": ("Family",),
     "families.controlnet": ("control",),
+    "families.defaults": ("Defaults",),
+    "families.shapes": ("Shape",),
+    "families.table": ("FamilyRow", "Serves"),
     "generate.score": ("Scorer",),
+    "generate.scorers": ("scorer_named",),
     "generate.shown": ("seen_through", "shown", "shown_in", "shown_through"),
     "io.animation": ("Animation",),
     "io.atomic": ("atomic_write", "atomic_write_all", "check_place"),
@@ -176,7 +189,9 @@ _HOMES = {
     "recipes.record": ("read_record",),
     "registry.branch": ("Branch", "Prompted", "plain_prompts", "prompts_of", "shown_by"),
     "registry.from_words": ("from_words",),
-    "registry.host_hooks": ("hookimpl",),
+    "hosting.api": ("API_VERSION",),
+    "hosting.host": ("host",),
+    "hosting.host_hooks": ("hookimpl",),
     "registry.options": ("Share", "TrickOptions",
         "argument",
         "option",

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from diffusion_tricks import Trick, View, hookimpl, load_plugin
 from diffusion_tricks.errors import PluginError, UsageError
-from diffusion_tricks.registry import host as manager
-from diffusion_tricks.registry.host import host
+from diffusion_tricks.hosting import host as manager
+from diffusion_tricks.hosting.host import host
 from diffusion_tricks.testing import registered, run_command
 
 pytest_plugins = ["pytester"]

@@ -11,9 +11,9 @@ import click
 from click.shell_completion import CompletionItem
 
 from diffusion_tricks.errors import DiffusionTricksError, PluginError, UsageError
+from diffusion_tricks.hosting.host import host
 from diffusion_tricks.recipes.recipe import Recipe
 from diffusion_tricks.registry.entry import TrickEntry
-from diffusion_tricks.registry.host import host
 from diffusion_tricks_cli.chain import Dealt, Link, deal, flags, mistyped
 from diffusion_tricks_cli.common import (
     Sectioned,

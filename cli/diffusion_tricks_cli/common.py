@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from diffusion_tricks.errors import UsageError
+from diffusion_tricks.hosting.host import host
 from diffusion_tricks.recipes.recipe import Recipe, recipe_from
 from diffusion_tricks.types import MEMORY, QUANTIZE
 from diffusion_tricks_cli.values import Name, Size
@@ -148,9 +149,7 @@ def picture_option() -> click.Option:
 
 
 def _schedulers() -> Iterable[str]:
-    from diffusion_tricks.diffusion.schedulers import SCHEDULERS
-
-    return SCHEDULERS
+    return host().entries("scheduler")
 
 
 def settings_of(values: Mapping[str, Any]) -> Settings:

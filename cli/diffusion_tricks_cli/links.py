@@ -14,8 +14,8 @@ from typing import Any
 import click
 
 from diffusion_tricks.errors import DiffusionTricksError, UsageError
+from diffusion_tricks.hosting.host import host
 from diffusion_tricks.registry.entry import TrickEntry
-from diffusion_tricks.registry.host import host
 from diffusion_tricks_cli.chain import Link, deal
 from diffusion_tricks_cli.common import Sectioned, example
 from diffusion_tricks_cli.from_options import given, parameters, words

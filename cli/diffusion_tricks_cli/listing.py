@@ -11,9 +11,9 @@ from typing import Any
 import click
 
 from diffusion_tricks.errors import PluginError
+from diffusion_tricks.hosting.host import host
+from diffusion_tricks.hosting.registration import Entry, PluginStatus
 from diffusion_tricks.model.vocabulary import Vocabulary
-from diffusion_tricks.registry.host import host
-from diffusion_tricks.registry.registration import Entry, PluginStatus
 from diffusion_tricks_cli.common import DTYPES, Once, example
 from diffusion_tricks_cli.main import commands_once
 from diffusion_tricks_cli.printable import echo

@@ -19,8 +19,8 @@ from click.shell_completion import CompletionItem
 
 from diffusion_tricks import __version__
 from diffusion_tricks.errors import DiffusionTricksError, PluginError, UnknownName
-from diffusion_tricks.registry.calls import is_interrupt
-from diffusion_tricks.registry.host import host
+from diffusion_tricks.hosting.host import host
+from diffusion_tricks.hosting.interrupts import is_interrupt
 from diffusion_tricks_cli.common import Once, program_options
 from diffusion_tricks_cli.failures import check_words, of_a_name, say_error, say_failure, wants
 from diffusion_tricks_cli.interrupts import INTERRUPTED, SAID

@@ -12,6 +12,7 @@ import click
 
 from diffusion_tricks.devices.choice import has_device
 from diffusion_tricks.errors import PictureError, UsageError
+from diffusion_tricks.hosting.host import host
 from diffusion_tricks.loading.known import UPSCALER_NAMES
 from diffusion_tricks.loading.location import hub_name, location_of, upscaler_named
 from diffusion_tricks.recipes.inputs import sha256
@@ -19,7 +20,6 @@ from diffusion_tricks.recipes.paths import is_directory, mapped
 from diffusion_tricks.recipes.reading import leads_out, placed, read_recipe
 from diffusion_tricks.recipes.recipe import Recipe, recipe_from
 from diffusion_tricks.recipes.record import read_record, run_of
-from diffusion_tricks.registry.host import host
 from diffusion_tricks.registry.options import hint
 from diffusion_tricks_cli.common import Once, Sectioned, common_options, example, settings_of, with_common
 from diffusion_tricks_cli.from_options import Positional, given

@@ -27,7 +27,9 @@ Views = Sequence[tuple[str, str]]
     "--view", "views", multiple=True, type=(str, str), metavar="VIEW TEXT",
     help="What it should show through a view; see views. Once per view.",
 )  # fmt: skip
-@click.option("--scorer", help="A CLIP model: directory or hub name.  [default: the one inside]")
+@click.option(
+    "--scorer", help="A registered scorer, or a CLIP model: directory or hub name.  [default: the one inside]"
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per picture.")
 def score(pictures: tuple[str, ...], prompts: tuple[str, ...], views: Views, scorer: str | None, as_json: bool) -> None:
     """Print how well pictures show what they should: as the record inside them says, or as you say here.
@@ -36,11 +38,11 @@ def score(pictures: tuple[str, ...], prompts: tuple[str, ...], views: Views, sco
     hides what the others show; sep_min, -1 to 1, by how much the text is ahead of all others in the weakest view; the
     rank is the text's place among the names of all emoji. What the scorer knows nothing like is told.
     """
-    from diffusion_tricks.generate.score import Scorer
+    from diffusion_tricks.generate.scorers import scorer_named
     from diffusion_tricks.generate.shown import shown_in
 
     said = [*(("identity", prompt) for prompt in prompts), *views]
-    judge, scores = Scorer(scorer), {}
+    judge, scores = scorer_named(scorer), {}
     for picture in dict.fromkeys(pictures):
         try:
             scores[picture] = judge.score(shown_in(picture, said)[1])

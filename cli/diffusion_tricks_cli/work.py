@@ -112,13 +112,13 @@ def _make(recipe: Recipe, settings: Settings, output: Output) -> int:
     progress.say(f"loading {recipe.model} ..." if recipe.picture is None else "")
     from diffusion_tricks.generate.defaults import check_prompts, with_guidance
     from diffusion_tricks.generate.make import making
-    from diffusion_tricks.generate.score import Scorer
+    from diffusion_tricks.generate.scorers import scorer_named
     from diffusion_tricks_cli.film import CLEAN, Films
 
     if recipe.picture is None:
         with_guidance(recipe, tricks, 1.0)
         check_prompts(recipe, tricks)
-    scorer = Scorer(settings.scorer) if settings.scorer or recipe.best_of > 1 else None
+    scorer = scorer_named(settings.scorer) if settings.scorer or recipe.best_of > 1 else None
     films = Films(output.films, recipe.enlarge, settings.show or CLEAN, settings.every) if output.films else None
 
     def watch(step: Step) -> None:

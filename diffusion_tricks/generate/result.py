@@ -7,10 +7,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from diffusion_tricks.hosting.host import plugin_versions
 from diffusion_tricks.io.metadata import Metadata
 from diffusion_tricks.recipes.recipe import Recipe
 from diffusion_tricks.recipes.record import build_record, encoded_with_record, of_file, parameters_text, save
-from diffusion_tricks.registry.host import plugin_versions
 
 if TYPE_CHECKING:
     import numpy as np

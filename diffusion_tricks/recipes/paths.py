@@ -7,13 +7,13 @@ from collections.abc import Callable, Collection
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
+from diffusion_tricks.hosting.host import host
 from diffusion_tricks.io.pictures import STDIN
 from diffusion_tricks.loading.known import UPSCALER_NAMES
 from diffusion_tricks.model.lora import lora_from
 from diffusion_tricks.recipes.recipe import Recipe
 from diffusion_tricks.registry.branch import options_in_full, within
 from diffusion_tricks.registry.entry import TrickEntry
-from diffusion_tricks.registry.host import host
 from diffusion_tricks.registry.options import hint
 
 KINDS = ("argument", "option")

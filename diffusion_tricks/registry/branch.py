@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from diffusion_tricks.errors import UsageError
+from diffusion_tricks.hosting.host import host
+from diffusion_tricks.hosting.host_hooks import PROJECT
 from diffusion_tricks.registry.checked import Checked
 from diffusion_tricks.registry.entry import TrickEntry
-from diffusion_tricks.registry.host import host
-from diffusion_tricks.registry.host_hooks import PROJECT
 from diffusion_tricks.registry.trick import Shown, Trick
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import ConfigDict
 
 from diffusion_tricks.errors import RecipeError, UsageError
+from diffusion_tricks.hosting.host import host
 from diffusion_tricks.registry.calls import guarded
 from diffusion_tricks.registry.checked import Checked
-from diffusion_tricks.registry.host import host
 
 if TYPE_CHECKING:
     from diffusion_tricks.registry.trick import Trick

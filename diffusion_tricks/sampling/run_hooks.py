@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from diffusion_tricks.registry.host_hooks import hookspec
+from diffusion_tricks.hosting.host_hooks import hookspec
 
 if TYPE_CHECKING:
     from PIL import Image

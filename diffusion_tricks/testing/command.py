@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from diffusion_tricks.registry.host import made_anew
+from diffusion_tricks.hosting.host import made_anew
 
 PROGRAM = "diffusion_tricks_cli.main"
 

@@ -17,10 +17,10 @@ from typing import Any
 import pytest
 
 from diffusion_tricks import testing
+from diffusion_tricks.hosting.host import Host
+from diffusion_tricks.hosting.loaded import load_plugin as loaded_for_a_while
 from diffusion_tricks.loading.load import load_model
 from diffusion_tricks.model.model import Model
-from diffusion_tricks.registry.host import Host
-from diffusion_tricks.registry.loaded import load_plugin as loaded_for_a_while
 from diffusion_tricks.testing.command import Outcome
 
 

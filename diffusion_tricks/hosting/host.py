@@ -13,26 +13,30 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from time import perf_counter
+from typing import Any
 
 import pluggy
 
 from diffusion_tricks.errors import PluginError, UnknownName
-from diffusion_tricks.registry.calls import is_interrupt
-from diffusion_tricks.registry.host_hooks import PROJECT, HostHooks
-from diffusion_tricks.registry.plugin_file import check_file, forgotten, from_file
-from diffusion_tricks.registry.registration import Clash, Entry, PluginStatus
-
-if TYPE_CHECKING:
-    from diffusion_tricks.registry.trick import Trick
+from diffusion_tricks.hosting.api import Foreign, check_api
+from diffusion_tricks.hosting.host_hooks import PROJECT, HostHooks
+from diffusion_tricks.hosting.interrupts import is_interrupt
+from diffusion_tricks.hosting.plugin_file import check_file, forgotten, from_file
+from diffusion_tricks.hosting.registration import PLURALS, Clash, Entry, PluginStatus
 
 BUILT_IN = (
     "diffusion_tricks_plugins", "diffusion_tricks_learn", "diffusion_tricks_print", "diffusion_tricks_search",
     "diffusion_tricks_show", "diffusion_tricks_kit",
 )  # fmt: skip
-KNOWN_MODELS = "diffusion_tricks.loading.known"  # registers as plugins do
+# of the core; they register as plugins do
+CORE = (
+    "diffusion_tricks.loading.known", "diffusion_tricks.diffusion.schedulers", "diffusion_tricks.families.table",
+    "diffusion_tricks.generate.scorers",
+)  # fmt: skip
+OWN = "diffusion-tricks"  # distribution
 LEFT_OUT = "left out by `without`"
 ALLOWED = "DIFFUSION_TRICKS_PLUGINS"  # allow list of plugin names, comma-separated; empty is none
 
@@ -44,6 +48,15 @@ class Found:
     name: str
     origin: str
     load: Callable[[], Any]
+    version: str | None = None
+    distribution: str | None = None
+    file: str | None = None
+
+    def status(self, **more: Any) -> PluginStatus:
+        """What became of it."""
+        return PluginStatus(
+            self.name, self.origin, self.version, distribution=self.distribution, file=self.file, **more
+        )
 
 
 class Host:
@@ -57,7 +70,7 @@ class Host:
         self._origins: dict[str, str] = {}
 
     def entries(self, kind: str) -> dict[str, Entry]:
-        """Name to entry of one kind: "trick", "view" or "model"; in order of registration."""
+        """Name to entry of one kind, as `KINDS` names them; in order of registration."""
         return {name: entry for (k, name), entry in self._entries.items() if k == kind}
 
     def find(self, kind: str, name: str) -> Entry:
@@ -78,51 +91,60 @@ class Host:
             return UnknownName(kind, name, known)
         return PluginError(f"unknown {kind} {name!r}; it may be of a plugin that is broken: {', '.join(broken)}")
 
-    def trick(self, name: str) -> type[Trick[Any]]:
+    def trick(self, name: str) -> Any:
         """The trick class of that name. Raises UnknownName, and PluginError for one that is none."""
-        entry = self.find("trick", name)
-        loaded: type[Trick[Any]] = entry.load()
-        return loaded
+        return self.find("trick", name).load()
 
-    def add(self, name: str, origin: str, load: Callable[[], Any], version: str | None = None) -> None:
+    def add(self, found: Found) -> None:
         """Loads one plugin and lets it register; whatever goes wrong in that becomes its status, and is not raised.
 
         Of two plugins of one name, or that register one name, the later is broken. What it prints goes to stderr.
         """
-        if name in self._origins:
-            self._broken(
-                name, origin, version, f"there is already a plugin called {name!r}, from {self._origins[name]}"
-            )
+        if found.name in self._origins:
+            other = self._origins[found.name]
+            advice = f"; leave one out, as `without={[found.origin]!r}`" if found.origin != other else ""
+            error = f"there is already a plugin called {found.name!r}, from {other}{advice}"
+            self.statuses.append(found.status(error=error))
             return
-        self._origins[name] = origin
+        self._origins[found.name] = found.origin
+        begun = perf_counter()
+        failed: str | None = None
         try:
             with contextlib.redirect_stdout(sys.stderr):
-                self._register(name, load())
-        except BaseException as error:
-            if is_interrupt(error):
+                self._register(found.name, found.load())
+        except BaseException as failure:
+            if is_interrupt(failure):
                 raise
-            self._forget(name)
-            said = str(error) if isinstance(error, Clash) else f"{type(error).__name__}: {error}"
-            self._broken(name, origin, version, said)
-            return
-        self.statuses.append(PluginStatus(name, origin, version))
-
-    def _broken(self, name: str, origin: str, version: str | None, error: str) -> None:
-        self.statuses.append(PluginStatus(name, origin, version, error=error))
+            self._forget(found.name)
+            failed = str(failure) if isinstance(failure, Clash | Foreign) else f"{type(failure).__name__}: {failure}"
+        self.statuses.append(found.status(error=failed, seconds=perf_counter() - begun))
 
     def _register(self, name: str, plugin: Any) -> None:
+        check_api(plugin)
+        self._enter_all(name, plugin, name)
+
+    def _enter_all(self, owner: str, plugin: Any, name: str) -> None:
+        """Lets a plugin register all it has; `owner` is who that is known by."""
         self.manager.register(plugin, name=name)
         _warn_of_misspelt(self.manager, name)
-        for kind in ("trick", "view", "model"):
-            hook = getattr(self.manager.hook, f"register_{kind}s")
+        for kind, plural in PLURALS.items():
+            hook = getattr(self.manager.hook, f"register_{plural}")
             for implementation in hook.get_hookimpls():
                 if implementation.plugin_name == name:
-                    implementation.function(register=partial(self._enter, name, kind))
+                    enter = partial(self._enter_row, owner) if kind == "family" else partial(self._enter, owner, kind)
+                    implementation.function(register=enter)
+
+    def _enter_row(self, plugin: str, row: Any) -> None:
+        """Enters a family, whose row says its name itself."""
+        if not (hasattr(row, "title") and hasattr(row, "serves")):
+            raise TypeError(f"expected a FamilyRow, got {row!r}")
+        self._enter(plugin, "family", row.title, row.serves.opens, row=row)
 
     def add_core(self) -> None:
-        """The core's own registrations, which no list of plugins shows: the models it knows by name."""
+        """The core's own registrations, which no list of plugins shows: models, schedulers, families, scorers."""
         self._origins[PROJECT] = "the core"
-        self._register(PROJECT, importlib.import_module(KNOWN_MODELS))
+        for module in CORE:
+            self._enter_all(PROJECT, importlib.import_module(module), module)
 
     def _enter(self, plugin: str, kind: str, name: str, target: str, *, summary: str = "", **notes: Any) -> None:
         if not (isinstance(name, str) and isinstance(target, str)):
@@ -158,11 +180,11 @@ class Host:
             self._forget(found.name)
             self._origins.pop(found.name, None)
             self.statuses = [status for status in self.statuses if status.name != found.name]
-        self.add(found.name, found.origin, found.load)
+        self.add(found)
 
-    def skip(self, name: str, origin: str, why: str) -> None:
+    def skip(self, found: Found, why: str) -> None:
         """Notes a plugin that was left out before anything of it was loaded."""
-        self.statuses.append(PluginStatus(name, origin, skipped=why))
+        self.statuses.append(found.status(skipped=why))
 
 
 _host: Host | None = None
@@ -172,9 +194,10 @@ _for_a_while: list[Found] = []  # plugins that every host has besides, see `with
 def host(files: Iterable[Path] = (), without: Iterable[str] = ()) -> Host:
     """The host of this process, made at the first call: the built-in plugins, installed ones, then `files`.
 
-    files: single Python files to load as plugins. without: names of plugins to leave out; they and the allow list
-    in the environment variable `DIFFUSION_TRICKS_PLUGINS` are read before anything is loaded. The built-in plugins
-    are always there. Later calls with arguments make a new host, which takes the place of the old one.
+    files: single Python files to load as plugins. without: names of plugins to leave out, or of the distribution or
+    the file of one, where several share a name; they and the allow list in the environment variable
+    `DIFFUSION_TRICKS_PLUGINS` are read before anything is loaded. The built-in plugins are always there. Later calls
+    with arguments make a new host, which takes the place of the old one.
     A file outranks an installed plugin of its name. Raises UnknownName for a name in `without` that no plugin has, and
     UsageError for a file that cannot be one.
     """
@@ -215,8 +238,9 @@ def made_anew() -> Iterator[None]:
 
 
 def _made(files: list[Path], without: set[str]) -> Host:
-    found = sorted(entry_points(group=PROJECT), key=lambda point: point.name)
-    names = {point.name for point in found} | {file.stem for file in files}
+    installed = [_installed(point) for point in sorted(entry_points(group=PROJECT), key=lambda point: point.name)]
+    given = [Found(f.stem, f.name, partial(from_file, f), file=str(f)) for f in files]
+    names = {name for found in (*installed, *given) for name in (found.name, found.origin)}
     if unknown := without - names:
         raise UnknownName("plugin", min(unknown), names)
     for file in files:
@@ -224,32 +248,38 @@ def _made(files: list[Path], without: set[str]) -> Host:
     made = Host()
     made.add_core()
     for name in BUILT_IN:
-        made.add(name, "built in", partial(importlib.import_module, name), _version("diffusion-tricks"))
-    outranked = {file.stem: file.name for file in files}
-    for point in found:
-        origin = point.dist.name if point.dist else point.value
-        why = _left_out(point.name, without)
-        if why is None and point.name in outranked:
-            why = f"{outranked[point.name]} takes its place"
+        load = partial(importlib.import_module, name)
+        made.add(Found(name, "built in", load, _version(OWN), OWN))
+    outranked = {found.name: found.origin for found in given}
+    for found in installed:
+        why = _left_out(found, without)
+        if why is None and found.name in outranked:
+            why = f"{outranked[found.name]} takes its place"
         if why:
-            made.skip(point.name, origin, why)
+            made.skip(found, why)
         else:
-            made.add(point.name, origin, point.load, point.dist.version if point.dist else None)
-    for file in files:
-        if file.stem in without:
-            made.skip(file.stem, file.name, LEFT_OUT)
+            made.add(found)
+    for found in given:
+        if without.intersection((found.name, found.origin)):
+            made.skip(found, LEFT_OUT)
         else:
-            made.add(file.stem, file.name, partial(from_file, file))
-    for more in _for_a_while:
-        made._add_asked_for(more)
+            made.add(found)
+    for found in _for_a_while:
+        made._add_asked_for(found)
     return made
 
 
-def _left_out(name: str, without: set[str]) -> str | None:
-    if name in without:
+def _installed(point: EntryPoint) -> Found:
+    if point.dist is None:
+        return Found(point.name, point.value, point.load)
+    return Found(point.name, point.dist.name, point.load, point.dist.version, point.dist.name)
+
+
+def _left_out(found: Found, without: set[str]) -> str | None:
+    if without.intersection((found.name, found.origin)):
         return LEFT_OUT
     allowed = os.environ.get(ALLOWED)
-    if allowed is not None and name not in {part.strip() for part in allowed.split(",")}:
+    if allowed is not None and found.name not in {part.strip() for part in allowed.split(",")}:
         return f"not in {ALLOWED}"
     return None
 
