@@ -16,7 +16,7 @@ from command_line import run
 
 FIXTURES = ("-p", "diffusion_tricks.testing.fixtures", "-c", os.devnull)
 ROOT = Path(__file__).resolve().parent.parent
-KINDS = ("trick", "view", "command")
+KINDS = ("trick", "view", "family", "command")
 PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
 
 
