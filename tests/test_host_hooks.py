@@ -115,7 +115,7 @@ def test_what_is_built_in_is_registered_as_a_plugins_own_is() -> None:
     assert [name for name in host().entries("scheduler") if name in SCHEDULERS] == list(SCHEDULERS)
     assert [row for row in rows() if row in (*FAMILIES, *UPSCALERS)] == [*FAMILIES, *UPSCALERS]
     assert {e.notes["view"] for e in host().entries("movement").values()} >= set(VIEWS)
-    assert list(host().entries("scorer"))[0] == "embedded"
+    assert next(iter(host().entries("scorer"))) == "embedded"
     assert {"box", "words"} <= set(host().entries("mask"))
     for name in ("box", "circle", "luma"):
         assert callable(host().find("mask", name).load())

@@ -16,6 +16,7 @@ from diffusion_tricks.hosting.host import host
 from diffusion_tricks.loading.known import UPSCALER_NAMES
 from diffusion_tricks.loading.location import hub_name, location_of, upscaler_named
 from diffusion_tricks.recipes.inputs import sha256
+from diffusion_tricks.recipes.needs import check_needs, needs_in
 from diffusion_tricks.recipes.paths import is_directory, mapped
 from diffusion_tricks.recipes.reading import leads_out, placed, read_recipe
 from diffusion_tricks.recipes.recipe import Recipe, recipe_from
@@ -68,6 +69,8 @@ def show(picture: str, as_json: bool) -> None:
     for kind in ("run", "plugins", "versions", *(["inputs"] if record.get("inputs") else [])):
         pairs = record.get(kind) or {}
         echo(f"{kind + ':':<10}" + ", ".join(f"{name} {version}" for name, version in pairs.items()))
+    for need in needs_in(record):
+        echo(f"{'needs:':<10}{need.kind} {need.name!r} of {need}")
     echo(f"\n{recipe_from(record['recipe'], picture).to_toml()}".rstrip())
 
 
@@ -85,6 +88,8 @@ def _run(file: str, **_: Any) -> None:
 def _rerun(made: str, trust_paths: bool, changed_input: bool, **_: Any) -> None:
     values, path = _values(), Path(made)
     record = read_record(path)
+    for note in check_needs(needs_in(record), path):
+        remark(f"Note: {note}", settings_of(values))
     recipe = recipe_from(record["recipe"], made)
     if recipe.picture is None:
         _check_models(recipe, values, path, trust_paths)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from diffusion_tricks.hosting.host import plugin_versions
 from diffusion_tricks.io.metadata import Metadata
+from diffusion_tricks.recipes.needs import needs_of
 from diffusion_tricks.recipes.recipe import Recipe
 from diffusion_tricks.recipes.record import build_record, encoded_with_record, of_file, parameters_text, save
 
@@ -91,7 +92,8 @@ class Result:
         recipe = self.recipe.data()
         seed = {} if self.seed is None else {"seed": self.seed}
         facts = {"path": str(path), **seed, "index": self.index, **self.facts}
-        beside = {"plugins": plugin_versions()} | ({"inputs": dict(hashes)} if hashes else {})
+        beside: dict[str, Any] = {"plugins": plugin_versions(), "needs": needs_of(self.recipe)}
+        beside |= {"inputs": dict(hashes)} if hashes else {}
         record = build_record(recipe, of_file(path, facts, quality) | beside)
         return facts, {
             "record": record if metadata else None, "parameters": parameters_text(recipe, facts),

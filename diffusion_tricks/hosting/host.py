@@ -24,7 +24,7 @@ from diffusion_tricks.errors import PluginError, UnknownName
 from diffusion_tricks.hosting.api import Foreign, check_api
 from diffusion_tricks.hosting.host_hooks import PROJECT, HostHooks
 from diffusion_tricks.hosting.interrupts import is_interrupt
-from diffusion_tricks.hosting.plugin_file import check_file, forgotten, from_file
+from diffusion_tricks.hosting.plugin_file import check_file, digest, forgotten, from_file
 from diffusion_tricks.hosting.registration import PLURALS, Clash, Entry, PluginStatus
 
 BUILT_IN = (
@@ -50,13 +50,12 @@ class Found:
     load: Callable[[], Any]
     version: str | None = None
     distribution: str | None = None
-    file: str | None = None
+    file: Path | None = None
 
     def status(self, **more: Any) -> PluginStatus:
         """What became of it."""
-        return PluginStatus(
-            self.name, self.origin, self.version, distribution=self.distribution, file=self.file, **more
-        )
+        file: dict[str, Any] = {} if self.file is None else {"file": str(self.file), "sha256": digest(self.file)}
+        return PluginStatus(self.name, self.origin, self.version, distribution=self.distribution, **file, **more)
 
 
 class Host:
@@ -239,7 +238,7 @@ def made_anew() -> Iterator[None]:
 
 def _made(files: list[Path], without: set[str]) -> Host:
     installed = [_installed(point) for point in sorted(entry_points(group=PROJECT), key=lambda point: point.name)]
-    given = [Found(f.stem, f.name, partial(from_file, f), file=str(f)) for f in files]
+    given = [Found(f.stem, f.name, partial(from_file, f), file=f) for f in files]
     names = {name for found in (*installed, *given) for name in (found.name, found.origin)}
     if unknown := without - names:
         raise UnknownName("plugin", min(unknown), names)
@@ -312,4 +311,8 @@ def unspecified(plugin: object, specified: list[str]) -> list[str]:
 
 def plugin_versions() -> dict[str, str]:
     """Distribution name to version of every plugin that works, for the record in each picture."""
-    return {s.origin: s.version for s in host().statuses if s.error is None and not s.skipped and s.version}
+    return {
+        s.origin if s.distribution is None else s.distribution: s.version
+        for s in host().statuses
+        if s.works and s.version
+    }

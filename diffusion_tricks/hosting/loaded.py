@@ -31,8 +31,10 @@ def load_plugin(plugin: str | os.PathLike[str] | ModuleType) -> Iterator[Host]:
     Raises UsageError for a file that cannot be a plugin, PluginError for a plugin that is broken, as one that takes a
     name which is taken.
     """
-    with _opened(plugin) as module, with_plugin(Found(module.__name__, _origin(module), lambda: module)) as made:
-        yield made
+    with _opened(plugin) as module:
+        file = None if isinstance(plugin, ModuleType) or _is_module_name(plugin) else Path(plugin)
+        with with_plugin(Found(module.__name__, _origin(module), lambda: module, file=file)) as made:
+            yield made
 
 
 @contextmanager

@@ -71,7 +71,7 @@ def found_at(target: str) -> Any:
 class PluginStatus:
     """One plugin found: `error` is None for one that works, and `skipped` says who left it out.
 
-    distribution: that it was installed with. file: that it was read from. seconds: that loading it took.
+    distribution: that it was installed with. file, sha256: that it was read from. seconds: that loading it took.
     """
 
     name: str
@@ -81,6 +81,7 @@ class PluginStatus:
     skipped: str | None = None
     distribution: str | None = None
     file: str | None = None
+    sha256: str | None = None
     seconds: float = 0.0
 
     @property

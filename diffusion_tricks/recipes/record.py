@@ -63,7 +63,7 @@ def of_file(path: str | Path, facts: Mapping[str, Any], quality: int | None = No
 
 def build_record(recipe: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
     """The record of one picture: its recipe, and of the facts `seed`, `model`, `revision` (the commit of a model of the
-    hub), `plugins` {distribution: version} and `inputs` {file: SHA-256}.
+    hub), `plugins` {distribution: version}, `needs` (see `needs_of`) and `inputs` {file: SHA-256}.
 
     Its `run` holds the facts that `Ran` names; what `MEASURED` names is kept where there is any.
     The recipe's absolute paths are cut down to file names, its words are kept as they are; every other text of the
@@ -75,6 +75,7 @@ def build_record(recipe: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[st
         **({"revision": facts["revision"]} if facts.get("revision") else {}),
         "versions": versions(),
         "plugins": facts.get("plugins") or {},
+        **({"needs": facts["needs"]} if facts.get("needs") else {}),
         **({"inputs": facts["inputs"]} if facts.get("inputs") else {}),
         "run": {key: facts[key] for key in Ran.model_fields if facts.get(key) is not None},
     }
