@@ -16,11 +16,14 @@ if TYPE_CHECKING:
     from diffusion_tricks.devices.quiet import quiet_libraries as quiet_libraries
     from diffusion_tricks.diffusion.ask import Ask as Ask
     from diffusion_tricks.diffusion.ask import Asking as Asking
+    from diffusion_tricks.diffusion.ask import Inside as Inside
     from diffusion_tricks.diffusion.conditioning import Condition as Condition
     from diffusion_tricks.diffusion.conditioning import Control as Control
     from diffusion_tricks.diffusion.estimate import Estimate as Estimate
     from diffusion_tricks.diffusion.estimate import mean as mean
     from diffusion_tricks.diffusion.noise_level import Level as Level
+    from diffusion_tricks.diffusion.prompt_grammar import composed as composed
+    from diffusion_tricks.diffusion.prompt_grammar import plain as plain
     from diffusion_tricks.diffusion.schedulers import SCHEDULERS as SCHEDULERS
     from diffusion_tricks.errors import DiffusionTricksError as DiffusionTricksError
     from diffusion_tricks.errors import ModelError as ModelError
@@ -37,6 +40,11 @@ if TYPE_CHECKING:
     from diffusion_tricks.families.shapes import Shape as Shape
     from diffusion_tricks.families.table import FamilyRow as FamilyRow
     from diffusion_tricks.families.table import Serves as Serves
+    from diffusion_tricks.families.inside import Attended as Attended
+    from diffusion_tricks.families.inside import Attention as Attention
+    from diffusion_tricks.families.inside import Without as Without
+    from diffusion_tricks.families.inside import attentions as attentions
+    from diffusion_tricks.families.inside import layers_of as layers_of
     from diffusion_tricks.generate.score import Scorer as Scorer
     from diffusion_tricks.generate.scorers import scorer_named as scorer_named
     from diffusion_tricks.generate.shown import seen_through as seen_through
@@ -127,6 +135,7 @@ _HOMES = {
     "diffusion.ask": (
         "Ask",
         "Asking",
+        "Inside",
     ),
     "diffusion.conditioning": (
         "Condition",
@@ -137,6 +146,7 @@ _HOMES = {
         "mean",
     ),
     "diffusion.noise_level": ("Level",),
+    "diffusion.prompt_grammar": ("composed", "plain"),
     "diffusion.schedulers": ("SCHEDULERS",),
     "errors": (
         "DiffusionTricksError", "ModelError", "OutOfMemory", "OutputError", "PictureError", "PluginError",
@@ -147,6 +157,7 @@ _HOMES = {
     "families.defaults": ("Defaults",),
     "families.shapes": ("Shape",),
     "families.table": ("FamilyRow", "Serves"),
+    "families.inside": ("Attended", "Attention", "Without", "attentions", "layers_of"),
     "generate.score": ("Scorer",),
     "generate.scorers": ("scorer_named",),
     "generate.shown": ("seen_through", "shown", "shown_in", "shown_through"),

@@ -131,7 +131,7 @@ def test_a_note_is_made_once_for_each_word_and_is_in_every_result(taught: Path) 
 def test_a_prompt_of_twelve_unknown_words_and_many_pictures_get_one_note(taught: Path) -> None:
     words = " ".join(f"xyzzy{i}" for i in range(12))
     outcome = run("generate", "-m", taught, "-p", words, "-p", "a zebra", "-o", "{index}.png")
-    notes = [line for line in outcome.err.splitlines() if line.startswith("Note: ")]
+    notes = [line for line in outcome.err.splitlines() if line.startswith("Note: the model")]
     assert outcome.code == 0
     assert len(notes) == 1
     assert "was not taught 13 of the words asked: 'xyzzy0', 'xyzzy1'" in notes[0]

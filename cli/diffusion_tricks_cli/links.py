@@ -36,7 +36,7 @@ def grouped(line: Iterable[str]) -> list[str]:
             if len(levels) == 1:
                 raise UsageError("']' closes nothing; tricks in the place of a prompt begin with '['")
             inside = shlex.join(levels.pop())
-            levels[-1].append(f"{OPEN}{inside}{CLOSE}")
+            levels[-1].append(f"{OPEN} {inside} {CLOSE}")
         else:
             levels[-1].append(word)
     if len(levels) > 1:
@@ -51,7 +51,7 @@ class Branches(click.ParamType):  # type: ignore[type-arg]
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """The prompt as it is, or the tricks as they stand in a recipe."""
-        if not isinstance(value, str) or not (value.startswith(OPEN) and value.endswith(CLOSE)):
+        if not isinstance(value, str) or not _holds_tricks(value):
             return value
         try:
             return branch(grouped(shlex.split(value[1:-1])), ctx or click.Context(click.Command("branch")))
@@ -71,6 +71,14 @@ class Branches(click.ParamType):  # type: ignore[type-arg]
 
 
 BRANCHES = Branches()
+
+
+def _holds_tricks(value: str) -> bool:
+    """Whether a word is tricks between brackets, and not a prompt between two, such as `[a cat:a dog:0.4]`."""
+    if not (value.startswith(OPEN) and value.endswith(CLOSE)):
+        return False
+    inside = value[1:-1]
+    return inside[:1].isspace() or bool(set(host().entries("trick")) & set(inside.split()))
 
 
 def branch(inside: Sequence[str], ctx: click.Context) -> dict[str, Any]:

@@ -189,10 +189,22 @@ def show_plan(recipe: Recipe, settings: Settings, recipe_too: bool = True) -> No
         "rows total": f"{data['rows_total']} a picture",
         **({"rows spared": f"{planned.spared}, asked more than once and computed once"} if planned.spared else {}),
     }
+    if planned.differentiated:
+        kept = f"{planned.differentiated} rows are differentiated: memory holds the activations of all their layers"
+        rows["gradients"] = kept
+    if planned.schedules:
+        rows["prompts"] = f"\n{' ' * 15}".join(_schedules(planned))
     for name, value in rows.items():
         echo(f"{name + ':':<15}{value}")
     if recipe_too:
         echo(f"\n{recipe.to_toml()}".rstrip())
+
+
+def _schedules(planned: Plan) -> list[str]:
+    """A line for each prompt that changes along the run."""
+    return [
+        "; ".join(f"{text.strip()!r} from step {step}" for step, text in said) for said in planned.schedules.values()
+    ]
 
 
 def _nesting(planned: Plan) -> str:

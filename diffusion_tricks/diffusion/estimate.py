@@ -54,6 +54,11 @@ class Estimate:
         """The same estimate with other clean latents (b c h w)."""
         return replace(self, value=self.level.from_clean(x0, self.x))
 
+    def detached(self) -> Estimate:
+        """The same estimate, of which no gradient is kept."""
+        variance = None if self.variance is None else self.variance.detach()
+        return replace(self, value=self.value.detach(), x=self.x.detach(), variance=variance)
+
     def map(self, function: Callable[[Tensor], Tensor]) -> Estimate:
         """`function` of the prediction alone; a filter leaves the variance as it is."""
         return replace(self, value=function(self.value))

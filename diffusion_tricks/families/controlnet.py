@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from diffusion_tricks.diffusion.conditioning import Condition, Control, Network
+from diffusion_tricks.families.gradients import differentiable
 from diffusion_tricks.families.replay import dtype_of
 from diffusion_tricks.families.rows import stacked
 from diffusion_tricks.io.pixels import flatten
@@ -44,7 +45,7 @@ class ControlNet:
         recorded = stacked(rows)
         told = {name: recorded[name] for name in HEARD if name in recorded}
         seen = ((pictures + GRAY) / 255).to(dtype)  # (n 3 H W) in 0..1
-        with torch.no_grad():
+        with differentiable(self.net, x):
             down, mid = self.net(
                 x[:, : self.channels].to(dtype), t, controlnet_cond=seen, conditioning_scale=self.scale, **told,
                 return_dict=False,

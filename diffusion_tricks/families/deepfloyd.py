@@ -18,6 +18,7 @@ class PixelUpscaler(UpscalingFamily):
     """It takes the prompt embeddings of the model before it, and enlarges by the factor between their sizes."""
 
     enlarging = PIXELS
+    reads = False
     shape_of = staticmethod(pixel_shape)
 
     def record(self, prompts: Sequence[str | None], size: Size, distilled: float | None = None) -> list[Row]:

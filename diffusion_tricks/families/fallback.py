@@ -96,6 +96,10 @@ class FallbackFamily(Family):
         if more:
             name, names = type(self.pipe).__name__, ", ".join(more)
             raise UsageError(f"{name} has no adapter, so nothing can be added to its network's input: {names}")
+        if x.requires_grad:
+            name = type(self.pipe).__name__
+            raise UsageError(f"{name} has no adapter and its own call follows no gradients, so none is to be had; use"
+                             " another model, or leave out what asks for one")  # fmt: skip
         if len(rows) > 1 and not self._stacks:
             return torch.cat([self.predict(x[i : i + 1], t, rows[i : i + 1]) for i in range(len(rows))])
         x, row = x.to(dtype_of(self.denoiser)), stacked(rows)

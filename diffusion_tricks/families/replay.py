@@ -16,6 +16,7 @@ from diffusion_tricks.devices.turns import alone_with
 from diffusion_tricks.diffusion.scheduler_quirks import for_recording
 from diffusion_tricks.diffusion.steps import first_spread
 from diffusion_tricks.errors import ModelError
+from diffusion_tricks.families.gradients import differentiable
 from diffusion_tricks.families.rows import stacked
 from diffusion_tricks.types import Pipeline, Row
 
@@ -57,7 +58,7 @@ def recorded(pipe: Pipeline, given: str, expected: str, part: str = "unet", **ca
 
 def replayed(network: torch.nn.Module, x: Tensor, t: Tensor, rows: Sequence[Row], **more: Any) -> Tensor:
     """The raw output (n c' h w) of a recorded call for other input (n c h w), one recorded row each."""
-    with torch.no_grad():
+    with differentiable(network, x):
         output: Tensor = network(x.to(dtype_of(network)), t, **stacked(rows), **more, return_dict=False)[0]
     return output
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from diffusion_tricks.families.base import Family
+from diffusion_tricks.families.gradients import differentiable
 from diffusion_tricks.families.replay import dtype_of, recorded
 from diffusion_tricks.families.rows import stacked
 from diffusion_tricks.families.shapes import Shape
@@ -54,7 +55,7 @@ class TransformerFamily(Family):
         once = {name: rows[0][name] for name in self.shared}
         arguments = stacked(rows, without=self.shared)
         network = self.denoiser
-        with torch.no_grad():
+        with differentiable(network, x):
             output: Tensor = network(
                 hidden_states=x.to(dtype_of(network)), timestep=t, **arguments, **once, **more, return_dict=False
             )[0]

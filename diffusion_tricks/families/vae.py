@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from diffusion_tricks.families.gradients import differentiable
 from diffusion_tricks.families.shapes import FILM
 
 
@@ -28,9 +29,9 @@ def encoded(vae: Any, pixels: Tensor, upcast: bool = False) -> Tensor:
 
 
 def decoded(vae: Any, latents: Tensor, upcast: bool = False) -> Tensor:
-    """The VAE's picture (b 3 H W) of latents (b c h w); upcast: as for `encoded`."""
+    """The VAE's picture (b 3 H W) of latents (b c h w), differentiable where they are; upcast: as for `encoded`."""
     film = is_film(vae)
-    with _precise(vae, upcast), torch.no_grad():
+    with _precise(vae, upcast, kept=latents.requires_grad), differentiable(vae, latents):
         latents = latents.to(vae.dtype)
         shift, std = _statistics(vae, latents)
         scaled = latents * std / _factor(vae) + shift
@@ -57,8 +58,11 @@ def _factor(vae: Any) -> float:
 
 
 @contextlib.contextmanager
-def _precise(vae: Any, upcast: bool) -> Iterator[None]:
-    """The VAE in float32, where it asks for it and is heard: SDXL's overflows in float16, others ask by default."""
+def _precise(vae: Any, upcast: bool, kept: bool = False) -> Iterator[None]:
+    """The VAE in float32, where it asks for it and is heard: SDXL's overflows in float16, others ask by default.
+
+    kept: it stays so, as a gradient is yet to go back through its weights.
+    """
     dtype = vae.dtype
     if dtype != torch.float16 or not (upcast and vae.config.get("force_upcast")):
         yield
@@ -67,7 +71,7 @@ def _precise(vae: Any, upcast: bool) -> Iterator[None]:
         vae.to(torch.float32)
         yield
     finally:
-        vae.to(dtype)
+        vae.to(torch.float32 if kept else dtype)
 
 
 def _statistics(vae: Any, like: Tensor) -> tuple[Tensor | float, Tensor | float]:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from diffusion_tricks.families import shapes
+from diffusion_tricks.families.gradients import differentiable
 from diffusion_tricks.families.replay import dtype_of
 from diffusion_tricks.families.rows import stacked
 from diffusion_tricks.families.shapes import Shape
@@ -32,7 +33,7 @@ class ZImageFamily(TransformerFamily):
         network = self.denoiser
         frames = list(x.to(dtype_of(network)).unsqueeze(2).unbind(0))
         times = (TIMES - t.expand(len(x))) / TIMES
-        with torch.no_grad():
+        with differentiable(network, x):
             output = network(frames, times, **stacked(rows), **more, return_dict=False)[0]
         return -torch.stack(list(output)).squeeze(2)
 

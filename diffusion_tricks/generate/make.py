@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 
 from diffusion_tricks.devices.peak import forget_peak, peak_memory_mb
+from diffusion_tricks.diffusion.prompt_grammar import plain
 from diffusion_tricks.errors import ModelError, UsageError
 from diffusion_tricks.families.base import parts_of
 from diffusion_tricks.generate.best import check_candidates, scored
@@ -229,7 +230,7 @@ def untaught(run: Run, index: int) -> dict[str, Any]:
     if run.model.vocabulary is None:
         return {}
     others = set(run.prompt) - {run.prompt[index]} if isinstance(run.prompt, tuple) else set()
-    words = run.model.vocabulary.unknown(prompt for prompt in run.prompts() if prompt not in others)
+    words = run.model.vocabulary.unknown(plain(prompt or "") for prompt in run.prompts() if prompt not in others)
     return {"unknown_words": words} if words else {}
 
 

@@ -165,6 +165,8 @@ class Outline(Family):
     factor: times that an upscaler enlarges; 1 is none.
     """
 
+    reads = False
+
     def __init__(self, shape: Shape, like: type[Family] = Family, factor: int = 1):
         self.pipe, self.shape, self.factor = None, shape, factor
         self.schedule = like.schedule  # type: ignore[method-assign]

@@ -10,6 +10,7 @@ from typing import Any
 
 from PIL import Image
 
+from diffusion_tricks.diffusion.prompt_grammar import composed, switches
 from diffusion_tricks.errors import PluginError
 from diffusion_tricks.generate.cost import Plan, Stage
 from diffusion_tricks.generate.defaults import (
@@ -50,27 +51,36 @@ def cost_of(recipe: Recipe) -> Plan:
     if not known and not needs_upscaling(model, recipe.size, spans):  # it may turn out to be, once the model is here
         recipe = recipe.model_copy(update=dict.fromkeys(UPSCALING))
     recipe, tricks = _settled(recipe, model)
-    costs: list[list[list[tuple[int, int]]]] = []
+    costs: list[list[list[tuple[int, int, int]]]] = []
     for run in _runs(recipe, model, tricks):
         costs.append([[] for _ in run.stages])
         for step in denoise(run):
-            costs[-1][step.stage - 1].append((step.rows, step.spared))
+            costs[-1][step.stage - 1].append((step.rows, step.spared, step.differentiated))
         _finished(run, recipe.enlarge)
     named = settings(recipe, run)
     stages = [
         Stage(
             stage.model.name, stage.size,
             named["scheduler" if stage.stage == 1 else "upscale_scheduler"] or type(stage.scheduler).__name__,
-            [rows for cost in costs for rows, _ in cost[stage.stage - 1]],
-            sum(spared for cost in costs for _, spared in cost[stage.stage - 1]),
+            [rows for cost in costs for rows, _, _ in cost[stage.stage - 1]],
+            sum(spared for cost in costs for _, spared, _ in cost[stage.stage - 1]),
+            max((kept for cost in costs for _, _, kept in cost[stage.stage - 1]), default=0),
         )
         for stage in run.stages
     ]  # fmt: skip
     names = [trick.label() for trick in tricks]
     tree = [line for trick in tricks for line in outline(trick)] if nested(tricks) else []
     return Plan(
-        model.name, known, stages[-1].size, stages[0].scheduler, recipe.count, order(tricks), names, tree, stages
+        model.name, known, stages[-1].size, stages[0].scheduler, recipe.count, order(tricks), names, tree, stages,
+        schedules_of(run),
     )  # fmt: skip
+
+
+def schedules_of(run: Run) -> dict[str, list[tuple[int, str]]]:
+    """The steps, of the whole schedule, from which on each prompt is what; of those that change."""
+    parts = [part.text for prompt in run.asked_prompts() if prompt for part in composed(prompt)]
+    changes = {part: switches(part, run.whole_steps) for part in parts}
+    return {part: said for part, said in changes.items() if len(said) > 1}
 
 
 def check_before(recipe: Recipe) -> None:

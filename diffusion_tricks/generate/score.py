@@ -31,6 +31,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from diffusion_tricks.devices.quiet import quiet_libraries
+from diffusion_tricks.diffusion.prompt_grammar import plain
 from diffusion_tricks.errors import ModelError, UsageError
 from diffusion_tricks.io.pixels import flatten
 from diffusion_tricks.registry.branch import said_in_words
@@ -148,13 +149,15 @@ class Scorer:
 
     @torch.no_grad()
     def texts(self, texts: Sequence[str]) -> Tensor:
-        """Texts as unit vectors (m d); longer ones than the model reads are cut."""
+        """Texts as unit vectors (m d); weights and schedules are left out, longer ones than the model reads are cut."""
         _check_some(texts, "text")
         return F.normalize(torch.cat([self._text_part(part) for part in groups(texts, ROWS)]), dim=1)
 
     def _text_part(self, texts: Sequence[str]) -> Tensor:
         longest = self.model.config.text_config.max_position_embeddings
-        rows = self.tokenizer(list(texts), padding=True, truncation=True, max_length=longest, return_tensors="pt")
+        rows = self.tokenizer(
+            [plain(text) for text in texts], padding=True, truncation=True, max_length=longest, return_tensors="pt"
+        )
         features: Tensor = self.model.get_text_features(**rows.to(self.device)).pooler_output
         return features
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -13,10 +14,10 @@ from torch import Tensor
 from diffusion_tricks.devices.memory import Job, Work, in_parts, persisting
 from diffusion_tricks.devices.oom import explained
 from diffusion_tricks.devices.rungs import PICTURES, ROWS
-from diffusion_tricks.diffusion.ask import Ask
+from diffusion_tricks.diffusion.ask import Ask, Inside
 from diffusion_tricks.diffusion.estimate import Estimate
 from diffusion_tricks.diffusion.noise_level import Level
-from diffusion_tricks.errors import ModelError
+from diffusion_tricks.errors import ModelError, PluginError, UsageError
 
 if TYPE_CHECKING:
     from diffusion_tricks.diffusion.conditioning import Network
@@ -41,11 +42,16 @@ class Terms:
 
 @dataclass(frozen=True)
 class Batch:
-    """Rows of one shape for the denoiser: its input (n c h w), recorded arguments, and pictures for other networks."""
+    """Rows of one shape for the denoiser: its input (n c h w), recorded arguments, and pictures for other networks.
+
+    inside: what is done inside the network. places: which rows of what was asked they are.
+    """
 
     x: Tensor
     rows: Rows
     pictures: list[tuple[Network, Tensor]]
+    inside: Inside | None
+    places: tuple[int, ...]
 
     def at(self, places: Sequence[int]) -> Batch:
         """Some of the rows; all of them, in order, are the batch itself."""
@@ -53,7 +59,7 @@ class Batch:
         if rows is self.rows:
             return self
         pictures = [(network, _taken(picture, places)) for network, picture in self.pictures]
-        return Batch(_taken(self.x, places), rows, pictures)
+        return Batch(_taken(self.x, places), rows, pictures, self.inside, tuple(self.places[i] for i in places))
 
 
 def _taken(x: Tensor, places: Sequence[int]) -> Tensor:
@@ -69,7 +75,8 @@ def answer(model: Model, asks: Sequence[Ask], t: Tensor, level: Level, terms: Te
     groups: dict[Any, list[int]] = {}
     for i, ask in enumerate(asks):
         networks = tuple(id(control.network) for control in ask.controls)
-        groups.setdefault((ask.x.shape[1:], ask.condition is None, networks), []).append(i)
+        how = id(ask.inside), ask.gradient
+        groups.setdefault((ask.x.shape[1:], ask.condition is None, networks, how), []).append(i)
     for members in groups.values():
         terms_here = _at_size(terms, asks[members[0]].x, model.family.scale)
         batch = persisting(model, PICTURES, partial(_batch, model, [asks[i] for i in members], t, terms_here))
@@ -88,13 +95,23 @@ def _at_size(terms: Terms, x: Tensor, scale: int) -> Terms:
 def _batch(model: Model, asks: list[Ask], t: Tensor, terms: Terms, work: Work) -> Batch:
     """Asks of one shape: scaled latents with what stands beside them, and the recorded arguments of their prompts."""
     work.doing = "while it prepared the model's input"
-    x: Tensor = terms.scale_input(torch.cat([ask.x for ask in asks]), t)
+    x: Tensor = terms.scale_input(torch.cat([_followed(ask) for ask in asks]), t)
     beside = [model.family.beside(ask.condition, terms.size).expand(len(ask.x), -1, -1, -1)
               for ask in asks if ask.condition is not None]  # fmt: skip
     if beside:
         x = torch.cat([x, torch.cat(beside).to(x)], dim=1)
     prompts = [prompt for ask in asks for prompt in ask.rows]
-    return Batch(x, model.rows(prompts, terms.size, terms.distilled), _pictures(asks))
+    rows = model.rows(prompts, terms.size, terms.distilled)
+    return Batch(x, rows, _pictures(asks), asks[0].inside, tuple(range(len(rows))))
+
+
+def _followed(ask: Ask) -> Tensor:
+    """The latents of a question; where its answer is to be differentiable, so they are. Raises PluginError."""
+    if not ask.gradient:
+        return ask.x.detach()
+    if not ask.x.requires_grad:
+        raise PluginError("an ask for a gradient holds an x that asks for none; give x.detach().requires_grad_()")
+    return ask.x
 
 
 def _pictures(asks: list[Ask]) -> list[tuple[Network, Tensor]]:
@@ -142,9 +159,22 @@ def _predicted(model: Model, batch: Batch, t: Tensor, most: int | None) -> Tenso
     if more:
         batch = batch.at([*range(count), *([count - 1] * more)])
     more_of_it = _more(batch, t)
-    with explained(partial(_blamed, model)):
+    with explained(partial(_blamed, model)), _inside(model, batch):
         output = model.family.predict(batch.x, t, batch.rows, **more_of_it)
     return output[:count] if more else output
+
+
+@contextlib.contextmanager
+def _inside(model: Model, batch: Batch) -> Iterator[None]:
+    """What is to be done inside the network is done for one call. Raises UsageError for one that is compiled."""
+    network = getattr(model.pipe, model.family.part, None)
+    if batch.inside is None or network is None:  # a stand-in has no inside
+        yield
+        return
+    if model.compiled is not None:
+        raise UsageError(f"nothing can be changed inside {model.name!r} as it is compiled; leave `compile` out")
+    with batch.inside.on(network, batch.places, (batch.x.shape[-2], batch.x.shape[-1])):
+        yield
 
 
 def _blamed(model: Model, error: Exception) -> ModelError:

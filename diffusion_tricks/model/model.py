@@ -22,6 +22,7 @@ from diffusion_tricks.errors import UsageError
 from diffusion_tricks.families.base import Family
 from diffusion_tricks.families.defaults import Defaults
 from diffusion_tricks.families.open import family_of
+from diffusion_tricks.families.reading import reading
 from diffusion_tricks.families.rows import Rows
 from diffusion_tricks.model.lora import Lora
 from diffusion_tricks.model.prompt_rows import PromptRows
@@ -55,7 +56,8 @@ class Model:
     name: what it was asked for by. device, dtype: where and in what the denoiser runs. opened: the family that serves
     the pipeline, where it is known; else it is looked for. second: the upscaler that makes its pictures larger.
     vocabulary: what it was taught, where it says so. loras: what was added to its weights. memory: how it is saved.
-    compiled: its denoiser, where that was asked for.
+    compiled: its denoiser, where that was asked for. unread: of each prompt that was encoded, what was left out of it,
+    in sentences.
     """
 
     pipe: Pipeline
@@ -69,6 +71,7 @@ class Model:
     loras: Sequence[Lora] = ()
     memory: Memory = field(default_factory=Memory)
     compiled: Compiled | None = None
+    unread: dict[str, list[str]] = field(default_factory=dict, repr=False)
     _prompts: PromptRows = field(default_factory=PromptRows, repr=False)
     opened: InitVar[Family | None] = None
 
@@ -106,7 +109,16 @@ class Model:
     def _attempted(self, prompts: list[str | None], size: Size, scale: float | None, work: Work) -> list[Row]:
         work.doing = "while it encoded the prompts"
         arrive(self)
-        return self.family.record(prompts, size, scale)
+        return [self._read(prompt, size, scale) for prompt in prompts]
+
+    def _read(self, prompt: str | None, size: Size, scale: float | None) -> Row:
+        """The denoiser's arguments for one prompt: a picture does not depend, to the last bit, on others beside it."""
+        if not prompt or not self.family.reads:
+            return self.family.record([prompt], size, scale)[0]
+        with reading(self.pipe, prompt) as read:
+            (row,) = self.family.record([read.text], size, scale)
+        self.unread[prompt] = list(dict.fromkeys(read.unread))
+        return row
 
     def rows(self, prompts: Sequence[str | None], size: Size, distilled: float | None = None) -> Rows:
         """The denoiser's arguments for a batch of prompts, a row each; put together once for all steps."""

@@ -80,7 +80,7 @@ def _take(step: Step) -> None:
     layers, within = _layers(step)
     ask = Ask(step.x, run.prompt, run.condition)
     (estimate,) = resolve([ask], layers, partial(_answer, step), step.spare, within)
-    step.answered(estimate)
+    step.answered(estimate.detached())
     output = output_for(run.scheduler, step.estimate).to(run.model.latent_dtype)
     arguments = step_arguments(run.scheduler, run.noise.generators, step.taken)
     t = run.timesteps[step.index]  # on the CPU
@@ -119,9 +119,11 @@ def _asked(call: Call, step: Step, ask: Ask) -> Any:
 
 def _answer(step: Step, asks: list[Ask]) -> list[Estimate]:
     """The model's answers to all that is pending in a step."""
-    answers, rows = answer(step.run.model, asks, step.t, step.level, step.run.terms)
+    said = [ask.said_as(step.said) for ask in asks]
+    answers, rows = answer(step.run.model, said, step.t, step.level, step.run.terms)
     step.rows += rows
     step.run.rows += rows
+    step.differentiated += sum(len(ask.x) for ask in asks if ask.gradient)
     for estimate in answers:
         _gave(step, MODEL, estimate)
     return answers

@@ -58,7 +58,8 @@ def checkpoint(step: Step) -> Callable[[], None]:
         kept += _kept(run._states, set(map(id, run.noise.generators)), DEEPEST)
 
     def back() -> None:
-        step.x, step.rows, step.spared, step.again, step.target, step._estimate = x, 0, 0, False, None, None
+        step.x, step.rows, step.spared, step.differentiated = x, 0, 0, 0
+        step.again, step.target, step._estimate = False, None, None
         run.rows = rows
         restore(run.scheduler, scheduler)
         for holder, as_it_was in kept:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 from diffusion_tricks.diffusion.estimate import Estimate
 from diffusion_tricks.diffusion.levels import levels_of
 from diffusion_tricks.diffusion.noise_level import Level
+from diffusion_tricks.diffusion.prompt_grammar import at_step, composed, spoken
 from diffusion_tricks.diffusion.steps import begin_at, can_spread, set_steps
 from diffusion_tricks.errors import PluginError, UsageError
 from diffusion_tricks.io.pictures import read_picture
@@ -128,6 +129,11 @@ class Run:
         """Evaluations the scheduler makes in one full step: 2 for Heun, else 1."""
         return int(getattr(self.scheduler, "order", 1))
 
+    @property
+    def whole_steps(self) -> int:
+        """Full steps of the schedule."""
+        return -(-len(self.timesteps) // self.substeps)
+
     @overload
     def state(self, trick: Trick[Any]) -> dict[str, Any]: ...
 
@@ -207,7 +213,15 @@ class Run:
         return within(pixels, columns / self.latents.shape[-1])
 
     def prompts(self) -> list[str | None]:
-        """Every prompt that may be asked: the run's own and those that tricks name. Raises PluginError."""
+        """Every prompt that may be asked: the run's own and those that tricks name, as they are asked in some step.
+
+        Raises PluginError.
+        """
+        texts = ([None] if prompt is None else spoken(prompt, self.whole_steps) for prompt in self.asked_prompts())
+        return list(dict.fromkeys(text for each in texts for text in each))
+
+    def asked_prompts(self) -> list[str | None]:
+        """The prompts of the run and of its tricks as they were written, with their schedules. Raises PluginError."""
         named: list[str | None] = []
         for call in calls(self.hook.prompts):
             answer = call(run=self)
@@ -233,7 +247,8 @@ class Step:
     index: from 0, of the run's timesteps; each stage is a run of its own. t: timestep. alpha, sigma: the level of the
     latents that were asked about. x: latents (b c h w): before the step in `before_step` and `estimate_noise`, after it
     in `after_step` and for whoever iterates. estimate: the model's answer after all tricks. rows: what the denoiser
-    computed for it. spared: rows it need not, as they were asked more than once. repeated: how often it was made
+    computed for it. spared: rows it need not, as they were asked more than once. differentiated: rows of which a
+    gradient was asked. repeated: how often it was made
     before. taken: steps since the scheduler began, with this run or where it went back to. tries: how often it was
     begun, more than once where memory got full.
     """
@@ -244,6 +259,7 @@ class Step:
     x: Tensor
     rows: int = 0
     spared: int = 0
+    differentiated: int = 0
     repeated: int = 0
     again: bool = False
     target: int | None = None
@@ -294,8 +310,16 @@ class Step:
     @property
     def fraction(self) -> float:
         """How far the schedule has come before this step, in whole steps: 0 to just under 1."""
-        substeps = self.run.substeps
-        return self.index // substeps / -(-len(self.run.timesteps) // substeps)
+        return self.index // self.run.substeps / self.run.whole_steps
+
+    def said(self, prompt: str | None) -> str | None:
+        """A prompt as it is asked in this step, schedules taken. Raises UsageError for several in one (AND)."""
+        if prompt is None:
+            return None
+        if len(parts := composed(prompt)) > 1:
+            raise UsageError(f"the prompt {prompt!r} is {len(parts)} in one, which `guidance` composes; "
+                             r"add that trick, or write \AND for the word")  # fmt: skip
+        return at_step(prompt, self.index // self.run.substeps, self.run.whole_steps)
 
     @property
     def last(self) -> bool:

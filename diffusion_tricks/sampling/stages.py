@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from typing import Any
 
@@ -65,6 +65,7 @@ def started(run: Run, latents: Tensor | None) -> Tensor:
     latents: standard normal noise for the first stage, instead of what its seeds draw.
     """
     rows = run.model.encode_prompts(run.prompts(), run.window or run.size, run.terms.distilled)
+    _note_unread(run, rows)
     if run.previous is not None:
         start = _from_noise(run, _take_over(run, next(iter(rows.values()))))
     else:
@@ -74,6 +75,15 @@ def started(run: Run, latents: Tensor | None) -> Tensor:
     run.first = begin_at(run.scheduler, start.index)
     run.latents = sent(start.latents, run.model.device, run.model.latent_dtype)
     return run.latents
+
+
+def _note_unread(run: Run, prompts: Iterable[str | None]) -> None:
+    """Notes of each picture what was left out of the prompts that are asked for it."""
+    own = run.prompt if isinstance(run.prompt, tuple) else (run.prompt,) * run.count
+    for prompt, unread in ((prompt, run.model.unread.get(prompt or "", [])) for prompt in prompts):
+        for mine, facts in zip(own, run.facts, strict=True):
+            if unread and (prompt not in own or prompt == mine):
+                facts["notes"] = [*facts.get("notes", ()), *unread]
 
 
 def _take_over(run: Run, row: dict[str, Any]) -> Tensor:

@@ -44,6 +44,8 @@ def posterior_mean(x: Tensor, level: Level, images: Tensor) -> Tensor:
 class DenoiserFamily(Family):
     """A function from noisy to clean pictures as a model, in pixel space; see `denoiser_model`."""
 
+    reads = False
+
     def __init__(self, denoise: Denoise, shape: Shape, scheduler: Scheduler, variance: float | None = None):
         self.denoise, self.shape, self.variance = denoise, shape, variance
         self.prediction = prediction_of(scheduler)
