@@ -37,14 +37,14 @@ if TYPE_CHECKING:
     from diffusion_tricks.families.base import Family as Family
     from diffusion_tricks.families.controlnet import control as control
     from diffusion_tricks.families.defaults import Defaults as Defaults
-    from diffusion_tricks.families.shapes import Shape as Shape
-    from diffusion_tricks.families.table import FamilyRow as FamilyRow
-    from diffusion_tricks.families.table import Serves as Serves
     from diffusion_tricks.families.inside import Attended as Attended
     from diffusion_tricks.families.inside import Attention as Attention
     from diffusion_tricks.families.inside import Without as Without
     from diffusion_tricks.families.inside import attentions as attentions
     from diffusion_tricks.families.inside import layers_of as layers_of
+    from diffusion_tricks.families.shapes import Shape as Shape
+    from diffusion_tricks.families.table import FamilyRow as FamilyRow
+    from diffusion_tricks.families.table import Serves as Serves
     from diffusion_tricks.generate.score import Scorer as Scorer
     from diffusion_tricks.generate.scorers import scorer_named as scorer_named
     from diffusion_tricks.generate.shown import seen_through as seen_through
@@ -103,6 +103,7 @@ if TYPE_CHECKING:
     from diffusion_tricks.metrics import sharpness as sharpness
     from diffusion_tricks.recipes.recipe import recipe_from as recipe_from
     from diffusion_tricks.recipes.record import read_record as read_record
+    from diffusion_tricks.recipes.schema import recipe_schema as recipe_schema
     from diffusion_tricks.registry.branch import Branch as Branch
     from diffusion_tricks.registry.branch import Prompted as Prompted
     from diffusion_tricks.registry.branch import plain_prompts as plain_prompts
@@ -198,6 +199,7 @@ _HOMES = {
     "metrics": ("bootstrap", "diversity", "frechet_distance", "kernel_distance", "psnr", "sharpness"),
     "recipes.recipe": ("recipe_from",),
     "recipes.record": ("read_record",),
+    "recipes.schema": ("recipe_schema",),
     "registry.branch": ("Branch", "Prompted", "plain_prompts", "prompts_of", "shown_by"),
     "registry.from_words": ("from_words",),
     "hosting.api": ("API_VERSION",),

@@ -21,6 +21,7 @@ from diffusion_tricks.recipes.inputs import hashes_of
 from diffusion_tricks.recipes.paths import edited_picture, mapped, paths, with_models
 from diffusion_tricks.recipes.recipe import Recipe
 from diffusion_tricks.recipes.record import check_save, sidecar_path
+from diffusion_tricks.recipes.schema import SCHEMA_FILE
 from diffusion_tricks_cli.common import Settings
 from diffusion_tricks_cli.printable import echo, printable
 from diffusion_tricks_cli.readback import loss, loss_note, outside, read_back
@@ -120,7 +121,7 @@ class Output:
 
     def _text(self, file: Path) -> str:
         recipe = self._portable(file)
-        return recipe.to_json() if file.suffix.lower() == ".json" else recipe.to_toml()
+        return (recipe.to_json if file.suffix.lower() == ".json" else recipe.to_toml)(SCHEMA_FILE)
 
     def _portable(self, file: Path) -> Recipe:
         """The recipe with paths that start at its own folder; models that lie elsewhere keep their names alone."""

@@ -28,6 +28,7 @@ from diffusion_tricks.registry.trick import Trick
 VERSION = 1
 NAMES = ("picture", "model", "lora", "upscaler", "tricks")  # of files, or with some within
 MAX_SIDE = 65536  # pixels
+SCHEMA_KEY = "$schema"  # what editors read, and nothing else
 SEEDS = 2**63  # of a recipe, from 0 up
 Side = Annotated[int, Field(ge=1, le=MAX_SIDE)]
 
@@ -96,6 +97,7 @@ class Recipe(Checked):
             )
         if isinstance(data, dict):
             check_texts(data, names=NAMES)
+            return {key: value for key, value in data.items() if key != SCHEMA_KEY}
         return data
 
     @model_validator(mode="before")
@@ -163,16 +165,24 @@ class Recipe(Checked):
         """As plain data, without what was not said."""
         return self.model_dump(mode="json", exclude_none=True, exclude_defaults=True) | {"version": self.version}
 
-    def to_json(self) -> str:
-        """As JSON text. Raises RecipeError for a file's name that is no text."""
-        return _writable(json.dumps(self.data(), indent=2, ensure_ascii=False) + "\n")
+    def to_json(self, schema: str | None = None) -> str:
+        """As JSON text. Raises RecipeError for a file's name that is no text.
 
-    def to_toml(self) -> str:
-        """As TOML text. Raises RecipeError for a file's name that is no text, and for what TOML cannot say."""
+        schema: where an editor finds the schema of recipes, see `recipe_schema`.
+        """
+        data = _told(schema) | self.data()
+        return _writable(json.dumps(data, indent=2, ensure_ascii=False) + "\n")
+
+    def to_toml(self, schema: str | None = None) -> str:
+        """As TOML text, see `to_json`. Raises RecipeError also for what TOML cannot say."""
         try:
-            return _writable(tomli_w.dumps(self.data()))
+            return _writable(tomli_w.dumps(_told(schema) | self.data()))
         except TypeError as error:
             raise RecipeError(f"the recipe cannot be written as TOML: {error}") from None
+
+
+def _told(schema: str | None) -> dict[str, str]:
+    return {SCHEMA_KEY: schema} if schema else {}
 
 
 def _writable(text: str) -> str:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 @hookimpl
 def register_commands(cli: click.Group) -> None:
     """The commands `plugins new`, `schema` and `doctor`."""
-    from diffusion_tricks_kit.commands import new
+    from diffusion_tricks_kit.commands import doctor, new, schema
 
-    for command in (new,):
+    for command in (new, schema, doctor):
         cli.add_command(command)
