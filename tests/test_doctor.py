@@ -1,4 +1,4 @@
-"""`doctor`: true versions, every plugin with its load time, no secrets, no home, and an exit code that tells the truth."""
+"""`doctor`: true versions, each plugin with its load time, no secrets, no home, and an exit code that is true."""
 
 from __future__ import annotations
 

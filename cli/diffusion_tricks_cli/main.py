@@ -30,6 +30,7 @@ from diffusion_tricks_cli.wording import in_flags
 PROGRAM = "diffusion-tricks"
 HOME = "diffusion_tricks_cli"
 HELP = frozenset({"-h", "--help"})
+TELLING = frozenset({"plugins", "doctor"})  # commands that say what is broken, and so run despite it
 ASKED_FOR = f"{__name__}.files"  # of `--plugin`, in the context
 # command: (where it is built, one line for the help). A name with parentheses is called with what stands in them.
 COMMANDS = {
@@ -87,7 +88,7 @@ class Program(Once, click.Group):
             if args[0] in broken:
                 raise PluginError(f"plugin {args[0]!r} is broken: {broken[args[0]]}")
             raise UnknownName("command", args[0], known)
-        if args[0] != "plugins" and not (ctx.resilient_parsing or HELP.intersection(args)):
+        if args[0] not in TELLING and not (ctx.resilient_parsing or HELP.intersection(args)):
             _check_files(ctx.meta[ASKED_FOR], broken)
         return super().resolve_command(ctx, args)
 
