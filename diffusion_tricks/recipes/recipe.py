@@ -33,6 +33,11 @@ SEEDS = 2**63  # of a recipe, from 0 up
 Side = Annotated[int, Field(ge=1, le=MAX_SIDE)]
 
 
+def _listed(said: Any) -> Any:
+    """One text may stand for a list of one."""
+    return [said] if isinstance(said, str) else said
+
+
 class Recipe(Checked):
     """What to make. Raises RecipeError for keys that there are not, and for values that do not fit.
 
@@ -57,7 +62,7 @@ class Recipe(Checked):
     version: int = Field(VERSION, ge=1, le=VERSION)
     model: str = "emoji"
     lora: list[Annotated[str, AfterValidator(lambda text: str(lora_from(text)))]] = Field([])
-    upscaler: Annotated[list[str], BeforeValidator(lambda said: [said] if isinstance(said, str) else said)] = Field([])
+    upscaler: Annotated[list[str], BeforeValidator(_listed, json_schema_input_type=str | list[str])] = Field([])
     prompt: str | list[str] | None = None
     negative: str | None = None
     guidance: float | None = Field(None, ge=0)

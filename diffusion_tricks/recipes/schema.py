@@ -34,7 +34,7 @@ def recipe_schema() -> dict[str, Any]:
         schema["properties"] = {"trick": {"const": name}, **schema.get("properties", {})}
         schema["description"] = host().find("trick", name).summary
     parts |= {"TrickEntry": _entry(names), "Branch": _branch()} | {f"trick.{n}": s for n, s in tricks.items()}
-    whole["properties"] = {"$schema": {"type": "string"}, **whole["properties"], "upscaler": _one_or_more(whole)}
+    whole["properties"] = {"$schema": {"type": "string"}, **whole["properties"]}
     return {"$schema": DIALECT, **whole, "title": "A recipe of diffusion-tricks", "$defs": parts}
 
 
@@ -81,8 +81,3 @@ def _branch() -> dict[str, Any]:
     properties = {"prompt": {"type": ["string", "null"]}, "tricks": several}
     whole = {"type": "object", "properties": properties, "required": ["tricks"], "additionalProperties": False}
     return {"anyOf": [ENTRY, several, whole]}
-
-
-def _one_or_more(recipe: dict[str, Any]) -> dict[str, Any]:
-    """A list, for whose only member that may stand itself."""
-    return {"anyOf": [{"type": "string"}, recipe["properties"]["upscaler"]]}

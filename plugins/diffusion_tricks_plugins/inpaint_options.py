@@ -39,7 +39,7 @@ class InpaintOptions(TrickOptions):
     """Where the mask is 0, nothing changes; feather 0 and invert off leave the mask as it is."""
 
     image: str | None = argument(None, "the picture to change; may be left to a trick that brings one", path=True)
-    mask: Annotated[list[str], BeforeValidator(_listed)] = option(
+    mask: Annotated[list[str], BeforeValidator(_listed, json_schema_input_type=str | list[str])] = option(
         ..., "what to make new: a file (white = new), alpha (transparent = new), box:x0,y0,x1,y1 or ellipse:x0,y0,x1,y1"
         " in pixels or percent, and more, see mask --help; several are their union", path=mask_paths, min_length=1,
     )  # fmt: skip
@@ -50,7 +50,7 @@ class InpaintOptions(TrickOptions):
     segmenter: str | None = option(
         None, "another CLIPSeg to find what words: name in a mask: a directory or a hub name", path="model"
     )
-    padding: Annotated[str | None, BeforeValidator(_as_text)] = option(
+    padding: Annotated[str | None, BeforeValidator(_as_text, json_schema_input_type=str | float | None)] = option(
         None, "surroundings the model sees, in px or as a share of the mask (50%); default 25%, at least 32 px"
     )
     blend: Literal["auto", "on", "off"] = option(
