@@ -25,6 +25,7 @@ from diffusion_tricks_cli.common import (
     settings_of,
     with_common,
 )
+from diffusion_tricks_cli.completion import completing
 from diffusion_tricks_cli.from_options import Positional, given, parameters, words
 from diffusion_tricks_cli.links import BRANCHES, entry_of, entry_words, link_command
 from diffusion_tricks_cli.work import carry_out, show_plan
@@ -56,7 +57,8 @@ class Chain(Sectioned):
 
     def _dealt(self, ctx: click.Context, args: list[str]) -> Dealt:
         try:
-            return deal(args, flags(self, ctx), list(host().entries("trick")), link_command)
+            made = (lambda name: completing(link_command(name))) if ctx.resilient_parsing else link_command
+            return deal(args, flags(self, ctx), list(host().entries("trick")), made)
         except (DiffusionTricksError, click.UsageError) as error:
             if ctx.resilient_parsing:
                 return Dealt()

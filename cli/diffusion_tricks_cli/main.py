@@ -19,6 +19,7 @@ from diffusion_tricks.errors import DiffusionTricksError, PluginError, UnknownNa
 from diffusion_tricks.hosting.api import HookDeprecation
 from diffusion_tricks.hosting.host import host
 from diffusion_tricks_cli.common import Once, program_options
+from diffusion_tricks_cli.completion import completing
 from diffusion_tricks_cli.failures import check_words, of_a_name, say_error, say_failure, wants
 from diffusion_tricks_cli.interrupts import INTERRUPTED, SAID
 from diffusion_tricks_cli.links import grouped
@@ -69,6 +70,10 @@ class Program(Once, click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Builds the command of that name."""
+        command = self._built(ctx, cmd_name)
+        return completing(command) if command and ctx.resilient_parsing else command
+
+    def _built(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return self._of_plugins(ctx).get(cmd_name)
         module, _, name = COMMANDS[cmd_name][0].partition(":")

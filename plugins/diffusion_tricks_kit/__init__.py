@@ -1,4 +1,4 @@
-"""`plugins new`, `schema` and `doctor`: what authors of plugins and of reports need at the command line. No torch."""
+"""`plugins new`, `schema`, `doctor` and `completion`: what stands around the making of pictures. No torch here."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
 @hookimpl
 def register_commands(cli: click.Group) -> None:
-    """The commands `plugins new`, `schema` and `doctor`."""
-    from diffusion_tricks_kit.commands import doctor, new, schema
+    """The commands `plugins new`, `schema`, `doctor` and `completion`."""
+    from diffusion_tricks_kit.commands import completion, doctor, new, schema
 
-    for command in (new, schema, doctor):
+    for command in (new, schema, doctor, completion):
         cli.add_command(command)

@@ -1,4 +1,4 @@
-"""The commands `plugins new`, `schema` and `doctor`. No torch here."""
+"""The commands `plugins new`, `schema`, `doctor` and `completion`. No torch here."""
 
 from __future__ import annotations
 
@@ -65,3 +65,40 @@ def doctor(ctx: click.Context, as_json: bool) -> None:
     click.echo(json.dumps(sections, indent=2, ensure_ascii=False) if as_json else page(sections))
     if not is_well(sections):
         ctx.exit(PluginError.exit_code)
+
+
+SHELLS = click.Choice(["bash", "zsh", "fish"])
+
+
+@click.group(epilog=_example("completion install"), short_help="of commands, views, models and seeds in your shell")
+def completion() -> None:
+    """What your shell offers at the tabulator key: commands, options, tricks, views, models, files, seeds."""
+
+
+@completion.command("install", epilog=_example("completion install", "completion install zsh"))
+@click.argument("shell", type=SHELLS, required=False)
+def install_completion(shell: str | None) -> None:
+    """Switch it on for SHELL, or for the one you use: a script, and one line in ~/.bashrc or ~/.zshrc that loads it.
+
+    Prints the files that were written. Take the line and the script away to switch it off.
+    """
+    from diffusion_tricks_kit.completion import install, shell_here
+
+    shell = shell or shell_here()
+    for file in install(shell, _script(shell), Path.home()):
+        click.echo(str(file))
+    click.echo("Note: it is on in every shell that you open from now on", err=True)
+
+
+@completion.command("show", epilog=_example("completion show fish"))
+@click.argument("shell", type=SHELLS)
+def show_completion(shell: str) -> None:
+    """Print the script for SHELL, to put it where you like."""
+    click.echo(_script(shell))
+
+
+def _script(shell: str) -> str:
+    from diffusion_tricks_kit.completion import script
+
+    root = click.get_current_context().find_root()
+    return script(shell, root.command, "diffusion-tricks")
