@@ -28,7 +28,7 @@ from diffusion_tricks.io.pictures import check_output, open_picture, plain_raste
 from diffusion_tricks.io.provenance import Provenance
 from diffusion_tricks.io.raster import Raster
 from diffusion_tricks.recipes.paths import mapped, with_models
-from diffusion_tricks.recipes.recipe import recipe_from
+from diffusion_tricks.recipes.recipe import Recipe, recipe_from
 from diffusion_tricks.registry.calls import guarded
 from diffusion_tricks.registry.checked import explain
 from diffusion_tricks.registry.entry import TrickEntry
@@ -61,7 +61,7 @@ def of_file(path: str | Path, facts: Mapping[str, Any], quality: int | None = No
     return {name: value for name, value in facts.items() if not (lossy and name in OF_PIXELS)}
 
 
-def build_record(recipe: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
+def build_record(recipe: Recipe | Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
     """The record of one picture: its recipe, and of the facts `seed`, `model`, `revision` (the commit of a model of the
     hub), `plugins` {distribution: version}, `needs` (see `needs_of`) and `inputs` {file: SHA-256}.
 
@@ -83,8 +83,9 @@ def build_record(recipe: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[st
     return {"record": SCHEMA, "recipe": _portable(recipe), **without_absolute_paths(said), **measured}
 
 
-def _portable(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    return with_models(mapped(recipe_from(recipe), _file_name), _file_name).data()
+def _portable(recipe: Recipe | Mapping[str, Any]) -> dict[str, Any]:
+    whole = recipe if isinstance(recipe, Recipe) else recipe_from(recipe)
+    return with_models(mapped(whole, _file_name), _file_name).data()
 
 
 def run_of(record: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,12 +14,14 @@ from diffusion_tricks.diffusion.noise_level import Level
 from diffusion_tricks.diffusion.steps import begin_at, can_spread, set_steps
 from diffusion_tricks.errors import PluginError, UsageError
 from diffusion_tricks.io.pictures import read_picture
+from diffusion_tricks.io.pixels import png_of, to_images
 from diffusion_tricks.io.source import Source
 from diffusion_tricks.registry.calls import calls, guarded
 from diffusion_tricks.sampling.trace import Trace
 from diffusion_tricks.types import Fit, Prompt
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
     from pluggy import PluginManager
     from torch import Tensor
     from torch.nn import Module
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
 Notes = TypeVar("Notes")  # what a trick keeps of a run
 
 
-@dataclass
+@dataclass(repr=False)
 class Run:
     """One run of the loop over a batch of pictures: what was asked, and what tricks may read and note down.
 
@@ -81,6 +83,16 @@ class Run:
         self._states: dict[int, Any] = {}
         self.begun: set[str] = set()  # names of the tricks whose `prepare` began, and that are not closed
         self._settled: dict[int, dict[str, Any]] = {}
+
+    def __repr__(self) -> str:
+        asked = list(self.prompt) if isinstance(self.prompt, tuple) else self.prompt
+        tricks = "".join(f", {trick.label()}" for trick in self.tricks)
+        pictures = f"{self.count} of {self.size[0]}x{self.size[1]}"
+        return f"<Run {asked!r}{tricks}: {pictures} in {len(self.timesteps)} steps, {self.model.name}>"
+
+    def _repr_png_(self) -> bytes | None:
+        """The latents as they are, as pictures side by side, for a notebook; None before the run has started."""
+        return None if self.latents is None else png_of(to_images(self.pixels()))
 
     @property
     def count(self) -> int:
@@ -226,7 +238,7 @@ class Start:
     index: int = 0
 
 
-@dataclass
+@dataclass(repr=False)
 class Step:
     """One evaluation of the denoiser and the step it led to.
 
@@ -250,6 +262,22 @@ class Step:
     taken: int = 0
     tries: int = 0
     _estimate: Estimate | None = None
+
+    def __repr__(self) -> str:
+        shape = "x".join(map(str, self.x.shape))
+        return f"<Step {self.index} of {len(self.run.timesteps)}: t {float(self.t):g}, sigma {self.sigma:.3g}, {shape}>"
+
+    def preview(self, index: int = 0) -> Image:
+        """The model's present idea of picture number `index`, decoded: `step.estimate.clean` as it would look now."""
+        return self._previews(slice(index, index + 1 or None))[0]
+
+    def _repr_png_(self) -> bytes | None:
+        """The previews of all pictures side by side, for a notebook; None before the denoiser has answered."""
+        return None if self._estimate is None else png_of(self._previews(slice(None)))
+
+    def _previews(self, which: slice) -> list[Image]:
+        clean = self.estimate.clean[which].to(self.run.model.latent_dtype)
+        return to_images(self.run.model.decode(clean, self.run.max_rows))
 
     @property
     def level(self) -> Level:
