@@ -5,20 +5,19 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from diffusion_tricks.diffusion.estimate import Estimate
 from diffusion_tricks.diffusion.levels import levels_of
 from diffusion_tricks.diffusion.noise_level import Level
 from diffusion_tricks.diffusion.steps import begin_at, can_spread, set_steps
-from diffusion_tricks.errors import PluginError, UsageError
-from diffusion_tricks.io.pictures import read_picture
+from diffusion_tricks.errors import PluginError
 from diffusion_tricks.io.pixels import png_of, to_images
 from diffusion_tricks.io.source import Source
 from diffusion_tricks.registry.calls import calls, guarded
+from diffusion_tricks.sampling.notebook import line_of_run, line_of_step, previews
 from diffusion_tricks.sampling.trace import Trace
-from diffusion_tricks.types import Fit, Prompt
+from diffusion_tricks.types import Prompt
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -85,13 +84,10 @@ class Run:
         self._settled: dict[int, dict[str, Any]] = {}
 
     def __repr__(self) -> str:
-        asked = list(self.prompt) if isinstance(self.prompt, tuple) else self.prompt
-        tricks = "".join(f", {trick.label()}" for trick in self.tricks)
-        pictures = f"{self.count} of {self.size[0]}x{self.size[1]}"
-        return f"<Run {asked!r}{tricks}: {pictures} in {len(self.timesteps)} steps, {self.model.name}>"
+        return line_of_run(self)
 
     def _repr_png_(self) -> bytes | None:
-        """The latents as they are, as pictures side by side, for a notebook; None before the run has started."""
+        """The latents as pictures side by side, for a notebook; None before the run has started."""
         return None if self.latents is None else png_of(to_images(self.pixels()))
 
     @property
@@ -230,14 +226,6 @@ class Run:
         return list(dict.fromkeys([*own, *named]))
 
 
-@dataclass(frozen=True)
-class Start:
-    """Where a run starts: latents (b c h w) at the level before step `index`."""
-
-    latents: Tensor
-    index: int = 0
-
-
 @dataclass(repr=False)
 class Step:
     """One evaluation of the denoiser and the step it led to.
@@ -264,20 +252,15 @@ class Step:
     _estimate: Estimate | None = None
 
     def __repr__(self) -> str:
-        shape = "x".join(map(str, self.x.shape))
-        return f"<Step {self.index} of {len(self.run.timesteps)}: t {float(self.t):g}, sigma {self.sigma:.3g}, {shape}>"
+        return line_of_step(self)
 
     def preview(self, index: int = 0) -> Image:
         """The model's present idea of picture number `index`, decoded: `step.estimate.clean` as it would look now."""
-        return self._previews(slice(index, index + 1 or None))[0]
+        return previews(self, slice(index, index + 1 or None))[0]
 
     def _repr_png_(self) -> bytes | None:
         """The previews of all pictures side by side, for a notebook; None before the denoiser has answered."""
-        return None if self._estimate is None else png_of(self._previews(slice(None)))
-
-    def _previews(self, which: slice) -> list[Image]:
-        clean = self.estimate.clean[which].to(self.run.model.latent_dtype)
-        return to_images(self.run.model.decode(clean, self.run.max_rows))
+        return None if self._estimate is None else png_of(previews(self))
 
     @property
     def level(self) -> Level:
@@ -343,16 +326,3 @@ class Step:
         if not self.run.first <= index <= self.index:
             raise PluginError(f"a run goes back to a step from {self.run.first} to {self.index}, got {index}")
         self.target = index
-
-
-def bring(run: Run, path: str | None, how: Fit = "crop") -> None:
-    """Makes the picture at `path` the run's source; without a path, or with the one that is there, all stays as it is.
-
-    For a trick's `prepare`. Raises UsageError where another trick brought another picture, PictureError from reading.
-    """
-    if path is None:
-        return
-    if run.source is None:
-        run.source = Source(read_picture(path), None, how)
-    elif (there := run.source.picture.path).resolve() != Path(path).resolve():
-        raise UsageError(f"a run edits one picture, but its tricks bring two: {there} and {path}; leave one out")
