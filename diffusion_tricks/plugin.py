@@ -2,7 +2,8 @@
 
     from diffusion_tricks.plugin import Trick, TrickOptions, hookimpl, option
 
-What a plugin may do stands in `diffusion_tricks.hookspecs`; checks for its tests in `diffusion_tricks.testing`.
+What a plugin may do stands in `diffusion_tricks.hookspecs`, and in full in docs/hooks.md; checks for its tests are in
+`diffusion_tricks.testing`.
 Names are imported when first used, so that registering costs no torch.
 """
 
@@ -120,10 +121,10 @@ if TYPE_CHECKING:
     from diffusion_tricks.registry.view import orthogonality_error as orthogonality_error
     from diffusion_tricks.registry.view import view_named as view_named
     from diffusion_tricks.sampling.aside import answered_at as answered_at
+    from diffusion_tricks.sampling.bring import bring as bring
     from diffusion_tricks.sampling.run import Run as Run
-    from diffusion_tricks.sampling.run import Start as Start
     from diffusion_tricks.sampling.run import Step as Step
-    from diffusion_tricks.sampling.run import bring as bring
+    from diffusion_tricks.sampling.start import Start as Start
     from diffusion_tricks.types import Box as Box
     from diffusion_tricks.types import Fit as Fit
     from diffusion_tricks.types import Outline as Outline
@@ -219,12 +220,12 @@ _HOMES = {
         "view_named",
     ),
     "sampling.aside": ("answered_at",),
+    "sampling.bring": ("bring",),
     "sampling.run": (
         "Run",
-        "Start",
         "Step",
-        "bring",
     ),
+    "sampling.start": ("Start",),
     "types": (
         "Box",
         "Fit",

@@ -12,7 +12,6 @@ import click
 
 from diffusion_tricks.devices.choice import has_device
 from diffusion_tricks.errors import PictureError, UsageError
-from diffusion_tricks.hosting.host import host
 from diffusion_tricks.loading.known import UPSCALER_NAMES
 from diffusion_tricks.loading.location import hub_name, location_of, upscaler_named
 from diffusion_tricks.recipes.inputs import sha256
@@ -164,7 +163,7 @@ def _check_model(flag: str, name: str, look: Callable[[str], object], picture: P
 def _networks(recipe: Recipe) -> Iterator[str]:
     """The directories of weights that tricks name; of a name at the hub there is nothing to look for."""
     for entry in recipe.tricks:
-        fields = host().trick(entry.trick).Options.model_fields
+        fields = entry.kind.Options.model_fields
         named = [name for name in entry.options if name in fields and hint(fields[name], "path") == "model"]
         said = [str(entry.options[name]) for name in named]
         yield from (name for name in said if hub_name(name) is None)

@@ -161,6 +161,8 @@ def settled_tricks(recipe: Recipe, tricks: Sequence[Trick[Any]], run: Run) -> li
 
 
 def _settled(entry: TrickEntry, trick: Trick[Any], run: Run) -> TrickEntry:
+    if entry.held:
+        return entry
     said = options_in_full(entry)
     options = {name: _settled_within(value, getattr(trick.options, name), run) for name, value in said.items()}
     entry, settled = TrickEntry(trick=entry.trick, **options), run.settled(trick)

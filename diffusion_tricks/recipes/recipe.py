@@ -22,6 +22,7 @@ from diffusion_tricks.io.foreign import NO_TEXT
 from diffusion_tricks.model.lora import lora_from
 from diffusion_tricks.registry.checked import Checked, explain
 from diffusion_tricks.registry.entry import TrickEntry
+from diffusion_tricks.registry.function import entry_from
 from diffusion_tricks.registry.options import check_texts
 from diffusion_tricks.registry.trick import Trick
 
@@ -52,7 +53,8 @@ class Recipe(Checked):
     scale that a guidance-distilled model takes as an input, which costs no second row. seed: of the first picture, None
     draws one. count: pictures, seeds counting up; unless said, as many as there are prompts in a list. best_of:
     candidates for each picture, of which the one that scores best is kept; 1 makes just the picture.
-    enlarge: integer factor by which small pictures are enlarged. tricks: outermost first.
+    enlarge: integer factor by which small pictures are enlarged. tricks: outermost first, each an entry; or, in a
+    script, its name, its object, or a function `function(ask, step)`.
     """
 
     _refusal: ClassVar[type[UsageError]] = RecipeError
@@ -91,6 +93,11 @@ class Recipe(Checked):
         if any(isinstance(one, bool) for one in (value if isinstance(value, list | tuple) else (value,))):
             raise ValueError(f"must be a whole number, got {value}")
         return value
+
+    @field_validator("tricks", mode="before")
+    @classmethod
+    def _in_short(cls, said: Any) -> Any:
+        return list(map(entry_from, said)) if isinstance(said, list | tuple) else said
 
     @model_validator(mode="before")
     @classmethod

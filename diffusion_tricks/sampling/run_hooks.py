@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from diffusion_tricks.diffusion.ask import Ask, Asking
-    from diffusion_tricks.sampling.run import Run, Start, Step
+    from diffusion_tricks.sampling.run import Run, Step
+    from diffusion_tricks.sampling.start import Start
 
 
 class RunHooks:
