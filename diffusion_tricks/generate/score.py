@@ -33,6 +33,8 @@ from torch import Tensor
 from diffusion_tricks.devices.quiet import quiet_libraries
 from diffusion_tricks.diffusion.prompt_grammar import plain
 from diffusion_tricks.errors import ModelError, UsageError
+from diffusion_tricks.families.gradients import differentiable
+from diffusion_tricks.generate.clip_input import as_prepared
 from diffusion_tricks.io.pixels import flatten
 from diffusion_tricks.registry.branch import said_in_words
 from diffusion_tricks.registry.trick import Shown
@@ -146,6 +148,13 @@ class Scorer:
         pixels = self.processor(images=list(pictures), return_tensors="pt").pixel_values.to(self.device)
         features: Tensor = self.model.get_image_features(pixel_values=pixels).pooler_output
         return features
+
+    def pixels(self, pixels: Tensor) -> Tensor:
+        """Pictures (b 3 H W) in -1..1 as unit vectors (b d), differentiable; the gradient is of the pixels alone."""
+        with differentiable(self.model, pixels):
+            prepared = as_prepared(self.processor, pixels.to(self.device).float())
+            features: Tensor = self.model.get_image_features(pixel_values=prepared).pooler_output
+        return F.normalize(features, dim=1)
 
     @torch.no_grad()
     def texts(self, texts: Sequence[str]) -> Tensor:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from diffusion_tricks_plugins.clip_guidance import ClipGuidance as ClipGuidance
     from diffusion_tricks_plugins.components import Components as Components
     from diffusion_tricks_plugins.controlnet import ControlNet as ControlNet
+    from diffusion_tricks_plugins.dps import DPS as DPS
     from diffusion_tricks_plugins.exact import Exact as Exact
     from diffusion_tricks_plugins.guidance import Guidance as Guidance
     from diffusion_tricks_plugins.hybrid import Hybrid as Hybrid
@@ -44,6 +45,7 @@ TRICKS = {
     "panorama": ("Panorama", "pictures longer than the model makes, in windows that overlap"),
     "time-travel": ("TimeTravel", "make the middle steps again from fresh noise, so that all parts agree"),
     "controlnet": ("ControlNet", "work a picture, such as a pattern, into what is made"),
+    "dps": ("DPS", "a picture that fits what was measured of it: a part, a blurred or a small one"),
     "guidance": ("Guidance", "classifier-free guidance: follow the prompt more closely"),
     "clip-guidance": ("ClipGuidance", "follow the prompt as far as CLIP finds it in the picture, step by step"),
     "overlay": ("Overlay", "title, author and text on the finished picture"),
@@ -66,6 +68,7 @@ EXAMPLES = {
         'make -m sd15 -p "a village in the snow" controlnet spiral.png --network '
         "monster-labs/control_v1p_sd15_qrcode_monster --scale 1.2 -o out.png"
     ),
+    "dps": 'make -p "a cat" dps small.png --reduce 4 -o out.png',
     "guidance": 'make -p "a rabbit" guidance --scale 5 --stop 0.8 -o out.png',
     "clip-guidance": 'make -p "a rabbit" clip-guidance --scale 7 -o out.png',
     "overlay": 'make -p "a castle" overlay --title "Castles" --enlarge 8 -o out.png',
@@ -120,8 +123,8 @@ def module_of(name: str) -> str:
 
 _HOME = {class_name: module_of(name) for name, (class_name, _) in TRICKS.items()}
 __all__ = [
-    "Anagram", "Cache", "ClipGuidance", "Components", "ControlNet", "Exact", "GivenPicture", "Guidance", "Hybrid",
-    "Inpaint", "Overlay", "Panorama", "Phase", "Regions", "SDEdit", "TimeTravel",
+    "DPS", "Anagram", "Cache", "ClipGuidance", "Components", "ControlNet", "Exact", "GivenPicture", "Guidance",
+    "Hybrid", "Inpaint", "Overlay", "Panorama", "Phase", "Regions", "SDEdit", "TimeTravel",
 ]  # fmt: skip
 
 

@@ -4,10 +4,13 @@
     w   = exp(s_cond / tau) / (exp(s_cond / tau) + exp(s_uncond / tau))
     eps = w eps_cond + (1 - w) eps_uncond
 
-No paper: the midterm of a course on generative models proposes it. CLIP is arXiv:2103.00020; unlike the guidance of
-arXiv:2105.05233 and GLIDE, arXiv:2112.10741, nothing is differentiated. As w <= 1, the blend never goes beyond the
-conditional estimate, as classifier-free guidance does; with a scale s it can, eps = eps_uncond + s w (eps_cond -
-eps_uncond): a guidance scale that CLIP turns down where both candidates show the prompt alike.
+No paper: the midterm of a course on generative models proposes it. CLIP is arXiv:2103.00020. As w <= 1, the blend
+never goes beyond the conditional estimate, as classifier-free guidance does; with a scale s it can, eps = eps_uncond +
+s w (eps_cond - eps_uncond): a guidance scale that CLIP turns down where both candidates show the prompt alike.
+
+With `gradient` g it is classifier guidance as well, with CLIP of the clean estimate for a classifier:
+
+    eps = eps - g sigma grad_x s_cond / tau        arXiv:2105.05233, Algorithm 2; arXiv:2302.07121, equation 6
 """
 
 from __future__ import annotations
@@ -35,6 +38,11 @@ class ClipGuidanceOptions(TrickOptions):
         None, "how far apart two scores (cosines, -1..1) are a clear choice; default CLIP's own, about 0.01", gt=0
     )
     scale: float = option(1.0, "what the weight is multiplied with; 1 is the blend, above it guidance", ge=0)
+    gradient: float = option(
+        0.0,
+        "how far CLIP's own gradient leads towards the prompt, such as 1; 0 is not at all, and costs no memory",
+        ge=0,
+    )
     clip: str | None = option(
         None, "another CLIP than the small one inside: a directory or a hub name", path="model"
     )  # fmt: skip
@@ -77,8 +85,31 @@ class ClipGuidance(Trick[ClipGuidanceOptions]):
         if not any(ask.rows):
             answers: list[Estimate] = yield [ask]
             return answers[0]
-        uncond, cond = yield [ask.but(prompt=None), ask]
-        return uncond + (cond - uncond) * (self.options.scale * self._weight(ask, step, cond, uncond))
+        if self.options.gradient:
+            from diffusion_tricks_plugins.slopes import followed  # here: it needs torch
+
+            asked = followed(ask)
+        else:
+            asked = ask
+        uncond, cond = yield [ask.but(prompt=None), asked]
+        blend = uncond + (cond - uncond) * (self.options.scale * self._weight(ask, step, cond, uncond))
+        if asked is ask:
+            return blend
+        towards = self._slope(asked, step, cond)
+        blend = blend.detached()
+        return blend.with_noise(blend.noise - self.options.gradient * step.sigma * towards)
+
+    def _slope(self, asked: Ask, step: Step, cond: Estimate) -> Tensor:
+        """The gradient of the score over the temperature, with respect to the latents (b c h w)."""
+        from diffusion_tricks_plugins.slopes import slope
+
+        run, scorer = step.run, step.run.state(self, Notes).scorer
+        pixels = run.model.decode(cond.clean, run.max_rows).float()
+        if scorer is None:
+            return slope(run, pixels.mean((1, 2, 3)), asked) * 0
+        texts = scorer.texts([prompt or "" for prompt in asked.rows])
+        scores = (scorer.pixels(pixels) * texts).sum(1)  # (b)
+        return slope(run, scores / (self.options.temperature or scorer.temperature), asked)
 
     @hookimpl
     def report(self, run: Run, index: int) -> None:
@@ -95,7 +126,8 @@ class ClipGuidance(Trick[ClipGuidanceOptions]):
         if notes.scorer is None:
             return 0.5
         texts = [prompt or "" for prompt in ask.rows]
-        scores = scores_of(notes.scorer, decoded(step.run, [cond.clean, uncond.clean]), texts)  # (2 b)
+        candidates = [cond.clean.detach(), uncond.clean.detach()]
+        scores = scores_of(notes.scorer, decoded(step.run, candidates), texts)  # (2 b)
         weight = (scores / (self.options.temperature or notes.scorer.temperature)).softmax(0)[0]  # (b)
         for i, (text, w, (s_cond, s_uncond)) in enumerate(zip(texts, weight.tolist(), scores.T.tolist(), strict=True)):
             row = {"weight": w, "score_cond": s_cond, "score_uncond": s_uncond}

@@ -30,7 +30,10 @@ class GuidanceOptions(TrickOptions):
     )  # fmt: skip
     variant: Variant = option("cfg", "the rule that combines the two estimates")
     negative_weight: float = option(
-        1.0, "perp-neg: how far to move away from what of the negative prompt does not speak against the prompt", ge=0
+        1.0,
+        "perp-neg: how far to move away from what of the negative prompt does not speak against the prompt",
+        ge=0,
+        needs=("variant",),
     )
     threshold: Share | None = option(
         None, "dynamic thresholding (Imagen): share of the pixels of a clean estimate that are to lie in their range,"
@@ -38,18 +41,23 @@ class GuidanceOptions(TrickOptions):
     )  # fmt: skip
     pag: float = option(0.0, "perturbed attention guidance (arXiv:2403.17377), such as 3; 0 is none", ge=0)
     seg: float = option(0.0, "smoothed energy guidance (arXiv:2408.00760), such as 3; 0 is none", ge=0)
-    seg_blur: float | None = option(None, "seg: blur of the queries, sigma in tokens; default without end", gt=0)
+    seg_blur: float | None = option(
+        None, "seg: blur of the queries, sigma in tokens; default without end", gt=0, needs=("seg",)
+    )
     layers: list[str] = option(
         [],
         "pag, seg: parts of names of the attention they change, such as mid_block; default the network's middle",
         flag="layer",
+        needs=("pag", "seg"),
     )
     skip: list[int] = option(
         [], "skip-layer guidance: the number of a layer of a transformer, from 0; give it once for each; default none"
     )
-    skip_scale: float = option(2.8, "skip: how far to move away from what is said without the layers", ge=0)
-    skip_start: Share = option(0.01, "skip: share of the steps after which it begins")
-    skip_stop: Share = option(0.2, "skip: share of the steps after which it ends")
+    skip_scale: float = option(
+        2.8, "skip: how far to move away from what is said without the layers", ge=0, needs=("skip",)
+    )
+    skip_start: Share = option(0.01, "skip: share of the steps after which it begins", needs=("skip",))
+    skip_stop: Share = option(0.2, "skip: share of the steps after which it ends", needs=("skip",))
 
     @model_validator(mode="after")
     def _interval(self) -> GuidanceOptions:
