@@ -82,7 +82,7 @@ def public(door: str) -> str:
     module = importlib.import_module(door)
     homes: dict[str, tuple[str, ...]] = module._HOMES
     named = sorted((name, home) for home, names in homes.items() for name in names)
-    about = (module.__doc__ or "").replace("`diffusion_tricks.hookspecs`", "[hooks](hooks.md)")
+    about = (module.__doc__ or "").replace("`diffusion_tricks.hookspecs`", "[hooks](../hooks.md)")
     lines = [f"# `{door}`\n\n{about}\n"]
     return "\n".join([*lines, *(f"::: diffusion_tricks.{home}.{name}\n" for name, home in named)])
 
