@@ -124,7 +124,9 @@ def test_a_plugin_without_faults_passes(tmp_path: Path) -> None:
 def test_a_broken_plugin_alone_ends_the_check_with_3(tmp_path: Path) -> None:
     file = written(tmp_path, "lost", "import nowhere")
     assert run("plugins", "--plugin", file).code == 0
-    assert run("plugins", "--plugin", file, "--check").code == PluginError.exit_code
+    checked = run("plugins", "--plugin", file, "--check")
+    assert checked.code == PluginError.exit_code
+    assert checked.err == "Error: broken: lost; see above\n"
 
 
 def test_what_is_slow_is_named(tmp_path: Path) -> None:
@@ -132,7 +134,7 @@ def test_what_is_slow_is_named(tmp_path: Path) -> None:
     code = f"import sys\nsys.path.insert(0, {str(tmp_path)!r})\nimport slow_library\n"
     done = run("plugins", "--check", "--json", "--plugin", written(tmp_path, "waits", code))
     (error,) = next(row for row in done.json if row["name"] == "waits")["errors"]
-    assert "s to import slow_library, for which every --help waits; import it where it is used" in error
+    assert "s to import slow_library, for which every help waits; import it where it is used" in error
     assert done.code == PluginError.exit_code
 
 

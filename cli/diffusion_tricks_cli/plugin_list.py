@@ -43,7 +43,8 @@ def plugins(ctx: click.Context, as_json: bool, check: bool) -> None:
     else:
         for row in rows:
             _say(row)
-    if check and any(row["errors"] for row in rows):
+    if check and (broken := [row["name"] for row in rows if row["errors"]]):
+        echo(f"Error: broken: {', '.join(broken)}; see above", err=True)
         ctx.exit(PluginError.exit_code)
 
 

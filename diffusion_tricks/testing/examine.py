@@ -56,7 +56,7 @@ def examine(status: PluginStatus) -> Findings:
     found.faults += _misspelt(plugin, hooks_in(HostHooks), "")
     if status.distribution != OWN and (slow := slowest_import(plugin, status.file)):
         found.faults.append(
-            f"it takes {slow.seconds:.1f} s to import {slow.module}, for which every --help waits; import it where it"
+            f"it takes {slow.seconds:.1f} s to import {slow.module}, for which every help waits; import it where it"
             " is used"
         )
     for kind in KINDS:

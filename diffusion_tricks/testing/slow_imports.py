@@ -13,7 +13,7 @@ from typing import Any
 from diffusion_tricks.hosting.host import ALLOWED
 
 LONG = 0.3  # seconds; the help of a command is to be there in half a second
-MARK = "-- the plugin --"
+MARK = "= the plugin ="
 LINE = re.compile(r"import time:\s*\d+ \|\s*(\d+) \| ( *)(\S+)")  # microseconds in all, depth, name
 CODE = f"""
 import importlib.util, sys
