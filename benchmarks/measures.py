@@ -28,6 +28,12 @@ from verdicts import Asked, every_caption, pairs, places, share
 BEST_OF = 8
 FIRST = 5  # places that count as recognised, where one is not asked for
 FEW_STEPS = {20: 1.0, 8: 5.0}  # and how many points may be lost
+SMALL_PARENT = """
+import resource, subprocess, sys
+status = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL).returncode
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+sys.exit(status)
+"""  # a process begins with the peak of the one that starts it, which therefore has to be small
 TURNED = [("identity", "a rabbit"), ("rotate_cw", "a duck")]
 Tell = Callable[[str], None]
 
@@ -195,9 +201,8 @@ def _cold_starts(model_name: str, repeats: int) -> Iterator[tuple[float, float]]
             out = str(Path(folder) / f"{i}.png")
             words = [sys.executable, "-m", "diffusion_tricks_cli", "anagram", "-m", model_name, "-o", out, *views]
             began = time.perf_counter()
-            process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-            _, status, usage = os.wait4(process.pid, 0)
+            process = subprocess.run([sys.executable, "-c", SMALL_PARENT, *words], capture_output=True, text=True)
             seconds = time.perf_counter() - began
-            if status:
-                raise SystemExit(f"the anagram from the shell failed: {process.stderr.read().decode()}")
-            yield seconds, usage.ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
+            if process.returncode:
+                raise SystemExit(f"the anagram from the shell failed: {process.stderr}")
+            yield seconds, int(process.stdout) / (1e6 if sys.platform == "darwin" else 1e3)

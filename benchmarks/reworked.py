@@ -108,7 +108,7 @@ def edits(bench: Bench) -> tuple[list[Row], list[Edited]]:
 def _edited(bench: Bench, name: str, file: Path) -> Edited:
     before = drawn(name)
     before.save(file)
-    entry = TrickEntry(trick="sdedit", image=str(file), start_index=START)
+    entry = TrickEntry(trick="sdedit", image=str(file), start_index=START, own_size=False)
     after = bench.make(prompt=asked(name).prompt, tricks=[entry])[0].image
     masks = [qualities.silhouette(to_tensor(one.resize((64, 64))) / 2 + 0.5)[0] for one in (before, after)]
     place = int(bench.places([after], [name])[0]) + 1

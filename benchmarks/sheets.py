@@ -108,7 +108,7 @@ def edits(bench: Bench) -> list[Cell]:
 def _edit(bench: Bench, name: str, file: Path) -> Cell:
     drawing, prompt = drawn(name), asked(name).prompt
     drawing.save(file)
-    entry = TrickEntry(trick="sdedit", image=str(file), strength=STRENGTH)
+    entry = TrickEntry(trick="sdedit", image=str(file), strength=STRENGTH, own_size=False)
     return [drawing, bench.make(prompt=prompt, tricks=[entry])[0].image], prompt
 
 

@@ -80,9 +80,11 @@ if TYPE_CHECKING:
     from diffusion_tricks.io.fonts import font_for as font_for
     from diffusion_tricks.io.fonts import is_invisible as is_invisible
     from diffusion_tricks.io.grid import labelled_grid as labelled_grid
+    from diffusion_tricks.io.journal import Journal as Journal
     from diffusion_tricks.io.lettering import Block as Block
     from diffusion_tricks.io.lettering import block as block
     from diffusion_tricks.io.pictures import Picture as Picture
+    from diffusion_tricks.io.pictures import picture_size as picture_size
     from diffusion_tricks.io.pictures import read_picture as read_picture
     from diffusion_tricks.io.pictures import write_picture as write_picture
     from diffusion_tricks.io.pixels import alpha_of as alpha_of
@@ -180,9 +182,11 @@ _HOMES = {
         "is_invisible",
     ),
     "io.grid": ("labelled_grid",),
+    "io.journal": ("Journal",),
     "io.lettering": ("Block", "block"),
     "io.pictures": (
         "Picture",
+        "picture_size",
         "read_picture",
         "write_picture",
     ),

@@ -1,5 +1,7 @@
 """SDEdit: a drawing of a few lines becomes the picture it stands for, the more the higher the strength.
 
+A photo would come back at its own size, with its own details; of a drawing nothing is to stay.
+
     python examples/sdedit.py
 
 Writes out/drawing.png and out/sdedit-0.png ... sdedit-0.9.png.
@@ -24,7 +26,7 @@ def main(
     draw_mushroom().save(drawing)
     written = []
     for strength in strengths:
-        edit = TrickEntry(trick="sdedit", image=str(drawing), strength=strength)
+        edit = TrickEntry(trick="sdedit", image=str(drawing), strength=strength, own_size=False)
         result = make(Recipe(prompt="a mushroom", tricks=[edit], seed=1), model=model)[0]
         written.append(out / f"sdedit-{strength:g}.png")
         result.image.save(written[-1])

@@ -24,7 +24,7 @@ from diffusion_tricks.families.defaults import Defaults
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 NAMES = (
     "speed", "peers", "memory", "judge", "drawings", "verdicts", "sheets", "measures", "reach", "defaults", "plots",
-    "true_sizes", "gpu", "anagrams", "selection", "illusions", "temperature",
+    "true_sizes", "gpu", "anagrams", "selection", "illusions", "temperature", "editing",
 )  # fmt: skip
 BATCHED = 1e-4  # convolutions of several rows may round otherwise than of one
 
@@ -363,3 +363,29 @@ def test_the_judge_s_augmentation_keeps_shape_and_range_and_depends_on_its_gener
     logits = judge.Judge(7)(first)
     assert logits.shape == (4, 7)
     assert logits.abs().max() <= judge.TEMPERATURE * (1 + 1e-5)
+
+
+def test_edits_of_large_photos_are_measured_against_small_ones(
+    benchmarks: dict[str, ModuleType], tiny: Path, tmp_path: Path
+) -> None:
+    """One process, whose peak is its own, and the sums of the table by hand."""
+    editing = benchmarks["editing"]
+    told = SimpleNamespace(model=str(tiny), steps=2, megapixels=[], areas=[])
+    (row,) = editing.sizes(told, tmp_path)
+    assert (row["megapixels"], row["times_small"], row["growth"]) == (editing.SMALL, 1, 0)
+    assert 100 < row["peak_mb"] < 3000
+    with Image.open(tmp_path / "0.1-1.png") as image:
+        width, height = image.size
+    assert width * height == pytest.approx(editing.SMALL * 1e6, rel=0.01)
+    assert width / height == pytest.approx(3 / 2, rel=0.01)
+    cost = editing.against({"seconds": 6.0, "peak_mb": 860.0}, {"seconds": 4.0, "peak_mb": 500.0}, 12)
+    assert cost == {"seconds": 6.0, "times_small": 1.5, "peak_mb": 860, "growth": 10.0}
+    assert editing.table([cost]).splitlines()[2] == "| 6.0 | 1.5 | 860 | 10.0 |"
+
+
+@pytest.mark.parametrize("area", [0.01, 0.3, 0.9])
+def test_a_mask_of_an_area_covers_that(benchmarks: dict[str, ModuleType], area: float) -> None:
+    from diffusion_tricks_plugins.masks import mask_for
+
+    covered = (mask_for([benchmarks["editing"].mask(area)], (600, 400)).weights > 0).mean()
+    assert covered == pytest.approx(area if area < 0.7 else 1, rel=0.03)

@@ -70,8 +70,8 @@ def made(tiny: Path, command: str, *more: object) -> Outcome:
 
 PROMISED = [
     ('generate "a rocket" -o out.png', (16, 16)),
-    ('edit photo.png "a rocket" --strength 0.6 -o out.png', (16, 16)),
-    ('edit photo.png "a rocket" --start-index 7 --fit pad -o out.png', (16, 16)),
+    ('edit photo.png "a rocket" --strength 0.6 -o out.png', (113, 75)),
+    ('edit photo.png "a rocket" --start-index 7 --fit pad -o out.png', (113, 75)),
     ('inpaint photo.png "a top hat" --mask box:25%,0%,75%,40% -o out.png', (113, 75)),
     ('anagram --view identity "a rabbit" --view rotate_cw "a duck" -o out.png', (16, 16)),
     ('anagram "a rabbit" "a duck" -o out.png', (16, 16)),
@@ -146,7 +146,7 @@ def test_names_hold_seed_and_index() -> None:
 
 def test_a_shortcut_prints_the_make_line_it_stands_for(tiny: Path) -> None:
     outcome = made(tiny, "edit photo.png \"a 'rocket'\" --strength 0.6 --seed 3 --size 16x32 -o out.png")
-    stands_for = shlex.split(outcome.err.partition("same as: diffusion-tricks ")[2])
+    stands_for = shlex.split(outcome.err.partition("same as: diffusion-tricks ")[2].splitlines()[0])
     assert stands_for[0] == "make"
     again = run(*stands_for, "--force", "--json")
     assert again.json["recipe"] == read_record("out.png")["recipe"] | {"model": str(tiny)}
@@ -495,7 +495,7 @@ def test_few_frames_of_many_hold_the_first_and_the_last() -> None:
         ("hybrid --far a --near b --mid c", ["hybrid", "guidance"], [4, 4]),
         ("-p x guidance --stop 0.5", ["guidance"], [2, 1]),
         ("anagram a b --reduction alternate", ["anagram", "guidance"], [2, 2]),
-        ("-p x sdedit photo.png --strength 0.5", ["guidance"], [2]),
+        ("-p x --size 16 sdedit photo.png --strength 0.5", ["sdedit", "guidance"], [2]),
         ("-p x --scheduler heun", ["guidance"], [2, 2, 2]),
     ],
 )

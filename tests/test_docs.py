@@ -15,6 +15,7 @@ from command_line import run
 ROOT = Path(__file__).resolve().parent.parent
 CORE = ROOT / "diffusion_tricks"
 COVERS = (ROOT / "docs" / "covers.md").read_text()
+MANY = (ROOT / "docs" / "many.md").read_text()
 ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text()
 PATHS = re.compile(r"`([a-z_]+(?:/[a-z_]+)*/[a-z_]*(?:\.py)?)`")
 
@@ -90,3 +91,24 @@ def test_every_picture_of_the_page_of_covers_is_there() -> None:
     named = re.findall(r"\(pictures/([^)]+)\)", COVERS)
     assert len(named) == 5
     assert all((ROOT / "docs" / "pictures" / name).stat().st_size < 200_000 for name in named)
+
+
+@pytest.mark.parametrize(
+    "line", [line.strip() for line in MANY.splitlines() if line.startswith("    diffusion-tricks")]
+)
+def test_every_command_of_the_page_of_many_is_understood(
+    line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those that make pictures only say what they would do; what they do is tested in `test_many` and `test_sweeps`."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("in/a.jpg", "masks/a.png", "out/a.png", "examples/photos/cat.png"):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Image.linear_gradient("L").convert("RGB").save(name)
+    Path("list.txt").write_text("in/a.jpg\n")
+    words = shlex.split(line)[1:]
+    makes = words[0] in {"inpaint", "edit", "cover"}
+    if makes:
+        Path("out/a.png").unlink()
+    outcome = run(*words, *(["--dry-run"] if makes else []))
+    assert outcome.code == (0 if makes else 1), outcome.err
+    assert makes or " failed:\n  " in outcome.err  # the picture is changed outside, and has no record

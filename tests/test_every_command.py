@@ -44,6 +44,8 @@ WORDS = {
     "keep_gps": "--keep-gps", "quality": "--quality 40",
     "steps_out": "--steps-out a.gif", "show": "--show both",
     "every": "--every 2", "save_recipe": "--save-recipe a.toml", "picture": "--picture photo.png",
+    "masks": "--masks .", "sweeps": "--sweep steps=1,2", "resume": "--resume", "on_error": "--on-error stop",
+    "manifest": "--manifest a.jsonl",
 }  # fmt: skip
 LINES = {
     "generate": "generate", "edit": "edit photo.png", "inpaint": "inpaint photo.png --mask box:8,8,24,24",

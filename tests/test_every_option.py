@@ -35,6 +35,7 @@ UP = "make -m ./if -p x --seed 1 --steps 1 --guidance 1 --size 64 --upscaler ./u
 UPPED = f"{UP} --upscale-steps 2"
 DRAWN = "make -m ./if -p x --seed 1 --steps 1 --guidance 1 --enlarge 16 -o out.png --json"
 TALK = "generate x -m ./if --seed 1 --steps 2 --guidance 1 -o out.png"
+MANY = "make --picture @list.txt -o many/ --json overlay --title Woods"
 FULL = "make -m ./if -p x --seed 1 --steps 2 --guidance 1 -o photo2.png --json"
 COVER = "make --seed 1 --picture photo.png -o out.png --json overlay --title Woods"
 GEO = COVER.replace("photo.png", "geo.jpg")  # a photo that says where it was taken
@@ -96,9 +97,17 @@ COMMON: dict[str, tuple[str, str]] = {
     "every": (f"{GUIDED} --steps-out film.gif", f"{GUIDED} --steps-out film.gif --every 2"),
     "save_recipe": (MAKE, f"{MAKE} --save-recipe a.toml"),
     "picture": (COVER, COVER.replace("photo.png", "wide.png")),
+    "masks": (TRICKS["inpaint"], f"{TRICKS['inpaint']} --masks masks"),
+    "sweeps": (MAKE, f"{MAKE} --sweep steps=1,2"),
+    "resume": (MANY.replace("many/", "done/"), f"{MANY.replace('many/', 'done/')} --resume"),
+    "on_error": (MANY.replace("list", "bad"), f"{MANY.replace('list', 'bad')} --on-error stop"),
+    "manifest": (MANY, f"{MANY} --manifest other.jsonl"),
 }
 OWN: dict[str, dict[str, str | tuple[str, str]]] = {
-    "sdedit": {"strength": "--strength 0.9", "start_index": "--start-index 3", "sweep": "--sweep", "fit": "--fit pad"},
+    "sdedit": {
+        "strength": "--strength 0.9", "start_index": "--start-index 3", "sweep": "--sweep", "fit": "--fit pad",
+        "own_size": "--no-own-size", "tiles": "--tiles",
+    },
     "inpaint": {
         "mask": (TRICKS["inpaint"], TRICKS["inpaint"].replace("8,8", "4,8")),
         "mask_fit": (
@@ -211,6 +220,7 @@ OTHERS: list[tuple[tuple[str, ...], str, str, str]] = [
     (("score",), "views", "score made.png", 'score made.png --view flip "a cat"'),
     (("score",), "scorer", "score made.png", "score made.png --scorer ./nowhere"),
     (("score",), "as_json", "score made.png", "score made.png --json"),
+    (("score",), "on_error", "score @bad.txt -p x", "score @bad.txt -p x --on-error stop"),
     (("plugins",), "as_json", "plugins", "plugins --json"),
     (("plugins",), "check", "--plugin hollow.py plugins", "--plugin hollow.py plugins --check"),
     (("models",), "as_json", "models", "models --json"),
@@ -254,6 +264,13 @@ def stock(tmp_path_factory: pytest.TempPathFactory) -> Path:
         run(*shlex.split(MAKE.replace("./if", str(folder / "if")).replace("out.png", str(folder / "made.png")))).code
         == 0
     )
+    (folder / "masks").mkdir()
+    Image.new("L", (96, 96), 255).save(folder / "masks" / "photo.png")
+    (folder / "list.txt").write_text("photo.png\nwide.png\n")
+    (folder / "bad.txt").write_text("nothing.png\nphoto.png\n")
+    with pytest.MonkeyPatch.context() as inside:
+        inside.chdir(folder)
+        assert run(*shlex.split(MANY.replace("many/", "done/"))).code == 0
     return folder
 
 
@@ -340,8 +357,8 @@ def test_memory_acts(here: Path, stock: Path, monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize(("command", "option", "before", "after"), CASES, ids=[f"{c} {o}" for c, o, *_ in CASES])
 def test_it_acts_or_is_refused(here: Path, stock: Path, command: str, option: str, before: str, after: str) -> None:
     without, with_it = seen(stock, here / "without", before), seen(stock, here / "with", after)
-    refused = option in {"debug", "force", "mask_fit", "segmenter", "upscaler"} or command == "models get"  # without it
-    if not refused:
+    alone = {"debug", "force", "mask_fit", "segmenter", "upscaler", "resume", "on_error"}  # refused, or fail, without
+    if option not in alone and command != "models get":
         assert without[0] == 0, without[2]
     differing = [part for part, one, other in zip(("code", "stdout", "stderr", "files"), without, with_it, strict=True)
                  if one != other]  # fmt: skip

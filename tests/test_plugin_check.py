@@ -71,7 +71,7 @@ FAULTS = {
     ),
     "Plain": (
         "    @hookimpl\n    def estimate_noise(self, ask, step):\n        return ask\n",
-        "estimate_noise is no generator; expected it to yield a list of asks",
+        "estimate_noise must be a generator: yield lists of asks, and return one estimate; it gave a Ask",
     ),
     "Options": ("    Options = 7\n", "expected Options that inherit from TrickOptions, got 7"),
     "Reserved": (

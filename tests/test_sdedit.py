@@ -118,11 +118,12 @@ def test_a_model_that_knows_only_the_picture_gives_it_back(
 @pytest.mark.parametrize("how", ["crop", "pad", "stretch"])
 def test_strength_0_is_the_picture_for_no_step(cat: Path, seen: torch.Tensor, how: Fit) -> None:
     entry = TrickEntry(trick="sdedit", image=str(cat), strength=0.0, fit=how)
-    result = make(Recipe(prompt="a star", seed=3, tricks=[entry]), model=exact_model(seen))[0]
+    result = make(Recipe(prompt="a star", seed=3, size=SIZE, tricks=[entry]), model=exact_model(seen))[0]
     np.testing.assert_array_equal(pixels(result.image), pixels(fit(Image.open(cat), SIZE, how)))
     assert (result.facts["steps"], result.facts["rows_total"]) == (0, 0)
     assert result.provenance == "edited"
-    assert "notes" not in result.facts
+    told = {"crop": "the part 75,0,375,300 of cat.png", "pad": "", "stretch": "squeezed to 32 x 32"}[how]
+    assert [told in note for note in result.facts.get("notes", ())] == [True] * bool(told)
 
 
 @pytest.mark.parametrize(
@@ -172,7 +173,7 @@ def test_a_sweep_is_the_strip_of_its_single_runs(cat: Path, seen: torch.Tensor) 
 
     strips = make(recipe(2, sweep=True), model=model)
     starts: list[dict[str, Any]] = [{"start_index": i} for i in (1, 3, 5, 7, 10, 20)]
-    singles = [make(recipe(2, **start), model=model) for start in [*starts, {"strength": 0.0}]]
+    singles = [make(recipe(2, own_size=False, **start), model=model) for start in [*starts, {"strength": 0.0}]]
     named = [*(f"start index {i}" for i in (1, 3, 5, 7, 10, 20)), "strength 0"]
     for i, strip in enumerate(strips):
         tiles = [single[i].image for single in singles]
@@ -183,7 +184,8 @@ def test_a_sweep_is_the_strip_of_its_single_runs(cat: Path, seen: torch.Tensor) 
         assert (strip.facts["width"], strip.facts["height"], strip.facts["variants"]) == (*strip.image.size, 7)
         alike = ", ".join(named[:5])  # this model makes one picture, wherever it begins
         note = f"the pictures of {alike} and start index 20 are the same to the bit; more `steps` may part them"
-        assert strip.facts["notes"] == [note]
+        cropped = "sdedit: the model saw the part 75,0,375,300 of cat.png, which is 451 x 300 pixels"
+        assert strip.facts["notes"] == [f'{cropped}; `fit="pad"` shows all of it', note]
     np.testing.assert_array_equal(pixels(tiles[-1]), pixels(to_images(seen)[0]))
     again = make(strips[1].recipe, model=model)[0]
     np.testing.assert_array_equal(pixels(again.image), pixels(strips[1].image))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -28,8 +28,10 @@ from diffusion_tricks_cli.common import (
 from diffusion_tricks_cli.completion import completing
 from diffusion_tricks_cli.from_options import Positional, given, parameters, words
 from diffusion_tricks_cli.links import BRANCHES, entry_of, entry_words, link_command
-from diffusion_tricks_cli.work import carry_out, show_plan
+from diffusion_tricks_cli.making import carry_out
+from diffusion_tricks_cli.work import show_plan
 
+MASK = "mask"  # the option that `masks` stands for
 IDLE_IN_PLAN = tuple(each.name for each in fields(Settings) if each.name != "json")
 
 
@@ -83,13 +85,22 @@ class Chain(Sectioned):
 
 def _checked(link: Link, ctx: click.Context) -> TrickEntry:
     """The entry of a link, valid; what looks like a mistyped trick among its arguments is pointed out."""
+    later = ctx.params.get("masks") is not None and _without_need_of_mask(link.command.params)
     entry = entry_of(link, ctx)
-    if not ctx.resilient_parsing:
+    if not (ctx.resilient_parsing or (later and MASK not in entry.options)):
         try:
             entry.build()
         except UsageError as error:
             raise UsageError(f"{error}{mistyped(link, list(host().entries('trick')))}") from None
     return entry
+
+
+def _without_need_of_mask(params: Iterable[click.Parameter]) -> list[click.Parameter]:
+    """The options that a mask was needed for, and is no more, as each picture may bring one of its own."""
+    masks = [option for option in params if option.name == MASK and option.required]
+    for option in masks:
+        option.required = False
+    return masks
 
 
 def _reveal_broken(args: list[str]) -> None:
@@ -190,6 +201,7 @@ def shortcut_command(name: str) -> click.Command:
     arguments = [p for p in own if isinstance(p, click.Argument)]
     for argument in arguments:  # the trick alone may do without the picture, where another one brings it
         argument.required = argument.required or isinstance(argument.type, click.Path)
+    lent = _without_need_of_mask(own)
     extra: list[click.Parameter] = []
     if shortcut.prompt:
         extra = [Positional("words", "what to make", required=False, metavar="PROMPT")]
@@ -199,22 +211,30 @@ def shortcut_command(name: str) -> click.Command:
     about = f"{shortcut.summary}\n\nThe same as make{f' with the trick {shortcut.trick}' if shortcut.trick else ''}."
     return Sectioned(
         name, params=params, common=common_options(not shortcut.picture), help=about,
-        callback=_shortcut_callback(name, shortcut, own), epilog=example(shortcut.example),
+        callback=_shortcut_callback(name, shortcut, own, lent), epilog=example(shortcut.example),
     )  # fmt: skip
 
 
-def _shortcut_callback(name: str, shortcut: Shortcut, own: list[click.Parameter]) -> Callable[..., None]:
+def _shortcut_callback(
+    name: str, shortcut: Shortcut, own: list[click.Parameter], lent: list[click.Parameter]
+) -> Callable[..., None]:  # fmt: skip
+    """lent: what a mask is needed for, unless each picture brings one."""
+
     def callback(**values: Any) -> None:
         ctx = click.get_current_context()
         command: Sectioned = ctx.command  # type: ignore[assignment]
         common = one_prompt([values.get("words")], given(ctx, command.common))
+        if lent and not values[MASK] and "masks" not in common:
+            raise click.MissingParameter(ctx=ctx, param=lent[0])
         if shortcut.picture:
             common["picture"] = values["picture"]
         entries = _entries(shortcut, given(ctx, own), common)
-        recipe, settings = with_common(Recipe(tricks=entries), common).resolved(), settings_of(common)
-        if not shortcut.picture:
-            common["seed"] = recipe.seed
-        carry_out(recipe, settings, name, said=f"same as: {make_line(common, entries)}")
+
+        def same(recipe: Recipe) -> str:
+            seed = {} if recipe.seed is None else {"seed": recipe.seed}
+            return f"same as: {make_line(common | seed, entries)}"
+
+        carry_out(with_common(Recipe(tricks=entries), common), settings_of(common), name, said=same)
 
     return callback
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 from typing import Any
 
 import click
@@ -16,7 +17,11 @@ from diffusion_tricks_cli.values import Name, Size
 
 DTYPES = ("auto", "float32", "float16", "bfloat16")
 MEMORY_HELP = "auto; low: models wait off the device; lowest: every layer, slow.  [default: auto]"
-WITHOUT_MODEL = {"dry_run", "quiet", "json", "output", "force", "no_metadata", "save_recipe", "keep_gps", "quality"}
+WITHOUT_MODEL = {
+    "dry_run", "quiet", "json", "output", "force", "no_metadata", "save_recipe", "keep_gps", "quality", "sweeps",
+    "resume", "on_error", "manifest",
+}  # fmt: skip
+ON_ERROR = ("continue", "stop")
 SHOWN = ("noisy", "clean", "both")  # of a step
 COMMON_TITLE = "Common options, which may stand anywhere"
 
@@ -45,6 +50,11 @@ class Settings:
     show: str | None = None
     every: int | None = None
     save_recipe: str | None = None
+    masks: str | None = None
+    sweeps: Sequence[str] = ()
+    resume: bool = False
+    on_error: str | None = None
+    manifest: str | None = None
 
 
 def common_options(with_model: bool = True) -> list[click.Option]:
@@ -52,7 +62,7 @@ def common_options(with_model: bool = True) -> list[click.Option]:
 
     with_model: False hides, in the help alone, what only a model needs.
     """
-    options = [*_recipe_options(), *_running_options(), *_output_options()]
+    options = [*_recipe_options(), *_running_options(), *_output_options(), *_many_options()]
     for option in options:
         option.hidden = not with_model and option.name not in WITHOUT_MODEL
     return options
@@ -132,6 +142,19 @@ def _output_options() -> list[click.Option]:
     ]  # fmt: skip
 
 
+def _many_options() -> list[click.Option]:
+    return [
+        click.Option(["--masks"], type=click.Path(), metavar="FOLDER", help="For each picture the mask of its name."),
+        click.Option(
+            ["--sweep", "--sweep-over", "sweeps"], multiple=True, metavar="NAME=VALUES",
+            help="A picture for each value, in a labelled grid: strength=0.2:0.9:0.1, guidance=3,5,7; may repeat.",
+        ),
+        click.Option(["--resume"], is_flag=True, help="Go on: make what is missing, or not as it was asked for."),
+        click.Option(["--on-error"], type=click.Choice(ON_ERROR), help="Of many pictures.  [default: continue]"),
+        click.Option(["--manifest"], type=click.Path(), help="Of what is done.  [default: manifest.jsonl, with them]"),
+    ]  # fmt: skip
+
+
 def program_options() -> list[click.Option]:
     """`--plugin`, `--no-plugin` and `--debug`, of the program."""
     return [
@@ -206,7 +229,7 @@ class Sectioned(Once):
     def __init__(self, *arguments: Any, common: Iterable[click.Option] = (), **settings: Any):
         super().__init__(*arguments, **settings)
         taken = {name for p in self.params for name in (*p.opts, p.name)}
-        self.common = [o for o in common if o.name not in taken and not taken & set(o.opts)]
+        self.common = [o for o in map(partial(_spelt, taken=taken), common) if o.opts and o.name not in taken]
         self.own = list(self.params)
         self.params = [*self.params, *self.common]
 
@@ -220,6 +243,12 @@ class Sectioned(Once):
             if rows:
                 with formatter.section(title):
                     formatter.write_dl(rows)
+
+
+def _spelt(option: click.Option, taken: Collection[str | None]) -> click.Option:
+    """A common option without the spellings that a command uses for one of its own."""
+    option.opts = [one for one in option.opts if one not in taken]
+    return option
 
 
 def _records(options: Iterable[click.Option], ctx: click.Context) -> list[tuple[str, str]]:

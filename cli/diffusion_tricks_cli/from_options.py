@@ -51,10 +51,9 @@ def _parameter(name: str, field: FieldInfo, prompted: Kind) -> click.Parameter:
 
 
 def _flag(flag: str, name: str, field: FieldInfo, help_text: str) -> click.Option:
-    """`--name`, with `--no-name` beside it where the default is yes."""
-    on = field.default is True
-    both = f"{flag}/--no-{flag.removeprefix('--')}" if on else flag
-    return click.Option([both, name], is_flag=True, default=on, help=help_text)
+    """`--name`, with `--no-name` beside it where the default is yes, or is neither."""
+    both = flag if field.default is False else f"{flag}/--no-{flag.removeprefix('--')}"
+    return click.Option([both, name], is_flag=True, default=field.default, help=help_text)
 
 
 def _default(field: FieldInfo) -> dict[str, Any]:

@@ -7,6 +7,7 @@ A word `[` begins tricks, and `]` ends them; before them may stand the prompt th
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -21,6 +22,9 @@ from diffusion_tricks_cli.common import Sectioned, example
 from diffusion_tricks_cli.from_options import given, parameters, words
 
 OPEN, CLOSE = "[", "]"
+SWEEP = "--sweep"
+NAMED = re.compile(r"[\w.-]+=")
+SWEEPING = re.compile(rf"{SWEEP}={NAMED.pattern}")
 
 
 def grouped(line: Iterable[str]) -> list[str]:
@@ -42,6 +46,15 @@ def grouped(line: Iterable[str]) -> list[str]:
     if len(levels) > 1:
         raise UsageError(f"'[' before {' '.join(levels[-1][:3])!r} is never closed; end the tricks with ']'")
     return levels[0]
+
+
+def swept(line: Sequence[str]) -> list[str]:
+    """The words with `--sweep NAME=VALUES` spelt out, as a trick may have a `--sweep` of its own, without a value."""
+    words = [f"{SWEEP}-over{word[len(SWEEP) :]}" if SWEEPING.match(word) else word for word in line]
+    for i, word in enumerate(words[1:]):
+        if words[i] == SWEEP and NAMED.match(word):
+            words[i] = f"{SWEEP}-over"
+    return words
 
 
 class Branches(click.ParamType):  # type: ignore[type-arg]

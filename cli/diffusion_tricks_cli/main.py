@@ -22,7 +22,7 @@ from diffusion_tricks_cli.common import Once, program_options
 from diffusion_tricks_cli.completion import completing
 from diffusion_tricks_cli.failures import check_words, of_a_name, say_error, say_failure, wants
 from diffusion_tricks_cli.interrupts import INTERRUPTED, SAID
-from diffusion_tricks_cli.links import grouped
+from diffusion_tricks_cli.links import grouped, swept
 from diffusion_tricks_cli.of_plugins import commands_of_plugins
 from diffusion_tricks_cli.printable import echo
 from diffusion_tricks_cli.streams import lasting_streams
@@ -62,7 +62,7 @@ class Program(Once, click.Group):
         files, without, rest = plugin_options(args)
         host([Path(file) for file in files], without)
         ctx.meta[ASKED_FOR] = {Path(file).stem: file for file in files}
-        return super().parse_args(ctx, rest if ctx.resilient_parsing else grouped(rest))
+        return super().parse_args(ctx, rest if ctx.resilient_parsing else grouped(swept(rest)))
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Own commands, then those of plugins."""

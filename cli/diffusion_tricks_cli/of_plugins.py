@@ -14,6 +14,7 @@ import click
 from diffusion_tricks.errors import DiffusionTricksError, PluginError
 from diffusion_tricks.hosting.host import host
 from diffusion_tricks.hosting.interrupts import is_interrupt
+from diffusion_tricks_cli.many.calls import repeated
 
 
 class Brought(NamedTuple):
@@ -60,7 +61,8 @@ def _found(taken: Collection[str]) -> dict[str, Brought]:
                 implementation.function(cli=group)
             if twice := sorted(group.commands.keys() & {*taken, *made}):
                 raise ValueError(f"there is already a command {twice[0]!r}")
-            made |= {name: Brought(plugin, _named(command, plugin)) for name, command in group.commands.items()}
+            own = {name: repeated(_named(command, plugin)) for name, command in group.commands.items()}
+            made |= {name: Brought(plugin, command) for name, command in own.items()}
         except BaseException as error:
             if is_interrupt(error):
                 raise

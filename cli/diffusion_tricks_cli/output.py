@@ -44,8 +44,8 @@ ENDINGS = {
 RECIPES = {".toml", ".json"}
 
 
-def named(template: str, seeds: Sequence[int | None]) -> list[Path]:
-    """One path per picture: `{seed}` and `{index}` (from 0) filled in; of several pictures the index is added.
+def named(template: str, seeds: Sequence[int | None], first: int = 0) -> list[Path]:
+    """One path per picture: `{seed}` and `{index}` (from `first`) filled in; of several pictures the index is added.
 
     A picture that is only finished may have no seed. Raises UsageError for `{seed}` in its name then.
 
@@ -55,14 +55,14 @@ def named(template: str, seeds: Sequence[int | None]) -> list[Path]:
         raise UsageError(f"{template}: a picture that is only finished has no seed; leave {{seed}} out of its name")
     if len(seeds) > 1 and "{seed}" not in template and "{index}" not in template:
         path = Path(template)
-        template = str(path.with_name(f"{path.stem}-{{index}}{path.suffix}"))
-    return [Path(template.replace("{seed}", str(s)).replace("{index}", str(i))) for i, s in enumerate(seeds)]
+        template, first = str(path.with_name(f"{path.stem}-{{index}}{path.suffix}")), 0
+    return [Path(template.replace("{seed}", str(s)).replace("{index}", str(i))) for i, s in enumerate(seeds, first)]
 
 
 class Output:
-    """The files of one run of the command line."""
+    """The files of one run of the command line. first: the number of its first picture, where it is one of many."""
 
-    def __init__(self, recipe: Recipe, settings: Settings, label: str, inputs: Iterable[Path] = ()):
+    def __init__(self, recipe: Recipe, settings: Settings, label: str, inputs: Iterable[Path] = (), first: int = 0):
         self.recipe, self.settings = recipe, settings
         for flag, name in (("-o", settings.output), ("--steps-out", settings.steps_out),
                            ("--save-recipe", settings.save_recipe)):  # fmt: skip
@@ -72,16 +72,22 @@ class Output:
         self.to_stdout = settings.output == STDOUT
         self.form = Path(f"picture{form_of(recipe) if settings.output in {None, STDOUT} else '.png'}")
         by_itself = f"{label}{'' if None in seeds else '-{seed}'}{self.form.suffix}"
-        self.pictures = named(settings.output or by_itself, seeds)
-        self.films = named(settings.steps_out, seeds) if settings.steps_out else []
+        self.pictures = named(settings.output or by_itself, seeds, first)
+        self.films = named(settings.steps_out, seeds, first) if settings.steps_out else []
         self.recipe_file = Path(settings.save_recipe) if settings.save_recipe else None
-        self._said: set[str] = set()
+        self.said: set[str] = set()
         self.inputs = [*(file_of(path) for path in paths(recipe)), *inputs]
 
     @cached_property
-    def _hashes(self) -> dict[str, str]:
+    def hashes(self) -> dict[str, str]:
         """Of the files that the recipe reads, as they are before its first picture is written."""
         return hashes_of(self.recipe)
+
+    @property
+    def files(self) -> list[Path]:
+        """All that may be written, the pictures first."""
+        records = [sidecar_path(path) for path in self.pictures]
+        return [*self.pictures, *records, *self.films, *filter(None, [self.recipe_file])]
 
     def check(self) -> None:
         """Raises UsageError for any file that may not be written; to be called before a model is loaded."""
@@ -152,7 +158,7 @@ class Output:
         """Writes a picture, reads it back, and gives what is to be said of it. Raises OutputFailed, OutputError."""
         path, settings = self.pictures[result.index], self.settings
         told: dict[str, Any] = {
-            "metadata": not settings.no_metadata, "provenance": not settings.no_provenance, "hashes": self._hashes,
+            "metadata": not settings.no_metadata, "provenance": not settings.no_provenance, "hashes": self.hashes,
             "keep_gps": settings.keep_gps, "quality": settings.quality,
         }  # fmt: skip
         if self.to_stdout:
@@ -167,8 +173,8 @@ class Output:
 
     def unsaid(self, notes: Iterable[str]) -> list[str]:
         """Those of the notes that no earlier picture of the run had, as most hold for all of them."""
-        new = [note for note in notes if note not in self._said]
-        self._said |= set(new)
+        new = [note for note in notes if note not in self.said]
+        self.said |= set(new)
         return new
 
     def _read_back(

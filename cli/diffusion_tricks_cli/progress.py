@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 
 class Progress:
-    """Called with every step of a run over `count` pictures; batches follow each other."""
+    """Called with every step of a run over `count` pictures; batches follow each other. ahead: said before all."""
 
-    def __init__(self, count: int, shown: bool, stream: IO[str] | None = None):
+    def __init__(self, count: int, shown: bool, stream: IO[str] | None = None, ahead: str = ""):
         stream = stream or sys.stderr
         self.line = Line(stream) if shown and stream.isatty() else None
-        self.count, self.finished = count, 0
+        self.count, self.finished, self.ahead = count, 0, ahead
         self.run: Run | None = None
         self.began = time.monotonic()
 
@@ -43,4 +43,4 @@ class Progress:
         done = step.index - step.run.first + 1
         of_these = (step.stage - 1 + done / total) / step.run.stage_count
         share = (self.finished + step.run.count * of_these) / self.count
-        self.say(meter(share, time.monotonic() - self.began, f"step {done}/{total}  rows {step.rows}"))
+        self.say(meter(share, time.monotonic() - self.began, f"{self.ahead}step {done}/{total}  rows {step.rows}"))

@@ -23,9 +23,9 @@ from diffusion_tricks.recipes.record import read_record, run_of
 from diffusion_tricks.registry.options import hint
 from diffusion_tricks_cli.common import Once, Sectioned, common_options, example, settings_of, with_common
 from diffusion_tricks_cli.from_options import Positional, given
+from diffusion_tricks_cli.making import carry_out
 from diffusion_tricks_cli.output import remark
 from diffusion_tricks_cli.printable import echo
-from diffusion_tricks_cli.work import carry_out
 
 TRUST = "pass --trust-paths if you trust who made the picture"
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from diffusion_tricks.errors import DiffusionTricksError
-from diffusion_tricks_cli.common import Once, example
+from diffusion_tricks.io.journal import Line
+from diffusion_tricks_cli.common import ON_ERROR, Once, example
 from diffusion_tricks_cli.failures import say_error
+from diffusion_tricks_cli.many.failures import failure, tell
+from diffusion_tricks_cli.many.inputs import is_many, pictures_of
 from diffusion_tricks_cli.printable import echo
 from diffusion_tricks_cli.wording import in_flags
 
@@ -31,7 +34,11 @@ Views = Sequence[tuple[str, str]]
     "--scorer", help="A registered scorer, or a CLIP model: directory or hub name.  [default: the one inside]"
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per picture.")
-def score(pictures: tuple[str, ...], prompts: tuple[str, ...], views: Views, scorer: str | None, as_json: bool) -> None:
+@click.option("--on-error", type=click.Choice(ON_ERROR), help="Of many pictures.  [default: continue]")
+def score(
+    pictures: tuple[str, ...], prompts: tuple[str, ...], views: Views, scorer: str | None, as_json: bool,
+    on_error: str | None,
+) -> None:  # fmt: skip
     """Print how well pictures show what they should: as the record inside them says, or as you say here.
 
     Alignment is the cosine of picture and text by CLIP, of the worst view; concealment, 0 to 1, says how well each view
@@ -42,17 +49,25 @@ def score(pictures: tuple[str, ...], prompts: tuple[str, ...], views: Views, sco
     from diffusion_tricks.generate.shown import shown_in
 
     said = [*(("identity", prompt) for prompt in prompts), *views]
-    judge, scores = scorer_named(scorer), {}
-    for picture in dict.fromkeys(pictures):
+    found = [pictures_of(said) for said in pictures]
+    for note in (note for one in found for note in one.notes):
+        echo(f"Note: {note}", err=True)
+    paths = list(dict.fromkeys(one.path for many in found for one in many.pictures))
+    judge, scores, failures = scorer_named(scorer), dict[str, Any](), list[Line]()
+    for picture in paths:
+        if failures and on_error == "stop":
+            break
         try:
             scores[picture] = judge.score(shown_in(picture, said)[1])
         except DiffusionTricksError as error:
-            if len(pictures) == 1:
+            if not any(map(is_many, pictures)) and len(paths) == 1:
                 raise
             error.about = {"path": picture}
             say_error(error, as_json)
+            failures.append(failure(picture, error))
     _print(scores, as_json)
-    if len(scores) < len(set(pictures)):
+    tell(failures if any(map(is_many, pictures)) else [], len(paths))
+    if failures:
         click.get_current_context().exit(1)
 
 

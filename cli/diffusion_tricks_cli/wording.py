@@ -21,6 +21,7 @@ from diffusion_tricks_cli.from_options import option_words, parameters
 from diffusion_tricks_cli.train_options import train_options
 
 NAMED = re.compile(r"`([a-z_]\w*)(?:=([^`]*))?`")
+ON_OR_OFF = {None, "True", "False"}  # what may be said of a flag
 OF_HOST = {"files": "plugin", "without": "no_plugin"}  # in Python, and on the command line
 
 
@@ -31,7 +32,8 @@ def in_flags(text: str) -> str:
 
 def _flagged(found: re.Match[str], text: str) -> str:
     name, value = found.groups()
-    option = next((o for o in _options(text) if o.name == OF_HOST.get(name, name)), None)
+    of_name = (o for o in _options(text) if o.name == OF_HOST.get(name, name))
+    option = next((o for o in of_name if not (o.is_flag and value not in ON_OR_OFF)), None)
     if option is None:
         return found[0]
     if value is None:

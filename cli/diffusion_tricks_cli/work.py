@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -24,47 +26,90 @@ from diffusion_tricks_cli.printable import echo
 from diffusion_tricks_cli.progress import Progress
 from diffusion_tricks_cli.streams import apart
 
+Say = Callable[[Recipe], str]
 OF_MODELS = ("device", "dtype", "max_rows", "memory", "quantize", "compile")
 
 if TYPE_CHECKING:
     from diffusion_tricks.generate.cost import Plan
     from diffusion_tricks.generate.result import Result
+    from diffusion_tricks.generate.score import Scorer
+    from diffusion_tricks.model.model import Model
     from diffusion_tricks.sampling.run import Step
     from diffusion_tricks_cli.film import Films
 
 
-def carry_out(recipe: Recipe, settings: Settings, label: str, inputs: Iterable[Path] = (), said: str = "") -> None:
+def silent(recipe: Recipe) -> str:
+    """Nothing to say of a recipe."""
+    return ""
+
+
+def carry_out(recipe: Recipe, settings: Settings, label: str, inputs: Iterable[Path] = (), said: Say = silent) -> None:
     """Makes a recipe's pictures and says where they are; ends with exit code 1 if one could not be written.
 
     label: begins the name of pictures that are given none. inputs: files that may not be overwritten, beside those
-    that the recipe reads. said: a remark to make once all that is known without a model is in order. All that can be
-    checked without a model is checked first.
+    that the recipe reads. said: gives a remark to make once all that is known without a model is in order. All that can
+    be checked without a model is checked first.
     """
     recipe = recipe.resolved()
     if recipe.picture is not None and recipe.count > 1:
         raise UsageError(f"a picture that is only finished is one picture, got --count {recipe.count}; leave it out")
     output = Output(recipe, settings, label, inputs)
     try:
-        _carry_out(recipe, settings, output, said)
+        _carry_out(recipe, settings, output, said(recipe))
     except DiffusionTricksError as error:
         error.about = about(output.pictures[0], recipe.seed) if recipe.count == 1 else {}
         raise
 
 
 def _carry_out(recipe: Recipe, settings: Settings, output: Output, said: str) -> None:
-    refuse_clashes(recipe.build())
-    _check_pictures(recipe)
+    check_asked(recipe, settings)
+    check_pictures(recipe)
     output.check()
-    _check_runs(recipe, settings)
     if said:
         remark(said, settings)
-    if idle := [name for name in OF_MODELS if getattr(settings, name) != getattr(Settings, name)]:
-        _note_idle(recipe, settings, idle)
+    note_idle(recipe, settings)
     if settings.dry_run:
         show_plan(recipe, settings)
         return
-    if _make(recipe, settings, output) > 0:
+    if made(recipe, settings, output, None).errors:
         click.get_current_context().exit(1)
+
+
+@dataclass
+class Made:
+    """What came of a recipe: the facts of each picture that was written, and why others were not."""
+
+    facts: list[dict[str, Any]] = field(default_factory=list)
+    errors: list[DiffusionTricksError] = field(default_factory=list)
+
+
+@dataclass
+class Ready:
+    """The model and the scorer for many recipes, loaded when they are first needed; place: of the recipe among them."""
+
+    settings: Settings
+    place: str = ""
+    _models: dict[str, Model] = field(default_factory=dict)
+
+    def model(self, recipe: Recipe) -> Model | None:
+        """The model of a recipe, None for a picture that is only finished; another takes the place of the last."""
+        if recipe.picture is not None:
+            return None
+        from diffusion_tricks.loading.load import load_model
+
+        asked = json.dumps([recipe.model, recipe.lora, recipe.upscaler])
+        if asked not in self._models:
+            self._models.clear()
+            how = {name: getattr(self.settings, name) for name in OF_MODELS if name != "max_rows"}
+            self._models[asked] = load_model(recipe.model, loras=recipe.lora, upscaler=recipe.upscaler or None, **how)
+        return self._models[asked]
+
+    @cached_property
+    def scorer(self) -> Scorer:
+        """What scores."""
+        from diffusion_tricks.generate.scorers import scorer_named
+
+        return scorer_named(self.settings.scorer)
 
 
 def about(path: Path, seed: int | None) -> dict[str, str | int]:
@@ -72,7 +117,13 @@ def about(path: Path, seed: int | None) -> dict[str, str | int]:
     return {"path": str(path)} | ({} if seed is None else {"seed": seed})
 
 
-def _check_pictures(recipe: Recipe) -> None:
+def check_asked(recipe: Recipe, settings: Settings) -> None:
+    """Raises what of a recipe and the settings cannot go together, whatever the pictures are."""
+    refuse_clashes(recipe.build())
+    _check_runs(recipe, settings)
+
+
+def check_pictures(recipe: Recipe) -> None:
     """Raises PictureError for a picture that is not there, before a model is loaded."""
     for path in paths(recipe, of=["argument"]):
         if not path.is_file() or not path.stat().st_size:
@@ -95,20 +146,26 @@ def _check_runs(recipe: Recipe, settings: Settings) -> None:
         check_candidates(recipe)
 
 
-def _note_idle(recipe: Recipe, settings: Settings, named: list[str]) -> None:
+def note_idle(recipe: Recipe, settings: Settings) -> None:
     """Says which settings of models were given for a picture that none makes."""
-    if recipe.picture is not None:
+    named = [name for name in OF_MODELS if getattr(settings, name) != getattr(Settings, name)]
+    if recipe.picture is not None and named:
         options = " and ".join(f"`{name}`" for name in named)
         remark(f"Note: no model makes a picture that is only finished, so nothing was done with {options}", settings)
 
 
-def _make(recipe: Recipe, settings: Settings, output: Output) -> int:
-    """How many pictures could not be written. Raises OutputFailed where the recipe could not."""
+def made(recipe: Recipe, settings: Settings, output: Output, ready: Ready | None) -> Made:
+    """Makes the pictures of a recipe, and says of each where it is, or why it could not be written.
+
+    ready: what was loaded before; None loads it. Raises OutputFailed where the recipe itself could not be written.
+    """
     tricks = recipe.build()
     runs = len(versions(tricks))
     if settings.quiet:
         os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"  # of downloads
-    progress = Progress(recipe.count * recipe.best_of * runs, shown=not settings.quiet)
+    progress = Progress(
+        recipe.count * recipe.best_of * runs, shown=not settings.quiet, ahead=ready.place if ready else ""
+    )
     progress.say(f"loading {recipe.model} ..." if recipe.picture is None else "")
     from diffusion_tricks.generate.defaults import check_prompts, with_guidance
     from diffusion_tricks.generate.make import making
@@ -118,7 +175,9 @@ def _make(recipe: Recipe, settings: Settings, output: Output) -> int:
     if recipe.picture is None:
         with_guidance(recipe, tricks, 1.0)
         check_prompts(recipe, tricks)
-    scorer = scorer_named(settings.scorer) if settings.scorer or recipe.best_of > 1 else None
+    scores = settings.scorer or recipe.best_of > 1
+    scorer = (ready.scorer if ready else scorer_named(settings.scorer)) if scores else None
+    model = ready.model(recipe) if ready else None
     films = Films(output.films, recipe.enlarge, settings.show or CLEAN, settings.every) if output.films else None
 
     def watch(step: Step) -> None:
@@ -126,27 +185,28 @@ def _make(recipe: Recipe, settings: Settings, output: Output) -> int:
         if films:
             films(step)
 
-    failed, untaught = 0, dict[str, list[str]]()
+    came, untaught = Made(), dict[str, list[str]]()
     try:
         for result in apart(making(
-            recipe, device=settings.device, dtype=settings.dtype, memory=settings.memory, quantize=settings.quantize,
-            compile=settings.compile, max_rows=settings.max_rows, watch=watch, scorer=scorer,
+            recipe, model, device=settings.device, dtype=settings.dtype, memory=settings.memory,
+            quantize=settings.quantize, compile=settings.compile, max_rows=settings.max_rows, watch=watch,
+            scorer=scorer,
         )):  # fmt: skip
             progress.clear()
             untaught |= result.facts.get("unknown_words", {})
             named = str(result.facts["model"])
-            failed += not _written(result, settings, output, films)
-        output.save_recipe(failed)
+            _write(result, settings, output, films, came)
+        output.save_recipe(len(came.errors))
     finally:
         progress.clear()
         if films:
             films.close()
-        if untaught:
-            remark(f"Note: {unknown_note(named, untaught)}", settings)
-    return failed
+        for note in output.unsaid([unknown_note(named, untaught)] if untaught else []):
+            remark(f"Note: {note}", settings)
+    return came
 
 
-def _written(result: Result, settings: Settings, output: Output, films: Films | None) -> bool:
+def _write(result: Result, settings: Settings, output: Output, films: Films | None, came: Made) -> None:
     """Saves one picture and says so; a disk that refuses it costs this picture only."""
     try:
         facts = output.save(result)
@@ -159,12 +219,13 @@ def _written(result: Result, settings: Settings, output: Output, films: Films | 
     except (OutputFailed, OutputError) as error:
         error.about = about(output.pictures[result.index], result.seed)
         say_error(error, settings.json)
-        return False
+        came.errors.append(error)
+        return
     for note in output.unsaid(facts.get("notes", ())):
         warns = "changes pixels everywhere" in note
         remark(f"{'Warning' if warns else 'Note'}: {note}", settings)
     say(facts, settings.json)
-    return True
+    came.facts.append(facts)
 
 
 def show_plan(recipe: Recipe, settings: Settings, recipe_too: bool = True) -> None:

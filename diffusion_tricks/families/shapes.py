@@ -39,6 +39,7 @@ class Shape:
     learnt in training (arXiv:2210.03142), which is another thing than guidance by two answers. controllable: its
     denoiser takes what a ControlNet adds. cacheable: it has attention, of which a step cache may save some. spreads: an
     edit spreads all steps over the part of the schedule that its strength says, as its image-to-image pipeline does.
+    fixed: it makes no size but its own.
     """
 
     channels: int
@@ -53,6 +54,7 @@ class Shape:
     controllable: bool = False
     cacheable: bool = True
     spreads: bool = False
+    fixed: bool = False
 
 
 def check_size(shape: Shape, size: Size) -> None:

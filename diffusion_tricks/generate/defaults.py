@@ -86,6 +86,26 @@ def with_stride(recipe: Recipe, tricks: Sequence[Trick[Any]], model: Model) -> R
     return recipe.model_copy(update={"stride": stride}) if follows else recipe
 
 
+def with_frame(recipe: Recipe, tricks: list[Trick[Any]], model: Model) -> tuple[Recipe, list[Trick[Any]]]:
+    """The recipe at the size that one of its tricks asks for, with what then holds of that trick, and its tricks.
+
+    As it is where it says a size or is enlarged, and where another trick gives pictures a size, or looks at parts of
+    them as large as the model makes them.
+    """
+    if recipe.size is not None or recipe.enlarge > 1:
+        return recipe, tricks
+    for i, trick in enumerate(tricks):
+        if any(other.brings_prompts or other.keeps_size for other in tricks if other is not trick):
+            continue
+        if framed := guarded(trick.label(), "framed", trick.framed, model.family.shape):
+            size, options = framed
+            entry = TrickEntry(trick=recipe.tricks[i].trick, **recipe.tricks[i].options | options)
+            entries = [*recipe.tricks[:i], entry, *recipe.tricks[i + 1 :]]
+            changed = [*tricks[:i], trick.but(**options), *tricks[i + 1 :]]
+            return recipe.model_copy(update={"size": size, "tricks": entries}), changed
+    return recipe, tricks
+
+
 def check_prompts(recipe: Recipe, tricks: list[Trick[Any]], said: Said | None = None) -> None:
     """Raises UsageError when nothing says what to make, or what would never be heard does: a prompt beside a trick's.
 

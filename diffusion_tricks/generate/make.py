@@ -20,6 +20,7 @@ from diffusion_tricks.generate.defaults import (
     second_guidance,
     settings,
     settled_tricks,
+    with_frame,
     with_guidance,
     with_stride,
 )
@@ -143,6 +144,7 @@ def _making(
     model = _fitting(model, recipe) or load_model(
         recipe.model, loras=recipe.lora, upscaler=recipe.upscaler or None, **loading
     )
+    recipe, tricks = with_frame(recipe, tricks, model)
     second = second_guidance(recipe, model, spanned(tricks))
     recipe, tricks = with_guidance(recipe, tricks, model.defaults.guidance, second)
     check_prompts(recipe, tricks, Said(type(model.pipe).__name__, parts_of(model.pipe)))
@@ -216,6 +218,7 @@ def _batch(
         icc = run.source.picture.icc if run.source else None
         image = finish(last, tricks, from_srgb(unfinished, icc) if icc else unfinished, i, icc)
         raster, repainted = finished_raster(last, image, i), last.repainted.get(i)
+        kept = repainted.kept if repainted and repainted.kept.any() else None
         report(last, image, i)
         single = recipe.single(index).model_copy(update=settled)
         kind: Literal["generated", "edited"] = "generated" if run.source is None else "edited"
@@ -223,7 +226,7 @@ def _batch(
         told = size | facts | noted(run, i)
         yield Result(
             image, recipe.seeds[index], index, single, kind, told, icc, unfinished=unfinished, raster=raster,
-            source=run.source.picture if run.source else None, kept=repainted.kept if repainted else None,
+            source=run.source.picture if run.source else None, kept=kept,
         )  # fmt: skip
 
 

@@ -18,6 +18,7 @@ from diffusion_tricks.generate.defaults import (
     schedule_of,
     second_guidance,
     settings,
+    with_frame,
     with_guidance,
     with_stride,
 )
@@ -107,6 +108,7 @@ def check_before(recipe: Recipe) -> None:
 def _settled(recipe: Recipe, model: Model) -> tuple[Recipe, list[Trick[Any]]]:
     """The recipe with what is on by default, and its tricks. Raises UsageError where nothing is asked."""
     check_settings(recipe, tricks := recipe.build())
+    recipe, tricks = with_frame(recipe, tricks, model)
     recipe, tricks = with_guidance(
         recipe, tricks, model.defaults.guidance, second_guidance(recipe, model, spanned(tricks))
     )

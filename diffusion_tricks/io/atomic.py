@@ -51,7 +51,7 @@ def atomic_write_all(files: Mapping[Path, Data], *, force: bool = False, inputs:
             undo.callback(_put_back, path, previous)
         undo.pop_all()
     for folder in {path.parent for path in files}:
-        _sync_folder(folder)
+        sync_folder(folder)
 
 
 def _sweep_once(folder: Path) -> None:
@@ -159,7 +159,8 @@ def _put_back(path: Path, previous: bytes | None) -> None:
         path.write_bytes(previous)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Makes the names in a folder safe on the disk, where the system can."""
     with contextlib.suppress(OSError):  # not every system can open a folder; the file itself is safe already
         descriptor = os.open(folder, os.O_RDONLY)
         try:

@@ -33,6 +33,20 @@ def held(path: Path) -> Iterator[None]:
             os.close(descriptor)
 
 
+@contextlib.contextmanager
+def alone(path: Path) -> Iterator[bool]:
+    """Whether this process is the only one that holds a file so; while it lasts, it stays so.
+
+    True also where that cannot be told.
+    """
+    descriptor = _opened(path)
+    try:
+        yield descriptor is None or _locked(descriptor)
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
+
+
 def sweep(folder: Path, pattern: str) -> None:
     """Removes the files and folders in a folder that are called so, are older than `AGE`, and that nobody holds."""
     for path in folder.glob(pattern):

@@ -36,6 +36,7 @@ from diffusion_tricks.io.signatures import LOOKED_AT, kind_of
 READ = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "JPEG2000")
 HEIF = (b"ftypheic", b"ftypheix", b"ftyphevc", b"ftypmif1", b"ftypmsf1")
 MAX_PIXELS = 100_000_000
+SIDEWAYS = (5, 6, 7, 8)  # orientations of EXIF that lie on a side
 STDIN = "-"  # the name of a picture that comes by standard input
 PAGE = re.compile(r"(.+)\[(\d+)\]", re.DOTALL)
 PROGRAMS = {b"%!PS": "PostScript", b"\xc5\xd0\xd3\xc6": "EPS", b"%PDF": "PDF"}
@@ -106,6 +107,17 @@ def read_picture(path: str | Path | io.BytesIO, *, max_pixels: int | None = None
     made, shown = provenance_of(metadata.xmp), _bare(upright.shown())
     where = Path("picture") if isinstance(path, io.BytesIO) else Path(path)
     return Picture(shown, icc, where, made, None if plain else upright, metadata, image.format)
+
+
+def picture_size(path: str | Path | io.BytesIO) -> tuple[int, int]:
+    """(width, height) in pixels of a picture as `read_picture` gives it, upright; nothing of it is decoded.
+
+    Raises PictureError as that does for what cannot be opened.
+    """
+    with open_picture(path) as image:
+        width, height = image.size
+        sideways = image.format != "TIFF" and _orientation(image) in SIDEWAYS  # of a TIFF Pillow tells the upright size
+        return (height, width) if sideways else (width, height)
 
 
 @contextlib.contextmanager

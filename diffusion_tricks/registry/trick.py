@@ -22,10 +22,12 @@ from diffusion_tricks.errors import UsageError
 from diffusion_tricks.registry.checked import explain
 from diffusion_tricks.registry.hook_types import HookTypes
 from diffusion_tricks.registry.options import TrickOptions
-from diffusion_tricks.types import Spans
+from diffusion_tricks.types import Size, Spans
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+    from diffusion_tricks.families.shapes import Shape
 
 SPANS: tuple[Spans, ...] = ("all", "longer")
 O = TypeVar("O", bound=TrickOptions)  # noqa: E741
@@ -127,6 +129,14 @@ class Trick(HookTypes, Generic[O]):
         "none" by default; with "longer" a size is held to that by its shorter side, with "all" by neither.
         """
         return "none"
+
+    def framed(self, shape: Shape) -> tuple[Size, dict[str, Any]] | None:
+        """The size that a model of that shape is to make where nothing says one, and what then holds of its options.
+
+        None by default: the model's own size. `make` asks it of recipes without `size` and `enlarge`, where no other
+        trick brings prompts of its own or keeps the size of a picture; size and options go into the record.
+        """
+        return None
 
     def asks(self) -> Sequence[tuple[str, str | Nest]]:
         """The prompts of its own that it asks, or the tricks in their place, each with what it is called.

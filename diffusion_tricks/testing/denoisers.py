@@ -133,7 +133,7 @@ def denoiser_model(
     if prediction is not None:
         scheduler.register_to_config(prediction_type=prediction)
     channels, height, width = shape
-    family = DenoiserFamily(denoise, Shape(channels, (width, height)), scheduler, variance)
+    family = DenoiserFamily(denoise, Shape(channels, (width, height), fixed=True), scheduler, variance)
     pipe = DenoiserPipeline(scheduler)
     return Model(pipe, "exact", torch.device("cpu"), torch.float32, Defaults(steps=20), opened=family)
 

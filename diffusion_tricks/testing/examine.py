@@ -139,8 +139,6 @@ def _statically(trick: type[Trick[Any]]) -> Iterator[str]:
             yield f"{name} is no hook without @hookimpl"
         elif strange := [p for p in _taken(function) if p not in given]:
             yield f"{name} takes {', '.join(strange)}, which it is not given; expected {name}({', '.join(given)})"
-        elif name == "estimate_noise" and not inspect.isgeneratorfunction(function):
-            yield "estimate_noise is no generator; expected it to yield a list of asks"
     yield from _defaults(trick.Options)
 
 

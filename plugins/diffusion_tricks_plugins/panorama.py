@@ -15,14 +15,13 @@ from pydantic import model_validator
 
 from diffusion_tricks.plugin import Asking, Shown, Spans, Trick, TrickOptions, UsageError, hookimpl, option
 from diffusion_tricks_plugins.guidance import stages_up_to
-from diffusion_tricks_plugins.windows import Falloff, joined, weights, windows
+from diffusion_tricks_plugins.windows import OVERLAP, Falloff, in_windows, latent_stride
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from diffusion_tricks.plugin import Ask, Estimate, Run, Step
+    from diffusion_tricks.plugin import Ask, Run, Step
 
-OVERLAP = 0.5
 PAPER = (255, 255, 255)  # beyond the edge of a picture that is moved
 
 
@@ -77,24 +76,13 @@ class Panorama(Trick[PanoramaOptions]):
         run.wraps = run.wraps or self.options.wrap
         overlap = OVERLAP if self.options.overlap is None else self.options.overlap
         shares = (1 - overlap,) * 2 if stride is None else (stride / width, stride / height)
-        scale = run.model.family.scale
-        run.state(self)["stride"] = tuple(
-            max(1, int(share * side / scale)) for share, side in zip(shares, own, strict=True)
-        )
+        run.state(self)["stride"] = latent_stride(own, run.model.family.scale, shares)
 
     @hookimpl
     def estimate_noise(self, ask: Ask, step: Step) -> Asking:
         """Asks about every window, and joins what they say."""
-        run, (height, width) = step.run, ask.x.shape[-2:]
-        scale = run.model.family.scale
-        assert run.window is not None
-        size = min(run.window[0] // scale, width), min(run.window[1] // scale, height)
-        places = windows((width, height), size, run.state(self)["stride"], self.options.wrap)
-        if len(places) == 1:
-            answers: list[Estimate] = yield [ask]
-            return answers[0]
-        parts: list[Estimate] = yield [ask.through(place) for place in places]
-        return joined(parts, places, weights(size, self.options.falloff, ask.x), ask.x)
+        stride = step.run.state(self)["stride"]
+        return (yield from in_windows(ask, step.run, stride, self.options.falloff, self.options.wrap))
 
 
 def moved(image: Image, share: float, wrap: bool) -> Image:

@@ -7,17 +7,20 @@ MultiDiffusion, arXiv:2302.08113, equation 5; weights that fall towards edges: M
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from diffusion_tricks.plugin import Estimate, Size
+    from diffusion_tricks.plugin import Ask, Asking, Estimate, Run, Size
 
 Falloff = Literal["flat", "feather", "gaussian"]
 SPREAD = 0.25  # sigma of the Gaussian, as a share of the window's side
+OVERLAP = 0.5  # share of a window that the next one covers too
+AT_ONCE = 64  # windows that are asked about together, so that what they say takes no more memory than that
+GROUPS = 500  # of them at the most in a step
 
 
 @dataclass(frozen=True)
@@ -44,13 +47,13 @@ class Window:
         """The same of a mask (b 1 h w)."""
         return self.apply(x)
 
-    def placed(self, part: Tensor) -> Tensor:
-        """A part (b c h w) of the size of the window, where it lies in the whole, with 0 around it."""
-        from torch.nn.functional import pad  # here, so that the options can be read without it
-
-        (width, height), (wide, high) = self.size, self.whole
-        below = pad(part, (0, wide - width, self.top, high - height - self.top))
-        return below.roll(self.left, -1)
+    def add(self, part: Tensor, total: Tensor) -> None:
+        """Adds a part (b c h w) of the size of the window to a total of the whole, where it lies there."""
+        (width, height), rest = self.size, self.whole[0] - self.left  # columns before it goes around
+        rows = total[..., self.top : self.top + height, :]
+        rows[..., self.left : self.left + width] += part[..., :rest]
+        if width > rest:
+            rows[..., : width - rest] += part[..., rest:]
 
 
 def windows(whole: Size, size: Size, stride: Size, wrap: bool = False) -> list[Window]:
@@ -94,19 +97,61 @@ def weights(size: Size, falloff: Falloff, like: Tensor) -> Tensor:
     return (along(size[1])[:, None] * along(size[0]))[None, None]
 
 
-def joined(parts: Sequence[Estimate], places: Sequence[Window], weight: Tensor, x: Tensor) -> Estimate:
+def in_windows(ask: Ask, run: Run, stride: Size, falloff: Falloff = "feather", wrap: bool = False) -> Asking:
+    """Asks about every window as large as `run.window`, and joins what they say; about one alone as it is.
+
+    stride: of the latents, from one window to the next at the most.
+    """
+    (height, width), scale = ask.x.shape[-2:], run.model.family.scale
+    assert run.window is not None
+    size = min(run.window[0] // scale, width), min(run.window[1] // scale, height)
+    places = windows((width, height), size, stride, wrap)
+    if len(places) == 1:
+        answers: list[Estimate] = yield [ask]
+        return answers[0]
+    mean = Mean(ask.x, weights(size, falloff, ask.x))
+    at_once = max(AT_ONCE, -(-len(places) // GROUPS))
+    for first in range(0, len(places), at_once):
+        group = places[first : first + at_once]
+        parts: list[Estimate] = yield [ask.through(place) for place in group]
+        mean.take(parts, group)
+    return mean.estimate()
+
+
+def latent_stride(own: Size, scale: int, shares: tuple[float, float]) -> Size:
+    """From one window to the next in latents, of a model of that size in pixels, as shares of its sides."""
+    across, down = (max(1, int(share * side / scale)) for share, side in zip(shares, own, strict=True))
+    return across, down
+
+
+class Mean:
     """The estimates of windows as one about the whole latents x (b c h w), weighted by `weight` (1 1 h w) in each."""
-    cover = sum((place.placed(weight) for place in places), weight.new_zeros(()))
 
-    def whole(values: Sequence[Tensor]) -> Tensor:
-        total = sum(
-            (place.placed(weight * value) for place, value in zip(places, values, strict=True)), x.new_zeros(())
-        )
-        return total / cover
+    def __init__(self, x: Tensor, weight: Tensor):
+        self.x, self.weight = x, weight
+        self.cover = weight.new_zeros(1, 1, *x.shape[-2:])
+        self.totals: dict[str, Tensor] = {}
+        self.like: Estimate | None = None
 
-    variances = [part.variance for part in parts if part.variance is not None]
-    variance = whole(variances) if len(variances) == len(parts) else None
-    return replace(parts[0], value=whole([part.value for part in parts]), x=x, variance=variance)
+    def take(self, parts: Sequence[Estimate], places: Iterable[Window]) -> None:
+        """Adds what was said in some of the windows."""
+        self.like = self.like or parts[0]
+        for part, place in zip(parts, places, strict=True):
+            place.add(self.weight, self.cover)
+            self._add("value", part.value, place)
+            if part.variance is not None:
+                self._add("variance", part.variance, place)
+
+    def _add(self, name: str, value: Tensor, place: Window) -> None:
+        if name not in self.totals:
+            self.totals[name] = (value * self.weight).new_zeros(*value.shape[:2], *self.x.shape[-2:])
+        place.add(self.weight * value, self.totals[name])
+
+    def estimate(self) -> Estimate:
+        """What all of them say."""
+        assert self.like is not None
+        found = {name: total / self.cover for name, total in self.totals.items()}
+        return replace(self.like, x=self.x, value=found["value"], variance=found.get("variance"))
 
 
-__all__ = ["Falloff", "Window", "joined", "weights", "windows"]
+__all__ = ["OVERLAP", "Falloff", "Window", "in_windows", "latent_stride", "weights", "windows"]

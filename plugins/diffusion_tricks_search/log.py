@@ -6,38 +6,29 @@ each picture that was tried, `made` for each that was made in full, and `ranked`
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Iterable
+from functools import cached_property
 from pathlib import Path
-from typing import Any
 
-from diffusion_tricks.plugin import OutputError, UsageError
+from diffusion_tricks.plugin import Journal, OutputError, UsageError
 from diffusion_tricks_search.asked import Asked, asked_from
 
 FILE = "scores.jsonl"
 VERSION = 1
-Line = dict[str, Any]
 
 
-class Log:
-    """The file of one search. `begin` makes one, `found` reads one."""
+class Log(Journal):
+    """The journal of one search; `asked` stands in its first line."""
 
-    def __init__(self, path: Path, asked: Asked, lines: Iterable[Line] = ()):
-        self.path, self.asked, self.lines = path, asked, list(lines)
-
-    def append(self, lines: Iterable[Line]) -> None:
-        """Adds lines in one piece; when this returns, they are safe on the disk."""
-        new = list(lines)
-        with self.path.open("ab") as file:
-            file.write(b"".join(_encoded(line) for line in new))
-            file.flush()
-            os.fsync(file.fileno())
-        self.lines += new
-
-    def of(self, key: str) -> list[Line]:
-        """The lines that have a key."""
-        return [line for line in self.lines if key in line]
+    @cached_property
+    def asked(self) -> Asked:
+        """What was asked. Raises UsageError for a first line that says something else."""
+        first = self.lines[0] if self.lines else {}
+        if first.get("search") != VERSION:
+            raise UsageError(f"{self.path} is no search of this program's; expected what was asked in its first line")
+        asked = asked_from(first.get("asked", {}))
+        if asked.hash != first.get("hash"):
+            raise UsageError(f"{self.path} was changed: what was asked does not fit its hash; begin another search")
+        return asked
 
 
 def check_free(home: Path) -> None:
@@ -53,13 +44,7 @@ def check_free(home: Path) -> None:
 def begin(home: Path, asked: Asked) -> Log:
     """A new search in a folder that is empty, or not there yet. Raises OutputError as `check_free`."""
     check_free(home)
-    try:
-        home.mkdir(parents=True, exist_ok=True)
-        log = Log(home / FILE, asked)
-        log.append([{"search": VERSION, "hash": asked.hash, "asked": asked.data()}])
-    except OSError as error:
-        raise OutputError(f"nothing can be written to {home}: {error.strerror}; choose another folder") from None
-    return log
+    return Log.begun(home / FILE, [{"search": VERSION, "hash": asked.hash, "asked": asked.data()}])
 
 
 def found(home: Path) -> Log:
@@ -67,32 +52,8 @@ def found(home: Path) -> Log:
 
     Raises UsageError for a folder without one, and for a file that is damaged.
     """
-    path = home / FILE
-    try:
-        data = path.read_bytes()
-    except OSError:
-        raise UsageError(f"{home} holds no search to go on with: there is no {FILE} that can be read") from None
-    whole = data[: data.rfind(b"\n") + 1]
-    lines = [_decoded(line, number, path) for number, line in enumerate(whole.splitlines(), 1)]
-    if not lines or lines[0].get("search") != VERSION:
-        raise UsageError(f"{path} is no search of this program's; expected what was asked in its first line")
-    asked = asked_from(lines[0].get("asked", {}))
-    if asked.hash != lines[0].get("hash"):
-        raise UsageError(f"{path} was changed: what was asked does not fit its hash; begin another search")
-    if len(whole) < len(data):
-        os.truncate(path, len(whole))
-    return Log(path, asked, lines)
-
-
-def _encoded(line: Line) -> bytes:
-    return json.dumps(line, ensure_ascii=False).encode() + b"\n"
-
-
-def _decoded(line: bytes, number: int, path: Path) -> Line:
-    try:
-        data = json.loads(line)
-    except ValueError:
-        data = None
-    if not isinstance(data, dict):
-        raise UsageError(f"{path} is damaged: line {number} is no object of JSON; begin another search")
-    return data
+    if not (home / FILE).is_file():
+        raise UsageError(f"{home} holds no search to go on with: there is no {FILE} that can be read")
+    log = Log.found(home / FILE)
+    log.asked  # noqa: B018 (a file that is none is told of here)
+    return log

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from faults.data import RECIPES, RECORDS
 from faults.harness import Harness
+from faults.many import MANY
 from faults.models import MODELS
 from faults.names import NAMES
 from faults.pictures import PICTURES
@@ -14,6 +15,7 @@ from faults.writes import FULL, KILLS
 
 HARNESSES: tuple[Harness, ...] = (
     KILLS, FULL, PICTURES, RECIPES, RECORDS, MODELS, NAMES, STREAMS, BAD_PLUGINS, KILLED_TRAININGS, FOLDERS,
+    MANY,
 )  # fmt: skip
 
 __all__ = ["HARNESSES", "Harness"]

@@ -11,7 +11,7 @@ from unittest import mock
 
 import pytest
 
-from faults import streams, writes
+from faults import many, streams, writes
 from faults.harnesses import HARNESSES, Harness
 
 
@@ -49,6 +49,19 @@ def test_publishing_that_is_not_atomic_is_found(
             with chdir(tmp_path / str(at)):
                 found.append(writes.wrong_after_a_kill(command, (), at))
     assert any(wrong and "neither as before nor whole" in wrong for wrong in found), found
+
+
+def test_a_journal_that_forgets_what_was_begun_is_found(tmp_path: Path) -> None:
+    """The harness of many pictures fails where the code that it tries is broken."""
+    command = "covers, with side-cars"
+    many.after(command)
+    wrong: list[str | None] = []
+    with mock.patch("diffusion_tricks_cli.many.ledger.Ledger.begin"):
+        while not any(wrong):
+            (tmp_path / str(len(wrong))).mkdir()
+            with chdir(tmp_path / str(len(wrong))):
+                wrong.append(many.wrong_after_a_kill(command, len(wrong)))
+    assert "exists; pass --force" in str(wrong[-1])
 
 
 def test_a_stream_that_raises_is_found(tmp_path: Path) -> None:

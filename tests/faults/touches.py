@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import stat
 import sys
@@ -31,14 +32,24 @@ def killed(work: Work, at: int) -> str | None:
     return None if code == KILLED else f"it was not killed, and ended with {code}"
 
 
+def _torn(descriptor: int) -> int:
+    """How much of a file is on the disk: half of it, or, where it is only added to, all but half of its last line."""
+    size = os.fstat(descriptor).st_size
+    if not fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_APPEND:
+        return size // 2
+    with os.fdopen(os.open(f"/proc/self/fd/{descriptor}", os.O_RDONLY), "rb") as file:
+        last = file.read().splitlines(keepends=True)[-1]
+    return size - len(last) // 2
+
+
 def _touching(work: Work, at: int) -> str:
     touched = 0
 
     def touch(descriptor: int | None = None) -> None:
         nonlocal touched
         if touched == at:
-            if descriptor is not None:  # half of it is on the disk
-                os.ftruncate(descriptor, os.fstat(descriptor).st_size // 2)
+            if descriptor is not None:
+                os.ftruncate(descriptor, _torn(descriptor))
             os._exit(KILLED)
         touched += 1
 

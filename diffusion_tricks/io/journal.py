@@ -1,0 +1,95 @@
+"""A journal: what has been done, kept on the disk line by line, so that nothing is lost when a run is stopped.
+
+Each line is an object of JSON. Lines are only ever added, each safe on the disk before the next is made; of a last one
+that was cut off nothing counts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, Self
+
+from diffusion_tricks.errors import OutputError, UsageError
+from diffusion_tricks.io.atomic import sync_folder
+from diffusion_tricks.io.leftovers import alone
+
+Line = dict[str, Any]
+
+
+class Journal:
+    """The lines of one file. `begun` makes one, `found` reads one."""
+
+    def __init__(self, path: Path, lines: Iterable[Line] = ()):
+        self.path, self.lines = path, list(lines)
+
+    @classmethod
+    def begun(cls, path: Path, lines: Iterable[Line]) -> Self:
+        """A new file that begins with these lines. Raises OutputError where there is one, or none can be written."""
+        journal = cls(path)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+            journal.append(lines)
+        except FileExistsError:
+            raise OutputError(f"{path} exists; choose another name, or remove it") from None
+        except OSError as error:
+            raise OutputError(
+                f"nothing can be written to {path.parent}: {error.strerror}; choose another folder"
+            ) from None
+        sync_folder(path.parent)
+        return journal
+
+    @classmethod
+    def found(cls, path: Path) -> Self:
+        """What a file holds; a last line that was cut off is removed from it.
+
+        Raises UsageError for a file that cannot be read or is damaged.
+        """
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise UsageError(f"{path} cannot be read: {error.strerror}") from None
+        whole = data[: data.rfind(b"\n") + 1]
+        journal = cls(path, [_decoded(line, number, path) for number, line in enumerate(whole.splitlines(), 1)])
+        if len(whole) < len(data):
+            os.truncate(path, len(whole))
+        return journal
+
+    def append(self, lines: Iterable[Line]) -> None:
+        """Adds lines in one piece; when this returns, they are safe on the disk."""
+        new = list(lines)
+        with self.path.open("ab") as file:
+            file.write(b"".join(_encoded(line) for line in new))
+            file.flush()
+            os.fsync(file.fileno())
+        self.lines += new
+
+    def of(self, key: str) -> list[Line]:
+        """The lines that have a key."""
+        return [line for line in self.lines if key in line]
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """While it lasts, nobody else holds this file so, in whatever process. Raises OutputError where one does."""
+        with alone(self.path) as mine:
+            if not mine:
+                raise OutputError(f"another run writes to {self.path} just now; wait for it, or choose another folder")
+            yield
+
+
+def _encoded(line: Line) -> bytes:
+    return json.dumps(line, ensure_ascii=False).encode() + b"\n"
+
+
+def _decoded(line: bytes, number: int, path: Path) -> Line:
+    try:
+        data = json.loads(line)
+    except ValueError:
+        data = None
+    if not isinstance(data, dict):
+        raise UsageError(f"{path} is damaged: line {number} is no object of JSON; begin anew with another name")
+    return data

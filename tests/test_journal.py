@@ -1,0 +1,57 @@
+"""Journals: lines that last, of which a torn last one does not count."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from diffusion_tricks.plugin import Journal, OutputError, UsageError
+
+LINES = [{"a": 1}, {"b": "ü"}]
+
+
+def test_what_was_appended_is_found_again(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "j.jsonl"
+    journal = Journal.begun(path, LINES[:1])
+    journal.append(LINES[1:])
+    assert path.read_text() == '{"a": 1}\n{"b": "ü"}\n'
+    assert journal.lines == Journal.found(path).lines == LINES
+    assert journal.of("b") == LINES[1:]
+
+
+@pytest.mark.parametrize("torn", ['{"c": ', '{"c": 1}', "x" * 10_000])
+def test_a_torn_last_line_is_removed_and_written_over(tmp_path: Path, torn: str) -> None:
+    """Also one that is whole but for its end, which nobody can have relied on."""
+    path = tmp_path / "j.jsonl"
+    Journal.begun(path, LINES)
+    whole = path.read_bytes()
+    path.write_bytes(whole + torn.encode())
+    journal = Journal.found(path)
+    assert journal.lines == LINES
+    assert path.read_bytes() == whole
+    journal.append([{"d": 2}])
+    assert Journal.found(path).lines == [*LINES, {"d": 2}]
+
+
+@pytest.mark.parametrize("line", [b"[1]\n", b"x\n", b"\xff\n", b"\0\0\0\n"])
+def test_damage_within_is_told(tmp_path: Path, line: bytes) -> None:
+    path = tmp_path / "j.jsonl"
+    path.write_bytes(b'{"a": 1}\n' + line + b'{"b": 2}\n')
+    with pytest.raises(UsageError, match="line 2 is no object of JSON"):
+        Journal.found(path)
+
+
+def test_what_cannot_be_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "j.jsonl"
+    with pytest.raises(UsageError, match="cannot be read: No such file"):
+        Journal.found(path)
+    journal = Journal.begun(path, LINES)
+    with pytest.raises(OutputError, match="exists"):
+        Journal.begun(path, LINES)
+    with pytest.raises(OutputError, match="nothing can be written to"):
+        Journal.begun(path / "below" / "k.jsonl", LINES)
+    with journal.alone(), pytest.raises(OutputError, match="another run writes to"), Journal.found(path).alone():
+        pass
+    with journal.alone():
+        pass
