@@ -12,7 +12,7 @@ from diffusion_tricks.diffusion.levels import levels_of
 from diffusion_tricks.diffusion.noise_level import Level
 from diffusion_tricks.diffusion.prompt_grammar import at_step, composed, spoken
 from diffusion_tricks.diffusion.steps import begin_at, can_spread, set_steps
-from diffusion_tricks.errors import PluginError
+from diffusion_tricks.errors import PluginError, UsageError
 from diffusion_tricks.io.pixels import png_of, to_images
 from diffusion_tricks.io.source import Source
 from diffusion_tricks.registry.calls import calls, guarded
