@@ -31,6 +31,7 @@ NAMES = ("picture", "model", "lora", "upscaler", "tricks")  # of files, or with 
 MAX_SIDE = 65536  # pixels
 SCHEMA_KEY = "$schema"  # what editors read, and nothing else
 SEEDS = 2**63  # of a recipe, from 0 up
+Seed = Annotated[int, Field(ge=0, lt=SEEDS)]
 Side = Annotated[int, Field(ge=1, le=MAX_SIDE)]
 
 
@@ -80,7 +81,7 @@ class Recipe(Checked):
     upscale_scheduler: str | None = None
     noise_level: int | None = Field(None, ge=0)
     distilled_guidance: float | None = Field(None, ge=0)
-    seed: int | list[int] | None = None
+    seed: Seed | list[Seed] | None = None
     count: int = Field(1, ge=1, le=100_000)
     best_of: int = Field(1, ge=1, le=1000)
     enlarge: int = Field(1, ge=1, le=64)

@@ -59,7 +59,7 @@ def install(shell: str, text: str, home: Path) -> list[Path]:
         atomic_write(file, text.encode(), force=True, inputs=())
         written = [file]
         if place.loaded_by is not None and _added(
-            home / place.loaded_by, f'[ -f "$HOME/{place.script}" ] && . "$HOME/{place.script}"  {MARK}'
+            home / place.loaded_by, f'. "$HOME/{place.script}" 2> /dev/null  {MARK}'
         ):
             written.append(home / place.loaded_by)
     except OSError as error:
