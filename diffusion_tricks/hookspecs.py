@@ -35,7 +35,8 @@ What they are given has, among others (all of it: docs/hooks.md):
             and once answered estimate
     run     count  size  prompt  latent_shape  noise  model  network  rehearsal  tricks  facts  state(trick, kind)
             source  latents_of(pixels)  pixels()
-    ask     x  prompt  but(...)  moved(...);  estimate  noise  clean  with_noise(eps)  with_clean(x0)  + - * /
+    ask     x  prompt  inside  gradient  but(...)  moved(...);  estimate  noise  clean  with_noise(eps)
+            with_clean(x0)  + - * /
 """
 
 from __future__ import annotations

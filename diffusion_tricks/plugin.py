@@ -46,6 +46,8 @@ if TYPE_CHECKING:
     from diffusion_tricks.families.shapes import Shape as Shape
     from diffusion_tricks.families.table import FamilyRow as FamilyRow
     from diffusion_tricks.families.table import Serves as Serves
+    from diffusion_tricks.families.word_places import Placed as Placed
+    from diffusion_tricks.families.word_places import word_places as word_places
     from diffusion_tricks.generate.score import Scorer as Scorer
     from diffusion_tricks.generate.scorers import scorer_named as scorer_named
     from diffusion_tricks.generate.shown import seen_through as seen_through
@@ -160,9 +162,10 @@ _HOMES = {
     "families.base": ("Family",),
     "families.controlnet": ("control",),
     "families.defaults": ("Defaults",),
+    "families.inside": ("Attended", "Attention", "Without", "attentions", "layers_of"),
     "families.shapes": ("Shape",),
     "families.table": ("FamilyRow", "Serves"),
-    "families.inside": ("Attended", "Attention", "Without", "attentions", "layers_of"),
+    "families.word_places": ("Placed", "word_places"),
     "generate.score": ("Scorer",),
     "generate.scorers": ("scorer_named",),
     "generate.shown": ("seen_through", "shown", "shown_in", "shown_through"),

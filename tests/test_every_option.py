@@ -46,6 +46,7 @@ TRICKS = {
     "controlnet": f"{LATENT} controlnet wide.png --network ./net", "guidance": f"{GUIDED} guidance --scale 3",
     "components": f"{ASKS} components --part a --part b", "phase": f"{GUIDED} phase wide.png",
     "picture": f"{ASKS} hybrid --far [ picture wide.png ] --near b", "exact": f"{GUIDED} exact x.png",
+    "dps": f"{GUIDED} dps photo.png",
     "clip-guidance": f"{GUIDED} clip-guidance", "overlay": COVER, "cache": f"{FLUX} cache --method pyramid",
     "regions": f"{GUIDED} regions --region box:0,0,50%,100% y", "time-travel": f"{GUIDED} time-travel",
     "panorama": f"{GUIDED} --size 24x16 panorama",
@@ -57,6 +58,8 @@ FIRST_BLOCK, STAGED = f"{FLUX} cache --method first-block --threshold", UPPED.re
 LINES = f"{COVER} --title-size 11 --max-width 0.4 --title-position left".replace("Woods", "'in a wood'")
 TO = f"{LATENT} outpaint photo.png --to 2:1"
 WORDS, PART = f"{LATENT} inpaint photo.png --mask words:hat", TRICKS["inpaint"].replace("-p x ", "")
+PERP = f"{GUIDED} guidance --scale 3 --negative z --variant perp-neg"
+SKIP = f"{FLUX.replace('--guidance 1', '--size 32x32')} guidance --scale 2 --skip 0"
 THROUGH = f"{ASKS} anagram --view identity a --view flip b"
 # option: (what is said without it, what with it), or what is said with it behind the words that stand for its command
 COMMON: dict[str, tuple[str, str]] = {
@@ -166,8 +169,21 @@ OWN: dict[str, dict[str, str | tuple[str, str]]] = {
         "upscale_scale": (f"{STAGED} guidance --scale 2", f"{STAGED} guidance --scale 2 --upscale-scale 2.5"),
         "negative": "--negative z", "start": "--start 0.5", "stop": "--stop 0.5", "rescale": "--rescale 0.7",
         "normalise": "--normalise on", "variant": "--variant apg",
+        "negative_weight": (PERP, f"{PERP} --negative-weight 3"),
+        "threshold": "--threshold 0.5", "pag": "--pag 3", "seg": "--seg 3",
+        "seg_blur": (f"{TRICKS['guidance']} --seg 3", f"{TRICKS['guidance']} --seg 3 --seg-blur 0.3"),
+        "layers": (f"{TRICKS['guidance']} --pag 3", f"{TRICKS['guidance']} --pag 3 --layer down_blocks"),
+        "skip": (SKIP.replace("--skip 0", ""), SKIP),
+        "skip_scale": (SKIP, f"{SKIP} --skip-scale 9"), "skip_start": (SKIP, f"{SKIP} --skip-start 0"),
+        "skip_stop": (SKIP, f"{SKIP} --skip-stop 0.4"),
     },
-    "clip-guidance": {"temperature": "--temperature 2", "scale": "--scale 3", "clip": "--clip ./nowhere"},
+    "dps": {
+        "mask": "--mask box:0,0,50%,100%", "blur": "--blur 2", "reduce": "--reduce 2", "rule": "--rule pigdm",
+        "step": "--step 0.001", "noise": (f"{TRICKS['dps']} --rule pigdm", f"{TRICKS['dps']} --rule pigdm --noise 1"),
+        "fit": (f"{GUIDED} dps wide.png", f"{GUIDED} dps wide.png --fit pad"),
+    },
+    "clip-guidance": {"temperature": "--temperature 2", "scale": "--scale 3", "gradient": "--gradient 9",
+                      "clip": "--clip ./nowhere"},
     "overlay": {
         "title": (COVER, COVER.replace("Woods", "Waves")), "author": "--author Ann", "text": "--text tale",
         "subtitle": "--subtitle tale", "preset": "--preset caption", "format": "--format ebook",

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from skimage import data
 
@@ -16,6 +19,7 @@ from diffusion_tricks import Model, load_model, sample
 from diffusion_tricks.families.defaults import Defaults
 from diffusion_tricks.io.pixels import to_images
 from diffusion_tricks.testing import tiny_pipeline
+from diffusion_tricks_plugins import Guidance
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 SIDE = 16  # pixels of the tiny model
@@ -31,6 +35,7 @@ def example(name: str) -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # where the types of its options are looked up
     spec.loader.exec_module(module)
     return module
 
@@ -42,7 +47,8 @@ def pixels(path: Path) -> np.ndarray:
 
 def test_every_example_is_tested() -> None:
     names = {path.stem for path in EXAMPLES.glob("*.py")}
-    assert names == {"guidance", "sdedit", "inpaint", "anagram", "hybrid", "overlay"}
+    inside = {"attention_maps", "prompt_to_prompt"}
+    assert names == {"guidance", "sdedit", "inpaint", "anagram", "hybrid", "overlay", *inside}
 
 
 def test_guidance_of_scale_1_is_the_model_itself(model: Model, tmp_path: Path) -> None:
@@ -97,3 +103,29 @@ def test_covers_carry_text_and_leave_the_rest_of_the_photograph(model: Model, tm
     assert changed[340:].any(), "title and author are missing"
     assert not changed[:340].any(), "a caption keeps to the foot of the picture"
     assert pixels(made).shape == (8 * SIDE, 8 * SIDE, 3)
+
+
+def test_attention_maps_show_each_word_and_leave_the_picture_alone(model: Model, tmp_path: Path) -> None:
+    module = example("attention_maps")
+    page = module.main(model, tmp_path, "a red cat")
+    assert pixels(page).shape[1] > 4 * pixels(page).shape[0] / 2
+    looking, plain = module.Looking(), [Guidance(scale=4)]
+    *_, seen = sample(model, prompt="a red cat", tricks=[*plain, looking], seed=1, steps=2)
+    *_, alone = sample(model, prompt="a red cat", tricks=plain, seed=1, steps=2)
+    torch.testing.assert_close(seen.x, alone.x, rtol=0, atol=1e-5)
+    assert [placed.word for placed in looking.words] == ["a", "red", "cat"]
+    assert looking.maps.shape == (3, SIDE, SIDE)
+    assert float(looking.maps.min()) >= 0
+
+
+def test_prompt_to_prompt_changes_the_second_picture_alone(model: Model) -> None:
+    trick = example("prompt_to_prompt").PromptToPrompt
+
+    def made(until: float, **more: Any) -> torch.Tensor:
+        tricks = [Guidance(scale=4), trick(until=until)]
+        return list(sample(model, prompt=["a rabbit", "a cat"], seeds=[3, 3], tricks=tricks, steps=4, **more))[-1].x
+
+    alone, taken, one_by_one = made(0), made(0.6), made(0.6, max_rows=1)
+    torch.testing.assert_close(alone[0], taken[0], rtol=0, atol=1e-5)
+    assert (alone[1] - taken[1]).abs().max() > 1e-3
+    torch.testing.assert_close(taken, one_by_one, rtol=0, atol=1e-4)

@@ -20,7 +20,7 @@ CLOSE = {"rtol": 0, "atol": 2e-5}
 
 @pytest.fixture(scope="module")
 def models() -> dict[str, Model]:
-    kinds = ("if", "sd", "sdxl", "sd3", "flux", "qwen", "pixart", "zimage")
+    kinds = ("if", "sd", "sdxl", "sd3", "flux", "qwen", "pixart", "zimage", "sana")
     return {kind: load_model(tiny_pipeline(kind), device="cpu") for kind in kinds}
 
 
@@ -182,6 +182,7 @@ def test_nothing_stays_inside_after_an_error(models: dict[str, Model]) -> None:
         ("sd3", {"skip": [7]}, r"`skip` names layers from 0 to \d of this model, got 7"),
         ("sd", {"pag": 1, "layers": ["nowhere"]}, r"no attention called 'nowhere'.*there are down_blocks"),
         ("zimage", {"pag": 1}, "none of it can be changed"),
+        ("sana", {"seg": 1}, "in a way that `pag` and `seg` cannot change"),
     ],
 )
 def test_what_a_network_lacks_is_refused(models: dict[str, Model], kind: str, options: Any, message: str) -> None:

@@ -216,6 +216,7 @@ ENTRIES: dict[str, dict[str, Any]] = {
     "components": {"parts": ["ggg", "hh"], "split": "lab"},
     "picture": {"image": "{picture}"},
     "phase": {"image": "{picture}"},
+    "dps": {"image": "{picture}"},
     "guidance": {"scale": 3.0, "negative": "eeeeee"},
     "clip-guidance": {"scale": 3.0},
     "overlay": {"text": "words"},

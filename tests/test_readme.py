@@ -50,6 +50,7 @@ NUMBERS = [
     "fifteen",
     "sixteen",
     "seventeen",
+    "eighteen",
 ]
 
 

@@ -265,8 +265,8 @@ def show_plan(recipe: Recipe, settings: Settings, recipe_too: bool = True) -> No
         **({"rows spared": f"{planned.spared}, asked more than once and computed once"} if planned.spared else {}),
     }
     if planned.differentiated:
-        kept = f"{planned.differentiated} rows are differentiated: memory holds the activations of all their layers"
-        rows["gradients"] = kept
+        many = "1 row is" if planned.differentiated == 1 else f"{planned.differentiated} rows are"
+        rows["gradients"] = f"{many} differentiated: memory holds the activations of all layers for it"
     if planned.schedules:
         rows["prompts"] = f"\n{' ' * 15}".join(_schedules(planned))
     for name, value in rows.items():

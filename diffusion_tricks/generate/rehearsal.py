@@ -35,6 +35,7 @@ from diffusion_tricks.registry.branch import outline
 from diffusion_tricks.registry.trick import Trick, spanned
 from diffusion_tricks.sampling.begin import begin
 from diffusion_tricks.sampling.loop import denoise
+from diffusion_tricks.sampling.prompts import written
 from diffusion_tricks.sampling.request import Sampling
 from diffusion_tricks.sampling.run import Run
 from diffusion_tricks.sampling.tricks import nested, order
@@ -79,7 +80,7 @@ def cost_of(recipe: Recipe) -> Plan:
 
 def schedules_of(run: Run) -> dict[str, list[tuple[int, str]]]:
     """The steps, of the whole schedule, from which on each prompt is what; of those that change."""
-    parts = [part.text for prompt in run.asked_prompts() if prompt for part in composed(prompt)]
+    parts = [part.text for prompt in written(run, run.prompt) if prompt for part in composed(prompt)]
     changes = {part: switches(part, run.whole_steps) for part in parts}
     return {part: said for part, said in changes.items() if len(said) > 1}
 

@@ -20,6 +20,7 @@ from diffusion_tricks.model.model import Model
 from diffusion_tricks.registry.calls import Call, calls
 from diffusion_tricks.registry.trick import Trick
 from diffusion_tricks.sampling.begin import begin
+from diffusion_tricks.sampling.prompts import said_in
 from diffusion_tricks.sampling.request import Sampling
 from diffusion_tricks.sampling.resolve import Layer, resolve
 from diffusion_tricks.sampling.retry import persisted
@@ -122,7 +123,8 @@ def _asked(call: Call, step: Step, ask: Ask) -> Any:
 
 def _answer(step: Step, asks: list[Ask]) -> list[Estimate]:
     """The model's answers to all that is pending in a step."""
-    said = [ask.said_as(step.said) for ask in asks]
+    run = step.run
+    said = [ask.said_as(partial(said_in, step.index // run.substeps, run.whole_steps)) for ask in asks]
     answers, rows = answer(step.run.model, said, step.t, step.level, step.run.terms)
     step.rows += rows
     step.run.rows += rows

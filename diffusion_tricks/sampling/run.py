@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 from diffusion_tricks.diffusion.estimate import Estimate
 from diffusion_tricks.diffusion.levels import levels_of
 from diffusion_tricks.diffusion.noise_level import Level
-from diffusion_tricks.diffusion.prompt_grammar import at_step, composed, spoken
 from diffusion_tricks.diffusion.steps import begin_at, can_spread, set_steps
-from diffusion_tricks.errors import PluginError, UsageError
+from diffusion_tricks.errors import PluginError
 from diffusion_tricks.io.pixels import png_of, to_images
 from diffusion_tricks.io.source import Source
-from diffusion_tricks.registry.calls import calls, guarded
 from diffusion_tricks.sampling.notebook import line_of_run, line_of_step, previews
+from diffusion_tricks.sampling.prompts import every_prompt, written
 from diffusion_tricks.sampling.trace import Trace
 from diffusion_tricks.types import Prompt
 
@@ -221,23 +220,8 @@ class Run:
         return within(pixels, columns / self.latents.shape[-1])
 
     def prompts(self) -> list[str | None]:
-        """Every prompt that may be asked: the run's own and those that tricks name, as they are asked in some step.
-
-        Raises PluginError.
-        """
-        texts = ([None] if prompt is None else spoken(prompt, self.whole_steps) for prompt in self.asked_prompts())
-        return list(dict.fromkeys(text for each in texts for text in each))
-
-    def asked_prompts(self) -> list[str | None]:
-        """The prompts of the run and of its tricks as they were written, with their schedules. Raises PluginError."""
-        named: list[str | None] = []
-        for call in calls(self.hook.prompts):
-            answer = call(run=self)
-            if isinstance(answer, str):
-                raise call.broken(f"it must give a list of prompts, and gave the text {answer!r}")
-            named += guarded(call.name, call.place, list, answer or ())
-        own = self.prompt if isinstance(self.prompt, tuple) else (self.prompt,)
-        return list(dict.fromkeys([*own, *named]))
+        """Every prompt that may be asked, in the words of the step that asks it. Raises PluginError."""
+        return every_prompt(written(self, self.prompt), self.whole_steps)
 
 
 @dataclass(repr=False)
@@ -322,15 +306,6 @@ class Step:
     def fraction(self) -> float:
         """How far the schedule has come before this step, in whole steps: 0 to just under 1."""
         return self.index // self.run.substeps / self.run.whole_steps
-
-    def said(self, prompt: str | None) -> str | None:
-        """A prompt as it is asked in this step, schedules taken. Raises UsageError for several in one (AND)."""
-        if prompt is None:
-            return None
-        if len(parts := composed(prompt)) > 1:
-            raise UsageError(f"the prompt {prompt!r} is {len(parts)} in one, which `guidance` composes; "
-                             r"add that trick, or write \AND for the word")  # fmt: skip
-        return at_step(prompt, self.index // self.run.substeps, self.run.whole_steps)
 
     @property
     def last(self) -> bool:

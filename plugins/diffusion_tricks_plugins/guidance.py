@@ -138,6 +138,10 @@ class Guidance(Trick[GuidanceOptions]):
         against = self._against(ask) if moved or parts.weights else []
         asked = [one.but(inside=away.inside) for away in hindered for one in parts.asks]
         answers: list[Estimate] = yield [*against, *parts.asks, *asked]
+        if hindered:
+            from diffusion_tricks_plugins.guidance_inside import check_met  # here: it needs torch
+
+            check_met(hindered, step.run)
         negative, answers = answers[: len(against)], answers[len(against) :]
         size = len(parts.asks)
         each = [answers[i : i + size] for i in range(0, len(answers), size)]

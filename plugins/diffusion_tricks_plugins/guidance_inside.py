@@ -75,6 +75,15 @@ def _places(asked: Sequence[str], run: Run) -> tuple[str, ...]:
     return wanted
 
 
+def check_met(hindered: Sequence[Hindered], run: Run) -> None:
+    """Raises UsageError where attention was to be changed and none of the picture to itself was met, as of Sana's."""
+    for away in hindered:
+        kinds = set(away.inside.seen.values()) if isinstance(away.inside, Attention) else {"self"}
+        if run.network is not None and not kinds & {"self", "joint"}:
+            raise UsageError(f"{run.model.name!r} computes its self-attention in a way that `pag` and `seg` cannot"
+                             " change; leave them out")  # fmt: skip
+
+
 def alone(seen: Attended) -> Tensor | None:
     """Attention in which every place of the picture sees, of the picture, itself alone, and all of the text."""
     if seen.kind == "cross":
@@ -105,4 +114,4 @@ def _smoothed(query: Tensor, shape: tuple[int, int], sigma: float) -> Tensor:
     return gaussian_blur(picture, taps, sigma).reshape(n, heads, d, -1).transpose(2, 3)
 
 
-__all__ = ["Hindered", "alone", "blurred", "hindrances"]
+__all__ = ["Hindered", "alone", "blurred", "check_met", "hindrances"]
