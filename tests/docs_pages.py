@@ -83,7 +83,9 @@ def parse(words: list[str]) -> None:
             if isinstance(command, click.Group) and rest and rest[0] in command.list_commands(ctx):
                 group = command
                 continue
-            with contextlib.suppress(click.MissingParameter):  # a form, within a sentence
+            with contextlib.suppress(
+                click.MissingParameter, click.exceptions.NoArgsIsHelpError
+            ):  # a form, within a sentence
                 command.make_context(name, rest, parent=ctx)
             return
 
