@@ -70,13 +70,13 @@ def commands(page: Path, fenced: bool = True) -> list[list[str]]:
 
 def parse(words: list[str]) -> None:
     """Raises what the command line refuses of a command, without running it."""
-    from diffusion_tricks_cli.links import grouped
+    from diffusion_tricks_cli.links import grouped, swept
     from diffusion_tricks_cli.main import plugin_options
 
     _, _, rest = plugin_options(words)
     with click.Context(cli, info_name="diffusion-tricks") as ctx:
         ctx.meta["diffusion_tricks_cli.main.files"] = {}
-        group, rest = cli, grouped(rest)
+        group, rest = cli, grouped(swept(rest))
         while isinstance(group, click.Group) and rest:
             name, command, rest = group.resolve_command(ctx, rest)
             assert command is not None
