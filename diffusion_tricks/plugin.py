@@ -77,6 +77,7 @@ if TYPE_CHECKING:
     from diffusion_tricks.io.lettering import block as block
     from diffusion_tricks.io.pictures import Picture as Picture
     from diffusion_tricks.io.pictures import picture_size as picture_size
+    from diffusion_tricks.io.pictures import pixel_limit as pixel_limit
     from diffusion_tricks.io.pictures import read_picture as read_picture
     from diffusion_tricks.io.pictures import write_picture as write_picture
     from diffusion_tricks.io.pixels import alpha_of as alpha_of
@@ -174,6 +175,7 @@ _HOMES = {
     "io.lettering": ("Block", "block"),
     "io.pictures": (
         "Picture",
+        "pixel_limit",
         "picture_size",
         "read_picture",
         "write_picture",

@@ -43,12 +43,13 @@ WORDS = {
     "force": "--force", "no_metadata": "--no-metadata", "no_provenance": "--no-provenance",
     "keep_gps": "--keep-gps", "quality": "--quality 40",
     "steps_out": "--steps-out a.gif", "show": "--show both",
-    "every": "--every 2", "save_recipe": "--save-recipe a.toml", "picture": "--picture photo.png",
+    "every": "--every 2", "save_recipe": "--save-recipe a.toml", "bundle": "--bundle", "picture": "--picture photo.png",
     "masks": "--masks .", "sweeps": "--sweep steps=1,2", "resume": "--resume", "on_error": "--on-error stop",
     "manifest": "--manifest a.jsonl",
 }  # fmt: skip
 LINES = {
     "generate": "generate", "edit": "edit photo.png", "inpaint": "inpaint photo.png --mask box:8,8,24,24",
+    "outpaint": "outpaint photo.png --extend left=8",
     "anagram": "anagram a b", "hybrid": "hybrid --far a --near b", "cover": "cover photo.png --title Woods",
     "make": "make", "run": "run recipe.toml", "rerun": "rerun made.jpg", "plan": "plan",
 }  # fmt: skip

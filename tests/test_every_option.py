@@ -41,6 +41,7 @@ COVER = "make --seed 1 --picture photo.png -o out.png --json overlay --title Woo
 GEO = COVER.replace("photo.png", "geo.jpg")  # a photo that says where it was taken
 TRICKS = {
     "sdedit": f"{GUIDED} sdedit wide.png", "inpaint": f"{LATENT} inpaint photo.png --mask box:8,8,24,24",
+    "outpaint": f"{LATENT} outpaint photo.png --extend left=8",
     "anagram": f"{ASKS} anagram a b", "hybrid": f"{ASKS} hybrid --far a --near b",
     "controlnet": f"{LATENT} controlnet wide.png --network ./net", "guidance": f"{GUIDED} guidance --scale 3",
     "components": f"{ASKS} components --part a --part b", "phase": f"{GUIDED} phase wide.png",
@@ -54,6 +55,7 @@ WITH_SUBTITLE = f"{COVER} --subtitle tale"
 LONG_WORD = COVER.replace("Woods", "Donaudampfschifffahrtsgesellschaft")
 FIRST_BLOCK, STAGED = f"{FLUX} cache --method first-block --threshold", UPPED.replace("--guidance 1 ", "")
 LINES = f"{COVER} --title-size 11 --max-width 0.4 --title-position left".replace("Woods", "'in a wood'")
+TO = f"{LATENT} outpaint photo.png --to 2:1"
 WORDS, PART = f"{LATENT} inpaint photo.png --mask words:hat", TRICKS["inpaint"].replace("-p x ", "")
 THROUGH = f"{ASKS} anagram --view identity a --view flip b"
 # option: (what is said without it, what with it), or what is said with it behind the words that stand for its command
@@ -96,6 +98,7 @@ COMMON: dict[str, tuple[str, str]] = {
     "show": (f"{MAKE} --steps-out film.gif", f"{MAKE} --steps-out film.gif --show both"),
     "every": (f"{GUIDED} --steps-out film.gif", f"{GUIDED} --steps-out film.gif --every 2"),
     "save_recipe": (MAKE, f"{MAKE} --save-recipe a.toml"),
+    "bundle": (f"{COVER} --save-recipe a.toml", f"{COVER} --save-recipe a.toml --bundle"),
     "picture": (COVER, COVER.replace("photo.png", "wide.png")),
     "masks": (TRICKS["inpaint"], f"{TRICKS['inpaint']} --masks masks"),
     "sweeps": (MAKE, f"{MAKE} --sweep steps=1,2"),
@@ -119,6 +122,16 @@ OWN: dict[str, dict[str, str | tuple[str, str]]] = {
         "fill": (f"{TRICKS['inpaint']} --strength 0.5", f"{TRICKS['inpaint']} --strength 0.5 --fill mean"),
         "soft": (f"{TRICKS['inpaint']} --feather 5", f"{TRICKS['inpaint']} --feather 5 --soft strength"),
         "segmenter": (WORDS, f"{WORDS} --segmenter ./nowhere"),
+        "jump": (f"{TRICKS['inpaint']} --resample 2", f"{TRICKS['inpaint']} --resample 2 --jump 2"),
+        "keep_alpha": "--keep-alpha",
+    },
+    "outpaint": {
+        "extend": (TRICKS["outpaint"], TRICKS["outpaint"].replace("left=8", "top=8")),
+        "to": (TO, TO.replace("2:1", "square")), "anchor": (TO, f"{TO} --anchor left"), "feather": "--feather 0",
+        "padding": "--padding 300", "blend": "--blend off", "strength": "--strength 0.5", "resample": "--resample 2",
+        "match": "--match mean",
+        "jump": (f"{TRICKS['outpaint']} --resample 2", f"{TRICKS['outpaint']} --resample 2 --jump 2"),
+        "fill": (f"{TRICKS['outpaint']} --strength 0.5", f"{TRICKS['outpaint']} --strength 0.5 --fill mean"),
     },
     "anagram": {
         "views": (THROUGH, THROUGH.replace("flip", "negate")), "reduction": "--reduction alternate",
@@ -325,7 +338,20 @@ def test_the_table_has_every_option_of_pictures() -> None:
 
 
 def test_the_table_has_every_other_option() -> None:
-    making = {"generate", "edit", "inpaint", "anagram", "hybrid", "cover", "make", "plan", "run", "rerun", "train"}
+    making = {
+        "generate",
+        "edit",
+        "inpaint",
+        "outpaint",
+        "anagram",
+        "hybrid",
+        "cover",
+        "make",
+        "plan",
+        "run",
+        "rerun",
+        "train",
+    }
     others = {
         (words, str(param.name))
         for words, command in commands()

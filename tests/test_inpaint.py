@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 from PIL import Image
 from skimage import data
@@ -383,3 +384,32 @@ def test_the_picture_and_mask_files_are_left_as_they_were(tmp_path: Path) -> Non
 def test_the_decoded_red_is_red() -> None:
     """The oracle of this file: the exact model's picture is 255, 0, 0 throughout."""
     assert set(to_images(RED)[0].get_flattened_data()) == {(255, 0, 0)}
+
+
+@pytest.mark.parametrize("deep", [False, True])
+def test_alpha_is_kept_where_that_is_asked(tmp_path: Path, deep: bool) -> None:
+    """The colours are those of the mask's blend, the alpha that of the photo, in the file that tifffile reads."""
+    rng = np.random.default_rng(3)
+    top, kind = (65535, np.uint16) if deep else (255, np.uint8)
+    before = rng.integers(0, top + 1, (40, 50, 4)).astype(kind)
+    before[..., 3] = np.linspace(0, top, 50).astype(kind)
+    tifffile.imwrite(tmp_path / "a.tif", before, photometric="rgb", extrasamples=["unassalpha"])
+    result = inpainted(str(tmp_path / "a.tif"), "box:10,10,40,30", keep_alpha=True)
+    result.save(tmp_path / "b.tif")
+    after = tifffile.imread(tmp_path / "b.tif")
+    np.testing.assert_array_equal(after[..., 3], before[..., 3])
+    inside = after[14:26, 14:36, :3].astype(float) / top
+    assert np.abs(inside - [1, 0, 0]).max() < 0.05
+    kept = outside(before.shape, (10, 10, 40, 30))
+    np.testing.assert_array_equal(after[kept], before[kept])
+    opaque = inpainted(str(tmp_path / "a.tif"), "box:10,10,40,30")
+    opaque.save(tmp_path / "c.tif")
+    assert (tifffile.imread(tmp_path / "c.tif")[14:26, 14:36, 3] == top).all()
+
+
+def test_keeping_an_alpha_that_is_not_there_is_told_or_refused(tmp_path: Path) -> None:
+    photo = saved(astronaut(), tmp_path / "a.png")
+    (note,) = [note for note in inpainted(photo, "box:10,10,40,30", keep_alpha=True).facts["notes"] if "alpha" in note]
+    assert note == f"{photo} has no alpha that `keep_alpha` could leave as it is"
+    with pytest.raises(UsageError, match="`keep_alpha` would leave unseen what is made where the picture is"):
+        Inpaint(mask="alpha", keep_alpha=True)

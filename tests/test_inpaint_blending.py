@@ -15,6 +15,7 @@ from scipy.ndimage import gaussian_filter
 from skimage import data
 
 from diffusion_tricks import Recipe, TrickEntry, make, sample
+from diffusion_tricks.diffusion.schedulers import SCHEDULERS
 from diffusion_tricks.errors import UsageError
 from diffusion_tricks.hookspecs import hookimpl
 from diffusion_tricks.io.pixels import to_tensor
@@ -197,6 +198,71 @@ def test_resampling_makes_each_step_so_often_from_fresh_noise(photo: str) -> Non
     kept = torch.from_numpy(~INSIDE)
     torch.testing.assert_close(same[0][..., kept], same[1][..., kept], rtol=0, atol=0)
     torch.testing.assert_close(steps[-1].x[..., kept], to_tensor(Image.fromarray(PHOTO))[..., kept], rtol=0, atol=0)
+
+
+def get_schedule_jump(t_T: int, jump_length: int, jump_n_sample: int) -> list[int]:
+    """As the paper's code has it, with n_sample = 1: the levels that a run comes to, T - 1 the noisiest, -1 clean."""
+    jumps = {j: jump_n_sample - 1 for j in range(0, t_T - jump_length, jump_length)}
+    t, ts = t_T, []
+    while t >= 1:
+        t = t - 1
+        ts.append(t)
+        if jumps.get(t, 0) > 0:
+            jumps[t] = jumps[t] - 1
+            for _ in range(jump_length):
+                t = t + 1
+                ts.append(t)
+    return [*ts, -1]
+
+
+def levels_made(made: list[int], count: int) -> list[int]:
+    """The levels that steps made in this order come to, and those that noise brings them back through."""
+    ts = [count - 1]
+    for index in made:
+        at = count - 1 - index
+        ts += range(ts[-1] + 1, at + 1)
+        ts.append(at - 1)
+    return ts
+
+
+@pytest.mark.parametrize(("jump", "resample"), [(1, 1), (1, 3), (2, 2), (3, 4), (5, 2), (7, 3)])
+def test_resampling_goes_back_as_repaint_does(photo: str, jump: int, resample: int) -> None:
+    _, watch = ran(photo, resample=resample, **({"jump": jump} if resample > 1 else {}))
+    assert levels_made([index for index, _ in watch.seen], 8) == get_schedule_jump(8, jump, resample)
+
+
+def test_the_papers_own_schedule_is_that_of_diffusers() -> None:
+    """Its RePaintScheduler lists the same levels, but for the clean one at the end."""
+    from diffusers import RePaintScheduler
+
+    from diffusion_tricks_plugins.repainting import jumps
+
+    scheduler = RePaintScheduler()
+    scheduler.set_timesteps(250, jump_length=10, jump_n_sample=10)
+    back, made, times, index = jumps(250, 10), list[int](), dict[int, int](), 0
+    while index < 250:
+        made.append(index)
+        times[index] = times.get(index, 0) + 1
+        index = back[index] if index in back and times[index] < 10 else index + 1
+    levels = levels_made(made, 250)
+    assert levels == get_schedule_jump(250, 10, 10)
+    assert levels[:-1] == [int(t) // 4 for t in scheduler.timesteps]
+
+
+@pytest.mark.parametrize("scheduler", [*SCHEDULERS])
+def test_every_sampler_jumps_and_ends_in_the_known_picture(photo: str, scheduler: str) -> None:
+    tricks = [Inpaint(image=photo, mask=BOX, padding="1000%", resample=2, jump=3)]
+    *_, last = sample(exact_model(RED), tricks=tricks, steps=8, scheduler=scheduler, seed=3, count=2)
+    inside = torch.from_numpy(INSIDE)
+    end = last.next_level
+    assert float((last.x - end.alpha * RED)[..., inside].abs().max()) <= 1e-3 + 6 * end.sigma
+    kept = to_tensor(Image.fromarray(PHOTO))[..., ~inside]
+    torch.testing.assert_close(last.x[..., ~inside], kept.expand(2, -1, -1), rtol=0, atol=0)
+
+
+def test_a_run_of_some_strength_jumps_no_further_back_than_it_began(photo: str) -> None:
+    _, watch = ran(photo, strength=0.5, resample=2, jump=2)
+    assert [index for index, _ in watch.seen] == [4, 5, 6, 5, 6, 7]
 
 
 # colours

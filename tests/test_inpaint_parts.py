@@ -63,7 +63,16 @@ def test_each_part_is_looked_at_alone(photo: str) -> None:
     assert np.array_equal(left.picture, zoomed(image, (2, 4, 12, 28), 1.0))
     assert np.array_equal(right.picture, zoomed(image, (18, 4, 30, 20), 1.0))
     assert np.array_equal(found.picture, image)
-    assert part(LEFT).views_of(image) == []
+    (plain,) = part(LEFT).views_of(image)  # with its surroundings, and what the run's prompt says
+    assert (plain.own, plain.picture.size) == (False, (32, 32))
+    recipe = Recipe(prompt="blue", tricks=[TrickEntry(trick="inpaint", image=photo, mask=LEFT)])
+    assert [(one.name, one.prompt) for one in shown(recipe, image)] == [("region", "blue")]
+    large = image.resize((640, 480))
+    (plain,) = part("box:400,100,500,180").views_of(large)
+    assert np.array_equal(plain.picture, large.crop((368, 58, 532, 222)))
+    (seen,) = part("luma:>50%", image=photo).views_of(image)  # it looks at the picture of before, which is here
+    assert seen.name == "region"
+    assert part("luma:>50%").views_of(image) == []
 
 
 @pytest.mark.parametrize("scheduler", ["ddim", "dpm++2m", "euler-a", "heun"])

@@ -357,6 +357,19 @@ def test_equal_stems_with_other_endings_are_refused_with_both_names() -> None:
     assert Path("out/a-bmp.png").is_file()
 
 
+def test_a_pattern_without_quotes_is_told() -> None:
+    outcome = run("cover", "in/a.png", "in/b.png", "--title", "x")
+    assert outcome.code == 2
+    assert "expected one picture, got in/a.png and in/b.png; for many put a pattern in quotes" in outcome.err
+
+
+def test_notes_that_are_alike_are_told_once() -> None:
+    outcome = run(*COVERS[:-1], "out/{stem}.jpg")
+    assert outcome.err.count("JPEG, a lossy format") == 1
+    assert "Note: 2 more notes of this kind, of other pictures" in outcome.err
+    assert run(*COVERS[:-1], "json/{stem}.jpg", "--json").out.count("JPEG, a lossy format") == 3
+
+
 def test_options_of_many_are_refused_for_one() -> None:
     for option in (["--resume"], ["--on-error", "stop"], ["--manifest", "m.jsonl"]):
         outcome = run("cover", "in/a.png", "--title", "x", "-o", "x.png", *option)
@@ -434,7 +447,7 @@ def test_verify_pairs_two_folders(tmp_path: Path) -> None:
     assert "2 of 3 failed:\n  in/b.png  Exit: exit code 1\n  in/sea/a.png  UsageError:" in outcome.err
     good = run("verify", "in/a*.png", "out/{stem}.png", "--mask", "box:0,0,1,1")
     assert (good.code, good.lines[0]) == (0, "in/a.png:")
-    assert "Missing option '--mask'" in run("verify", "in/a.png", "out/a.png").err
+    assert "nothing says what was made new; name it with --mask" in run("verify", "in/a.png", "out/a.png").err
     assert (
         "--on-error is for many" in run("verify", "in/a.png", "in/a.png", "--mask", "alpha", "--on-error", "stop").err
     )

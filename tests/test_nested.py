@@ -210,6 +210,7 @@ def prompts_in(entry: dict[str, Any]) -> dict[str, Callable[[str], dict[str, Any
 ENTRIES: dict[str, dict[str, Any]] = {
     "sdedit": {"image": "{picture}", "strength": 0.9},
     "inpaint": {"image": "{picture}", "mask": "box:2,2,14,14"},
+    "outpaint": {"image": "{picture}", "extend": "left=4,bottom=4"},
     "anagram": {"prompts": ["aa", "bbb"]},
     "hybrid": {"far": "cccc", "near": "ddddd"},
     "components": {"parts": ["ggg", "hh"], "split": "lab"},

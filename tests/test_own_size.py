@@ -17,10 +17,10 @@ from diffusion_tricks import Recipe, Result, TrickEntry, load_model, make
 from diffusion_tricks.errors import UsageError
 from diffusion_tricks.families.shapes import Shape
 from diffusion_tricks.io.pictures import picture_size, read_picture
-from diffusion_tricks.io.pixels import fit, to_tensor
+from diffusion_tricks.io.pixels import fit, to_images, to_tensor
 from diffusion_tricks.io.raster import Raster
 from diffusion_tricks.recipes.record import read_record
-from diffusion_tricks.testing import denoiser_model, exact_model, tiny_pipeline
+from diffusion_tricks.testing import denoiser_model, exact_model, tiny_pipeline, tiny_upscaler
 from diffusion_tricks_plugins.frame import brought_back, cropped, framed, padded, size_in_tiles, size_like
 from faithful.profiles import DISPLAY_P3, P3, lab, srgb_lab
 
@@ -176,6 +176,9 @@ def test_what_is_not_shown_stays_and_is_told_with_its_box(how: str) -> None:
         assert changed[:, 130:320].mean() > 0.9
         assert "125,0,325,200 of a.png, which is 451 x 200" in notes
         assert result.facts["region"] == [125, 0, 325, 200]
+        known = to_tensor(Image.fromarray(photo[:, 125:325]).resize(SIZE, Image.Resampling.LANCZOS))
+        same = np.asarray(edit(fit=how, model=exact_model(known)).image).astype(int)
+        assert np.abs(same - photo).max() <= 1, "the part that the note tells, to the pixel"
     else:
         assert changed[:, :100].mean() > 0.9
         assert changed[:, 350:].mean() > 0.9
@@ -236,15 +239,23 @@ def test_a_patch_of_display_p3_has_the_colour_of_what_is_made(strength: float) -
     assert (result.icc, result.image.size) == (DISPLAY_P3, (96, 64))
 
 
-def test_what_the_vae_loses_is_not_lost() -> None:
-    """Of a model of latents the change is taken from what its VAE makes of the photo: nothing changed is the photo."""
-    Image.fromarray(data.cat()[:64, :96]).save("a.png")
+def test_of_latents_what_was_given_is_what_the_vae_makes_of_the_photo() -> None:
     model = load_model(tiny_pipeline("sd"), device="cpu")
-    before = np.asarray(Image.open("a.png")).astype(int)
-    far = np.asarray(edit(model=model, strength=0.5, recipe={"steps": 2}).image).astype(int) - before
-    seen = to_tensor(Image.open("a.png").resize((96, 64)))
-    lossy = (model.decode(model.encode(seen)) - seen).abs().mean() * 127.5
-    assert np.abs(far).mean() < float(lossy)
+    photo = data.cat()[: model.family.size[1], : model.family.size[0]]
+    Image.fromarray(photo).save("a.png")
+    made = np.asarray(edit(model=model, own_size=False).image).astype(int)
+    given = np.asarray(to_images(model.decode(model.encode(to_tensor(Image.fromarray(photo)))))[0]).astype(int)
+    assert np.abs(given - photo).mean() > 5, "a VAE of random weights"
+    np.testing.assert_array_equal(np.asarray(edit(model=model).image), (photo + made - given).clip(0, 255))
+
+
+def test_strength_0_is_the_photo_whatever_an_upscaler_would_add() -> None:
+    Image.fromarray(data.cat()).save("a.png")
+    model = load_model(tiny_pipeline("if"), device="cpu", upscaler=tiny_upscaler())
+    staged: dict[str, Any] = {"size": (64, 64), "upscale_steps": 1, "upscale_guidance": 1.0}
+    none, some = (edit(model=model, strength=share, own_size=True, recipe=staged) for share in (0.0, 0.5))
+    np.testing.assert_array_equal(np.asarray(none.image), data.cat())
+    assert (some.image.size, [stage["size"] for stage in some.facts["stages"]]) == ((451, 300), [[16, 16], [64, 64]])
 
 
 # ---- tiles -----------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -152,6 +153,25 @@ def test_only_files_are_paths(tmp_path: Path) -> None:
         {"title": "a/b.png"},
     ]  # fmt: skip
     assert paths(recipe) == [Path("photo.png"), Path("mask.png")]  # the recipe itself is as it was
+
+
+def test_seeds_may_be_listed() -> None:
+    listed = Recipe(seed=[3, 9, 4, 20], prompt="a")
+    assert (listed.count, listed.seeds, listed.single(1).seed) == (4, [3, 9, 4, 20], 9)
+    assert recipe_from(json.loads(listed.to_json())) == listed
+    assert recipe_from(tomllib.loads(listed.to_toml())) == listed
+    best = Recipe(seed=range(1, 9), best_of=4, prompt="a")  # every four of them are the candidates of one picture
+    assert (best.count, best.seeds, best.candidates().seeds) == (2, [1, 5], list(range(1, 9)))
+    assert Recipe(seed=[5], best_of=3).candidates().seeds == [5, 6, 7]
+    assert Recipe(seed=[1, 2], prompt=["a", "b"]).single(1).prompt == "b"
+    for seed, message in (
+        [[], "at least one"],
+        [[1, 1], "that differ"],
+        [[1, True], "a whole number"],
+        [[1, -1], "least 0"],
+    ):
+        with pytest.raises(RecipeError, match=message):
+            Recipe(seed=seed)
 
 
 def test_seeds_count_up_and_are_drawn_once() -> None:

@@ -31,7 +31,7 @@ from diffusion_tricks.io.pixels import to_tensor
 from diffusion_tricks.recipes.recipe import Recipe as AnyRecipe
 from diffusion_tricks.recipes.record import read_record
 from diffusion_tricks.registry.trick import Shown
-from diffusion_tricks.testing import tiny_pipeline
+from diffusion_tricks.testing import exact_model, tiny_pipeline
 from diffusion_tricks.training import clip as small
 from diffusion_tricks.training.data.captions import with_article
 from diffusion_tricks.training.data.emoji import FONT, all_emoji
@@ -152,7 +152,9 @@ def test_what_a_scorer_knows_nothing_like_is_told(tmp_path: Path) -> None:
     picture(0).save(tmp_path / "a.png")
     outcome = run("score", tmp_path / "a.png", "-p", "a quokka", "-p", "a rabbit")
     assert outcome.err.splitlines() == [
-        "Note: the scorer knows nothing like 'a quokka', so its score says little; name a larger CLIP with --scorer"
+        "Note: the scorer knows nothing like 'a quokka', so its score says little; name a larger CLIP with --scorer",
+        "Note: the scorer knows no pictures like this one (identity), so its score says little; the one inside knows"
+        " emoji, not photographs: name a larger CLIP with --scorer",
     ]
     assert "sep_min" in outcome.lines[0]
     data = run("score", tmp_path / "a.png", "-p", "a quokka", "--json").json
@@ -306,6 +308,33 @@ class Brightness:
         each = [float(np.asarray(view.picture).mean()) for view in views]
         rows = tuple(ViewScore(v.name, v.prompt, a, 1, (), a / 255) for v, a in zip(views, each, strict=True))
         return Score(rows, min(each), 1.0, min(each) / 255)
+
+
+def test_a_scorer_of_drawings_says_that_a_photograph_is_none() -> None:
+    photos = Path(__file__).parent.parent / "examples" / "photos"
+    for name, seen in {"cat.png": False, "astronaut.jpg": False, "drawing.png": True}.items():
+        (view,) = Scorer().score([Shown("identity", Image.open(photos / name).convert("RGB"), "a cat")]).views
+        assert view.seen is seen, name
+
+
+def test_an_edit_is_scored_by_what_it_made_before_words_are_set_on_it(tmp_path: Path) -> None:
+    photo = Image.fromarray(np.random.default_rng(0).integers(0, 256, (120, 160, 3)).astype(np.uint8))
+    photo.save(tmp_path / "a.png")
+    seen: list[Any] = []
+
+    class Notes(Brightness):
+        def score(self, views: Any) -> Any:
+            seen.extend(views)
+            return super().score(views)
+
+    inpaint = TrickEntry(trick="inpaint", image=tmp_path / "a.png", mask="box:60,40,100,80")
+    overlay = TrickEntry(trick="overlay", text="words", text_size=30, text_position="center", text_color="red")
+    recipe = Recipe(prompt="a", seed=0, steps=1, guidance=1, tricks=[inpaint, overlay])
+    model = exact_model(torch.zeros(1, 3, 16, 16))
+    make(recipe.model_copy(update={"best_of": 2}), model, scorer=Notes())
+    (plain,) = make(recipe.model_copy(update={"tricks": [inpaint]}), model)
+    assert [(view.name, view.prompt) for view in seen] == [("region", "a")] * 2
+    assert np.array_equal(seen[0].picture, plain.image.crop((28, 8, 132, 112)))
 
 
 def test_the_best_of_n_is_the_one_that_scores_best() -> None:

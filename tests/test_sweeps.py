@@ -188,6 +188,16 @@ def test_what_cannot_be_is_refused_before_anything_is_made(tiny: Path, words: li
     assert list(Path().iterdir()) == []
 
 
+def test_what_is_swept_need_not_be_said_otherwise(tiny: Path) -> None:
+    Image.fromarray(np.eye(16, dtype=np.uint8) * 255).save("a.png")
+    assert run("cover", "a.png", "--sweep", "title=a,b", "-o", "out/").code == 0
+    assert sorted(path.name for path in Path("out").glob("a-*")) == ["a-title-a.png", "a-title-b.png"]
+    Path("masks").mkdir()
+    Image.new("L", (16, 16), 255).save("masks/a.png")
+    words = ["inpaint", "a.png", "a", "--masks", "masks", "-m", str(tiny), "--steps", "1", "-o", "m/"]
+    assert run(*words, "--sweep", "seed=1,2").code == 0
+
+
 def test_sheets_of_an_earlier_sweep_are_not_replaced_unasked(tiny: Path) -> None:
     Path("out").mkdir()
     Path("out/sweep.csv").write_text("mine")

@@ -120,9 +120,9 @@ def test_a_length_of_another_unit_takes_the_presets_place() -> None:
 
 WRONG = [
     (["--preset", "denoise"], "unknown preset 'denoise'; did you mean 'denoiser'?"),
-    (["--task", "classes"], "'classes' is not one of"),
+    (["--task", "classes"], "got 'classes'"),
     (["--steps", 1, "--epochs", 1], "how long to train is given 2 times, by --epochs and --steps; give one"),
-    (["--steps", 0], "0 is not in the range x>=1"),
+    (["--steps", 0], "expected a whole number of at least 1, got 0"),
     (["--widths", "8,x"], "widths must be numbers with commas, as in 16,32,64, got '8,x'"),
     (["--widths", "8,12"], "widths must be multiples of 8, got 8,12"),
     (["--levels", 6], "6 levels halve the side 5 times, which 16 pixels do not allow; use --levels 3"),

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import click
 
 from diffusion_tricks.errors import UsageError
 from diffusion_tricks.hosting.host import host
+from diffusion_tricks_cli.hints import hint
 
 Find = Callable[[str], click.Command]
 
@@ -83,13 +84,20 @@ def _deal_option(
     option = theirs.get(head) or own.get(head)
     if option is None:
         whose = f" of {link.command.name!r}, nor of the whole command" if link else ""
-        near = difflib.get_close_matches(head, [*theirs, *own], n=1)
-        advice = f"; did you mean {near[0]!r}?" if near else ""
+        advice = hint(head, [*theirs, *own])
         raise UsageError(f"no option {head!r}{whose}{advice}{mistyped(link, tricks) if link else ''}")
     values = 0 if option.is_flag or option.count else option.nargs - joined
+    check_values(word, rest[:values], {**own, **theirs})
     (link.words if link and head in theirs else dealt.own).extend([word, *rest[:values]])
     dealt.pending = option if len(rest) < values else None
     del rest[:values]
+
+
+def check_values(option: str, values: Iterable[str], known: Collection[str]) -> None:
+    """Raises UsageError where an option's value would be the next option, as the value itself was left out."""
+    if swallowed := next((value for value in values if value.startswith("--") and value in known), None):
+        raise UsageError(f"{option} is without its value, as {swallowed} follows it; give one, or write"
+                         f" {option}={swallowed} where that is meant")  # fmt: skip
 
 
 def _head(word: str, known: dict[str, click.Option]) -> tuple[str, int]:

@@ -173,6 +173,10 @@ SHORTCUTS = {
         "inpaint", "Make a part of a picture anew, and not one pixel more.",
         'inpaint photo.png "a top hat" --mask box:25%,0%,75%,40% -o out.png', prompt=True, parts="mask",
     ),
+    "outpaint": Shortcut(
+        "outpaint", "Go on beyond a picture's edges, and change not one pixel of it.",
+        'outpaint photo.png "a lake" --extend left=200,top=10% -o wide.png', prompt=True,
+    ),
     "anagram": Shortcut(
         "anagram", "One picture that shows another thing when turned or flipped.",
         'anagram --view identity "a rabbit" --view rotate_cw "a duck" -o out.png',

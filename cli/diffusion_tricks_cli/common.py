@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
+from itertools import takewhile
 from typing import Any
 
 import click
@@ -13,13 +15,14 @@ from diffusion_tricks.errors import UsageError
 from diffusion_tricks.hosting.host import host
 from diffusion_tricks.recipes.recipe import Recipe, recipe_from
 from diffusion_tricks.types import MEMORY, QUANTIZE
-from diffusion_tricks_cli.values import Name, Size
+from diffusion_tricks_cli.chain import check_values, flags
+from diffusion_tricks_cli.values import Name, Seeds, Size
 
 DTYPES = ("auto", "float32", "float16", "bfloat16")
 MEMORY_HELP = "auto; low: models wait off the device; lowest: every layer, slow.  [default: auto]"
 WITHOUT_MODEL = {
-    "dry_run", "quiet", "json", "output", "force", "no_metadata", "save_recipe", "keep_gps", "quality", "sweeps",
-    "resume", "on_error", "manifest",
+    "dry_run", "quiet", "json", "output", "force", "no_metadata", "save_recipe", "bundle", "keep_gps", "quality",
+    "sweeps", "resume", "on_error", "manifest",
 }  # fmt: skip
 ON_ERROR = ("continue", "stop")
 SHOWN = ("noisy", "clean", "both")  # of a step
@@ -50,6 +53,7 @@ class Settings:
     show: str | None = None
     every: int | None = None
     save_recipe: str | None = None
+    bundle: bool = False
     masks: str | None = None
     sweeps: Sequence[str] = ()
     resume: bool = False
@@ -73,7 +77,9 @@ def _recipe_options() -> list[click.Option]:
         click.Option(["-p", "--prompt"], multiple=True, help="What to make; several are one per picture."),
         click.Option(["-m", "--model"], help="Name, directory, file or owner/name[@revision].  [default: emoji]"),
         click.Option(["--lora"], multiple=True, metavar="FILE[:WEIGHT]", help="LoRA weights; may repeat."),
-        click.Option(["--seed"], type=click.IntRange(0), metavar="N", help="Of the first picture; else drawn."),
+        click.Option(
+            ["--seed"], type=Seeds(), metavar="N", help="Of the first picture, else drawn; or of all, as 1-8,20."
+        ),
         click.Option(["--count"], type=click.IntRange(1), metavar="N", help="Pictures; seeds count up.  [default: 1]"),
         click.Option(
             ["--best-of"],
@@ -139,6 +145,7 @@ def _output_options() -> list[click.Option]:
         click.Option(["--show"], type=click.Choice(SHOWN), help="What --steps-out shows.  [default: clean]"),
         click.Option(["--every"], type=click.IntRange(1), metavar="N", help="--steps-out shows every N-th step."),
         click.Option(["--save-recipe"], type=click.Path(), help="Write the recipe: name.toml or name.json."),
+        click.Option(["--bundle"], is_flag=True, help="Copy what that recipe reads to a folder beside it."),
     ]  # fmt: skip
 
 
@@ -194,6 +201,8 @@ def with_common(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
         if len(prompts) > 1:  # the recipe's count was that of its own prompts
             told.setdefault("count", len(prompts))
     kept = recipe.data()
+    if isinstance(told.get("seed"), list):  # the recipe's count was that of its own seeds
+        kept.pop("count", None)
     for one, other in (("steps", "stride"), ("stride", "steps")):  # of a recipe, whichever of them it had
         if one in told:
             kept.pop(other, None)
@@ -214,12 +223,22 @@ class Once(click.Command):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Raises UsageError for such an option; a flag that says the same twice is none."""
         if not ctx.resilient_parsing:
+            self._check_values(ctx, args)
             _, _, said = self.make_parser(ctx).parse_args(args=list(args))
             for param in said:
                 if isinstance(param, click.Option) and said.count(param) > 1 and _takes_one(param):
                     times = f"{'/'.join([*param.opts[-1:], *param.secondary_opts])} is given {said.count(param)} times"
                     raise UsageError(f"{times}, and holds for all; give it once")
         return super().parse_args(ctx, args)
+
+    def _check_values(self, ctx: click.Context, args: list[str]) -> None:
+        known = flags(self, ctx)
+        rest = list(takewhile(lambda word: word != "--", args))
+        while rest:
+            option = known.get(word := rest.pop(0))
+            values = 0 if option is None or option.is_flag or option.count else option.nargs
+            check_values(word, rest[:values], known)
+            del rest[:values]
 
 
 def _takes_one(option: click.Option) -> bool:
@@ -237,6 +256,17 @@ class Sectioned(Once):
         self.common = [o for o in map(partial(_spelt, taken=taken), common) if o.opts and o.name not in taken]
         self.own = list(self.params)
         self.params = [*self.params, *self.common]
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Raises UsageError also for many pictures that a shell has put in the place of a pattern."""
+        files = [word for word in args if os.path.isfile(word)]
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            if "extra argument" not in error.message or len(files) < 2:
+                raise
+            several = f"expected one picture, got {files[0]} and {files[1]}"
+            raise UsageError(f"{several}; for many put a pattern in quotes, as 'in/*.jpg', or give a folder") from None
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Arguments, own options, common options."""

@@ -27,12 +27,13 @@ class Positional(click.Argument):
 
 
 def parameters(options: type[TrickOptions], prompted: Kind = click.STRING) -> list[click.Parameter]:
-    """One Click parameter for each option of a trick, arguments first.
+    """One Click parameter for each option of a trick: arguments, then what must be said, and its own before inherited.
 
     prompted: how a prompt is read in whose place tricks may stand.
     """
     made = [_parameter(name, field, prompted) for name, field in options.model_fields.items()]
-    return sorted(made, key=lambda parameter: isinstance(parameter, click.Option))
+    own = vars(options).get("__annotations__", {})
+    return sorted(made, key=lambda p: (isinstance(p, click.Option), not p.required, p.name not in own))
 
 
 def _parameter(name: str, field: FieldInfo, prompted: Kind) -> click.Parameter:

@@ -17,9 +17,10 @@ import click
 from diffusion_tricks.errors import DiffusionTricksError, UsageError
 from diffusion_tricks.hosting.host import host
 from diffusion_tricks.registry.entry import TrickEntry
-from diffusion_tricks_cli.chain import Link, deal
+from diffusion_tricks_cli.chain import Link, deal, is_option
 from diffusion_tricks_cli.common import Sectioned, example
 from diffusion_tricks_cli.from_options import given, parameters, words
+from diffusion_tricks_cli.plain import in_plain_words
 
 OPEN, CLOSE = "[", "]"
 SWEEP = "--sweep"
@@ -70,8 +71,10 @@ class Branches(click.ParamType):  # type: ignore[type-arg]
             return branch(grouped(shlex.split(value[1:-1])), ctx or click.Context(click.Command("branch")))
         except ValueError as error:
             self.fail(f"{value!r} cannot be read as tricks: {error}", param, ctx)
+        except click.UsageError as error:
+            raise UsageError(f"in {_as_typed(value)}: {in_plain_words(error).format_message()}") from None
         except DiffusionTricksError as error:
-            raise UsageError(f"in {value}: {error}") from None
+            raise UsageError(f"in {_as_typed(value)}: {error}") from None
 
     def words(self, value: Any) -> list[str]:
         """The words that stand for a value."""
@@ -83,6 +86,11 @@ class Branches(click.ParamType):  # type: ignore[type-arg]
         return [OPEN, *prompt, *inside, CLOSE]
 
 
+def _as_typed(value: str) -> str:
+    """A bracket with space inside, as it is typed."""
+    return f"{OPEN} {value[1:-1]} {CLOSE}"
+
+
 BRANCHES = Branches()
 
 
@@ -92,6 +100,8 @@ def branch(inside: Sequence[str], ctx: click.Context) -> dict[str, Any]:
     if not inside:
         raise UsageError("'[' and ']' hold nothing; put tricks between them")
     prompt = {} if inside[0] in tricks else {"prompt": inside[0]}
+    if prompt and len(inside) > 1 and is_option(inside[1]):  # a prompt has none
+        raise host().unknown("trick", inside[0], tricks)
     dealt = deal(inside[1:] if prompt else inside, {}, tricks, link_command)
     entries = [entry_of(link, ctx).model_dump() for link in dealt.links]
     if not entries:

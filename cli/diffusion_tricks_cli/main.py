@@ -15,14 +15,16 @@ import click
 from click.shell_completion import CompletionItem
 
 from diffusion_tricks import __version__
-from diffusion_tricks.errors import DiffusionTricksError, PluginError, UnknownName
+from diffusion_tricks.errors import DiffusionTricksError, PluginError, UsageError
 from diffusion_tricks.hosting.api import HookDeprecation
 from diffusion_tricks.hosting.host import host
 from diffusion_tricks_cli.common import Once, program_options
 from diffusion_tricks_cli.failures import check_words, of_a_name, say_error, say_failure, wants
+from diffusion_tricks_cli.hints import command_hint
 from diffusion_tricks_cli.interrupts import INTERRUPTED, SAID
 from diffusion_tricks_cli.links import grouped, swept
 from diffusion_tricks_cli.of_plugins import commands_of_plugins
+from diffusion_tricks_cli.plain import in_plain_words
 from diffusion_tricks_cli.printable import echo
 from diffusion_tricks_cli.streams import lasting_streams
 from diffusion_tricks_cli.wording import in_flags
@@ -36,6 +38,7 @@ COMMANDS = {
     "generate": ("commands:shortcut_command", "a picture from a prompt"),
     "edit": ("commands:shortcut_command", "redraw a picture after a prompt"),
     "inpaint": ("commands:shortcut_command", "make a part of a picture anew"),
+    "outpaint": ("commands:shortcut_command", "make a picture larger, and change not one pixel of it"),
     "anagram": ("commands:shortcut_command", "a picture that shows another thing when turned"),
     "hybrid": ("commands:shortcut_command", "a picture that shows one thing from afar, another from near"),
     "cover": ("commands:shortcut_command", "title and author on a picture, without a model"),
@@ -86,7 +89,7 @@ class Program(Once, click.Group):
         if args[0] not in known and not ctx.resilient_parsing:
             if args[0] in broken:
                 raise PluginError(f"plugin {args[0]!r} is broken: {broken[args[0]]}")
-            raise UnknownName("command", args[0], known)
+            raise UsageError(f"unknown command {args[0]!r}{command_hint(args[0], known)}")
         if args[0] != "plugins" and not (ctx.resilient_parsing or HELP.intersection(args)):
             _check_files(ctx.meta[ASKED_FOR], broken)
         return super().resolve_command(ctx, args)
@@ -169,6 +172,7 @@ def _run(args: Sequence[str]) -> int:
         code = cli.main(args=list(args), prog_name=PROGRAM, standalone_mode=False)
         return code if isinstance(code, int) else 0
     except click.ClickException as error:
+        error = in_plain_words(error)
         error.show()
         if as_json:
             say_failure(error.format_message())

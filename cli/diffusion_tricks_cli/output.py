@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,15 +13,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from diffusion_tricks.errors import PictureError, UsageError
-from diffusion_tricks.io.atomic import atomic_write, check_place
+from diffusion_tricks.io.atomic import check_place
 from diffusion_tricks.io.encode import check_quality, fitted, format_of, is_lossy
 from diffusion_tricks.io.pictures import check_output, file_of, open_picture, plain_raster
 from diffusion_tricks.io.raster import Raster
 from diffusion_tricks.recipes.inputs import hashes_of
-from diffusion_tricks.recipes.paths import edited_picture, mapped, paths, with_models
+from diffusion_tricks.recipes.paths import edited_picture, paths
 from diffusion_tricks.recipes.recipe import Recipe
 from diffusion_tricks.recipes.record import check_save, sidecar_path
 from diffusion_tricks_cli.common import Settings
+from diffusion_tricks_cli.portable import SavedRecipe
 from diffusion_tricks_cli.printable import echo, printable
 from diffusion_tricks_cli.readback import loss, loss_note, outside, read_back
 from diffusion_tricks_cli.streams import check_stdout, written_to_stdout
@@ -40,7 +41,6 @@ ENDINGS = {
     "MPO": ".jpg",
     "AVIF": ".avif",
 }
-RECIPES = {".toml", ".json"}
 
 
 def named(template: str, seeds: Sequence[int | None], first: int = 0) -> list[Path]:
@@ -67,15 +67,20 @@ class Output:
                            ("--save-recipe", settings.save_recipe)):  # fmt: skip
             if name == "":
                 raise UsageError(f"{flag} expects the name of a file, got an empty one; name one, or leave {flag} out")
-        seeds = [None] if recipe.picture is not None and recipe.seed is None else recipe.seeds
+        seeds: list[int | None] = [*recipe.seeds] if recipe.picture is None or recipe.seed is not None else [None]
+        self.seeds = seeds
         self.to_stdout = settings.output == STDOUT
         self.form = Path(f"picture{form_of(recipe) if settings.output in {None, STDOUT} else '.png'}")
         by_itself = f"{label}{'' if None in seeds else '-{seed}'}{self.form.suffix}"
         self.pictures = named(settings.output or by_itself, seeds, first)
         self.films = named(settings.steps_out, seeds, first) if settings.steps_out else []
-        self.recipe_file = Path(settings.save_recipe) if settings.save_recipe else None
-        self.said: set[str] = set()
+        if settings.bundle and not settings.save_recipe:
+            raise UsageError("--bundle copies what a recipe reads beside it; name the recipe with --save-recipe")
+        self.said = Counter[str]()
+        self.gist: Callable[[str], str] = str  # what of a note tells it from others
         self.inputs = [*(file_of(path) for path in paths(recipe)), *inputs]
+        file = Path(settings.save_recipe) if settings.save_recipe else None
+        self.saved_recipe = SavedRecipe(recipe, file, settings, self.inputs) if file else None
 
     @cached_property
     def hashes(self) -> dict[str, str]:
@@ -83,10 +88,15 @@ class Output:
         return hashes_of(self.recipe)
 
     @property
+    def _saved(self) -> list[Path]:
+        """The recipe, if it is saved, and what is copied to it."""
+        return [self.saved_recipe.file, *self.saved_recipe.copies.values()] if self.saved_recipe else []
+
+    @property
     def files(self) -> list[Path]:
         """All that may be written, the pictures first."""
         records = [sidecar_path(path) for path in self.pictures]
-        return [*self.pictures, *records, *self.films, *filter(None, [self.recipe_file])]
+        return [*self.pictures, *records, *self.films, *self._saved]
 
     def check(self) -> None:
         """Raises UsageError for any file that may not be written; to be called before a model is loaded."""
@@ -102,56 +112,21 @@ class Output:
         for path in self.films:
             check = check_place if path.suffix.lower() == ".gif" else check_output
             check(path, force=force, inputs=self.inputs)
-        if self.recipe_file:
-            self._check_recipe(self.recipe_file)
+        if self.saved_recipe:
+            self.saved_recipe.check()
         self._check_apart()
 
     def _check_apart(self) -> None:
         """Raises UsageError where two of the files that are written, or removed, have one name."""
         records = [sidecar_path(path) for path in self.pictures]  # of each: an old one would speak of the new picture
         seen: dict[str, bool] = {}
-        for path in [*records, *self.pictures, *self.films, *filter(None, [self.recipe_file])]:
+        for path in [*records, *self.pictures, *self.films, *self._saved]:
             whole = os.path.join(os.path.realpath(path.parent), path.name)
             if seen.get(whole):
                 raise UsageError(f"{path} is where the record of a picture stands; give this output another name")
             if whole in seen:
                 raise UsageError(f"{path} is to be written twice; give each output a name of its own")
             seen[whole] = len(seen) < len(records)
-
-    def _check_recipe(self, file: Path) -> None:
-        if file.suffix.lower() not in RECIPES:
-            raise UsageError(f"--save-recipe {file}: expected a name that ends in .toml or .json")
-        check_place(file, force=self.settings.force, inputs=self.inputs)
-        self._text(file)
-
-    def _text(self, file: Path) -> str:
-        recipe = self._portable(file)
-        return recipe.to_json() if file.suffix.lower() == ".json" else recipe.to_toml()
-
-    def _portable(self, file: Path) -> Recipe:
-        """The recipe with paths that start at its own folder; models that lie elsewhere keep their names alone."""
-        portable = mapped(self.recipe, lambda path: _relative(path, file))
-        return with_models(portable, lambda model: _portable_model(model, file))
-
-    def save_recipe(self, failed: int) -> None:
-        """Writes the recipe, if that was asked for; of one whose pictures could not all be written it says so."""
-        if self.recipe_file:
-            recipe = self._portable(self.recipe_file)
-            text = self._text(self.recipe_file).encode()
-            atomic_write(self.recipe_file, text, force=self.settings.force, inputs=self.inputs)
-            self._note_what_lies_elsewhere(recipe, self.recipe_file)
-            if failed:
-                said = f"is the whole recipe, though {failed} of its {recipe.count} pictures could not be written"
-                again = f"diffusion-tricks run {shlex.quote(str(self.recipe_file))}"
-                remark(f"Note: {self.recipe_file} {said}; make them anew with: {again}", self.settings)
-
-    def _note_what_lies_elsewhere(self, saved: Recipe, file: Path) -> None:
-        named = [("model", "-m", saved.model, self.recipe.model)]
-        named += [("upscaler", "--upscaler", *pair) for pair in zip(saved.upscaler, self.recipe.upscaler, strict=True)]
-        for kind, flag, kept, was in named:
-            if kept != was and Path(was).resolve() != (file.parent / kept).resolve():
-                note = f"keeps of the {kind} its name alone, {kept!r}, as it lies elsewhere; give it with {flag}"
-                remark(f"Note: {file} {note}", self.settings)
 
     def save(self, result: Result) -> dict[str, Any]:
         """Writes a picture, reads it back, and gives what is to be said of it. Raises OutputFailed, OutputError."""
@@ -172,8 +147,10 @@ class Output:
 
     def unsaid(self, notes: Iterable[str]) -> list[str]:
         """Those of the notes that no earlier picture of the run had, as most hold for all of them."""
-        new = [note for note in notes if note not in self.said]
-        self.said |= set(new)
+        new = []
+        for note in notes:
+            new += [] if self.said[self.gist(note)] else [note]
+            self.said[self.gist(note)] += 1
         return new
 
     def _read_back(
@@ -210,25 +187,6 @@ def form_of(recipe: Recipe) -> str:
     except PictureError:  # said where it is read
         return ".png"
     return ".png" if exact and is_lossy(f"picture{form}") else form
-
-
-def _relative(path: str, file: Path) -> str:
-    folder = file.parent.resolve()
-    whole = Path(path).resolve()
-    if not whole.is_relative_to(folder):
-        raise UsageError(
-            f"--save-recipe {file}: {path} lies outside the recipe's folder, where `run` will not look for it; "
-            f"save the recipe beside the picture, as {Path(os.path.relpath(whole.parent)) / file.name}"
-        )
-    return whole.relative_to(folder).as_posix()
-
-
-def _portable_model(model: str, file: Path) -> str:
-    directory = Path(model).resolve()
-    if not directory.exists():
-        return model
-    folder = file.parent.resolve()
-    return f"./{directory.relative_to(folder).as_posix()}" if directory.is_relative_to(folder) else directory.name
 
 
 def say(facts: dict[str, Any], as_json: bool) -> None:

@@ -26,6 +26,7 @@ from diffusion_tricks_cli.printable import echo
 from diffusion_tricks_cli.progress import Progress
 from diffusion_tricks_cli.streams import apart
 
+NAME_LENGTH = 255  # bytes of a file's name at the most
 Say = Callable[[Recipe], str]
 OF_MODELS = ("device", "dtype", "max_rows", "memory", "quantize", "compile")
 
@@ -57,7 +58,7 @@ def carry_out(recipe: Recipe, settings: Settings, label: str, inputs: Iterable[P
     try:
         _carry_out(recipe, settings, output, said(recipe))
     except DiffusionTricksError as error:
-        error.about = about(output.pictures[0], recipe.seed) if recipe.count == 1 else {}
+        error.about = about(output.pictures[0], output.seeds[0]) if recipe.count == 1 else {}
         raise
 
 
@@ -67,12 +68,24 @@ def _carry_out(recipe: Recipe, settings: Settings, output: Output, said: str) ->
     output.check()
     if said:
         remark(said, settings)
+    for prompt in named_as_files(recipe):
+        remark(f"Note: the prompt {prompt!r} names a file, but is asked as words; in a trick picture:{prompt} asks for"
+               f" what it shows, and edit {prompt} begins with it", settings)  # fmt: skip
     note_idle(recipe, settings)
     if settings.dry_run:
         show_plan(recipe, settings)
         return
     if made(recipe, settings, output, None).errors:
         click.get_current_context().exit(1)
+
+
+def named_as_files(recipe: Recipe) -> list[str]:
+    """The prompts that are also names of files that are there, each once."""
+    whole = recipe.prompt if isinstance(recipe.prompt, list) else [recipe.prompt]
+    tricks = [one for trick in recipe.build() for one in (trick, *trick.nested)]
+    told = [said if isinstance(said, str) else said.prompt for trick in tricks for _, said in trick.asks()]
+    prompts = dict.fromkeys(text for text in (*whole, *told) if text)
+    return [text for text in prompts if len(text) < NAME_LENGTH and Path(text).suffix and os.path.isfile(text)]
 
 
 @dataclass
@@ -196,7 +209,8 @@ def made(recipe: Recipe, settings: Settings, output: Output, ready: Ready | None
             untaught |= result.facts.get("unknown_words", {})
             named = str(result.facts["model"])
             _write(result, settings, output, films, came)
-        output.save_recipe(len(came.errors))
+        if output.saved_recipe:
+            output.saved_recipe.save(len(came.errors))
     finally:
         progress.clear()
         if films:

@@ -53,11 +53,15 @@ def _kept(result: Result, score: Score, count: int) -> str:
 
 
 def outside_notes(score: Score) -> list[str]:
-    """A sentence for each prompt that is outside what the scorer knows."""
-    return [
+    """A sentence for each prompt that is outside what the scorer knows, and for views that look like nothing known."""
+    notes = [
         f"the scorer knows nothing like {prompt!r}, so its score says little; name a larger CLIP with `scorer`"
         for prompt in score.outside
     ]
+    if strange := " and ".join(dict.fromkeys(score.strange)):
+        notes.append(f"the scorer knows no pictures like this one ({strange}), so its score says little; the one inside"
+                     " knows emoji, not photographs: name a larger CLIP with `scorer`")  # fmt: skip
+    return notes
 
 
 def check_candidates(recipe: Recipe) -> None:

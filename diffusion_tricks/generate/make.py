@@ -29,7 +29,7 @@ from diffusion_tricks.generate.rehearsal import check_before
 from diffusion_tricks.generate.result import Result
 from diffusion_tricks.generate.score import Scorer
 from diffusion_tricks.generate.strip import labels, strip, versions
-from diffusion_tricks.io.colour import from_srgb
+from diffusion_tricks.io.colour import from_srgb, to_srgb
 from diffusion_tricks.io.pictures import read_picture
 from diffusion_tricks.io.pixels import enlarge, to_images
 from diffusion_tricks.loading.load import load_model
@@ -216,6 +216,8 @@ def _batch(
         unfinished = enlarge(images[i], recipe.enlarge)
         icc = run.source.picture.icc if run.source else None
         image = finish(last, tricks, from_srgb(unfinished, icc) if icc else unfinished, i, icc)
+        if i in last.repainted:  # the whole picture, which nothing is written on yet
+            unfinished = to_srgb(last.repainted[i].raster.shown(), icc)
         raster, repainted = finished_raster(last, image, i), last.repainted.get(i)
         kept = repainted.kept if repainted and repainted.kept.any() else None
         report(last, image, i)
@@ -279,4 +281,5 @@ def _finished(recipe: Recipe, tricks: list[Trick[Any]]) -> Iterator[Result]:
         facts["notes"] = notes
     kind: Literal["edited"] | None = "edited" if picture.provenance else None
     raster = picture.raster.drawn(image)
-    yield Result(image, recipe.seed, 0, recipe, kind, facts, picture.icc, raster=raster, source=picture)
+    seed = recipe.seed if isinstance(recipe.seed, int) else None
+    yield Result(image, seed, 0, recipe, kind, facts, picture.icc, raster=raster, source=picture)

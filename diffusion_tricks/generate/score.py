@@ -53,7 +53,8 @@ class ViewScore:
 
     alignment: cosine, -1..1.  rank: of the prompt among all known captions, 1 the first.  captions: the known ones
     that fit the view best, the best first.  margin: how far the prompt's share is ahead of the next best, -1..1.
-    known: whether the scorer knows what the prompt names; None where nothing says so.
+    known: whether the scorer knows what the prompt names, and seen: whether it knows what looks like the view; None
+    where nothing says so.
     """
 
     name: str
@@ -63,6 +64,7 @@ class ViewScore:
     captions: tuple[str, ...]
     margin: float
     known: bool | None = None
+    seen: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,11 @@ class Score:
         """The prompts that are outside what the scorer knows, each once: what is said of them says little."""
         return list(dict.fromkeys(view.prompt for view in self.views if view.known is False))
 
+    @property
+    def strange(self) -> list[str]:
+        """The views that look like nothing the scorer knows, as photographs do to one that was taught drawings."""
+        return [view.name for view in self.views if view.seen is False]
+
     def data(self) -> dict[str, Any]:
         """As plain data."""
         return asdict(self)
@@ -95,13 +102,15 @@ class Score:
 class Calibration(BaseModel):
     """What was fitted for a scorer. temperature: tau', above 0.  alike: the least cosine of texts that mean the same.
 
-    how: what on.  A scorer whose `alike` is None takes only equal texts for the same.
+    seen: the least cosine of a picture of a kind that it was taught with the caption that fits it best.  how: what on.
+    A scorer whose `alike` is None takes only equal texts for the same; one whose `seen` is None says nothing of that.
     """
 
     model_config = ConfigDict(frozen=True)
 
     temperature: float = Field(gt=0)
     alike: float | None = Field(None, ge=-1, le=1)
+    seen: float | None = Field(None, ge=-1, le=1)
     how: str = ""
 
 
@@ -169,11 +178,13 @@ class Scorer:
         similarity = seen @ said.T  # (n n)
         known = seen @ self._known_texts.T  # (n k)
         best = known.topk(min(BEST, len(self.known)), dim=1).indices.tolist()
+        least, nearest = self.calibration.seen, known.amax(1).tolist()
         margins, taught = self.margins(views, seen, said).tolist(), self._taught(said)
         each = tuple(
             ViewScore(
                 v.name, v.prompt, own := float(similarity[i, i]), self._rank(v.prompt, own, known[i]),
                 tuple(self.known[place] for place in best[i]), margins[i], taught[i],
+                None if least is None else nearest[i] >= least,
             )
             for i, v in enumerate(views)
         )  # fmt: skip

@@ -53,9 +53,9 @@ class Said:
     quality: int | None = None
     xmp: bytes | None = None
 
-    def packet(self) -> bytes | None:
-        """The XMP packet, if there is one."""
-        return self.xmp or self.metadata.packet(self.mark, keep_gps=self.keep_gps)
+    def packet(self, size: tuple[int, int]) -> bytes | None:
+        """The XMP packet of a picture of that size (width, height), if there is one."""
+        return self.xmp or self.metadata.packet(self.mark, keep_gps=self.keep_gps, size=size)
 
 
 @dataclass
@@ -160,7 +160,7 @@ def _saved(image: Image.Image, kind: str, **options: Any) -> bytes:
 
 def _png(raster: Raster, said: Said) -> tuple[bytes, list[str]]:
     metadata, chunks = said.metadata, PngImagePlugin.PngInfo()
-    if packet := said.packet():
+    if packet := said.packet(raster.size):
         chunks.add_itxt("XML:com.adobe.xmp", packet.decode("utf-8"))
     if metadata.iptc:
         chunks.add_text(RAW_IPTC, iptc_text(metadata.iptc), zip=True)
@@ -177,7 +177,7 @@ def _png(raster: Raster, said: Said) -> tuple[bytes, list[str]]:
 
 def _jpeg(raster: Raster, said: Said) -> tuple[bytes, list[str]]:
     metadata, lost = said.metadata, _unplaced_texts(said.metadata)
-    packet = said.packet()
+    packet = said.packet(raster.size)
     if packet and len(packet) > SEGMENT:
         lost.append("XMP, which is more than a JPEG holds")
         packet = provenance_xmp(said.mark) if said.mark else None
@@ -235,7 +235,7 @@ def _avif(raster: Raster, said: Said) -> tuple[bytes, list[str]]:
 
 
 def _with_blocks(raster: Raster, said: Said, kind: str, **options: Any) -> tuple[bytes, list[str]]:
-    exif, packet = _with_all(raster, said), said.packet()
+    exif, packet = _with_all(raster, said), said.packet(raster.size)
     options |= ({"exif": exif.tobytes()} if exif else {}) | ({"xmp": packet} if packet else {})
     data = _saved(pillow_image(raster), kind, icc_profile=raster.icc or b"", **options)
     return data, _unplaced_texts(said.metadata)
@@ -245,7 +245,7 @@ def _tiff(raster: Raster, said: Said) -> tuple[bytes, list[str]]:
     metadata = said.metadata
     data = encode_tiff(
         raster, exif=metadata.exif(raster.size, keep_gps=said.keep_gps), iptc=metadata.iptc, dpi=metadata.dpi,
-        xmp=said.packet(),
+        xmp=said.packet(raster.size),
     )  # fmt: skip
     return data, _unplaced_texts(metadata)
 

@@ -78,11 +78,11 @@ class Metadata:
             exif[ExifTags.Base.Orientation] = 1
         return exif
 
-    def packet(self, kind: Provenance | None, *, keep_gps: bool) -> bytes | None:
-        """The XMP packet of a new picture, marked as `kind`; a packet that cannot be read is replaced, see `unread`."""
+    def packet(self, kind: Provenance | None, *, keep_gps: bool, size: tuple[int, int]) -> bytes | None:
+        """The XMP packet of a new picture of that size, marked as `kind`; one that cannot be read is replaced."""
         if self.xmp is not None:
             try:
-                return merged(self.xmp, kind, keep_gps)
+                return merged(self.xmp, kind, keep_gps, size)
             except NoXmp:
                 pass
         return provenance_xmp(kind) if kind else None

@@ -17,6 +17,10 @@ SOURCE_TYPE = "{http://iptc.org/std/Iptc4xmpExt/2008-02-29/}DigitalSourceType"
 PREFIXES = {RDF: "rdf", XMP: "xmp", MEDIA: "xmpMM", EVENT: "stEvt", SOURCE_TYPE: "Iptc4xmpExt"}
 PLACE = "{http://ns.adobe.com/exif/1.0/}GPS"
 ORIENTATION = "{http://ns.adobe.com/tiff/1.0/}Orientation"
+SIDES = {  # which of width and height a property says
+    "{http://ns.adobe.com/exif/1.0/}PixelXDimension": 0, "{http://ns.adobe.com/exif/1.0/}PixelYDimension": 1,
+    "{http://ns.adobe.com/tiff/1.0/}ImageWidth": 0, "{http://ns.adobe.com/tiff/1.0/}ImageLength": 1,
+}  # fmt: skip
 THUMBNAILS = f"{XMP}Thumbnails"
 HEAD, TAIL = '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>\n', '\n<?xpacket end="w"?>'
 
@@ -30,17 +34,20 @@ def names_a_place(xmp: bytes) -> bool:
     return b"GPSL" in xmp
 
 
-def merged(xmp: bytes, kind: Provenance | None, keep_gps: bool) -> bytes:
+def merged(xmp: bytes, kind: Provenance | None, keep_gps: bool, size: tuple[int, int] | None = None) -> bytes:
     """A packet with the mark of `kind` added, if there is one, and without what holds no longer.
 
     The mark that was there goes into the history. Its orientation, as the pixels are upright, its thumbnails, which
-    show what was before, and unless `keep_gps` its position are taken out. Raises NoXmp.
+    show what was before, and unless `keep_gps` its position are taken out. size: (width, height) of the new picture,
+    where the packet says one. Raises NoXmp.
     """
     root, rdf = _parsed(xmp)
     for description in rdf.iterfind(f"{RDF}Description"):
         for name in [*description.attrib, *(child.tag for child in description)]:
             if name in {ORIENTATION, THUMBNAILS} or (name.startswith(PLACE) and not keep_gps):
                 _taken(description, name)
+            elif name in SIDES and size is not None:
+                _set(description, name, str(size[SIDES[name]]))
     if kind is not None:
         _mark(rdf, SOURCE_TYPES[kind])
     for name, prefix in PREFIXES.items():
@@ -74,6 +81,14 @@ def _taken(description: ET.Element, name: str) -> str | None:
         text = child.text or child.get(f"{RDF}resource") or text
         description.remove(child)
     return text
+
+
+def _set(description: ET.Element, name: str, text: str) -> None:
+    """Gives a property that is there another text."""
+    if name in description.attrib:
+        description.set(name, text)
+    for child in description.findall(name):
+        child.text = text
 
 
 def _mark(rdf: ET.Element, source: str) -> None:

@@ -45,10 +45,12 @@ class Recipe(Checked):
     every so many of the training's. scheduler: by name. upscale_steps, upscale_guidance, upscale_scheduler,
     noise_level: of every later stage, where the size takes any; None is its model's default. distilled_guidance: the
     scale that a guidance-distilled model takes as an input, which costs no second row. seed: of the first picture, None
-    draws one. count: pictures, seeds counting up; unless said, as many as there are prompts in a list. best_of:
-    candidates for each picture, of which the one that scores best is kept; 1 makes just the picture.
+    draws one; or a list of all seeds that are tried. count: pictures, seeds counting up; unless said, as many as there
+    are prompts in a list, or as the listed seeds are for. best_of: candidates for each picture, of which the one that
+    scores best is kept; 1 makes just the picture.
     enlarge: integer factor by which small pictures are enlarged. tricks: outermost first, each an entry; or, in a
-    script, its name, its object, or a function `function(ask, step)`.
+    script, its name, its object, or a function `function(ask, step)`. folder: of a recipe in a file, the one that its
+    paths do not leave, as "..", from its own; unless said, its own.
     """
 
     _refusal: ClassVar[type[UsageError]] = RecipeError
@@ -72,11 +74,12 @@ class Recipe(Checked):
     upscale_scheduler: str | None = None
     noise_level: int | None = Field(None, ge=0)
     distilled_guidance: float | None = Field(None, ge=0)
-    seed: int | None = Field(None, ge=0, lt=SEEDS)
+    seed: int | list[int] | None = None
     count: int = Field(1, ge=1, le=100_000)
     best_of: int = Field(1, ge=1, le=1000)
     enlarge: int = Field(1, ge=1, le=64)
     tricks: list[TrickEntry] = Field([])
+    folder: str | None = Field(None, pattern=r"^\.\.(/\.\.)*$")
 
     @field_validator(
         "version", "size", "steps", "stride", "upscale_steps", "noise_level", "seed", "count", "best_of", "enlarge",
@@ -93,6 +96,16 @@ class Recipe(Checked):
     def _in_short(cls, said: Any) -> Any:
         return list(map(entry_from, said)) if isinstance(said, list | tuple) else said
 
+    @field_validator("seed", mode="before")
+    @classmethod
+    def _each_is_a_seed(cls, value: Any) -> Any:
+        if not isinstance(value, list | tuple | range):
+            return None if value is None else _seed(value)
+        seeds = [_seed(one) for one in value]
+        if len(set(seeds)) < len(seeds) or not seeds:
+            raise ValueError("expected seeds that differ, and at least one, got " + ", ".join(map(str, seeds[:20])))
+        return seeds if len(seeds) > 1 else seeds[0]
+
     @model_validator(mode="before")
     @classmethod
     def _not_newer(cls, data: Any) -> Any:
@@ -108,10 +121,14 @@ class Recipe(Checked):
     @model_validator(mode="before")
     @classmethod
     def _one_picture_per_prompt(cls, data: Any) -> Any:
-        prompts = data.get("prompt") if isinstance(data, dict) else None
-        if not prompts or not isinstance(prompts, list | tuple) or "count" in data:
+        if not isinstance(data, dict) or "count" in data:
             return data
-        return data | {"count": len(prompts)}
+        prompts, seeds, best_of = data.get("prompt"), data.get("seed"), data.get("best_of", 1)
+        if prompts and isinstance(prompts, list | tuple):
+            return data | {"count": len(prompts)}
+        if isinstance(seeds, list | tuple | range) and isinstance(best_of, int) and len(seeds) > 1 and best_of > 0:
+            return data | {"count": -(-len(seeds) // best_of)}
+        return data
 
     @model_validator(mode="after")
     def _one_length(self) -> Recipe:
@@ -127,6 +144,11 @@ class Recipe(Checked):
 
     def beyond_seeds(self) -> str | None:
         """Why its pictures and candidates would need seeds that there are not, or None."""
+        if isinstance(self.seed, list):
+            needed = self.count * self.best_of
+            each = f", each the best of {self.best_of}," if self.best_of > 1 else ""
+            said = f"`seed` lists {len(self.seed)} seeds, and {self.count} pictures{each} take {needed}"
+            return None if len(self.seed) == needed else f"{said}; list as many, or leave `count` out"
         if self.seed is None or self.seed + self.count * self.best_of <= SEEDS:
             return None
         return (
@@ -137,6 +159,8 @@ class Recipe(Checked):
     @property
     def seeds(self) -> list[int]:
         """One seed per picture, that of its first candidate. Raises RecipeError while its seed is not drawn."""
+        if isinstance(self.seed, list):
+            return self.seed[:: self.best_of]
         if self.seed is None:
             raise RecipeError("the recipe's seed is not drawn yet; set one, or use `resolved`")
         return [self.seed + i * self.best_of for i in range(self.count)]
@@ -180,6 +204,20 @@ class Recipe(Checked):
             return _writable(tomli_w.dumps(self.data()))
         except TypeError as error:
             raise RecipeError(f"the recipe cannot be written as TOML: {error}") from None
+
+
+def _seed(value: Any) -> int:
+    """A seed, from a whole number in any form. Raises ValueError."""
+    try:
+        seed = int(value)
+        whole = not isinstance(value, bool) and (isinstance(value, str) or seed == value)
+    except (TypeError, ValueError, OverflowError):
+        whole = False
+    if not whole:
+        raise ValueError(f"expected a whole number, got {value!r}")
+    if not 0 <= seed < SEEDS:
+        raise ValueError(f"expected {'at least 0' if seed < 0 else f'a number below {SEEDS}'}, got {value!r}")
+    return seed
 
 
 def _writable(text: str) -> str:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from diffusion_tricks_plugins.guidance import Guidance as Guidance
     from diffusion_tricks_plugins.hybrid import Hybrid as Hybrid
     from diffusion_tricks_plugins.inpaint import Inpaint as Inpaint
+    from diffusion_tricks_plugins.outpaint import Outpaint as Outpaint
     from diffusion_tricks_plugins.overlay import Overlay as Overlay
     from diffusion_tricks_plugins.panorama import Panorama as Panorama
     from diffusion_tricks_plugins.phase import Phase as Phase
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 TRICKS = {
     "sdedit": ("SDEdit", "start from a picture instead of pure noise"),
     "inpaint": ("Inpaint", "make the masked part of a picture anew, and not one pixel more"),
+    "outpaint": ("Outpaint", "go on beyond a picture's edges, and change not one pixel of it"),
     "anagram": ("Anagram", "one picture that shows another thing when turned, flipped or rearranged"),
     "hybrid": ("Hybrid", "one picture that shows one thing from afar and another from near"),
     "components": ("Components", "one picture in bands, colours or places, each of which shows a thing of its own"),
@@ -54,6 +56,7 @@ TRICKS = {
 EXAMPLES = {
     "sdedit": 'make -p "a rocket" sdedit photo.png --strength 0.7 -o out.png',
     "inpaint": 'make -p "a top hat" inpaint photo.png --mask box:25%,0%,75%,40% -o out.png',
+    "outpaint": 'make -p "a lake" outpaint photo.png --extend left=200,top=10% -o wide.png',
     "anagram": 'make anagram --view identity "a rabbit" --view rotate_cw "a duck" -o out.png',
     "hybrid": 'make hybrid --far "a skull" --near "a mushroom" -o out.png',
     "components": 'make components --split lab --part picture:photo.png --part "a rainbow" -o out.png',
@@ -121,7 +124,7 @@ def module_of(name: str) -> str:
 _HOME = {class_name: module_of(name) for name, (class_name, _) in TRICKS.items()}
 __all__ = [
     "Anagram", "Cache", "ClipGuidance", "Components", "ControlNet", "Exact", "GivenPicture", "Guidance", "Hybrid",
-    "Inpaint", "Overlay", "Panorama", "Phase", "Regions", "SDEdit", "TimeTravel",
+    "Inpaint", "Outpaint", "Overlay", "Panorama", "Phase", "Regions", "SDEdit", "TimeTravel",
 ]  # fmt: skip
 
 

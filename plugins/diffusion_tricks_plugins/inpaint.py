@@ -1,10 +1,7 @@
 """Inpainting: make the masked part of a picture anew, and not one pixel more.
 
-    x_t = m x_t + (1 - m) (alpha_t x0 + sigma_t eps)        RePaint, arXiv:2201.09865, equation 8;
-                                                            Blended Diffusion, arXiv:2111.14818, algorithm 2
+    x_t = m x_t + (1 - m) (alpha_t x0 + sigma_t eps)        RePaint, arXiv:2201.09865, equation 8; see `repainting`
 
-The known region is re-noised to the level just reached, with one eps for all levels; the last step pastes x0 itself.
-A model that was trained to inpaint is shown mask and picture instead (`Condition`), and no step of it is touched.
 The model sees only the mask's surroundings, and its picture is pasted back at the size they have in the original.
 Several of it in one run are the parts of one edit, each with a mask and a prompt; the first acts for all.
 """
@@ -18,6 +15,7 @@ import numpy as np
 from PIL import Image
 
 from diffusion_tricks.plugin import (
+    DiffusionTricksError,
     Picture,
     PictureError,
     Prompted,
@@ -27,28 +25,23 @@ from diffusion_tricks.plugin import (
     Trick,
     UsageError,
     bring,
-    changed_pixels,
-    flatten,
     hookimpl,
     plain_prompts,
     prompts_of,
+    read_picture,
     shown_by,
-    to_tensor,
 )
 from diffusion_tricks_plugins.in_places import check_whole, in_places
-from diffusion_tricks_plugins.inpaint_fill import filled, matched
-from diffusion_tricks_plugins.inpaint_known import Edit, condition_of, known_of, latents_made_new, shares_of
+from diffusion_tricks_plugins.inpaint_known import latents_made_new, shares_of
 from diffusion_tricks_plugins.inpaint_options import WHOLE, InpaintOptions
-from diffusion_tricks_plugins.kept import kept_hash, pixels_of, seam
 from diffusion_tricks_plugins.masks import Mask, feathered, mask_for, padding_px, read_mask, region_around
-from diffusion_tricks_plugins.pasting import blended, uncontaminated
 from diffusion_tricks_plugins.regions import zoomed
+from diffusion_tricks_plugins.repainting import Edit
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from diffusion_tricks.plugin import Ask, Asking, Estimate, Run, Step
 
+SQUARE = 1, 1  # what scorers look at
 SQUEEZED = 1.1  # the region's proportions may differ from the model's by this factor before a note says so
 
 
@@ -82,17 +75,30 @@ class Inpaint(Trick[InpaintOptions]):
         return {"Prompt": prompt, "Denoising strength": self.options.strength}
 
     def views_of(self, image: Image.Image) -> list[Shown]:
-        """Its part by itself, if it has its own prompt; the whole where its mask looks at the picture of before."""
-        return [view for name, said in self.asks() for view in self._seen(image, name, said)]
+        """Its part by itself, with some surroundings; without a prompt of its own it shows that of the run.
 
-    def _seen(self, image: Image.Image, name: str, said: Prompted) -> list[Shown]:
+        The whole where its mask looks at the picture of before, and that is not here.
+        """
+        mask = self._mask_on(image)
+        if mask is None:
+            return [view for name, said in self.asks() for view in shown_by(name, image, said)]
+        if (own := self.asks()) and (way := partial(zoomed, image, mask.bounds)):
+            return [view for name, said in own for view in shown_by(name, way(1.0), said, frame=way)]
+        around = region_around(mask.bounds, image.size, SQUARE, None)
+        return [Shown("region", image.crop(around), "", own=False)]
+
+    def _mask_on(self, image: Image.Image) -> Mask | None:
+        """The mask on what was made; None where it looks at a picture of before that is not here."""
         options = self.options
         try:
-            mask = mask_for(options.mask, image.size, fit=options.mask_fit, invert=options.invert)
+            return mask_for(options.mask, image.size, fit=options.mask_fit, invert=options.invert)
         except (UsageError, PictureError):  # it looks at the original, or its file is not here
-            return shown_by(name, image, said)
-        way = partial(zoomed, image, mask.bounds)
-        return shown_by(name, way(1.0), said, frame=way)
+            pass
+        try:
+            mask = self.mask_of(read_picture(options.image)) if options.image and options.image != "-" else None
+        except DiffusionTricksError:
+            return None
+        return mask if mask is not None and mask.weights.shape == image.size[::-1] else None
 
     def mask_of(self, picture: Picture) -> Mask:
         """What is made new of a picture: `weights` (h w), 0 where it is kept. Raises as `read_mask`."""
@@ -121,42 +127,31 @@ class Inpaint(Trick[InpaintOptions]):
             bring(run, part.options.image)
         if run.source is None:
             raise UsageError('inpaint: a picture is missing; give the one to change, for example "inpaint photo.png"')
-        edit = self._begun(parts, run, run.source.picture)
-        run.source = run.source.on(edit.box)
-        run.state(self)["edit"] = edit
-        self._show(run, edit)
+        edit = run.state(self)["edit"] = self._begun(parts, run, run.source.picture)
+        edit.show(run)
         if run.previous is None:
             self._note(run, edit, parts)
 
     def _begun(self, parts: list[Inpaint], run: Run, picture: Picture) -> Edit:
-        masks = [part.mask_of(picture) for part in parts]
+        masks, options = [part.mask_of(picture) for part in parts], self.options
         soft = [feathered(mask, part.options.feather) for mask, part in zip(masks, parts, strict=True)]
         notes = tuple(dict.fromkeys(note for mask in masks for note in mask.notes))
         mask = Mask(np.maximum.reduce([mask.weights for mask in masks]), notes)
-        box = region_around(mask.bounds, picture.image.size, run.size, self.options.padding)
-        edit = Edit(mask, np.maximum.reduce(soft), box, masks)
-        if self.options.prompt is not None:
+        box = region_around(mask.bounds, picture.image.size, run.size, options.padding)
+        edit = Edit(self.name, options, options.fill or "original", mask, np.maximum.reduce(soft), box, masks)
+        edit.by_strength = options.soft == "strength"
+        if options.prompt is not None:
             new = [latents_made_new(one.weights[edit.cut] > 0, run.latent_shape[1:]) for one in masks]
             edit.shares = shares_of([one.to(run.model.device) for one in new])
         return edit
-
-    def _show(self, run: Run, edit: Edit) -> None:
-        """Keeps what is known of the region for the steps, or shows it to a model that was trained to inpaint."""
-        assert run.source is not None
-        new = edit.mask.weights[edit.cut] > 0
-        edit.seen = uncontaminated(run.source, ~new, run.size)
-        pixels, inpaints = to_tensor(edit.seen), run.model.family.shape.inpaints
-        if inpaints:
-            run.condition = condition_of(run, pixels, new)
-        by_strength = self.options.soft == "strength"
-        if self.options.blend == "on" or (self.options.blend == "auto" and (by_strength or not inpaints)):
-            edit.known = known_of(run, pixels, edit.weights[edit.cut], by_strength)
 
     def _note(self, run: Run, edit: Edit, parts: list[Inpaint]) -> None:
         notes = list(edit.mask.notes)
         if edit.weights.max() < edit.mask.weights.max():
             feather = max(part.options.feather for part in parts)
             notes.append(f"the mask is narrower than its feather of {feather:g} px: nothing is wholly new")
+        if self.options.keep_alpha and run.source is not None and not run.source.picture.raster.alpha:
+            notes.append(f"{run.source.picture.path} has no alpha that `keep_alpha` could leave as it is")
         wide, high = edit.box[2] - edit.box[0], edit.box[3] - edit.box[1]
         squeezed = wide * run.size[1] / (high * run.size[0])
         if max(squeezed, 1 / squeezed) > SQUEEZED:
@@ -191,48 +186,19 @@ class Inpaint(Trick[InpaintOptions]):
     @hookimpl
     def start(self, run: Run) -> Start | None:
         """The picture, with what fills the mask, at the level of the first step that is run."""
-        edit, strength = self._edit(run), self.options.strength
-        if edit is None or strength is None:
-            return None
-        index = run.first_step(strength)
-        if index == len(run.timesteps) and strength:
-            raise UsageError(f"inpaint: strength {strength:g} of {index} steps is less than one, so no step would be"
-                             " run; raise `strength`, or `steps`")  # fmt: skip
-        clean = self._filled(run, edit).expand(run.count, -1, -1, -1)
-        if index == len(run.timesteps):
-            return Start(clean, index)
-        return Start(run.noised(clean, run.noise.draw(run.latent_shape, clean.device), index), index)
-
-    def _filled(self, run: Run, edit: Edit) -> Tensor:
-        """Latents (b c h w) of the part that the model sees, as the mask is filled."""
-        new, how = edit.mask.weights[edit.cut] > 0, self.options.fill or "original"
-        pixels = latents_made_new(new, (run.size[1], run.size[0]))[0, 0].numpy()
-        clean = run.latents_of(to_tensor(Image.fromarray(filled(np.asarray(edit.seen), pixels, how)))).float()
-        if how != "noise":
-            return clean
-        noise = run.noise.fork("fill").draw(run.latent_shape, clean.device)
-        return noise.where(latents_made_new(new, run.latent_shape[1:]).to(clean.device), clean)
+        return edit.start(run) if (edit := self._edit(run)) else None
 
     @hookimpl
     def before_step(self, step: Step) -> None:
         """The known region at the level of the step, whatever the run started from."""
-        step.x = self._kept(step, step.index)
+        if edit := self._edit(step.run):
+            edit.before(step)
 
     @hookimpl
     def after_step(self, step: Step) -> None:
-        """The known region at the level just reached; and the step again, if that was asked for."""
-        step.x = self._kept(step, step.index + 1)
-        if self._edit(step.run) and not step.last and step.repeated + 1 < self.options.resample:
-            step.repeat()
-
-    def _kept(self, step: Step, index: int) -> Tensor:
-        """The latents with the known region of level `index`, where it is kept; after the last step it is clean."""
-        edit = self._edit(step.run)
-        if edit is None or edit.known is None:
-            return step.x
-        run, known, count = step.run, edit.known, len(step.run.timesteps)
-        x_known = known.clean if index == count else run.noised(known.clean, known.noise, index)
-        return x_known.to(step.x.dtype).where(known.kept((index - run.first) / (count - run.first)), step.x)
+        """The known region at the level just reached; and steps again, if that was asked for."""
+        if edit := self._edit(step.run):
+            edit.after(step)
 
     @hookimpl(tryfirst=True)  # what other tricks add belongs on the whole picture
     def finish_image(self, run: Run, image: Image.Image, index: int) -> Image.Image:
@@ -240,36 +206,19 @@ class Inpaint(Trick[InpaintOptions]):
         if not (edit := self._edit(run)):
             return image
         assert run.source is not None
-        picture, box, weights = run.source.picture, edit.box, edit.weights[edit.cut]
-        original, kept = picture.raster, edit.mask.weights == 0
+        picture = run.source.picture
         if self.options.strength == 0:
-            run.repainted[index] = Repainted(original, kept)
+            run.repainted[index] = Repainted(picture.raster, edit.mask.weights == 0)
             return picture.image.copy()
-        new = image.convert("RGB").resize((box[2] - box[0], box[3] - box[1]), Image.Resampling.LANCZOS)
-        old = flatten(picture.image.crop(box))
-        new = Image.fromarray(matched(np.asarray(new), np.asarray(old), weights > 0, self.options.match))
-        if self.options.soft == "strength":
-            weights = np.where(weights > 0, np.uint8(255), weights)
         fill = all(part.options.mask == ["alpha"] and not part.options.invert for part in self._parts(run))
-        part = blended(original.samples[edit.cut], original.values_of(new), weights, original.top, fill)
-        run.repainted[index] = Repainted(original.with_part(part, box[:2]), kept)
+        run.repainted[index] = edit.laid(run, image, fill, self.options.keep_alpha)
         return run.repainted[index].raster.shown()
 
     @hookimpl
     def report(self, run: Run, image: Image.Image, index: int) -> None:
         """Counts the pixels that changed where the mask keeps them, whichever trick changed them; and how it blends."""
-        if not self._edit(run):
-            return
-        assert run.source is not None
-        repainted, facts = run.repainted[index], run.facts[index]
-        differs = changed_pixels(run.source.picture.raster, repainted.raster)
-        changed = int(np.count_nonzero(differs & repainted.kept))
-        after = pixels_of(repainted.raster)
-        facts.update(
-            changed_outside=changed, seam=seam(after, repainted.kept), kept_sha256=kept_hash(after, repainted.kept)
-        )
-        if changed:
-            facts["notes"] = [*facts.get("notes", []), f"other tricks changed {changed} pixels outside the mask"]
+        if edit := self._edit(run):
+            edit.report(run, index)
 
 
 def _check_together(parts: list[Inpaint]) -> None:

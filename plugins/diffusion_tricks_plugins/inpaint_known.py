@@ -5,15 +5,14 @@ eps = sum_i m_i eps(x, prompt_i) / sum_i m_i            MultiDiffusion, arXiv:23
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from diffusion_tricks.plugin import Box, Condition
-from diffusion_tricks_plugins.masks import Mask, Weights
+from diffusion_tricks.plugin import Condition
+from diffusion_tricks_plugins.masks import Weights
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -41,30 +40,6 @@ class Known:
         if self.strength is None:
             return ~self.new
         return ~self.new | (1 - self.strength > fraction)
-
-
-@dataclass
-class Edit:
-    """What is made new in a run: all parts of it as one, and each apart.
-
-    mask: of all parts. weights: with their soft edges (h w). box: the part of the picture that the model sees; seen: as
-    it is shown, at the model's size. parts: one mask for each. shares: how much each part's prompt says of each latent
-    (1 1 h w), where they have prompts.
-    """
-
-    mask: Mask
-    weights: Weights
-    box: Box
-    parts: list[Mask]
-    seen: Image.Image | None = None
-    known: Known | None = None
-    shares: list[Tensor] = field(default_factory=list)
-
-    @property
-    def cut(self) -> tuple[slice, slice]:
-        """The rows and columns of an array (h w) that the model sees."""
-        left, top, right, bottom = self.box
-        return slice(top, bottom), slice(left, right)
 
 
 def shares_of(new: list[Tensor]) -> list[Tensor]:

@@ -7,24 +7,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, model_validator
 
-from diffusion_tricks.plugin import Prompted, Share, TrickOptions, argument, option
-from diffusion_tricks_plugins.inpaint_fill import Fill, Match
+from diffusion_tricks.plugin import Prompted, argument, option
+from diffusion_tricks_plugins.inpaint_fill import Fill
 from diffusion_tricks_plugins.masks import files_in, mask_paths
+from diffusion_tricks_plugins.repainting import RepaintOptions
 
-WHOLE = (
-    "padding",
-    "blend",
-    "strength",
-    "fill",
-    "soft",
-    "resample",
-    "match",
-)  # options that hold for all parts of an edit
-
-
-def _as_text(value: Any) -> Any:
-    """A recipe may say padding = 40."""
-    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+WHOLE = (*RepaintOptions.model_fields, "fill", "soft", "keep_alpha")  # options that hold for all parts of an edit
 
 
 def _listed(value: Any) -> Any:
@@ -35,7 +23,7 @@ def _listed(value: Any) -> Any:
     return [os.fspath(one) if isinstance(one, os.PathLike) else one for one in masks]
 
 
-class InpaintOptions(TrickOptions):
+class InpaintOptions(RepaintOptions):
     """Where the mask is 0, nothing changes; feather 0 and invert off leave the mask as it is."""
 
     image: str | None = argument(None, "the picture to change; may be left to a trick that brings one", path=True)
@@ -50,17 +38,6 @@ class InpaintOptions(TrickOptions):
     segmenter: str | None = option(
         None, "another CLIPSeg to find what words: name in a mask: a directory or a hub name", path="model"
     )
-    padding: Annotated[str | None, BeforeValidator(_as_text)] = option(
-        None, "surroundings the model sees, in px or as a share of the mask (50%); default 25%, at least 32 px"
-    )
-    blend: Literal["auto", "on", "off"] = option(
-        "auto",
-        "put what is known back in at every step; auto does so unless the model was trained to inpaint and sees it",
-    )
-
-    strength: Share | None = option(
-        None, "start from the picture, and run this share of the schedule: 0 keeps it; default: start from pure noise"
-    )
     fill: Fill | None = option(
         None, "what stands under the mask when a run of some strength starts; telea is OpenCV's; default original",
         needs=("strength",),
@@ -68,8 +45,9 @@ class InpaintOptions(TrickOptions):
     soft: Literal["blend", "strength"] = option(
         "blend", "what gray in a mask means: old and new mixed, or so much of the schedule run there"
     )
-    resample: int = option(1, "how often each step is made, so that new and known agree (RePaint)", ge=1, le=100)
-    match: Match = option("off", "bring colours to those around the mask: mean and spread, or poisson by OpenCV")
+    keep_alpha: bool = option(
+        False, "leave the picture's alpha as it is: what is made where it is transparent stays unseen"
+    )
 
     @model_validator(mode="after")
     def _heeded_by_masks(self) -> InpaintOptions:
@@ -78,6 +56,9 @@ class InpaintOptions(TrickOptions):
             raise ValueError(f"mask_fit is for a mask in a file, and {' + '.join(self.mask)!r} is none; leave it out")
         if self.segmenter is not None and not any("words:" in one for one in self.mask):
             raise ValueError('segmenter finds what words name, as in mask words:"the hat"; leave it out')
+        if self.keep_alpha and self.mask == ["alpha"] and not self.invert:
+            raise ValueError("`keep_alpha` would leave unseen what is made where the picture is transparent, which is"
+                             " all that the mask alpha makes new; leave it out")  # fmt: skip
         if self.soft == "strength" and self.blend == "off":
             raise ValueError('`soft="strength"` puts back what is known for a while, which `blend="off"` never does;'
                              " leave out one of them")  # fmt: skip

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 if TYPE_CHECKING:
+    from diffusion_tricks_plugins.kept import Pixels
     from diffusion_tricks_plugins.masks import Mask
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -37,11 +39,13 @@ Brackets are brackets. A name with a space or a sign in it stands in double quot
 """
 EXAMPLES = {
     "mask": "Example:\n\n\b\n  diffusion-tricks mask photo.png --mask 'luma:>70% & box:0,0,100%,30%' -o preview.png",
-    "verify": "Example:\n\n\b\n  diffusion-tricks verify photo.png out.png --mask box:25%,0%,75%,40%",
+    "verify": (
+        "Example:\n\n\b\n  diffusion-tricks verify photo.png out.png --mask box:25%,0%,75%,40%\n"
+        "  diffusion-tricks verify photo.png wide.png --at 200,0"
+    ),
 }
 MASKING = (
-    click.option("--mask", "masks", multiple=True, required=True, metavar="EXPR",
-                 help="What is made new; several are their union."),
+    click.option("--mask", "masks", multiple=True, metavar="EXPR", help="What is made new; several are their union."),
     click.option("--mask-fit", is_flag=True, help="Resize a mask file of another size to the picture's."),
     click.option("--invert", is_flag=True, help="Make new what the mask keeps, and keep the rest."),
     click.option("--segmenter", help="Another CLIPSeg for words: a directory or a hub name."),
@@ -84,6 +88,8 @@ def masked(
     from diffusion_tricks_plugins.masks import files_in, read_mask
     from diffusion_tricks_plugins.masks.preview import preview
 
+    if not masks:
+        raise UsageError("nothing says what is made new; name it with `mask`, as box:25%,0%,75%,40%")
     if (plain or force) and output is None:
         raise UsageError(f"`{'plain' if plain else 'force'}` is of a file that is written; name it with `output`")
     read = read_picture(picture)
@@ -121,11 +127,13 @@ def _told(facts: dict[str, Any]) -> dict[str, str]:
 @click.argument("before", type=click.Path(), metavar="IN")
 @click.argument("after", type=click.Path(), metavar="OUT")
 @masking
+@click.option("--at", metavar="X,Y", help="OUT is larger: where in it the left top corner of IN lies, in pixels.")
 def verify_command(before: str, after: str, as_json: bool, **options: Any) -> None:
     """Count the pixels outside the mask in which OUT differs from IN, both as they lie on the disk, at full depth.
 
     Also the largest of these differences, and the seam: how much rougher the mask's edge is than its surroundings, 1
-    where it is not. Exit code 1 if any pixel outside changed. A mask is what mask --help says.
+    where it is not. Exit code 1 if any pixel outside changed. A mask is what mask --help says. Of a picture that was
+    extended --at says where the old one lies, all of which is to be kept.
     """
     facts = verified(before, after, **options)
     if as_json:
@@ -142,28 +150,58 @@ def verify_command(before: str, after: str, as_json: bool, **options: Any) -> No
 
 
 def verified(
-    before: str, after: str, *, masks: tuple[str, ...], mask_fit: bool, invert: bool, segmenter: str | None
+    before: str, after: str, *, masks: tuple[str, ...], mask_fit: bool, invert: bool, segmenter: str | None,
+    at: str | None = None,
 ) -> dict[str, Any]:  # fmt: skip
-    """What an edit changed of a picture outside a mask. Raises UsageError for pictures of two sizes."""
+    """What an edit changed of a picture outside a mask, or of all of it where that lies `at` a place of a larger one.
+
+    Raises UsageError for pictures whose sizes do not go together.
+    """
+    import numpy as np
+
     from diffusion_tricks.plugin import UsageError, read_picture
     from diffusion_tricks_plugins.kept import alike, differing, kept_hash, read_pixels, seam
     from diffusion_tricks_plugins.masks import read_mask
 
     old, new = read_pixels(before), read_pixels(after)
-    sizes = [f"{pixels.shape[1]} x {pixels.shape[0]}" for pixels in (old, new)]
-    if sizes[0] != sizes[1]:
-        raise UsageError(f"{before} is {sizes[0]} pixels and {after} {sizes[1]}; expected an edit of the same size")
-    mask = read_mask(masks, read_picture(before), fit=mask_fit, invert=invert, segmenter=segmenter)
-    kept = mask.weights == 0
+    where = _place(at, (before, old), (after, new))
+    if masks:
+        mask = read_mask(masks, read_picture(before), fit=mask_fit, invert=invert, segmenter=segmenter)
+    elif at is not None and not (mask_fit or invert or segmenter):
+        mask = None
+    else:
+        raise UsageError("nothing says what was made new; name it with `mask`, or with `at` where the old picture lies")
+    kept = np.zeros(new.shape[:2], bool)
+    kept[where] = True if mask is None else mask.weights == 0
     told = {"seam": seam(new, kept), "kept_sha256": kept_hash(new, kept)}
-    old, new = alike(old, new)
-    changed = differing(old, new) & kept
+    old, new = alike(old, new[where])
+    changed = differing(old, new) & kept[where]
     gaps = abs(old[changed].astype(int) - new[changed])
     return {
         "path": after, "before": before, "changed_outside": int(changed.sum()), "kept_pixels": int(kept.sum()),
         "largest": int(gaps.max()) if len(gaps) else 0, "depth": old.dtype.itemsize * 8, **told,
-        **({"notes": list(mask.notes)} if mask.notes else {}),
+        **({"notes": list(mask.notes)} if mask and mask.notes else {}),
     }  # fmt: skip
+
+
+def _place(at: str | None, before: tuple[str, Pixels], after: tuple[str, Pixels]) -> tuple[slice, slice]:
+    """The rows and columns of the picture after that the one before lies in. Raises UsageError."""
+    from diffusion_tricks.plugin import UsageError
+
+    (height, width), (high, wide) = before[1].shape[:2], after[1].shape[:2]
+    if at is None and (height, width) != (high, wide):
+        raise UsageError(
+            f"{before[0]} is {width} x {height} pixels and {after[0]} {wide} x {high}; expected an edit of the same "
+            "size, or, of a picture that was extended, where the old one lies in it: `at`, as 200,0"
+        )
+    found = re.fullmatch(r"\s*(\d+)\s*,\s*(\d+)\s*", at or "0,0")
+    if found is None:
+        raise UsageError(f"`at` {at!r}: expected x and y in pixels, as 200,0")
+    x, y = int(found[1]), int(found[2])
+    if x + width > wide or y + height > high:
+        raise UsageError(f"{before[0]}, {width} x {height} pixels, at {x},{y} does not lie within {after[0]}, {wide} x"
+                         f" {high} pixels; expected the place that the record of {after[0]} says")  # fmt: skip
+    return slice(y, y + height), slice(x, x + width)
 
 
 def _say_notes(facts: dict[str, Any]) -> None:

@@ -40,19 +40,28 @@ def _resampled(values: Shares, size: tuple[int, int]) -> Shares:
     return np.asarray(Image.fromarray(values).resize(size, Image.Resampling.LANCZOS))
 
 
-def blended(old: Samples, new: Samples, weights: Weights, top: float, fill: bool) -> Samples:
+def blended(old: Samples, new: Samples, weights: Weights, top: float, fill: bool, keep_alpha: bool = False) -> Samples:
     """`old` (h w c) with the colours `new` laid on it by weights (h w) of 0..255; weight 0 keeps every bit.
 
     top: the value of white and of opaque. With alpha, which `old` has one channel more for, colours are blended by what
     is visible of them. fill: lay `old` on `new`, opaque, wherever there is weight: what was transparent is filled.
+    keep_alpha: blend colours alone, as if all were visible, and leave alpha as it is.
     """
     share = weights[..., None].astype(np.float32) / 255  # (h w 1)
     count, colour = new.shape[2], new.astype(np.float32)
     rgb: Shares = old[..., :count].astype(np.float32)
     alpha: Shares = old[..., count:].astype(np.float32) / top if old.shape[2] > count else np.ones_like(share)
+    if keep_alpha:
+        colours = _in_kind(rgb * (1 - share) + colour * share, old[..., :count], share)
+        return np.concatenate([colours, old[..., count:]], axis=2)
     if fill:
         rgb, alpha = alpha * rgb + (1 - alpha) * colour, np.ones_like(share)
     cover = alpha * (1 - share) + share
     mixed = (rgb * alpha * (1 - share) + colour * share) / np.maximum(cover, 1e-6)
     after = np.concatenate([mixed, cover * top], axis=2)[..., : old.shape[2]]
+    return _in_kind(after, old, share)
+
+
+def _in_kind(after: Samples, old: Samples, share: Shares) -> Samples:
+    """`after` where there is a share (h w 1) of it, in the kind of numbers that `old` has, and `old` elsewhere."""
     return np.where(share > 0, after if old.dtype.kind == "f" else after.round(), old).astype(old.dtype)

@@ -108,7 +108,8 @@ def carried(jobs: list[Job], ledger: Ledger, settings: Settings, said: Say) -> T
     if settings.dry_run:
         show(verdicts, settings)
         return None
-    with begun(ledger, jobs[0].recipe.seed, jobs[0].label).alone():
+    seed = jobs[0].recipe.seed
+    with begun(ledger, seed if isinstance(seed, int) else None, jobs[0].label).alone():
         return run(verdicts, ledger, settings)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +16,7 @@ from diffusion_tricks.recipes.paths import edited_picture, mapped
 from diffusion_tricks.recipes.recipe import Recipe
 from diffusion_tricks_cli.common import Settings
 from diffusion_tricks_cli.many.inputs import Input
-from diffusion_tricks_cli.many.names import check_places, filled, is_folder, mirrored
+from diffusion_tricks_cli.many.names import check_places, filled, is_folder, mirrored, with_values
 from diffusion_tricks_cli.many.pairs import paired
 from diffusion_tricks_cli.output import Output, form_of
 
@@ -53,7 +53,7 @@ def job(
     """The job of one recipe, whose files are called as the settings say. values: of its own, for their names."""
     one = picture or Input(label)
     named: dict[str, Any] = {
-        name: filled(_template(str(said), recipe), one, values)
+        name: filled(_template(str(said), recipe, values), one, values)
         for name in NAMED
         if (said := getattr(settings, name)) is not None
     }
@@ -62,10 +62,10 @@ def job(
     return Job(recipe, replace(settings, **named), label, about, first, problem)
 
 
-def _template(said: str, recipe: Recipe) -> str:
+def _template(said: str, recipe: Recipe, words: Iterable[str]) -> str:
     if is_folder(said):
         said = os.path.join(said, f"{{stem}}{form_of(recipe)}")
-    return mirrored(said)
+    return mirrored(with_values(said, words))
 
 
 def of_pictures(recipe: Recipe, pictures: Sequence[Input], masks: str | None) -> tuple[list[Each], list[str]]:

@@ -31,6 +31,7 @@ WRITTEN = (
     "dtype", "quantize", "scorer", "no_metadata", "no_provenance", "keep_gps", "quality", "steps_out", "show", "every",
     "save_recipe",
 )  # fmt: skip
+CALLED = ("steps_out", "save_recipe")  # of these, which are names of files, the ending
 FACTS = (
     "path", "seed", "width", "height", "steps", "rows_total", "changed_outside", "seam", "loss", "score",
 )  # fmt: skip
@@ -189,6 +190,7 @@ def _index(line: Line, last: dict[str, Line], done: dict[str, Line], digests: di
 def asked(job: Job) -> str:
     """SHA-256 of what a job was asked: its recipe, whatever its files are called, and what decides what is written."""
     settings = {name: value for name, value in asdict(job.settings).items() if name in WRITTEN}
+    settings |= {name: Path(settings[name]).suffix for name in CALLED if settings[name] is not None}
     data = [mapped(job.recipe, lambda path: "").data(), settings]
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
 

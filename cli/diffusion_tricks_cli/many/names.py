@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from diffusion_tricks.errors import UnknownName, UsageError
@@ -35,6 +35,13 @@ def mirrored(template: str) -> str:
         return template
     folder, name = os.path.split(template)
     return os.path.join(folder, "{dir}", name)
+
+
+def with_values(template: str, words: Iterable[str]) -> str:
+    """A template with the values of a sweep, each behind its word, as far as it does not have them."""
+    path = Path(template)
+    lacking = "".join(f"-{word}-{{{word}}}" for word in words if f"{{{word}}}" not in template)
+    return str(path.with_name(f"{path.stem}{lacking}{path.suffix}")) if lacking else template
 
 
 def filled(template: str, picture: Input, values: Mapping[str, str] | None = None) -> str:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import traceback
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,7 @@ from diffusion_tricks_cli.printable import echo
 from diffusion_tricks_cli.work import Ready, check_asked, check_pictures, made, note_idle
 
 TRIED = 3  # jobs that fail alike before their fault is taken for that of all
+NUMBER = re.compile(r"[\d.,]+")
 Judged = list[tuple[Job, Verdict]]
 
 
@@ -103,7 +106,7 @@ def _check_first(jobs: Sequence[Job]) -> None:
 
 def run(verdicts: Judged, ledger: Ledger, settings: Settings) -> Tally:
     """Does all that is to be done; says of each picture where it is, and at the end what could not be made."""
-    tally, ready, said = Tally(), Ready(settings), set[str]()
+    tally, ready, said = Tally(), Ready(settings), Counter[str]()
     note_idle(verdicts[0][0].recipe, settings)
     for number, (job, verdict) in enumerate(verdicts):
         if verdict.kept:
@@ -123,20 +126,29 @@ def run(verdicts: Judged, ledger: Ledger, settings: Settings) -> Tally:
             _say_failed(job, error, settings)
         else:
             tally.facts[number] = ledger.from_here(ledger.done(job, came))
+    if more := said.total() - len(said):
+        remark(f"Note: {more} more notes of this kind, of other pictures; --json tells them all", settings)
     _sum_up(tally, verdicts, ledger, settings)
     return tally
 
 
-def _done(job: Job, ready: Ready, said: set[str]) -> Sequence[Mapping[str, Any]]:
+def _done(job: Job, ready: Ready, said: Counter[str]) -> Sequence[Mapping[str, Any]]:
     """The facts of the pictures of a job. Raises what it fails for."""
     if job.problem:
         raise job.problem
     check_pictures(job.recipe)
-    job.output.said = said
+    job.output.said, job.output.gist = said, partial(_gist, names=[*job.output.files, *job.output.inputs])
     came = made(job.recipe, job.output.settings, job.output, ready)
     if came.errors:
         raise came.errors[0]
     return came.facts
+
+
+def _gist(note: str, names: Sequence[Path]) -> str:
+    """A note without the names and numbers of its own picture."""
+    for name in names:
+        note = note.replace(str(name), "")
+    return NUMBER.sub("", note)
 
 
 def _say_kept(facts: Sequence[Mapping[str, Any]], settings: Settings) -> None:

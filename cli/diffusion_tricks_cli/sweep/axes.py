@@ -19,6 +19,7 @@ from diffusion_tricks.hosting.host import host
 from diffusion_tricks.recipes.recipe import Recipe, recipe_from
 from diffusion_tricks_cli.common import common_options
 from diffusion_tricks_cli.from_options import parameters
+from diffusion_tricks_cli.values import Seeds
 
 NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)"
 RANGE = re.compile(rf"({NUMBER}):({NUMBER})(?::({NUMBER}))?")
@@ -116,7 +117,7 @@ def _texts(said: str, values: str, param: click.Parameter) -> Iterator[str]:
     for part in map(str.strip, parts):
         if found := RANGE.fullmatch(part):
             yield from _numbers(said, *found.groups())
-        elif (found := WHOLE.fullmatch(part)) and isinstance(param.type, click.types.IntParamType):
+        elif (found := WHOLE.fullmatch(part)) and isinstance(param.type, click.types.IntParamType | Seeds):
             yield from _numbers(said, found[1], found[2], "1")
         elif part:
             yield part

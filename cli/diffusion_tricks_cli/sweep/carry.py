@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from diffusion_tricks.errors import UsageError
 from diffusion_tricks.io.atomic import check_place
 from diffusion_tricks.recipes.recipe import Recipe
@@ -12,7 +14,7 @@ from diffusion_tricks_cli.many.names import home_of
 from diffusion_tricks_cli.many.run import Tally, made_folders
 from diffusion_tricks_cli.output import remark
 from diffusion_tricks_cli.sweep.axes import axes_of
-from diffusion_tricks_cli.sweep.cells import cells, form, named
+from diffusion_tricks_cli.sweep.cells import cells
 from diffusion_tricks_cli.sweep.sheets import Sheets
 from diffusion_tricks_cli.work import Say
 
@@ -27,7 +29,7 @@ def swept(recipe: Recipe, settings: Settings, label: str, said: Say) -> Tally | 
                          " seed=1-4")  # fmt: skip
     axes = axes_of(settings.sweeps, recipe)
     check_names(settings, [axis.word for axis in axes])
-    settings = named(settings, label, axes, form(recipe))
+    settings = replace(settings, output=settings.output or f"{label}-sweep/")
     home = home_of(str(settings.output))
     ledger = opened(settings, home, label)
     jobs = cells(with_seed(recipe, ledger), settings, label, axes)

@@ -6,44 +6,23 @@ import itertools
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
 from diffusion_tricks.errors import UsageError
 from diffusion_tricks.recipes.paths import edited_picture
 from diffusion_tricks.recipes.recipe import Recipe
 from diffusion_tricks_cli.common import Settings
 from diffusion_tricks_cli.many.carry import without_outputs
-from diffusion_tricks_cli.many.inputs import Input, is_many, pictures_of
-from diffusion_tricks_cli.many.jobs import NAMED, Each, Job, job, of_pictures
-from diffusion_tricks_cli.many.names import is_folder
-from diffusion_tricks_cli.output import form_of, remark
+from diffusion_tricks_cli.many.inputs import Input, pictures_of
+from diffusion_tricks_cli.many.jobs import Each, Job, job, of_pictures
+from diffusion_tricks_cli.output import remark
 from diffusion_tricks_cli.sweep.axes import Axis
 
 SLUG = re.compile(r"[^\w.+-]+")
 LONGEST = 40  # of a value in the name of a file
 
 
-def named(settings: Settings, label: str, axes: Sequence[Axis], form: str) -> Settings:
-    """The settings, whose names of files say all values; a folder's are called after the command."""
-    output = settings.output or f"{label}-sweep/"
-    if is_folder(output):
-        output = str(Path(output) / f"{{stem}}{form}")
-    names: dict[str, Any] = {"output": output} | {
-        name: said for name in NAMED if name != "output" and (said := getattr(settings, name)) is not None
-    }
-    changed: dict[str, Any] = {name: _with_values(said, axes) for name, said in names.items()}
-    return replace(settings, **changed)
-
-
-def _with_values(template: str, axes: Sequence[Axis]) -> str:
-    path = Path(template)
-    lacking = [axis.word for axis in axes if f"{{{axis.word}}}" not in template]
-    return str(path.with_name(f"{path.stem}{''.join(f'-{word}-{{{word}}}' for word in lacking)}{path.suffix}"))
-
-
 def cells(recipe: Recipe, settings: Settings, label: str, axes: Sequence[Axis]) -> list[Job]:
-    """All jobs, the last axis fastest; settings: as `named` gives them.
+    """All jobs, the last axis fastest; settings: name files in a way that `check_names` takes.
 
     Raises UsageError for values that do not fit.
     """
@@ -80,9 +59,3 @@ def _pictures(recipe: Recipe, settings: Settings) -> list[Each]:
     for note in (*found.notes, *notes):
         remark(f"Note: {note}", settings)
     return each
-
-
-def form(recipe: Recipe) -> str:
-    """The ending of files that are given none: as the picture's, of many .png."""
-    said = edited_picture(recipe)
-    return ".png" if said is not None and is_many(said) else form_of(recipe)

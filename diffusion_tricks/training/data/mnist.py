@@ -17,6 +17,7 @@ from torch import Tensor
 
 from diffusion_tricks.errors import UsageError
 from diffusion_tricks.families.plain import NUMERALS
+from diffusion_tricks.io.signatures import kind_of
 from diffusion_tricks.training.data.stream import Batch
 
 SIDE = 28
@@ -84,12 +85,20 @@ def is_fashion(folder: Path, part: str, labels: np.ndarray) -> bool:
     return "fashion" in folder.name.lower() or labels[:10].tobytes() == FASHION_BEGINS[part]
 
 
+def _kind(data: bytes) -> str:
+    """What a file is that is not the expected one."""
+    if data[:2] != b"\0\0" or len(data) < 4:
+        return kind_of(data)
+    return f"an idx file of {data[3]} axes" if data[2] == BYTES else "an idx file of other numbers than bytes"
+
+
 def read_idx(file: Path, axes: int) -> np.ndarray:
     """The bytes in an idx file of so many axes. Raises UsageError where it is not one, or not whole."""
     data = _unzipped(file)
     kind, head = bytes([0, 0, BYTES, axes]), 4 + 4 * axes
     if data[:4] != kind or len(data) < head:
-        raise UsageError(f"{file} is no idx file of {axes} axes: expected it to begin {kind!r}, got {data[:4]!r}")
+        raise UsageError(f"{file} is no idx file of {axes} axes of bytes, as MNIST's are: got {_kind(data)}; get"
+                         " another copy of it")  # fmt: skip
     shape = tuple(int(length) for length in np.frombuffer(data[4:head], ">u4"))
     expected = int(np.prod(shape, dtype=object))
     if len(data) - head != expected:
