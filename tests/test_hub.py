@@ -26,7 +26,8 @@ from command_line import Outcome, run
 from diffusion_tricks import Model, Recipe, TrickEntry, load_model, make, sample
 from diffusion_tricks.errors import ModelError, UnknownName, UsageError
 from diffusion_tricks.generate.defaults import settings
-from diffusion_tricks.hosting.host import Found, Host
+from diffusion_tricks.hosting.host import Host
+from diffusion_tricks.hosting.registration import Found
 from diffusion_tricks.loading.download import folder_here, settings_folder
 from diffusion_tricks.loading.hub import fetched
 from diffusion_tricks.loading.known import GIGABYTES, known_models

@@ -16,7 +16,8 @@ import pytest
 from diffusion_tricks.errors import PluginError, UnknownName, UsageError
 from diffusion_tricks.hookspecs import hookimpl
 from diffusion_tricks.hosting import host as manager
-from diffusion_tricks.hosting.host import ALLOWED, BUILT_IN, Found, Host, host, plugin_versions
+from diffusion_tricks.hosting.host import ALLOWED, BUILT_IN, Host, host, plugin_versions
+from diffusion_tricks.hosting.registration import Found
 from diffusion_tricks.registry.trick import Trick
 from diffusion_tricks.sampling.tricks import order, refuse_clashes, run_manager
 from diffusion_tricks_plugins import TRICKS, Anagram, Guidance

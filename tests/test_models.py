@@ -16,7 +16,8 @@ from diffusion_tricks import Ask, Model, load_model, sample
 from diffusion_tricks.diffusion.noise_level import Level
 from diffusion_tricks.errors import ModelError, OutOfMemory, UnknownName, UsageError
 from diffusion_tricks.families.defaults import DEFAULTS_FILE
-from diffusion_tricks.hosting.host import Found, Host, host
+from diffusion_tricks.hosting.host import Host, host
+from diffusion_tricks.hosting.registration import Found
 from diffusion_tricks.loading.known import known_models
 from diffusion_tricks.model import batching
 from diffusion_tricks.model.batching import Terms

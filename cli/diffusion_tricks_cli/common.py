@@ -168,7 +168,12 @@ def program_options() -> list[click.Option]:
         click.Option(
             ["--plugin"], type=click.Path(), multiple=True, metavar="FILE", help="Load a plugin from a Python file."
         ),
-        click.Option(["--no-plugin"], multiple=True, metavar="NAME", help="Leave an installed plugin out, unloaded."),
+        click.Option(
+            ["--no-plugin"],
+            multiple=True,
+            metavar="NAME",
+            help="Leave a plugin out, unloaded; its name or distribution.",
+        ),
         click.Option(["--debug"], is_flag=True, help="Say of an error where in the code it came from."),
     ]
 

@@ -10,8 +10,7 @@ import inspect
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from functools import partial
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -24,8 +23,8 @@ from diffusion_tricks.errors import PluginError, UnknownName
 from diffusion_tricks.hosting.api import Foreign, check_api
 from diffusion_tricks.hosting.host_hooks import PROJECT, HostHooks
 from diffusion_tricks.hosting.interrupts import is_interrupt
-from diffusion_tricks.hosting.plugin_file import check_file, digest, forgotten, from_file
-from diffusion_tricks.hosting.registration import PLURALS, Clash, Entry, PluginStatus
+from diffusion_tricks.hosting.plugin_file import check_file, forgotten, from_file
+from diffusion_tricks.hosting.registration import PLURALS, Clash, Entry, Found, PluginStatus
 
 BUILT_IN = (
     "diffusion_tricks_plugins", "diffusion_tricks_learn", "diffusion_tricks_print", "diffusion_tricks_search",
@@ -39,23 +38,6 @@ CORE = (
 OWN = "diffusion-tricks"  # distribution
 LEFT_OUT = "left out by `without`"
 ALLOWED = "DIFFUSION_TRICKS_PLUGINS"  # allow list of plugin names, comma-separated; empty is none
-
-
-@dataclass(frozen=True)
-class Found:
-    """A plugin that was found: what it is called, where it comes from, and how it is had."""
-
-    name: str
-    origin: str
-    load: Callable[[], Any]
-    version: str | None = None
-    distribution: str | None = None
-    file: Path | None = None
-
-    def status(self, **more: Any) -> PluginStatus:
-        """What became of it."""
-        file: dict[str, Any] = {} if self.file is None else {"file": str(self.file), "sha256": digest(self.file)}
-        return PluginStatus(self.name, self.origin, self.version, distribution=self.distribution, **file, **more)
 
 
 class Host:

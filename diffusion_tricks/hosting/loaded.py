@@ -11,9 +11,10 @@ from types import ModuleType
 from typing import TypeVar
 
 from diffusion_tricks.errors import DiffusionTricksError, PluginError
-from diffusion_tricks.hosting.host import Found, Host, with_plugin
+from diffusion_tricks.hosting.host import Host, with_plugin
 from diffusion_tricks.hosting.interrupts import is_interrupt
 from diffusion_tricks.hosting.plugin_file import check_file, forgotten, from_file
+from diffusion_tricks.hosting.registration import Found
 
 T = TypeVar("T")
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from operator import attrgetter
+from pathlib import Path
 from typing import Any
 
 from diffusion_tricks.errors import PluginError
 from diffusion_tricks.hosting.interrupts import is_interrupt
+from diffusion_tricks.hosting.plugin_file import digest
 
 # kind of name: what the object that stands behind it must pass, if anything
 KINDS: dict[str, str | None] = {
@@ -88,6 +91,23 @@ class PluginStatus:
     def works(self) -> bool:
         """Whether it was loaded and is not broken."""
         return self.error is None and self.skipped is None
+
+
+@dataclass(frozen=True)
+class Found:
+    """A plugin that was found: what it is called, where it comes from, and how it is had."""
+
+    name: str
+    origin: str
+    load: Callable[[], Any]
+    version: str | None = None
+    distribution: str | None = None
+    file: Path | None = None
+
+    def status(self, **more: Any) -> PluginStatus:
+        """What became of it."""
+        file: dict[str, Any] = {} if self.file is None else {"file": str(self.file), "sha256": digest(self.file)}
+        return PluginStatus(self.name, self.origin, self.version, distribution=self.distribution, **file, **more)
 
 
 class Clash(PluginError):

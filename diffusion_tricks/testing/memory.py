@@ -11,7 +11,8 @@ from types import ModuleType
 from typing import Any
 
 from diffusion_tricks.hookspecs import hookimpl
-from diffusion_tricks.hosting.host import Found, Host, with_plugin
+from diffusion_tricks.hosting.host import Host, with_plugin
+from diffusion_tricks.hosting.registration import Found
 from diffusion_tricks.registry.trick import Trick
 from diffusion_tricks.registry.view import View
 
