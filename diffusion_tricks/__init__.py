@@ -24,13 +24,14 @@ if TYPE_CHECKING:
     from diffusion_tricks.generate.score import Score as Score
     from diffusion_tricks.generate.score import Scorer as Scorer
     from diffusion_tricks.generate.score import ViewScore as ViewScore
+    from diffusion_tricks.hosting.host_hooks import hookimpl as hookimpl
+    from diffusion_tricks.hosting.loaded import load_plugin as load_plugin
     from diffusion_tricks.io.grid import labelled_grid as labelled_grid
     from diffusion_tricks.loading.load import load_model as load_model
     from diffusion_tricks.model.model import Model as Model
     from diffusion_tricks.recipes.recipe import Recipe as Recipe
     from diffusion_tricks.registry.branch import Branch as Branch
     from diffusion_tricks.registry.entry import TrickEntry as TrickEntry
-    from diffusion_tricks.registry.host_hooks import hookimpl as hookimpl
     from diffusion_tricks.registry.options import TrickOptions as TrickOptions
     from diffusion_tricks.registry.options import argument as argument
     from diffusion_tricks.registry.options import option as option
@@ -39,8 +40,8 @@ if TYPE_CHECKING:
     from diffusion_tricks.registry.view import View as View
     from diffusion_tricks.sampling.loop import sample as sample
     from diffusion_tricks.sampling.run import Run as Run
-    from diffusion_tricks.sampling.run import Start as Start
     from diffusion_tricks.sampling.run import Step as Step
+    from diffusion_tricks.sampling.start import Start as Start
 
 __version__ = "0.1.0"
 
@@ -52,7 +53,8 @@ _HOMES = {
     "generate.result": ("Result",),
     "generate.score": ("Score", "Scorer", "ViewScore"),
     "io.grid": ("labelled_grid",),
-    "registry.host_hooks": ("hookimpl",),
+    "hosting.host_hooks": ("hookimpl",),
+    "hosting.loaded": ("load_plugin",),
     "loading.load": ("load_model",),
     "model.model": ("Model",),
     "recipes.recipe": ("Recipe",),
@@ -62,7 +64,8 @@ _HOMES = {
     "registry.trick": ("Shown", "Trick"),
     "registry.view": ("View",),
     "sampling.loop": ("sample",),
-    "sampling.run": ("Run", "Start", "Step"),
+    "sampling.run": ("Run", "Step"),
+    "sampling.start": ("Start",),
 }
 __getattr__, __dir__, __all__ = opening(__name__, _HOMES)
 __all__ += ["__version__"]

@@ -1,10 +1,15 @@
 """Every hook, on one screen.
 
-Host hooks are called once a process and register names; they must not import torch (`registry.host_hooks`):
+Host hooks are called once a process and register names; they must not import torch (`hosting.host_hooks`):
 
     register_tricks(register)    register("hybrid", "my_package.hybrid:Hybrid", summary="two pictures in one")
     register_views(register)     register("flip", "my_package.views:Flip", summary="top to bottom")
-    register_models(register)    register("emoji", "path or hub name", summary="...")
+    register_models(register)    register("emoji", "path or hub name", summary="..."), or the place of a function
+    register_schedulers(register)    register("karras", "EulerDiscreteScheduler", settings={"use_karras_sigmas": True})
+    register_families(register)      register(FamilyRow(...)): what opens which pipelines of diffusers
+    register_scorers(register)       register("my-clip", "my_package.score:my_clip"), of a function of a device
+    register_masks(register)         register("star", "my_package.masks:Star", summary="x,y,r"): a form of `--mask`
+    register_movements(register)     register("cartwheel", "my_package.films:cartwheel", view="rotate_cw"), for films
     register_commands(cli)       add commands to the command line
 
 Run hooks are filled by the tricks of one run, in command order, the first outermost (`sampling.run_hooks`):
@@ -24,18 +29,20 @@ Before weights are read, a run is rehearsed on a stand-in of the model's shape: 
 `finish_image`, in that order, on other tensors. `run.rehearsal` says so, and `run.network`, the denoiser, is None then:
 what a trick wants of a network it asks in the run itself, and what it does to the world it does not do twice.
 
-What they are given has, among others:
+What they are given has, among others (all of it: docs/hooks.md):
 
-    step    index  t  x  alpha  sigma  fraction (0..1, of the schedule)  last  run, and once answered estimate
+    step    index  t  x  alpha  sigma  fraction (0..1, of the schedule)  last  next_level  run,
+            and once answered estimate
     run     count  size  prompt  latent_shape  noise  model  network  rehearsal  tricks  facts  state(trick, kind)
-            latents_of(pixels)  pixels()
-    ask     x  prompt  inside  gradient  but(...);  estimate  noise  clean  with_noise(eps)  with_clean(x0)  + - * /
+            source  latents_of(pixels)  pixels()
+    ask     x  prompt  inside  gradient  but(...)  moved(...);  estimate  noise  clean  with_noise(eps)
+            with_clean(x0)  + - * /
 """
 
 from __future__ import annotations
 
 from diffusion_tricks.diffusion.ask import Asking
-from diffusion_tricks.registry.host_hooks import PROJECT, HostHooks, hookimpl, hookspec
+from diffusion_tricks.hosting.host_hooks import PROJECT, HostHooks, hookimpl, hookspec
 from diffusion_tricks.sampling.run_hooks import RunHooks
 
 __all__ = ["PROJECT", "Asking", "HostHooks", "RunHooks", "hookimpl", "hookspec"]

@@ -28,7 +28,7 @@ def psnr(x: Tensor, y: Tensor, range: float = RANGE) -> float:
 def sharpness(x: Tensor) -> float:
     """The variance of the Laplacian of a picture's brightness (b c h w), of values in -1..1: 0 where all is even.
 
-    The Laplacian is [[0 1 0] [1 -4 1] [0 1 0]], without the rim.    Pech-Pacheco et al., ICPR 2000
+    The Laplacian is `[[0 1 0] [1 -4 1] [0 1 0]]`, without the rim.    Pech-Pacheco et al., ICPR 2000
     """
     gray = x.double().mean(1)  # (b h w)
     middle = gray[:, 1:-1, 1:-1]

@@ -2,7 +2,8 @@
 
     from diffusion_tricks.plugin import Trick, TrickOptions, hookimpl, option
 
-What a plugin may do stands in `diffusion_tricks.hookspecs`; checks for its tests in `diffusion_tricks.testing`.
+What a plugin may do stands in `diffusion_tricks.hookspecs`, and in full in docs/hooks.md; checks for its tests are in
+`diffusion_tricks.testing`.
 Names are imported when first used, so that registering costs no torch.
 """
 
@@ -34,20 +35,28 @@ if TYPE_CHECKING:
     from diffusion_tricks.errors import RecipeError as RecipeError
     from diffusion_tricks.errors import UnknownName as UnknownName
     from diffusion_tricks.errors import UsageError as UsageError
+    from diffusion_tricks.families.base import Family as Family
     from diffusion_tricks.families.controlnet import control as control
+    from diffusion_tricks.families.defaults import Defaults as Defaults
     from diffusion_tricks.families.inside import Attended as Attended
     from diffusion_tricks.families.inside import Attention as Attention
     from diffusion_tricks.families.inside import Without as Without
     from diffusion_tricks.families.inside import attentions as attentions
     from diffusion_tricks.families.inside import layers_of as layers_of
     from diffusion_tricks.families.shapes import Shape as Shape
+    from diffusion_tricks.families.table import FamilyRow as FamilyRow
+    from diffusion_tricks.families.table import Serves as Serves
     from diffusion_tricks.families.word_places import Placed as Placed
     from diffusion_tricks.families.word_places import word_places as word_places
     from diffusion_tricks.generate.score import Scorer as Scorer
+    from diffusion_tricks.generate.scorers import scorer_named as scorer_named
     from diffusion_tricks.generate.shown import seen_through as seen_through
     from diffusion_tricks.generate.shown import shown as shown
     from diffusion_tricks.generate.shown import shown_in as shown_in
     from diffusion_tricks.generate.shown import shown_through as shown_through
+    from diffusion_tricks.hosting.api import API_VERSION as API_VERSION
+    from diffusion_tricks.hosting.host import host as host
+    from diffusion_tricks.hosting.host_hooks import hookimpl as hookimpl
     from diffusion_tricks.io.animation import Animation as Animation
     from diffusion_tricks.io.atomic import atomic_write as atomic_write
     from diffusion_tricks.io.atomic import atomic_write_all as atomic_write_all
@@ -100,13 +109,13 @@ if TYPE_CHECKING:
     from diffusion_tricks.metrics import sharpness as sharpness
     from diffusion_tricks.recipes.recipe import recipe_from as recipe_from
     from diffusion_tricks.recipes.record import read_record as read_record
+    from diffusion_tricks.recipes.schema import recipe_schema as recipe_schema
     from diffusion_tricks.registry.branch import Branch as Branch
     from diffusion_tricks.registry.branch import Prompted as Prompted
     from diffusion_tricks.registry.branch import plain_prompts as plain_prompts
     from diffusion_tricks.registry.branch import prompts_of as prompts_of
     from diffusion_tricks.registry.branch import shown_by as shown_by
     from diffusion_tricks.registry.from_words import from_words as from_words
-    from diffusion_tricks.registry.host_hooks import hookimpl as hookimpl
     from diffusion_tricks.registry.options import Share as Share
     from diffusion_tricks.registry.options import TrickOptions as TrickOptions
     from diffusion_tricks.registry.options import argument as argument
@@ -117,10 +126,10 @@ if TYPE_CHECKING:
     from diffusion_tricks.registry.view import orthogonality_error as orthogonality_error
     from diffusion_tricks.registry.view import view_named as view_named
     from diffusion_tricks.sampling.aside import answered_at as answered_at
+    from diffusion_tricks.sampling.bring import bring as bring
     from diffusion_tricks.sampling.run import Run as Run
-    from diffusion_tricks.sampling.run import Start as Start
     from diffusion_tricks.sampling.run import Step as Step
-    from diffusion_tricks.sampling.run import bring as bring
+    from diffusion_tricks.sampling.start import Start as Start
     from diffusion_tricks.types import Box as Box
     from diffusion_tricks.types import Fit as Fit
     from diffusion_tricks.types import Outline as Outline
@@ -150,11 +159,15 @@ _HOMES = {
         "DiffusionTricksError", "ModelError", "OutOfMemory", "OutputError", "PictureError", "PluginError",
         "RecipeError", "UnknownName", "UsageError",
     ),
+    "families.base": ("Family",),
     "families.controlnet": ("control",),
+    "families.defaults": ("Defaults",),
     "families.inside": ("Attended", "Attention", "Without", "attentions", "layers_of"),
-    "families.word_places": ("Placed", "word_places"),
     "families.shapes": ("Shape",),
+    "families.table": ("FamilyRow", "Serves"),
+    "families.word_places": ("Placed", "word_places"),
     "generate.score": ("Scorer",),
+    "generate.scorers": ("scorer_named",),
     "generate.shown": ("seen_through", "shown", "shown_in", "shown_through"),
     "io.animation": ("Animation",),
     "io.atomic": ("atomic_write", "atomic_write_all", "check_place"),
@@ -196,9 +209,12 @@ _HOMES = {
     "metrics": ("bootstrap", "diversity", "frechet_distance", "kernel_distance", "psnr", "sharpness"),
     "recipes.recipe": ("recipe_from",),
     "recipes.record": ("read_record",),
+    "recipes.schema": ("recipe_schema",),
     "registry.branch": ("Branch", "Prompted", "plain_prompts", "prompts_of", "shown_by"),
     "registry.from_words": ("from_words",),
-    "registry.host_hooks": ("hookimpl",),
+    "hosting.api": ("API_VERSION",),
+    "hosting.host": ("host",),
+    "hosting.host_hooks": ("hookimpl",),
     "registry.options": ("Share", "TrickOptions",
         "argument",
         "option",
@@ -213,12 +229,12 @@ _HOMES = {
         "view_named",
     ),
     "sampling.aside": ("answered_at",),
+    "sampling.bring": ("bring",),
     "sampling.run": (
         "Run",
-        "Start",
         "Step",
-        "bring",
     ),
+    "sampling.start": ("Start",),
     "types": (
         "Box",
         "Fit",

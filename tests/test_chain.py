@@ -13,7 +13,7 @@ from pydantic import Field
 
 from command_line import run
 from diffusion_tricks.errors import UnknownName, UsageError
-from diffusion_tricks.registry.host import host
+from diffusion_tricks.hosting.host import host
 from diffusion_tricks.registry.options import TrickOptions, argument, option
 from diffusion_tricks_cli.chain import deal
 from diffusion_tricks_cli.commands import SHORTCUTS, link_command, shortcut_command

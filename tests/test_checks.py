@@ -143,6 +143,15 @@ class PaintsViews(Trick[Any]):
         return []
 
 
+class AsksUnnamed(Trick[Any]):
+    """Asks what it has not named."""
+
+    @hookimpl
+    def estimate_noise(self, ask: Ask, step: Step) -> Asking:
+        answers: list[Estimate] = yield [ask.but(prompt="out of the blue")]
+        return answers[0]
+
+
 class SetOptions(TrickOptions):
     """A set has no order, nor a place in TOML that brings it back."""
 
@@ -164,6 +173,7 @@ class LosesOptions(Trick[SetOptions]):
         (MixesTheBatch(), "picture 0 of a batch is .* off the same seed alone"),
         (Remembers(), "the same seed gave another picture"),
         (PaintsOver(), "finish_image wrote into the picture"),
+        (AsksUnnamed(), "asks 'out of the blue', which its hook `prompts` does not name"),
         (PaintsViews(), "views_of wrote into the picture"),
         (LosesOptions(pair=(1, 2)), "JSON turns .* into"),
     ],

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from command_line import run
-from diffusion_tricks.registry.host import host
+from diffusion_tricks.hosting.host import host
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = (ROOT / "docs" / "illusions.md").read_text(encoding="utf-8")

@@ -20,7 +20,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from command_line import run
-from diffusion_tricks.registry.host import host
+from diffusion_tricks.hosting.host import host
 from diffusion_tricks.testing import tiny_controlnet, tiny_pipeline, tiny_upscaler
 from diffusion_tricks_cli.commands import link_command
 from diffusion_tricks_cli.main import cli

@@ -8,7 +8,7 @@ import click
 import pytest
 
 from command_line import run
-from diffusion_tricks.registry.host import host
+from diffusion_tricks.hosting.host import host
 from diffusion_tricks_cli.commands import link_command
 from diffusion_tricks_cli.main import COMMANDS, cli
 

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from command_line import run
-from diffusion_tricks.registry.host import host
+from diffusion_tricks.hosting.host import host
 from diffusion_tricks_cli.hints import COMMANDS, PEERS
 from diffusion_tricks_cli.main import cli
 from diffusion_tricks_cli.plain import limits

@@ -26,12 +26,13 @@ from command_line import Outcome, run
 from diffusion_tricks import Model, Recipe, TrickEntry, load_model, make, sample
 from diffusion_tricks.errors import ModelError, UnknownName, UsageError
 from diffusion_tricks.generate.defaults import settings
+from diffusion_tricks.hosting.host import Host
+from diffusion_tricks.hosting.registration import Found
 from diffusion_tricks.loading.download import folder_here, settings_folder
 from diffusion_tricks.loading.hub import fetched
 from diffusion_tricks.loading.known import GIGABYTES, known_models
 from diffusion_tricks.loading.location import HubName, hub_name, location_of, pinned
 from diffusion_tricks.recipes.record import read_record
-from diffusion_tricks.registry.host import Host
 from diffusion_tricks.sampling.begin import begin
 from diffusion_tricks.sampling.request import Sampling
 from diffusion_tricks.testing.pipelines import tiny_controlnet, tiny_pipeline, tiny_upscaler
@@ -711,8 +712,8 @@ def test_names_of_the_hub(text: str, name: HubName | None) -> None:
 
 def test_a_known_name_takes_a_revision(monkeypatch: pytest.MonkeyPatch) -> None:
     made = Host()
-    made.add("models", "here", lambda: Registering({"mine": f"{NAME}@v1", "here": "/srv/model"}))
-    monkeypatch.setattr("diffusion_tricks.registry.host._host", made)
+    made.add(Found("models", "here", lambda: Registering({"mine": f"{NAME}@v1", "here": "/srv/model"})))
+    monkeypatch.setattr("diffusion_tricks.hosting.host._host", made)
     assert location_of("mine") == Path(f"{NAME}@v1")
     assert location_of("mine@v2") == Path(f"{NAME}@v2")
     with pytest.raises(UsageError, match="model 'here' is not from the hub and has no revisions; leave @v2 out"):

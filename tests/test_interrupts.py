@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from diffusion_tricks.registry.calls import is_interrupt
+from diffusion_tricks.hosting.interrupts import is_interrupt
 
 LISTENS = "from diffusion_tricks_cli.interrupts import listen\nlisten()\n"
 COMES = "import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n"

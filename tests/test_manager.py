@@ -15,8 +15,9 @@ import pytest
 
 from diffusion_tricks.errors import PluginError, UnknownName, UsageError
 from diffusion_tricks.hookspecs import hookimpl
-from diffusion_tricks.registry import host as manager
-from diffusion_tricks.registry.host import ALLOWED, BUILT_IN, Host, host, plugin_versions
+from diffusion_tricks.hosting import host as manager
+from diffusion_tricks.hosting.host import ALLOWED, BUILT_IN, Host, host, plugin_versions
+from diffusion_tricks.hosting.registration import Found
 from diffusion_tricks.registry.trick import Trick
 from diffusion_tricks.sampling.tricks import order, refuse_clashes, run_manager
 from diffusion_tricks_plugins import TRICKS, Anagram, Guidance
@@ -84,7 +85,7 @@ def python(code: str, **environment: str) -> str:
 def test_importing_and_listing_costs_no_torch() -> None:
     said = python(
         "import sys, diffusion_tricks, diffusion_tricks_plugins\n"
-        "from diffusion_tricks.registry.host import host\n"
+        "from diffusion_tricks.hosting.host import host\n"
         "from diffusion_tricks.loading.known import known_models\n"
         "print(sorted(host().entries('trick')), list(known_models())[0])\n"
         "print([m for m in ('torch', 'diffusers', 'transformers', 'PIL', 'numpy') if m in sys.modules])"
@@ -95,7 +96,7 @@ def test_importing_and_listing_costs_no_torch() -> None:
 def test_options_of_every_trick_are_read_without_torch() -> None:
     said = python(
         "import sys\n"
-        "from diffusion_tricks.registry.host import host\n"
+        "from diffusion_tricks.hosting.host import host\n"
         "print(all(host().trick(name).Options.model_fields for name in host().entries('trick')))\n"
         "print('torch' in sys.modules)"
     )
@@ -230,13 +231,30 @@ def test_a_file_outranks_an_installed_plugin_of_its_name(monkeypatch: pytest.Mon
     assert "other" not in made.entries("trick")
 
 
+def test_of_two_with_one_name_either_can_be_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(manager, "entry_points", lambda group: [
+        SimpleNamespace(
+            name="same", value="same", dist=SimpleNamespace(name=dist, version="1.2"),
+            load=lambda dist=dist: plugin(**{dist[:3]: "a:A"}),
+        )
+        for dist in ("one-dist", "two-dist")
+    ])  # fmt: skip
+    assert [(s.distribution, s.works) for s in host().statuses[-2:]] == [("one-dist", True), ("two-dist", False)]
+    for left_out, stays in (("one-dist", "two"), ("two-dist", "one")):
+        made = host(without=[left_out])
+        assert stays in made.entries("trick")
+        assert [s.distribution for s in made.statuses[-2:] if s.skipped] == [left_out]
+        assert [s.distribution for s in made.statuses if s.error] == []
+    assert all(s.skipped for s in host(without=["same"]).statuses[-2:])
+
+
 def test_two_distributions_with_a_plugin_of_one_name(monkeypatch: pytest.MonkeyPatch) -> None:
     made = Host()
     for origin in ("dist-one", "dist-two"):
-        made.add("same", origin, lambda: plugin(other="a:A"))
+        made.add(Found("same", origin, lambda: plugin(other="a:A")))
     assert [status.error for status in made.statuses] == [
         None,
-        "there is already a plugin called 'same', from dist-one",
+        "there is already a plugin called 'same', from dist-one; leave one out, as `without=['dist-two']`",
     ]
     assert made.find("trick", "other").plugin == "same"
 

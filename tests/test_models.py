@@ -16,11 +16,12 @@ from diffusion_tricks import Ask, Model, load_model, sample
 from diffusion_tricks.diffusion.noise_level import Level
 from diffusion_tricks.errors import ModelError, OutOfMemory, UnknownName, UsageError
 from diffusion_tricks.families.defaults import DEFAULTS_FILE
+from diffusion_tricks.hosting.host import Host, host
+from diffusion_tricks.hosting.registration import Found
 from diffusion_tricks.loading.known import known_models
 from diffusion_tricks.model import batching
 from diffusion_tricks.model.batching import Terms
 from diffusion_tricks.model.prompt_rows import LEAST, PromptRows, bytes_of
-from diffusion_tricks.registry.host import Host, host
 from diffusion_tricks.testing.pipelines import tiny_pipeline
 from registering import Registering
 
@@ -95,8 +96,8 @@ def test_something_else_than_a_model() -> None:
 
 def test_models_of_plugins_are_known(monkeypatch: pytest.MonkeyPatch, saved: Path) -> None:
     made = Host()
-    made.add("models", "here", lambda: Registering({"mine": str(saved)}))
-    monkeypatch.setattr("diffusion_tricks.registry.host._host", made)
+    made.add(Found("models", "here", lambda: Registering({"mine": str(saved)})))
+    monkeypatch.setattr("diffusion_tricks.hosting.host._host", made)
     assert list(known_models()) == ["mine"]
     assert load_model("mine", device="cpu").name == "mine"
     monkeypatch.undo()

@@ -229,7 +229,7 @@ ENTRIES: dict[str, dict[str, Any]] = {
 
 
 def test_every_trick_is_in_the_pairs() -> None:
-    from diffusion_tricks.registry.host import host
+    from diffusion_tricks.hosting.host import host
 
     assert {*ENTRIES, "controlnet"} == set(host().entries("trick")), "one that asks prompts must be tried with all"
 

@@ -74,7 +74,8 @@ RECIPES: dict[str, tuple[dict[str, Any], str]] = {
         "seed; give a smaller one",
     ),
     "trick": ({"tricks": [{"scale": 3}]}, "recipe: tricks.0.trick: Field required"),
-    "object": ({"tricks": [Guidance(scale=3)]}, "recipe: tricks.0: Input should be a valid dictionary or instance of"),
+    "object": ({"tricks": [3]}, "recipe: tricks.0: Input should be a valid dictionary or instance of"),
+    "class": ({"tricks": [Guidance]}, "recipe: tricks.0: Input should be a valid dictionary or instance of"),
 }
 
 
@@ -138,7 +139,8 @@ SAMPLES: dict[str, tuple[dict[str, Any], str]] = {
     "distilled": ({"distilled_guidance": "3"}, "distilled_guidance must be a number of at least 0, got '3'"),
     "no number": ({"distilled_guidance": float("nan")}, "distilled_guidance must be a number of at least 0, got nan"),
     "trick": ({"tricks": Guidance(scale=3)}, "tricks must be a list of tricks, as in [Guidance(scale=7)], got a Guid"),
-    "tricks": ({"tricks": ["guidance"]}, "tricks must be a list of tricks, as in [Guidance(scale=7)], got a str in it"),
+    "tricks": ({"tricks": [3]}, "tricks must be a list of tricks, as in [Guidance(scale=7)], got a int in it"),
+    "name": ({"tricks": ["guidence"]}, "unknown trick 'guidence'; did you mean 'guidance'?"),
     "class": ({"tricks": [Guidance]}, "tricks must be a list of tricks, as in [Guidance(scale=7)], got a type in it"),
     "latents": ({"latents": 3}, "latents must be a tensor (b c h w) of standard normal noise, got a int"),
     "shape": ({"latents": torch.zeros(16, 16)}, "latents must be a tensor (b c h w) of standard normal noise, got one"),
@@ -182,9 +184,12 @@ CALLS: dict[str, tuple[Callable[[], Any], type[DiffusionTricksError], str]] = {
         lambda: make(Recipe(prompt="a"), model="emoji"),  # type: ignore[arg-type]
         UsageError, "expected a model, as load_model gives it, got 'emoji'; give load_model('emoji')",
     ),
-    "text for a recipe": (
-        lambda: make("a rabbit"),  # type: ignore[arg-type]
-        UsageError, "expected a Recipe, got 'a rabbit'; make one, as in Recipe(prompt=\"a rabbit\")",
+    "key": (lambda: make("a rabbit", sede=3), RecipeError, "recipe: sede: Extra inputs are not permitted, got 3; did"),
+    "two prompts": (
+        lambda: make("a rabbit", prompt="a duck"), UsageError, "here are two prompts, 'a rabbit' and 'a duck'; give",
+    ),
+    "recipe and more": (
+        lambda: make(Recipe(prompt="a"), steps=3), UsageError, "a Recipe says all that is made, and here is `steps` be",
     ),
     "table for a recipe": (
         lambda: make({"prompt": "a"}),  # type: ignore[arg-type]

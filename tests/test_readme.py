@@ -11,7 +11,7 @@ import pytest
 
 from command_line import run
 from diffusion_tricks.diffusion.schedulers import SCHEDULERS
-from diffusion_tricks.registry.host import host
+from diffusion_tricks.hosting.host import host
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -20,7 +20,8 @@ from diffusion_tricks.io.pixels import fit, to_images, to_tensor
 from diffusion_tricks.recipes.recipe import recipe_from
 from diffusion_tricks.sampling.begin import begin
 from diffusion_tricks.sampling.request import Sampling
-from diffusion_tricks.sampling.run import Run, Start
+from diffusion_tricks.sampling.run import Run
+from diffusion_tricks.sampling.start import Start
 from diffusion_tricks.testing.denoisers import exact_model
 from diffusion_tricks.testing.pipelines import tiny_pipeline
 from diffusion_tricks.types import Fit

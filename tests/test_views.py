@@ -16,7 +16,7 @@ from torch import Tensor
 from diffusion_tricks import Ask
 from diffusion_tricks.diffusion.conditioning import SEEN, Condition
 from diffusion_tricks.errors import UnknownName, UsageError
-from diffusion_tricks.registry.host import host
+from diffusion_tricks.hosting.host import host
 from diffusion_tricks.registry.view import View, orthogonality_error, view_named
 from diffusion_tricks.testing import check_view
 from diffusion_tricks_plugins.views.orthogonal import SHUFFLING_BYTES, shuffling

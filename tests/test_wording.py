@@ -12,7 +12,7 @@ import click
 import pytest
 
 from command_line import run
-from diffusion_tricks.registry.host import host
+from diffusion_tricks.hosting.host import host
 from diffusion_tricks_cli.from_options import parameters
 from diffusion_tricks_cli.main import COMMANDS, cli
 from diffusion_tricks_cli.wording import in_flags

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import click
 
 from diffusion_tricks.errors import UsageError
-from diffusion_tricks.registry.host import host
+from diffusion_tricks.hosting.host import host
 from diffusion_tricks_cli.hints import hint
 
 Find = Callable[[str], click.Command]

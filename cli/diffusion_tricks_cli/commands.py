@@ -11,9 +11,9 @@ import click
 from click.shell_completion import CompletionItem
 
 from diffusion_tricks.errors import DiffusionTricksError, PluginError, UsageError
+from diffusion_tricks.hosting.host import host
 from diffusion_tricks.recipes.recipe import Recipe
 from diffusion_tricks.registry.entry import TrickEntry
-from diffusion_tricks.registry.host import host
 from diffusion_tricks_cli.chain import Dealt, Link, deal, flags, mistyped
 from diffusion_tricks_cli.common import (
     Sectioned,
@@ -25,6 +25,7 @@ from diffusion_tricks_cli.common import (
     settings_of,
     with_common,
 )
+from diffusion_tricks_cli.completion import completing
 from diffusion_tricks_cli.from_options import Positional, given, parameters, words
 from diffusion_tricks_cli.links import BRANCHES, entry_of, entry_words, link_command
 from diffusion_tricks_cli.making import carry_out
@@ -58,7 +59,8 @@ class Chain(Sectioned):
 
     def _dealt(self, ctx: click.Context, args: list[str]) -> Dealt:
         try:
-            return deal(args, flags(self, ctx), list(host().entries("trick")), link_command)
+            made = (lambda name: completing(link_command(name))) if ctx.resilient_parsing else link_command
+            return deal(args, flags(self, ctx), list(host().entries("trick")), made)
         except (DiffusionTricksError, click.UsageError) as error:
             if ctx.resilient_parsing:
                 return Dealt()

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from diffusion_tricks.errors import UsageError
+from diffusion_tricks.hosting.host import host
 from diffusion_tricks.recipes.recipe import Recipe, recipe_from
 from diffusion_tricks.types import MEMORY, QUANTIZE
 from diffusion_tricks_cli.chain import check_values, flags
@@ -167,7 +168,12 @@ def program_options() -> list[click.Option]:
         click.Option(
             ["--plugin"], type=click.Path(), multiple=True, metavar="FILE", help="Load a plugin from a Python file."
         ),
-        click.Option(["--no-plugin"], multiple=True, metavar="NAME", help="Leave an installed plugin out, unloaded."),
+        click.Option(
+            ["--no-plugin"],
+            multiple=True,
+            metavar="NAME",
+            help="Leave a plugin out, unloaded; its name or distribution.",
+        ),
         click.Option(["--debug"], is_flag=True, help="Say of an error where in the code it came from."),
     ]
 
@@ -178,9 +184,7 @@ def picture_option() -> click.Option:
 
 
 def _schedulers() -> Iterable[str]:
-    from diffusion_tricks.diffusion.schedulers import SCHEDULERS
-
-    return SCHEDULERS
+    return host().entries("scheduler")
 
 
 def settings_of(values: Mapping[str, Any]) -> Settings:

@@ -15,8 +15,8 @@ from typing import Any
 import click
 
 from diffusion_tricks.errors import DiffusionTricksError, UsageError
+from diffusion_tricks.hosting.host import host
 from diffusion_tricks.registry.entry import TrickEntry
-from diffusion_tricks.registry.host import host
 from diffusion_tricks_cli.chain import Link, deal, is_option
 from diffusion_tricks_cli.common import Sectioned, example
 from diffusion_tricks_cli.from_options import given, parameters, words

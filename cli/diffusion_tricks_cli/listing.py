@@ -1,8 +1,7 @@
-"""What there is: plugins, models, views. No torch here."""
+"""What there is: models, views. No torch here."""
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,58 +9,13 @@ from typing import Any
 
 import click
 
-from diffusion_tricks.errors import PluginError
+from diffusion_tricks.hosting.host import host
 from diffusion_tricks.model.vocabulary import Vocabulary
-from diffusion_tricks.registry.host import Entry, PluginStatus, host
 from diffusion_tricks_cli.common import DTYPES, Once, example
 from diffusion_tricks_cli.printable import echo
 from diffusion_tricks_cli.values import Name
-from diffusion_tricks_cli.wording import in_flags
 
-KINDS = ("trick", "view", "model")
 AS_JSON = "Print JSON."
-
-
-@click.command(cls=Once, epilog=example("plugins", "plugins --check --json"))
-@click.option("--json", "as_json", is_flag=True, help=AS_JSON)
-@click.option("--check", is_flag=True, help="Load every trick and view, to find those that cannot be.")
-def plugins(as_json: bool, check: bool) -> None:
-    """List the plugins that were found, what each registers, and what is wrong with the broken ones."""
-    rows = [_plugin(status, check) for status in host().statuses]
-    if as_json:
-        echo(json.dumps(rows, indent=2, ensure_ascii=False))
-        return
-    for row in rows:
-        echo(f"{row['name']} {row['version'] or ''}".rstrip() + f"  ({row['origin']})  {row['status']}")
-        for kind in KINDS:
-            if names := row[f"{kind}s"]:
-                echo(f"  {kind}s: {', '.join(names)}")
-        for error in row["errors"]:
-            echo(f"  error: {error}")
-
-
-def _plugin(status: PluginStatus, check: bool) -> dict[str, Any]:
-    entries = {kind: [e for e in host().entries(kind).values() if e.plugin == status.name] for kind in KINDS}
-    found = [_trouble(e, check) for e in (*entries["trick"], *entries["view"])]
-    errors = [in_flags(error) for error in (status.error, *found) if error]
-    state = f"skipped: {in_flags(status.skipped)}" if status.skipped else "broken" if errors else "ok"
-    row = {"name": status.name, "version": status.version, "origin": status.origin, "status": state, "errors": errors}
-    return row | {f"{kind}s": [entry.name for entry in entries[kind]] for kind in KINDS}
-
-
-def _trouble(entry: Entry, check: bool) -> str | None:
-    """Why an entry cannot be loaded; without `check` it is only looked whether its module is there."""
-    try:
-        if check:
-            entry.load()
-            return None
-        module = entry.target.partition(":")[0]
-        there = importlib.util.find_spec(module) is not None
-    except PluginError as error:
-        return str(error)
-    except (ImportError, ValueError):
-        there = False
-    return None if there else f"{entry.kind} {entry.name!r}: there is no module {module!r}"
 
 
 class Models(Once, click.Group):

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import copy
 import importlib
 import os
 import sys
 import traceback
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -19,14 +16,15 @@ from click.shell_completion import CompletionItem
 
 from diffusion_tricks import __version__
 from diffusion_tricks.errors import DiffusionTricksError, PluginError, UsageError
-from diffusion_tricks.registry.calls import is_interrupt
-from diffusion_tricks.registry.host import host
+from diffusion_tricks.hosting.api import HookDeprecation
+from diffusion_tricks.hosting.host import host
 from diffusion_tricks_cli.common import Once, program_options
+from diffusion_tricks_cli.completion import completing
 from diffusion_tricks_cli.failures import check_words, of_a_name, say_error, say_failure, wants
 from diffusion_tricks_cli.hints import command_hint
 from diffusion_tricks_cli.interrupts import INTERRUPTED, SAID
 from diffusion_tricks_cli.links import grouped, swept
-from diffusion_tricks_cli.many.calls import repeated
+from diffusion_tricks_cli.of_plugins import commands_of_plugins
 from diffusion_tricks_cli.plain import in_plain_words
 from diffusion_tricks_cli.printable import echo
 from diffusion_tricks_cli.streams import lasting_streams
@@ -35,6 +33,7 @@ from diffusion_tricks_cli.wording import in_flags
 PROGRAM = "diffusion-tricks"
 HOME = "diffusion_tricks_cli"
 HELP = frozenset({"-h", "--help"})
+TELLING = frozenset({"plugins", "doctor"})  # commands that say what is broken, and so run despite it
 ASKED_FOR = f"{__name__}.files"  # of `--plugin`, in the context
 # command: (where it is built, one line for the help). A name with parentheses is called with what stands in them.
 COMMANDS = {
@@ -52,7 +51,7 @@ COMMANDS = {
     "show": ("records:show", "how a picture was made"),
     "score": ("score:score", "how well a picture shows what it should"),
     "train": ("train:train_command", "a small model of your own"),
-    "plugins": ("listing:plugins", "the plugins found, and what is wrong with them"),
+    "plugins": ("plugin_list:plugins", "the plugins found, and what is wrong with them"),
     "models": ("listing:models", "the models that go by a short name"),
     "views": ("listing:views", "the views of anagrams"),
 }
@@ -74,6 +73,10 @@ class Program(Once, click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Builds the command of that name."""
+        command = self._built(ctx, cmd_name)
+        return completing(command) if command and ctx.resilient_parsing else command
+
+    def _built(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return self._of_plugins(ctx).get(cmd_name)
         module, _, name = COMMANDS[cmd_name][0].partition(":")
@@ -93,7 +96,7 @@ class Program(Once, click.Group):
             if args[0] in broken:
                 raise PluginError(f"plugin {args[0]!r} is broken: {broken[args[0]]}")
             raise UsageError(f"unknown command {args[0]!r}{command_hint(args[0], known)}")
-        if args[0] != "plugins" and not (ctx.resilient_parsing or HELP.intersection(args)):
+        if args[0] not in TELLING and not (ctx.resilient_parsing or HELP.intersection(args)):
             _check_files(ctx.meta[ASKED_FOR], broken)
         return super().resolve_command(ctx, args)
 
@@ -111,48 +114,9 @@ class Program(Once, click.Group):
         return [*own, *others, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def _of_plugins(self, ctx: click.Context) -> dict[str, click.Command]:
-        if __name__ not in ctx.meta:
-            ctx.meta[__name__] = commands_of_plugins()
-        found: dict[str, click.Command] = ctx.meta[__name__]
-        return found
-
-
-def commands_of_plugins() -> dict[str, click.Command]:
-    """The commands that plugins add; a plugin that fails at it, or takes a name that is taken, is noted as broken."""
-    made: dict[str, click.Command] = {}
-    for implementation in host().manager.hook.register_commands.get_hookimpls():
-        group, plugin = click.Group(), str(implementation.plugin_name)
-        try:
-            with contextlib.redirect_stdout(sys.stderr):
-                implementation.function(cli=group)
-            if taken := sorted(group.commands.keys() & (COMMANDS.keys() | made.keys())):
-                raise ValueError(f"there is already a command {taken[0]!r}")
-            made |= {name: repeated(_named(command, plugin)) for name, command in group.commands.items()}
-        except BaseException as error:
-            if is_interrupt(error):
-                raise
-            _note_broken(plugin, f"{type(error).__name__}: {error}")
-    return made
-
-
-def _named(command: click.Command, plugin: str) -> click.Command:
-    """The command of a plugin, which is named in what goes wrong in it."""
-    if not isinstance(command, click.Command):
-        raise TypeError(f"expected a command of Click, got a {type(command).__name__}")
-    command = copy.copy(command)  # the plugin may hand on the same one again
-    own = command.invoke
-
-    def invoke(ctx: click.Context) -> Any:
-        try:
-            return own(ctx)
-        except (click.ClickException, click.exceptions.Exit, click.Abort, DiffusionTricksError):
-            raise
-        except Exception as error:
-            said = f"command {command.name!r} of plugin {plugin!r} failed: {type(error).__name__}: {error}"
-            raise PluginError(said) from error
-
-    command.invoke = invoke  # type: ignore[method-assign]
-    return command
+        """Those of one word; see `Extended` for the others."""
+        found = commands_of_plugins(ctx, COMMANDS).items()
+        return {name: brought.command for name, brought in found if " " not in name}
 
 
 def _check_files(files: Mapping[str, str], broken: Mapping[str, str]) -> None:
@@ -162,11 +126,6 @@ def _check_files(files: Mapping[str, str], broken: Mapping[str, str]) -> None:
     """
     if bad := next((name for name in files if name in broken), None):
         raise PluginError(f"plugin {bad!r} is broken: {broken[bad]}; mend {files[bad]}, or leave it out")
-
-
-def _note_broken(plugin: str, error: str) -> None:
-    statuses = host().statuses
-    statuses[:] = [replace(s, error=error) if s.name == plugin else s for s in statuses]
 
 
 def plugin_options(args: Sequence[str]) -> tuple[list[str], list[str], list[str]]:
@@ -249,6 +208,7 @@ def _quieten() -> None:
         os.environ.setdefault(f"{library}_VERBOSITY", "error")
     warnings.simplefilter("ignore")
     warnings.filterwarnings("default", module="diffusion_tricks")
+    warnings.filterwarnings("default", category=HookDeprecation)
     warnings.showwarning = _show_warning
 
 

@@ -14,6 +14,7 @@ from diffusion_tricks.io.pictures import file_of
 from diffusion_tricks.recipes.paths import mapped, paths, with_models
 from diffusion_tricks.recipes.reading import too_wide
 from diffusion_tricks.recipes.recipe import Recipe
+from diffusion_tricks.recipes.schema import SCHEMA_FILE
 from diffusion_tricks_cli.common import Settings
 from diffusion_tricks_cli.printable import echo
 from diffusion_tricks_cli.wording import in_flags
@@ -63,7 +64,7 @@ class SavedRecipe:
 
     def _text(self) -> str:
         recipe = self._portable()
-        return recipe.to_json() if self.file.suffix.lower() == ".json" else recipe.to_toml()
+        return (recipe.to_json if self.file.suffix.lower() == ".json" else recipe.to_toml)(SCHEMA_FILE)
 
     def _portable(self) -> Recipe:
         """The recipe with paths that start at its own folder; models that lie elsewhere keep their names alone."""

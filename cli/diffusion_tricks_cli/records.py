@@ -15,11 +15,11 @@ from diffusion_tricks.errors import PictureError, UsageError
 from diffusion_tricks.loading.known import UPSCALER_NAMES
 from diffusion_tricks.loading.location import hub_name, location_of, upscaler_named
 from diffusion_tricks.recipes.inputs import sha256
+from diffusion_tricks.recipes.needs import check_needs, needs_in
 from diffusion_tricks.recipes.paths import is_directory, mapped
 from diffusion_tricks.recipes.reading import leads_out, placed, read_recipe
 from diffusion_tricks.recipes.recipe import Recipe, recipe_from
 from diffusion_tricks.recipes.record import read_record, run_of
-from diffusion_tricks.registry.host import host
 from diffusion_tricks.registry.options import hint
 from diffusion_tricks_cli.common import Once, Sectioned, common_options, example, settings_of, with_common
 from diffusion_tricks_cli.from_options import Positional, given
@@ -68,6 +68,8 @@ def show(picture: str, as_json: bool) -> None:
     for kind in ("run", "plugins", "versions", *(["inputs"] if record.get("inputs") else [])):
         pairs = record.get(kind) or {}
         echo(f"{kind + ':':<10}" + ", ".join(f"{name} {version}" for name, version in pairs.items()))
+    for need in needs_in(record):
+        echo(f"{'needs:':<10}{need.kind} {need.name!r} of {need}")
     echo(f"\n{recipe_from(record['recipe'], picture).to_toml()}".rstrip())
 
 
@@ -85,6 +87,8 @@ def _run(file: str, **_: Any) -> None:
 def _rerun(made: str, trust_paths: bool, changed_input: bool, **_: Any) -> None:
     values, path = _values(), Path(made)
     record = read_record(path)
+    for note in check_needs(needs_in(record), path):
+        remark(f"Note: {note}", settings_of(values))
     recipe = recipe_from(record["recipe"], made)
     if recipe.picture is None:
         _check_models(recipe, values, path, trust_paths)
@@ -159,7 +163,7 @@ def _check_model(flag: str, name: str, look: Callable[[str], object], picture: P
 def _networks(recipe: Recipe) -> Iterator[str]:
     """The directories of weights that tricks name; of a name at the hub there is nothing to look for."""
     for entry in recipe.tricks:
-        fields = host().trick(entry.trick).Options.model_fields
+        fields = entry.kind.Options.model_fields
         named = [name for name in entry.options if name in fields and hint(fields[name], "path") == "model"]
         said = [str(entry.options[name]) for name in named]
         yield from (name for name in said if hub_name(name) is None)

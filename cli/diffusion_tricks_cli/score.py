@@ -30,7 +30,9 @@ Views = Sequence[tuple[str, str]]
     "--view", "views", multiple=True, type=(str, str), metavar="VIEW TEXT",
     help="What it should show through a view; see views. Once per view.",
 )  # fmt: skip
-@click.option("--scorer", help="A CLIP model: directory or hub name.  [default: the one inside]")
+@click.option(
+    "--scorer", help="A registered scorer, or a CLIP model: directory or hub name.  [default: the one inside]"
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per picture.")
 @click.option("--on-error", type=click.Choice(ON_ERROR), help="Of many pictures.  [default: continue]")
 def score(
@@ -43,7 +45,7 @@ def score(
     hides what the others show; sep_min, -1 to 1, by how much the text is ahead of all others in the weakest view; the
     rank is the text's place among the names of all emoji. What the scorer knows nothing like is told.
     """
-    from diffusion_tricks.generate.score import Scorer
+    from diffusion_tricks.generate.scorers import scorer_named
     from diffusion_tricks.generate.shown import shown_in
 
     said = [*(("identity", prompt) for prompt in prompts), *views]
@@ -51,7 +53,7 @@ def score(
     for note in (note for one in found for note in one.notes):
         echo(f"Note: {note}", err=True)
     paths = list(dict.fromkeys(one.path for many in found for one in many.pictures))
-    judge, scores, failures = Scorer(scorer), dict[str, Any](), list[Line]()
+    judge, scores, failures = scorer_named(scorer), dict[str, Any](), list[Line]()
     for picture in paths:
         if failures and on_error == "stop":
             break

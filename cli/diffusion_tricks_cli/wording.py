@@ -15,7 +15,7 @@ from contextlib import suppress
 import click
 
 from diffusion_tricks.errors import PluginError
-from diffusion_tricks.registry.host import host
+from diffusion_tricks.hosting.host import host
 from diffusion_tricks_cli.common import common_options, picture_option, program_options
 from diffusion_tricks_cli.from_options import option_words, parameters
 from diffusion_tricks_cli.train_options import train_options

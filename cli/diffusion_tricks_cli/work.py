@@ -120,9 +120,9 @@ class Ready:
     @cached_property
     def scorer(self) -> Scorer:
         """What scores."""
-        from diffusion_tricks.generate.score import Scorer
+        from diffusion_tricks.generate.scorers import scorer_named
 
-        return Scorer(self.settings.scorer)
+        return scorer_named(self.settings.scorer)
 
 
 def about(path: Path, seed: int | None) -> dict[str, str | int]:
@@ -182,14 +182,14 @@ def made(recipe: Recipe, settings: Settings, output: Output, ready: Ready | None
     progress.say(f"loading {recipe.model} ..." if recipe.picture is None else "")
     from diffusion_tricks.generate.defaults import check_prompts, with_guidance
     from diffusion_tricks.generate.make import making
-    from diffusion_tricks.generate.score import Scorer
+    from diffusion_tricks.generate.scorers import scorer_named
     from diffusion_tricks_cli.film import CLEAN, Films
 
     if recipe.picture is None:
         with_guidance(recipe, tricks, 1.0)
         check_prompts(recipe, tricks)
     scores = settings.scorer or recipe.best_of > 1
-    scorer = (ready.scorer if ready else Scorer(settings.scorer)) if scores else None
+    scorer = (ready.scorer if ready else scorer_named(settings.scorer)) if scores else None
     model = ready.model(recipe) if ready else None
     films = Films(output.films, recipe.enlarge, settings.show or CLEAN, settings.every) if output.films else None
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from diffusion_tricks.diffusion.noise_level import Level
 from diffusion_tricks.errors import PluginError
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+Weights: TypeAlias = "Sequence[float | Tensor] | Tensor"  # one for each of several estimates
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,15 +101,23 @@ class Estimate:
         return NotImplemented
 
     def __mul__(self, factor: float | Tensor) -> Estimate:
-        if isinstance(factor, Estimate):
-            raise TypeError("an estimate is multiplied by a number or a tensor, got an Estimate; combine its pictures, "
-                            "as in estimate.with_clean(estimate.clean * other.clean)")  # fmt: skip
-        return replace(self, value=self.value * factor)
+        return self._scaled(factor, lambda value, factor: value * factor)
 
     __rmul__ = __mul__
 
-    def __truediv__(self, divisor: float) -> Estimate:
-        return replace(self, value=self.value / divisor)
+    def __truediv__(self, divisor: float | Tensor) -> Estimate:
+        return self._scaled(divisor, lambda value, divisor: value / divisor)
+
+    def _scaled(self, factor: float | Tensor, scale: Callable[[Tensor, Any], Tensor]) -> Estimate:
+        """The prediction times or by a number, or a tensor that spreads to (b c h w): a weight for each place, say."""
+        if isinstance(factor, Estimate):
+            raise TypeError("an estimate is multiplied by a number or a tensor, got an Estimate; combine its pictures, "
+                            "as in estimate.with_clean(estimate.clean * other.clean)")  # fmt: skip
+        value = scale(self.value, factor)
+        if value.shape != self.value.shape:
+            came, own = (tuple(getattr(one, "shape", ())) for one in (factor, self.value))
+            raise TypeError(f"a tensor of shape {came} does not spread to an estimate's, {own}; give (b 1 h w), say")
+        return replace(self, value=value.to(self.value.dtype))
 
 
 def _check_estimate(other: object) -> None:
@@ -119,17 +130,20 @@ def _check_estimate(other: object) -> None:
         )
 
 
-def mean(estimates: Iterable[Estimate], weights: Sequence[float] | None = None) -> Estimate:
+def mean(estimates: Iterable[Estimate], weights: Weights | None = None) -> Estimate:
     """The (weighted) mean of estimates of the same latents; their variances are averaged alike.
 
-    weights: one per estimate, >= 0, sum > 0; None is all equal. Raises PluginError for no estimates, and for weights
-    that are not so.
+    weights: one per estimate, >= 0, sum > 0: numbers, or tensors that spread to (b c h w), such as masks (b 1 h w); or
+    one tensor of them all, (n ...); None is all equal. Raises PluginError for no estimates, and for weights that are
+    not so; the values of tensors are not looked at, as a device would wait for that.
     """
     estimates = list(estimates)
     if not estimates:
         raise PluginError("expected at least one estimate to take the mean of, got none")
-    weights = [1.0] * len(estimates) if weights is None else weights
-    if len(weights) != len(estimates) or min(weights) < 0 or not sum(weights):
+    weights = [1.0] * len(estimates) if weights is None else list(weights)
+    numbers = [float(weight) for weight in weights if isinstance(weight, int | float)]
+    none_left = not sum(numbers) and len(numbers) == len(weights)
+    if len(weights) != len(estimates) or min(numbers, default=0) < 0 or none_left:
         raise PluginError(f"expected {len(estimates)} weights, >= 0 and not all 0, got {weights}")
     values = weighted_mean([e.value for e in estimates], weights)
     variances = [e.variance for e in estimates if e.variance is not None]
@@ -137,10 +151,12 @@ def mean(estimates: Iterable[Estimate], weights: Sequence[float] | None = None) 
     return replace(estimates[0], value=values, variance=variance, parts=1)
 
 
-def weighted_mean(tensors: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
-    """sum w_i x_i / sum w_i; equal weights are the plain mean to the last bit."""
+def weighted_mean(tensors: Sequence[Tensor], weights: Sequence[float | Tensor]) -> Tensor:
+    """sum w_i x_i / sum w_i; equal numbers are the plain mean to the last bit."""
     import torch  # here, so that a trick's options can be read without it
 
-    if len(set(weights)) == 1:
+    numbers = [weight for weight in weights if isinstance(weight, int | float)]
+    if len(numbers) == len(weights) and len(set(numbers)) == 1:
         return torch.stack(list(tensors)).mean(0)
-    return sum((w * x for w, x in zip(weights, tensors, strict=True)), torch.zeros_like(tensors[0])) / sum(weights)
+    total = sum((w * x for w, x in zip(weights, tensors, strict=True)), torch.zeros_like(tensors[0]))
+    return total / sum(weights)

@@ -6,7 +6,7 @@ import copy
 
 from diffusion_tricks.diffusion.levels import Scheduler, prediction_of, uses_learned_variance
 from diffusion_tricks.diffusion.scheduler_quirks import step_arguments, stepped
-from diffusion_tricks.diffusion.schedulers import FLOW_SCHEDULERS, SCHEDULERS
+from diffusion_tricks.diffusion.schedulers import named
 from diffusion_tricks.errors import UsageError
 
 
@@ -49,9 +49,5 @@ def instead_of(scheduler: Scheduler) -> str:
 
 def called(scheduler: Scheduler) -> str:
     """What a scheduler is called: by us, where it has a name here, and by diffusers."""
-    names = FLOW_SCHEDULERS if prediction_of(scheduler) == "flow_prediction" else SCHEDULERS
-    kind, config = type(scheduler).__name__, scheduler.config
-    for name, (class_name, wanted) in names.items():
-        if class_name == kind and all(config.get(key) == value for key, value in wanted.items()):
-            return f"scheduler {name!r} ({kind})"
-    return kind
+    kind, name = type(scheduler).__name__, named(scheduler)
+    return f"scheduler {name!r} ({kind})" if name else kind

@@ -8,7 +8,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from diffusion_tricks.diffusion.levels import Scheduler, preconditioned, prediction_of, uses_learned_variance
-from diffusion_tricks.errors import UnknownName, UsageError
+from diffusion_tricks.errors import PluginError, UsageError
+from diffusion_tricks.hosting.host import host
+from diffusion_tricks.hosting.host_hooks import hookimpl
+from diffusion_tricks.hosting.registration import found_at
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -37,6 +40,7 @@ FLOW_SCHEDULERS: dict[str, tuple[str, dict[str, Any]]] = {
     "dpm++2m": ("DPMSolverMultistepScheduler", SECOND | PLAIN | {"use_flow_sigmas": True}),
     "unipc": ("UniPCMultistepScheduler", PLAIN | {"use_flow_sigmas": True}),
 }
+Row = tuple[str, dict[str, Any]]  # where a class is, and what its configuration must say
 USES_LEARNED = {"DDPMScheduler"}  # the others draw no noise, or none of a variance of their own
 TINIEST = 2.0**-24  # what alpha_bar is at least, for those that divide by it; diffusers' own, for Euler's
 SAME = 1e-6  # alpha_bar, but for rounding and for that
@@ -44,27 +48,68 @@ SPACING = {"timestep_spacing", "steps_offset"}
 DYNAMIC = ("base_image_seq_len", "max_image_seq_len", "base_shift", "max_shift")  # what a flow's shift for a size is of
 
 
+@hookimpl
+def register_schedulers(register: Callable[..., None]) -> None:
+    """Those that the core knows."""
+    for name, (target, settings) in SCHEDULERS.items():
+        register(name, target, settings=settings, flow=FLOW_SCHEDULERS.get(name))
+
+
+def schedulers(flow: bool = False) -> dict[str, Row]:
+    """Every scheduler by name, those of plugins too; for models that predict a flow, if `flow`."""
+    entries = host().entries("scheduler").values()
+    if not flow:
+        return {e.name: (e.target, e.notes.get("settings") or {}) for e in entries if e.notes.get("noise", True)}
+    return {e.name: (e.notes["flow"][0], e.notes["flow"][1]) for e in entries if e.notes.get("flow")}
+
+
+def class_at(target: str) -> Any:
+    """The class of a scheduler: of diffusers by its name, or `module:Class`. Raises PluginError where there is none."""
+    from diffusers import schedulers as library  # here, so that the names can be read without torch
+
+    try:
+        return found_at(target) if ":" in target else getattr(library, target)
+    except (ImportError, AttributeError) as error:
+        raise PluginError(
+            f"there is no scheduler {target!r}: {error}; expected a class of diffusers, or module:Class"
+        ) from error
+
+
+def _is(scheduler: Scheduler, row: Row) -> bool:
+    """Whether a scheduler is of the class and has the settings of a row."""
+    kind, (target, wanted) = type(scheduler), row
+    named = f"{kind.__module__}:{kind.__name__}" if ":" in target else kind.__name__
+    return named == target and all(scheduler.config.get(key) == value for key, value in wanted.items())
+
+
+def named(scheduler: Scheduler) -> str | None:
+    """The name that a scheduler goes by here, or None."""
+    rows = schedulers(prediction_of(scheduler) == "flow_prediction").items()
+    return next((name for name, row in rows if _is(scheduler, row)), None)
+
+
 def scheduler_for(own: Scheduler, name: str | None) -> Scheduler:
     """A fresh scheduler for one run: a copy of the model's own, or the one called `name` on its noise schedule.
 
     The copy is deep, never made from the configuration: pipelines mend their scheduler after it is loaded.
-    Raises UnknownName for a name that is not in `SCHEDULERS`, and UsageError for one that the model cannot be run with.
+    Raises UnknownName for a name that there is not, and UsageError for one that the model cannot be run with.
     """
     if name is None:
         return copy.deepcopy(own)
-    if name not in SCHEDULERS:
-        raise UnknownName("scheduler", name, SCHEDULERS)
+    host().find("scheduler", name)
     if preconditioned(own):
         raise UsageError(f"this model was trained with EDM's scaling, which only its own {type(own).__name__} follows; "
                          f"leave out scheduler {name!r}")  # fmt: skip
     if prediction_of(own) == "flow_prediction":
         return _flow_scheduler(own, name)
-    class_name, wanted = SCHEDULERS[name]
-    if type(own).__name__ == class_name and all(own.config.get(k) == v for k, v in wanted.items()):
+    known = schedulers()
+    if name not in known:
+        raise UsageError(f"scheduler {name!r} is for models that predict a flow; use one of {', '.join(known)}")
+    if _is(own, known[name]):
         return copy.deepcopy(own)
-    from diffusers import schedulers as library  # here, so that the names can be read without torch
-
-    scheduler_class = getattr(library, class_name)
+    target, wanted = known[name]
+    scheduler_class = class_at(target)
+    class_name = scheduler_class.__name__
     accepted = inspect.signature(scheduler_class.__init__).parameters
     config = {k: v for k, v in (_carried(own, class_name) | wanted | _ending(own)).items() if k in accepted}
     return _with_training_of(own, lambda **betas: scheduler_class.from_config(config | betas))
@@ -109,15 +154,14 @@ def _same(a: Tensor, b: Tensor) -> bool:
 
 def _flow_scheduler(own: Scheduler, name: str) -> Scheduler:
     """The scheduler called `name` for a flow, x = (1 - s) x0 + s eps, with the shift of the model's own."""
-    if name not in FLOW_SCHEDULERS:
-        known = ", ".join(FLOW_SCHEDULERS)
+    rows = schedulers(flow=True)
+    if name not in rows:
+        known = ", ".join(rows)
         raise UsageError(f"this model predicts a flow, which scheduler {name!r} cannot follow; use one of {known}")
-    from diffusers import schedulers as library
-
-    class_name, wanted = FLOW_SCHEDULERS[name]
-    if type(own).__name__ == class_name and all(own.config.get(k) == v for k, v in wanted.items()):
+    if _is(own, rows[name]):
         return copy.deepcopy(own)
-    scheduler_class = getattr(library, class_name)
+    target, wanted = rows[name]
+    scheduler_class = class_at(target)
     if name == "dpm++2m" and own.config.get("use_dynamic_shifting") and own.config.get("time_shift_type") == "linear":
         raise UsageError("scheduler 'dpm++2m' has no shift by size of this model's kind; use one of euler, unipc")
     shift = float(own.config.get("shift", own.config.get("flow_shift", 1.0)))

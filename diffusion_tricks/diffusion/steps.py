@@ -12,7 +12,7 @@ from diffusion_tricks.diffusion.followed import not_followed
 from diffusion_tricks.diffusion.levels import Scheduler, flows, noise_levels
 from diffusion_tricks.diffusion.rehearsal import called, instead_of, rehearse
 from diffusion_tricks.diffusion.scheduler_quirks import Spaced, mend_tables, remember_coefficients, runs_kutta, spaced
-from diffusion_tricks.diffusion.schedulers import FLOW_SCHEDULERS
+from diffusion_tricks.diffusion.schedulers import schedulers
 from diffusion_tricks.errors import UsageError
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ def _set_flow(scheduler: Scheduler, timesteps: list[int], longest: int) -> None:
     """
     import torch
 
-    if type(scheduler).__name__ not in (class_name for class_name, _ in FLOW_SCHEDULERS.values()):
+    if type(scheduler).__name__ not in (target.rpartition(":")[2] for target, _ in schedulers(flow=True).values()):
         raise UsageError(f"{type(scheduler).__name__} takes no timesteps of its own; use scheduler 'euler'")
     scheduler.register_to_config(use_dynamic_shifting=False, shift_terminal=None)  # which would ask for more
     scheduler.set_timesteps(len(timesteps), device="cpu")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from diffusion_tricks.diffusion.schedulers import SCHEDULERS
+from diffusion_tricks.hosting.host import host
 
 DEFAULTS_FILE = "diffusion_tricks.json"  # what a model says of itself, beside its model_index.json
 
@@ -31,8 +31,9 @@ class Defaults:
             raise ValueError(f"steps must be a whole number, 1 or more, got {self.steps!r}")
         if not isinstance(self.guidance, int | float) or self.guidance < 0:
             raise ValueError(f"guidance must be a number, 0 or more, got {self.guidance!r}")
-        if self.scheduler is not None and self.scheduler not in SCHEDULERS:
-            raise ValueError(f"scheduler must be one of {', '.join(SCHEDULERS)}, got {self.scheduler!r}")
+        if self.scheduler is not None and self.scheduler not in host().entries("scheduler"):
+            known = ", ".join(host().entries("scheduler"))
+            raise ValueError(f"scheduler must be one of {known}, got {self.scheduler!r}")
         if self.upscaler is not None and not isinstance(self.upscaler, str):
             raise ValueError(f"upscaler must be a path or a hub name, got {self.upscaler!r}")
         if not isinstance(self.noise_level, int) or self.noise_level < 0:

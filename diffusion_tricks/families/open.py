@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
-
+from diffusion_tricks.errors import PluginError
 from diffusion_tricks.families.base import Family, parts_of
 from diffusion_tricks.families.lookup import described
 from diffusion_tricks.families.table import FamilyRow
+from diffusion_tricks.hosting.registration import found_at
 from diffusion_tricks.types import Pipeline
 
 
@@ -16,7 +16,9 @@ def family_of(pipe: Pipeline) -> Family:
 
 
 def opened(row: FamilyRow) -> type[Family]:
-    """The class that a row names."""
-    module, _, name = row.serves.opens.partition(":")
-    family: type[Family] = getattr(importlib.import_module(module), name)
+    """The class that a row names. Raises PluginError for one that is not there."""
+    try:
+        family: type[Family] = found_at(row.serves.opens)
+    except (ImportError, AttributeError) as error:
+        raise PluginError(f"family {row.title!r} cannot be loaded from {row.serves.opens!r}: {error}") from error
     return family

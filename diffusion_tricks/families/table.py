@@ -14,6 +14,8 @@ from diffusion_tricks.families import enlarging, shapes
 from diffusion_tricks.families.defaults import Defaults
 from diffusion_tricks.families.enlarging import Enlarging
 from diffusion_tricks.families.shapes import Shape
+from diffusion_tricks.hosting.host import host
+from diffusion_tricks.hosting.host_hooks import PROJECT, hookimpl
 from diffusion_tricks.types import Parts
 
 if TYPE_CHECKING:
@@ -193,14 +195,28 @@ UPSCALERS: tuple[FamilyRow, ...] = (
 )
 
 
+@hookimpl
+def register_families(register: Callable[..., None]) -> None:
+    """Those that the core knows."""
+    for row in (*FAMILIES, *UPSCALERS):
+        register(row)
+
+
+def rows() -> list[FamilyRow]:
+    """Every row: those of plugins first, as theirs may be kinds of models that a row of the core would take, too."""
+    entries = host().entries("family").values()
+    return [entry.notes["row"] for entry in sorted(entries, key=lambda entry: entry.plugin == PROJECT)]
+
+
 def row_for(pipeline: str, parts: Parts) -> FamilyRow | None:
-    """The first row that names the pipeline's class and fits its configurations, or None."""
-    return next((row for row in FAMILIES if pipeline in row.pipelines and row.when(parts)), None)
+    """The first row that names the pipeline's class and fits its configurations, or None; no upscaler's."""
+    found = (row for row in rows() if row.enlarges is None and pipeline in row.pipelines)
+    return next((row for row in found if row.when(parts)), None)
 
 
 def upscaler_row(pipeline: str) -> FamilyRow | None:
     """The row of the upscalers that names the pipeline's class, or None."""
-    return next((row for row in UPSCALERS if pipeline in row.pipelines), None)
+    return next((row for row in rows() if row.enlarges and pipeline in row.pipelines), None)
 
 
 def guessed_row(name: str) -> FamilyRow:
@@ -210,5 +226,5 @@ def guessed_row(name: str) -> FamilyRow:
 
 def no_upscaler(name: str, pipeline: str) -> ModelError:
     """The error to raise for a model of a class of pipelines that enlarges nothing."""
-    known = " or ".join(pipeline for row in UPSCALERS for pipeline in row.pipelines)
+    known = " or ".join(pipeline for row in rows() if row.enlarges for pipeline in row.pipelines)
     return ModelError(f"{name!r} is of {pipeline} and no upscaler: expected {known}")

@@ -11,6 +11,7 @@ from diffusion_tricks.diffusion.levels import flows
 from diffusion_tricks.diffusion.schedulers import scheduler_for
 from diffusion_tricks.diffusion.steps import follows_stride
 from diffusion_tricks.errors import DiffusionTricksError, UsageError
+from diffusion_tricks.hosting.host import host
 from diffusion_tricks.loading.download import folder_here
 from diffusion_tricks.loading.location import location_of
 from diffusion_tricks.loading.outlines import Said, said_of
@@ -19,7 +20,6 @@ from diffusion_tricks.recipes.recipe import Recipe
 from diffusion_tricks.registry.branch import options_in_full, within
 from diffusion_tricks.registry.calls import guarded
 from diffusion_tricks.registry.entry import TrickEntry
-from diffusion_tricks.registry.host import host
 from diffusion_tricks.registry.trick import branches
 from diffusion_tricks.types import Spans
 
@@ -181,6 +181,8 @@ def settled_tricks(recipe: Recipe, tricks: Sequence[Trick[Any]], run: Run) -> li
 
 
 def _settled(entry: TrickEntry, trick: Trick[Any], run: Run) -> TrickEntry:
+    if entry.held:
+        return entry
     said = options_in_full(entry)
     options = {name: _settled_within(value, getattr(trick.options, name), run) for name, value in said.items()}
     entry, settled = TrickEntry(trick=entry.trick, **options), run.settled(trick)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from diffusion_tricks.errors import ModelError
+from diffusion_tricks.hosting.host import host
 from diffusion_tricks.loading.checks import lacking_in
 from diffusion_tricks.loading.configs import config_in
 from diffusion_tricks.loading.defaults_file import vocabulary_of
@@ -20,7 +21,6 @@ from diffusion_tricks.loading.location import HubName, hub_name, label_of, locat
 from diffusion_tricks.loading.outlines import said_of
 from diffusion_tricks.loading.stage_outlines import OutlinedStage
 from diffusion_tricks.model.cascade import Link, reaches
-from diffusion_tricks.registry.host import host
 
 if TYPE_CHECKING:
     from diffusion_tricks.families.shapes import Shape

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -38,6 +38,7 @@ from diffusion_tricks.loading.location import pinned, upscaler_label
 from diffusion_tricks.loading.outlines import Said
 from diffusion_tricks.model.model import Model, Second
 from diffusion_tricks.recipes.recipe import Recipe
+from diffusion_tricks.registry.function import registered_name
 from diffusion_tricks.registry.trick import Trick, spanned
 from diffusion_tricks.sampling.begin import begin, check_model
 from diffusion_tricks.sampling.blame import blamed
@@ -51,18 +52,19 @@ if TYPE_CHECKING:
 BATCH = 8  # pictures that go through the loop together; the rest wait, so memory does not grow with `count`
 
 
-def make(recipe: Recipe, model: Model | None = None, **options: Any) -> list[Result]:
+def make(recipe: Recipe | str | None = None, model: Model | str | None = None, **options: Any) -> list[Result]:
     """Every picture of a recipe, at once. See `making`, also for what it raises.
 
-    pictures = make(Recipe(prompt="a rabbit", seed=0), model=load_model("emoji"))
-    pictures[0].image.save("rabbit.png")
+    make("a rabbit")[0].image.save("rabbit.png")
+    pictures = make(prompt="a rabbit", seed=0, tricks=[Guidance(scale=9)], model=load_model("emoji"))
+    pictures = make(Recipe(prompt="a rabbit", seed=0))
     """
     return list(making(recipe, model, **options))
 
 
 def making(
-    recipe: Recipe,
-    model: Model | None = None,
+    recipe: Recipe | str | None = None,
+    model: Model | str | None = None,
     *,
     device: str = "auto",
     dtype: str = "auto",
@@ -72,11 +74,13 @@ def making(
     max_rows: int | None = None,
     watch: Callable[[Step], None] | None = None,
     scorer: Scorer | None = None,
+    **asked: Any,
 ) -> Iterator[Result]:
     """The pictures of a recipe as they are made.
 
-    model: the one to use; None loads the recipe's, with `device`, `dtype`, `memory`, `quantize` and `compile` as for
-    `load_model`. watch: called with every step, for previews and progress.
+    recipe: it, or its prompt; what else a recipe holds may then be given by name, as `prompt`, `seed` and `tricks`.
+    model: the one to use, or the name of the recipe's; None loads the recipe's, with `device`, `dtype`, `memory`,
+    `quantize` and `compile` as for `load_model`. watch: called with every step, for previews and progress.
     scorer: what scores the pictures, and decides for a recipe with `best_of`; None is the one inside, only for those.
     A recipe with `picture` and tricks that only finish pictures is made without any model.
     Raises, with the first picture that is asked for, UsageError for what cannot be as the recipe asks for it: an
@@ -84,28 +88,44 @@ def making(
     PictureError for a picture that cannot be used; and ModelError, PluginError and OutOfMemory where the model, a trick
     or the memory fails.
     """
-    _check_asked(recipe, model, watch, scorer)
+    if not isinstance(recipe, Recipe) and isinstance(model, str):
+        asked, model = asked | {"model": model}, None
+    recipe, given = _asked(recipe, asked), _checked(model, watch, scorer)
     recipe = recipe.resolved()
     loading = {"device": device, "dtype": dtype, "memory": memory, "quantize": quantize, "compile": compile}
     if recipe.best_of == 1 and scorer is None:
-        yield from _making(recipe, model, loading, max_rows, watch)
+        yield from _making(recipe, given, loading, max_rows, watch)
         return
     check_candidates(recipe)
-    results = _making(recipe.candidates(), model, loading, max_rows, watch)
+    results = _making(recipe.candidates(), given, loading, max_rows, watch)
     yield from scored(results, scorer or Scorer(), recipe.best_of)
 
 
-def _check_asked(recipe: Any, model: Any, watch: Any, scorer: Any) -> None:
-    """Raises UsageError for arguments of other kinds than are expected."""
-    if not isinstance(recipe, Recipe):
-        came = repr(recipe) if isinstance(recipe, str) else f"a {type(recipe).__name__}"
-        raise UsageError(f'expected a Recipe, got {came}; make one, as in Recipe(prompt="a rabbit")')
+def _asked(said: Any, more: dict[str, Any]) -> Recipe:
+    """The recipe that is meant. Raises UsageError for one with more beside it."""
+    if isinstance(said, Recipe):
+        if more:
+            beside = " and ".join(f"`{name}`" for name in more)
+            raise UsageError(f"a Recipe says all that is made, and here is {beside} beside it; put it into the recipe")
+        return said
+    if said is not None and not isinstance(said, str):
+        came = f"a {type(said).__name__}"
+        raise UsageError(f'expected a Recipe, got {came}; make one, as in Recipe(prompt="a rabbit"), or give a prompt')
+    if said is not None and "prompt" in more:
+        raise UsageError(f"here are two prompts, {said!r} and {more['prompt']!r}; give one")
+    return Recipe(**more, **({} if said is None else {"prompt": said}))
+
+
+def _checked(model: Any, watch: Any, scorer: Any) -> Model | None:
+    """The model. Raises UsageError for arguments of other kinds than are expected."""
     if model is not None:
         check_model(model)
     if watch is not None and not callable(watch):
         raise UsageError(f"watch must be a function of a step, got a {type(watch).__name__}")
     if scorer is not None and not hasattr(scorer, "score"):
         raise UsageError(f"scorer must be a Scorer, got a {type(scorer).__name__}")
+    checked: Model | None = model
+    return checked
 
 
 def _making(
@@ -223,11 +243,17 @@ def _decoded(run: Run) -> list[Image]:
 
 def noted(run: Run, index: int) -> dict[str, Any]:
     """What the tricks noted of picture `index` in all stages, each note once, and the words unknown to its model."""
-    facts, notes = untaught(run, index), notes_of(run.tricks)
+    facts, notes = untaught(run, index), [*notes_of(run.tricks), *_unregistered(run.tricks)]
     for stage in run.stages:
         facts |= stage.facts[index]
         notes += stage.facts[index].get("notes", [])
     return facts | ({"notes": list(dict.fromkeys(notes))} if notes else {})
+
+
+def _unregistered(tricks: Iterable[Trick[Any]]) -> list[str]:
+    """What there is to say of tricks that a record cannot name."""
+    names = dict.fromkeys(trick.label() for trick in tricks if registered_name(trick) is None)
+    return [f"no plugin has registered the trick {name!r}: the record cannot make this picture again" for name in names]
 
 
 def untaught(run: Run, index: int) -> dict[str, Any]:

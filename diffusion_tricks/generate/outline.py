@@ -18,6 +18,7 @@ from diffusion_tricks.families.defaults import Defaults
 from diffusion_tricks.families.lookup import described
 from diffusion_tricks.families.open import opened
 from diffusion_tricks.families.shapes import Shape
+from diffusion_tricks.loading.by_code import code_of, defaults_by, size_by
 from diffusion_tricks.loading.download import folder_here
 from diffusion_tricks.loading.location import (
     label_of,
@@ -71,6 +72,8 @@ def stand_in(name: str, size: Size | None = None, upscaler: Sequence[str] = ()) 
     location = location_of(name)
     folder = folder_here(location)
     said, label = said_of(name, folder), label_of(name, location)
+    if (code := code_of(name)) and (own_size := size_by(code)):
+        return _outlined(label, {}, defaults_by(code, Defaults()), Outline(replace(UNKNOWN, size=own_size))), True
     if said is None:
         return _unknown(label, size, upscaler), False
     own = upscaler_of(name, folder or location, said.defaults)

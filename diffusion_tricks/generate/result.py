@@ -7,10 +7,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from diffusion_tricks.hosting.host import plugin_versions
 from diffusion_tricks.io.metadata import Metadata
+from diffusion_tricks.io.pixels import png_of
+from diffusion_tricks.recipes.needs import needs_of
 from diffusion_tricks.recipes.recipe import Recipe
 from diffusion_tricks.recipes.record import build_record, encoded_with_record, of_file, parameters_text, save
-from diffusion_tricks.registry.host import plugin_versions
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from diffusion_tricks.io.raster import Raster
 
 
-@dataclass
+@dataclass(repr=False)
 class Result:
     """One picture made: the image, its seed, the recipe that remakes it alone, and the facts of the run.
 
@@ -47,6 +49,16 @@ class Result:
     raster: Raster | None = None
     source: Picture | None = None
     kept: NDArray[np.bool_] | None = None
+
+    def __repr__(self) -> str:
+        seed = "" if self.seed is None else f", seed {self.seed}"
+        width, height = self.image.size
+        tricks = "".join(f", {entry.trick}" for entry in self.recipe.tricks)
+        return f"<Result {self.recipe.prompt!r}{tricks}: {width}x{height}{seed}, {self.facts.get('model')}>"
+
+    def _repr_png_(self) -> bytes:
+        """The picture, for a notebook."""
+        return png_of([self.image])
 
     def save(
         self, path: str | Path, *, force: bool = False, inputs: Iterable[str | Path] = (), metadata: bool = True,
@@ -91,8 +103,9 @@ class Result:
         recipe = self.recipe.data()
         seed = {} if self.seed is None else {"seed": self.seed}
         facts = {"path": str(path), **seed, "index": self.index, **self.facts}
-        beside = {"plugins": plugin_versions()} | ({"inputs": dict(hashes)} if hashes else {})
-        record = build_record(recipe, of_file(path, facts, quality) | beside)
+        beside: dict[str, Any] = {"plugins": plugin_versions(), "needs": needs_of(self.recipe)}
+        beside |= {"inputs": dict(hashes)} if hashes else {}
+        record = build_record(self.recipe, of_file(path, facts, quality) | beside)
         return facts, {
             "record": record if metadata else None, "parameters": parameters_text(recipe, facts),
             "provenance": self.provenance if provenance else None, "icc": self.icc, "keep_gps": keep_gps,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 from PIL import Image, ImageOps
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 
 Colour = str | int | tuple[int, ...]
 MOST_PIXELS = 400_000_000  # of an enlarged picture: 1.2 GB
+NOTEBOOK = 256  # pixels in height, about, of a picture in a notebook
 LANCZOS = Image.Resampling.LANCZOS
 
 
@@ -102,3 +105,13 @@ def flatten(image: Image.Image, background: tuple[int, int, int] = (255, 255, 25
 def alpha_of(image: Image.Image) -> Image.Image | None:
     """The alpha channel as mode L (0 transparent, 255 opaque), or None for a picture that has none."""
     return image.convert("RGBA").getchannel("A") if image.has_transparency_data else None
+
+
+def png_of(images: Sequence[Image.Image]) -> bytes:
+    """Pictures of one height side by side as a PNG, as notebooks show it; small ones are enlarged, in crisp squares."""
+    page = Image.new("RGB", (sum(image.width for image in images), images[0].height))
+    for i, image in enumerate(images):
+        page.paste(flatten(image), (sum(one.width for one in images[:i]), 0))
+    file = io.BytesIO()
+    enlarge(page, max(1, NOTEBOOK // page.height), "nearest").save(file, "PNG")
+    return file.getvalue()

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from diffusion_tricks.registry.host import Entry, host
-from diffusion_tricks.registry.host_hooks import hookimpl
+from diffusion_tricks.hosting.host import host
+from diffusion_tricks.hosting.host_hooks import hookimpl
+from diffusion_tricks.hosting.registration import Entry
 
 WEIGHTS = Path(__file__).parent.parent / "models"  # that ship inside
 TERMS = "terms to accept"  # at the hub, by a user who is logged in, before anything can be downloaded

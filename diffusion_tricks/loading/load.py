@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from diffusion_tricks.devices.choice import device_of, dtype_of
 from diffusion_tricks.devices.quiet import quiet_libraries
 from diffusion_tricks.errors import ModelError
+from diffusion_tricks.loading.by_code import code_of, defaults_by, made_by
 from diffusion_tricks.loading.checks import SAVED, check_directory, read_index
 from diffusion_tricks.loading.configs import check_served, described_in
 from diffusion_tricks.loading.defaults_file import defaults_of, vocabulary_of
@@ -78,14 +79,15 @@ def load_model(
     for name in (each for each in behind if isinstance(each, str) and not os.path.isabs(each)):
         upscaler_named(name)  # a wrong one is refused before weights are read
     saved = Memory(memory, quantize=check_quantize(quantize, where, source))
-    if not isinstance(source, str | os.PathLike):
-        saved.lent = True
-        pipe = _placed(add_loras(source, found, type(source).__name__, saved.notes), where, precision, saved)
+    by_code = code_of(source)
+    if by_code is not None or not isinstance(source, str | os.PathLike):
+        saved.lent = by_code is None
+        pipe, label = (source, type(source).__name__) if by_code is None else (made_by(by_code), by_code.name)
+        pipe = _placed(add_loras(pipe, found, label, saved.notes), where, precision, saved)
         second = upscaler_from(upscaler, where, precision or pipe.dtype)
-        defaults = _family_defaults(pipe)
+        defaults = defaults_by(by_code, _family_defaults(pipe))
         return _ready(Model(
-            pipe, type(source).__name__, _home(pipe), pipe.dtype, defaults=defaults, second=second, loras=found,
-            memory=saved,
+            pipe, label, _home(pipe), pipe.dtype, defaults=defaults, second=second, loras=found, memory=saved,
         ), compile)  # fmt: skip
     name, precision = os.fspath(source), precision or family_dtype(os.fspath(source), where)
     label = label_of(name, location_of(name))

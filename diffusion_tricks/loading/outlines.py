@@ -136,9 +136,9 @@ class Said:
     def takes_lora(self) -> bool:
         """Whether diffusers can hang LoRA weights on it; of known pipelines without importing diffusers."""
         from diffusion_tricks.families.refusals import pipeline_named
-        from diffusion_tricks.families.table import FAMILIES
+        from diffusion_tricks.families.table import rows
 
-        if any(self.pipeline in row.pipelines for row in FAMILIES):
+        if any(self.pipeline in row.pipelines for row in rows() if row.enlarges is None):
             return self.pipeline not in NO_LORA
         return hasattr(pipeline_named(self.pipeline), "load_lora_weights")
 

@@ -49,7 +49,7 @@ class Second(Protocol):
         """The model of the stage; noise_level: on the pictures it enlarges, None is its default."""
 
 
-@dataclass
+@dataclass(repr=False)
 class Model:
     """A diffusers pipeline opened up. Made by `load_model`.
 
@@ -77,6 +77,10 @@ class Model:
 
     def __post_init__(self, opened: Family | None) -> None:
         self.family: Family = opened or family_of(self.pipe)
+
+    def __repr__(self) -> str:
+        dtype = str(self.dtype).removeprefix("torch.")
+        return f"<Model {self.name!r}: {type(self.pipe).__name__} on {self.device} in {dtype}>"
 
     @property
     def latent_dtype(self) -> torch.dtype:

@@ -7,13 +7,13 @@ from collections.abc import Callable, Collection
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
+from diffusion_tricks.hosting.host import host
 from diffusion_tricks.io.pictures import STDIN
 from diffusion_tricks.loading.known import UPSCALER_NAMES
 from diffusion_tricks.model.lora import lora_from
 from diffusion_tricks.recipes.recipe import Recipe
 from diffusion_tricks.registry.branch import options_in_full, within
 from diffusion_tricks.registry.entry import TrickEntry
-from diffusion_tricks.registry.host import host
 from diffusion_tricks.registry.options import hint
 
 KINDS = ("argument", "option")
@@ -44,7 +44,7 @@ def mapped(
     which a directory of weights is looked for, to tell it from a hub name. Standard input, `-`, is no path.
     """
     change = _but_of_stdin(change)
-    tricks = [TrickEntry(trick=e.trick, **_changed(e, change, of, beside)) for e in recipe.tricks]
+    tricks = [entry.but(_changed(entry, change, of, beside)) for entry in recipe.tricks]
     picture = change(recipe.picture) if recipe.picture else None
     loras = [lora_from(text).mapped(change) for text in recipe.lora] if "option" in of else recipe.lora
     return recipe.model_copy(update={"tricks": tricks, "picture": picture, "lora": list(map(str, loras))})
@@ -58,7 +58,7 @@ def edited_picture(recipe: Recipe) -> str | None:
     """The picture that a recipe finishes or edits, None where it makes one."""
     if recipe.picture is not None:
         return recipe.picture
-    edits = (entry.options.get("image") for entry in recipe.tricks if host().trick(entry.trick).edits)
+    edits = (entry.options.get("image") for entry in recipe.tricks if entry.kind.edits)
     return next((image for image in edits if isinstance(image, str)), None)
 
 
@@ -77,11 +77,11 @@ def paths(recipe: Recipe, of: Collection[str] = KINDS) -> list[Path]:
 def _changed(
     entry: TrickEntry, change: Callable[[str], str], of: Collection[str], beside: Path
 ) -> dict[str, Any]:  # fmt: skip
-    fields = host().trick(entry.trick).Options.model_fields
+    fields = entry.kind.Options.model_fields
     marks = {name: hint(field, "path") for name, field in fields.items() if hint(field, "cli") in of}
 
     def inside(one: TrickEntry) -> TrickEntry:
-        return TrickEntry(trick=one.trick, **_changed(one, change, of, beside))
+        return one.but(_changed(one, change, of, beside))
 
     changed = {
         name: _each(value, change, marks.get(name, False), beside) for name, value in options_in_full(entry).items()

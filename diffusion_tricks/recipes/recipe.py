@@ -22,14 +22,22 @@ from diffusion_tricks.io.foreign import NO_TEXT
 from diffusion_tricks.model.lora import lora_from
 from diffusion_tricks.registry.checked import Checked, explain
 from diffusion_tricks.registry.entry import TrickEntry
+from diffusion_tricks.registry.function import entry_from
 from diffusion_tricks.registry.options import check_texts
 from diffusion_tricks.registry.trick import Trick
 
 VERSION = 1
 NAMES = ("picture", "model", "lora", "upscaler", "tricks")  # of files, or with some within
 MAX_SIDE = 65536  # pixels
+SCHEMA_KEY = "$schema"  # what editors read, and nothing else
 SEEDS = 2**63  # of a recipe, from 0 up
+Seed = Annotated[int, Field(ge=0, lt=SEEDS)]
 Side = Annotated[int, Field(ge=1, le=MAX_SIDE)]
+
+
+def _listed(said: Any) -> Any:
+    """One text may stand for a list of one."""
+    return [said] if isinstance(said, str) else said
 
 
 class Recipe(Checked):
@@ -47,8 +55,9 @@ class Recipe(Checked):
     draws one; or a list of all seeds that are tried. count: pictures, seeds counting up; unless said, as many as there
     are prompts in a list, or as the listed seeds are for. best_of: candidates for each picture, of which the one that
     scores best is kept; 1 makes just the picture.
-    enlarge: integer factor by which small pictures are enlarged. tricks: outermost first. folder: of a recipe in a
-    file, the one that its paths do not leave, as "..", from its own; unless said, its own.
+    enlarge: integer factor by which small pictures are enlarged. tricks: outermost first, each an entry; or, in a
+    script, its name, its object, or a function `function(ask, step)`. folder: of a recipe in a file, the one that its
+    paths do not leave, as "..", from its own; unless said, its own.
     """
 
     _refusal: ClassVar[type[UsageError]] = RecipeError
@@ -58,7 +67,7 @@ class Recipe(Checked):
     version: int = Field(VERSION, ge=1, le=VERSION)
     model: str = "emoji"
     lora: list[Annotated[str, AfterValidator(lambda text: str(lora_from(text)))]] = Field([])
-    upscaler: Annotated[list[str], BeforeValidator(lambda said: [said] if isinstance(said, str) else said)] = Field([])
+    upscaler: Annotated[list[str], BeforeValidator(_listed, json_schema_input_type=str | list[str])] = Field([])
     prompt: str | list[str] | None = None
     negative: str | None = None
     guidance: float | None = Field(None, ge=0)
@@ -72,7 +81,7 @@ class Recipe(Checked):
     upscale_scheduler: str | None = None
     noise_level: int | None = Field(None, ge=0)
     distilled_guidance: float | None = Field(None, ge=0)
-    seed: int | list[int] | None = None
+    seed: Seed | list[Seed] | None = None
     count: int = Field(1, ge=1, le=100_000)
     best_of: int = Field(1, ge=1, le=1000)
     enlarge: int = Field(1, ge=1, le=64)
@@ -88,6 +97,11 @@ class Recipe(Checked):
         if any(isinstance(one, bool) for one in (value if isinstance(value, list | tuple) else (value,))):
             raise ValueError(f"must be a whole number, got {value}")
         return value
+
+    @field_validator("tricks", mode="before")
+    @classmethod
+    def _in_short(cls, said: Any) -> Any:
+        return list(map(entry_from, said)) if isinstance(said, list | tuple) else said
 
     @field_validator("seed", mode="before")
     @classmethod
@@ -109,6 +123,7 @@ class Recipe(Checked):
             )
         if isinstance(data, dict):
             check_texts(data, names=NAMES)
+            return {key: value for key, value in data.items() if key != SCHEMA_KEY}
         return data
 
     @model_validator(mode="before")
@@ -187,16 +202,24 @@ class Recipe(Checked):
         """As plain data, without what was not said."""
         return self.model_dump(mode="json", exclude_none=True, exclude_defaults=True) | {"version": self.version}
 
-    def to_json(self) -> str:
-        """As JSON text. Raises RecipeError for a file's name that is no text."""
-        return _writable(json.dumps(self.data(), indent=2, ensure_ascii=False) + "\n")
+    def to_json(self, schema: str | None = None) -> str:
+        """As JSON text. Raises RecipeError for a file's name that is no text.
 
-    def to_toml(self) -> str:
-        """As TOML text. Raises RecipeError for a file's name that is no text, and for what TOML cannot say."""
+        schema: where an editor finds the schema of recipes, see `recipe_schema`.
+        """
+        data = _told(schema) | self.data()
+        return _writable(json.dumps(data, indent=2, ensure_ascii=False) + "\n")
+
+    def to_toml(self, schema: str | None = None) -> str:
+        """As TOML text, see `to_json`. Raises RecipeError also for what TOML cannot say."""
         try:
-            return _writable(tomli_w.dumps(self.data()))
+            return _writable(tomli_w.dumps(_told(schema) | self.data()))
         except TypeError as error:
             raise RecipeError(f"the recipe cannot be written as TOML: {error}") from None
+
+
+def _told(schema: str | None) -> dict[str, str]:
+    return {SCHEMA_KEY: schema} if schema else {}
 
 
 def _seed(value: Any) -> int:

@@ -28,7 +28,7 @@ from diffusion_tricks.io.pictures import check_output, open_picture, plain_raste
 from diffusion_tricks.io.provenance import Provenance
 from diffusion_tricks.io.raster import Raster
 from diffusion_tricks.recipes.paths import mapped, with_models
-from diffusion_tricks.recipes.recipe import recipe_from
+from diffusion_tricks.recipes.recipe import Recipe, recipe_from
 from diffusion_tricks.registry.calls import guarded
 from diffusion_tricks.registry.checked import explain
 from diffusion_tricks.registry.entry import TrickEntry
@@ -61,9 +61,9 @@ def of_file(path: str | Path, facts: Mapping[str, Any], quality: int | None = No
     return {name: value for name, value in facts.items() if not (lossy and name in OF_PIXELS)}
 
 
-def build_record(recipe: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
+def build_record(recipe: Recipe | Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
     """The record of one picture: its recipe, and of the facts `seed`, `model`, `revision` (the commit of a model of the
-    hub), `plugins` {distribution: version} and `inputs` {file: SHA-256}.
+    hub), `plugins` {distribution: version}, `needs` (see `needs_of`), `inputs` {file: SHA-256}.
 
     Its `run` holds the facts that `Ran` names; what `MEASURED` names is kept where there is any.
     The recipe's absolute paths are cut down to file names, its words are kept as they are; every other text of the
@@ -72,18 +72,18 @@ def build_record(recipe: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[st
     said = {
         **({"seed": facts["seed"]} if facts.get("seed") is not None else {}),
         "model": facts.get("model"),
-        **({"revision": facts["revision"]} if facts.get("revision") else {}),
         "versions": versions(),
         "plugins": facts.get("plugins") or {},
-        **({"inputs": facts["inputs"]} if facts.get("inputs") else {}),
+        **{key: facts[key] for key in ("revision", "needs", "inputs") if facts.get(key)},
         "run": {key: facts[key] for key in Ran.model_fields if facts.get(key) is not None},
     }
     measured = {key: facts[key] for key in MEASURED if key in facts}
     return {"record": SCHEMA, "recipe": _portable(recipe), **without_absolute_paths(said), **measured}
 
 
-def _portable(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    return with_models(mapped(recipe_from(recipe), _file_name), _file_name).data()
+def _portable(said: Recipe | Mapping[str, Any]) -> dict[str, Any]:
+    recipe = said if isinstance(said, Recipe) else recipe_from(said)
+    return with_models(mapped(recipe, _file_name), _file_name).data()
 
 
 def run_of(record: Mapping[str, Any]) -> dict[str, Any]:

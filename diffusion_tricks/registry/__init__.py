@@ -1,1 +1,1 @@
-"""What a plugin is made of, and how it is found."""
+"""What a plugin is made of: options, tricks, views."""

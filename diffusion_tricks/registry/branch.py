@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from diffusion_tricks.errors import UsageError
+from diffusion_tricks.hosting.host import host
+from diffusion_tricks.hosting.host_hooks import PROJECT
 from diffusion_tricks.registry.checked import Checked
 from diffusion_tricks.registry.entry import TrickEntry
-from diffusion_tricks.registry.host import host
-from diffusion_tricks.registry.host_hooks import PROJECT
 from diffusion_tricks.registry.trick import Shown, Trick
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ Prompted = Annotated[str | Branch, BeforeValidator(in_full)]  # an option that t
 
 def options_in_full(entry: TrickEntry) -> dict[str, Any]:
     """The options of a trick as given, with `in_full` for all that stands in the place of prompts."""
-    fields = host().trick(entry.trick).Options.model_fields
+    fields = entry.kind.Options.model_fields
     asks = {name for name, field in fields.items() if _takes_branch(field.annotation)}
     return {name: _each_in_full(value) if name in asks else value for name, value in entry.options.items()}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dis
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -11,9 +10,9 @@ import pluggy
 
 from diffusion_tricks.devices.oom import memory_is_full
 from diffusion_tricks.errors import DiffusionTricksError, PluginError
+from diffusion_tricks.hosting.interrupts import is_interrupt
 
 T = TypeVar("T")
-RAISE = dis.opmap["RAISE_VARARGS"]
 
 
 def guarded(name: str, place: str, function: Callable[..., T], *arguments: Any, **named: Any) -> T:
@@ -29,16 +28,6 @@ def guarded(name: str, place: str, function: Callable[..., T], *arguments: Any, 
         if is_interrupt(error) or (isinstance(error, Exception) and memory_is_full(error)):
             raise
         raise PluginError(f"trick {name!r} failed in {place}: {type(error).__name__}: {error}") from error
-
-
-def is_interrupt(error: BaseException) -> bool:
-    """Whether an error is Ctrl-C, which comes in at any instruction, and no KeyboardInterrupt that a plugin raises."""
-    if not isinstance(error, KeyboardInterrupt) or error.__traceback__ is None:
-        return False
-    last = error.__traceback__
-    while last.tb_next is not None:
-        last = last.tb_next
-    return last.tb_frame.f_code.co_code[last.tb_lasti] != RAISE
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from pydantic import ValidationError
 
 from diffusion_tricks.errors import UsageError
 from diffusion_tricks.registry.checked import explain
+from diffusion_tricks.registry.hook_types import HookTypes
 from diffusion_tricks.registry.options import TrickOptions
 from diffusion_tricks.types import Size, Spans
 
@@ -64,7 +65,7 @@ class Nest(Protocol):
         """The tricks."""
 
 
-class Trick(Generic[O]):
+class Trick(HookTypes, Generic[O]):
     """Base of every trick: `class Hybrid(Trick[HybridOptions])`, which says what its `Options` are.
 
     A trick fills run hooks (`diffusion_tricks.hookspecs.RunHooks`) with `@hookimpl` methods. It is made from

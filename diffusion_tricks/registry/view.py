@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import re
 from abc import abstractmethod
+from collections.abc import Callable
 from functools import reduce
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import ConfigDict
 
+from diffusion_tricks.hosting.host import host
 from diffusion_tricks.registry.checked import Checked
 from diffusion_tricks.registry.from_words import from_words
-from diffusion_tricks.registry.host import host
 from diffusion_tricks.types import Outline, Size
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ class View(Checked):
         """A picture (b c h w) of -1..1 on its way to what the viewer sees: itself at share 0, `apply` of it at 1."""
         if share <= 0:
             return picture
-        return self.apply(picture) if share >= 1 else self.between(picture, share)
+        return self.apply(picture) if share >= 1 else _movement(self)(self, picture, share)
 
     def between(self, picture: Tensor, share: float) -> Tensor:
         """What `frame` shows at a share between 0 and 1, (b c h w); by default the one fades into the other."""
@@ -100,6 +101,16 @@ class View(Checked):
     def back(self, estimate: Estimate, x: Tensor) -> Estimate:
         """An estimate made through this view, as an estimate about the unseen-through latents `x`."""
         return estimate.moved(self.invert, self.invert_variance, x)
+
+
+def _movement(view: View) -> Callable[[View, Tensor, float], Tensor]:
+    """How a film goes through a view: as was registered last for its name, else by its own `between`."""
+    kind = type(view)
+    target = f"{kind.__module__}:{kind.__qualname__}"
+    names = {entry.name for entry in host().entries("view").values() if entry.target == target}
+    found = [entry for entry in host().entries("movement").values() if entry.notes.get("view") in names]
+    movement: Callable[[View, Tensor, float], Tensor] = found[-1].load() if found else kind.between
+    return movement
 
 
 def _words(name: str) -> str:

@@ -15,6 +15,7 @@ from diffusion_tricks.errors import UsageError
 from diffusion_tricks.model.batching import Terms
 from diffusion_tricks.model.cascade import nothing_upscaled, stages
 from diffusion_tricks.model.model import Model
+from diffusion_tricks.registry.function import trick_from
 from diffusion_tricks.registry.trick import Trick, spanned
 from diffusion_tricks.sampling.request import Sampling
 from diffusion_tricks.sampling.run import Run
@@ -24,26 +25,28 @@ from diffusion_tricks.types import Size
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from diffusion_tricks.registry.function import TrickLike
+
 
 def begin(
-    model: Model, sampling: Sampling | None = None, tricks: Sequence[Trick[Any]] = (), *, rehearsal: bool = False
+    model: Model, sampling: Sampling | None = None, tricks: Sequence[TrickLike] = (), *, rehearsal: bool = False
 ) -> Run:  # fmt: skip
     """A run that is ready to go: scheduler set, size checked, prompts not yet encoded.
 
-    tricks: outermost first. rehearsal: see `Run`. For a size that takes several stages, the run of the next one is its
-    `following`.
+    tricks: outermost first, as for `sample`. rehearsal: see `Run`. For a size that takes several stages, the run of the
+    next one is its `following`.
     Raises UsageError for what is no model or no trick, for what the model cannot do, and for two tricks in one place;
     UnknownName for a scheduler that there is not; ModelError for an upscaler that cannot be loaded; and PluginError for
     a trick with a hook that there is not.
     """
     sampling = sampling or Sampling()
     check_model(model)
-    _check_tricks(tricks)
+    tricks = _tricks(tricks)
     asked = sampling.size or model.family.size
     with alone_with(model.pipe):  # an upscaler may be loaded now
         (_, size), *later = stages(model, (asked[0], asked[1]), sampling.noise_level, spanned(tricks))
     _check_told(model, sampling, size, upscaled=bool(later))
-    tricks, noise = tuple(tricks), Noise(sampling.every_seed)
+    noise = Noise(sampling.every_seed)
 
     def stage(model: Model, size: Size, how: Sampling, previous: Run | None = None) -> Run:
         scheduler, times = _schedule(model, size, how)
@@ -72,11 +75,15 @@ def check_model(model: Any) -> None:
     raise UsageError(f"expected a model, as load_model gives it, got {came}")
 
 
-def _check_tricks(tricks: Any) -> None:
-    listed = isinstance(tricks, Sequence) and not isinstance(tricks, str)
-    wrong = [f"{_kind(one)} in it" for one in tricks if not isinstance(one, Trick)] if listed else [_kind(tricks)]
-    if wrong:
-        raise UsageError(f"tricks must be a list of tricks, as in [Guidance(scale=7)], got {wrong[0]}")
+def _tricks(said: Any) -> tuple[Trick[Any], ...]:
+    """The tricks that objects, names and functions stand for. Raises UsageError for what stands for none."""
+    listed = isinstance(said, Sequence) and not isinstance(said, str)
+    made = [trick_from(one) for one in said] if listed else []
+    wrong = [f"{_kind(one)} in it" for one, trick in zip(said, made, strict=True) if trick is None] if listed else []
+    if wrong or not listed:
+        came = wrong[0] if wrong else _kind(said)
+        raise UsageError(f"tricks must be a list of tricks, as in [Guidance(scale=7)], got {came}")
+    return tuple(trick for trick in made if trick is not None)
 
 
 def _kind(value: Any) -> str:

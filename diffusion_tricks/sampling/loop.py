@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
@@ -29,6 +29,9 @@ from diffusion_tricks.sampling.stages import closed, prepared, started
 from diffusion_tricks.sampling.trace import MODEL, SCHEDULER, START
 from diffusion_tricks.sampling.tricks import nested
 from diffusion_tricks.types import Size
+
+if TYPE_CHECKING:
+    from diffusion_tricks.registry.function import TrickLike
 
 
 def denoise(run: Run, latents: Tensor | None = None) -> Generator[Step]:
@@ -135,7 +138,7 @@ def sample(
     model: Model,
     *,
     prompt: str | Sequence[str | None] | None = None,
-    tricks: Sequence[Trick[Any]] = (),
+    tricks: Sequence[TrickLike] = (),
     seed: int = 0,
     count: int | None = None,
     seeds: Sequence[int] | None = None,
@@ -156,8 +159,11 @@ def sample(
         for step in sample(model, prompt="a rabbit", tricks=[Guidance(scale=7)], seed=0, steps=20):
             step.estimate.clean        # the model's present idea of the picture
 
-    model: from `load_model`. tricks: outermost first. latents: standard normal starting noise (b c h w) instead of the
-    seeds'; its length is the count, unless that is said. All else is as in `Sampling`.
+    model: from `load_model`. tricks: outermost first: objects, names, or functions as
+    `lambda ask, step: ask.but(prompt="a skull")`, see `FunctionTrick`. latents: standard normal starting noise
+    (b c h w) instead of the seeds'; its length is the count, unless that is said. All else is as in `Sampling`.
+    The iterator belongs to one thread at a time. In a coroutine, where a step would hold up all others, each is awaited
+    as `await asyncio.to_thread(next, steps, None)`; several may be under way, see docs/threads.md.
     Raises UsageError for what cannot be as it is asked for, at once or where a step shows it; PictureError for a
     picture that a trick cannot use; ModelError, PluginError and OutOfMemory where model, trick or memory fail.
     """

@@ -5,21 +5,22 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from diffusion_tricks.diffusion.estimate import Estimate
 from diffusion_tricks.diffusion.levels import levels_of
 from diffusion_tricks.diffusion.noise_level import Level
 from diffusion_tricks.diffusion.steps import begin_at, can_spread, set_steps
-from diffusion_tricks.errors import PluginError, UsageError
-from diffusion_tricks.io.pictures import read_picture
+from diffusion_tricks.errors import PluginError
+from diffusion_tricks.io.pixels import png_of, to_images
 from diffusion_tricks.io.source import Source
+from diffusion_tricks.sampling.notebook import line_of_run, line_of_step, previews
 from diffusion_tricks.sampling.prompts import every_prompt, written
 from diffusion_tricks.sampling.trace import Trace
-from diffusion_tricks.types import Fit, Prompt
+from diffusion_tricks.types import Prompt
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
     from pluggy import PluginManager
     from torch import Tensor
     from torch.nn import Module
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 Notes = TypeVar("Notes")  # what a trick keeps of a run
 
 
-@dataclass
+@dataclass(repr=False)
 class Run:
     """One run of the loop over a batch of pictures: what was asked, and what tricks may read and note down.
 
@@ -81,6 +82,13 @@ class Run:
         self._states: dict[int, Any] = {}
         self.begun: set[str] = set()  # names of the tricks whose `prepare` began, and that are not closed
         self._settled: dict[int, dict[str, Any]] = {}
+
+    def __repr__(self) -> str:
+        return line_of_run(self)
+
+    def _repr_png_(self) -> bytes | None:
+        """The latents as pictures side by side, for a notebook; None before the run has started."""
+        return None if self.latents is None else png_of(to_images(self.pixels()))
 
     @property
     def count(self) -> int:
@@ -216,15 +224,7 @@ class Run:
         return every_prompt(written(self, self.prompt), self.whole_steps)
 
 
-@dataclass(frozen=True)
-class Start:
-    """Where a run starts: latents (b c h w) at the level before step `index`."""
-
-    latents: Tensor
-    index: int = 0
-
-
-@dataclass
+@dataclass(repr=False)
 class Step:
     """One evaluation of the denoiser and the step it led to.
 
@@ -250,6 +250,17 @@ class Step:
     taken: int = 0
     tries: int = 0
     _estimate: Estimate | None = None
+
+    def __repr__(self) -> str:
+        return line_of_step(self)
+
+    def preview(self, index: int = 0) -> Image:
+        """The model's present idea of picture number `index`, decoded: `step.estimate.clean` as it would look now."""
+        return previews(self, slice(index, index + 1 or None))[0]
+
+    def _repr_png_(self) -> bytes | None:
+        """The previews of all pictures side by side, for a notebook; None before the denoiser has answered."""
+        return None if self._estimate is None else png_of(previews(self))
 
     @property
     def level(self) -> Level:
@@ -314,16 +325,3 @@ class Step:
         if not self.run.first <= index <= self.index:
             raise PluginError(f"a run goes back to a step from {self.run.first} to {self.index}, got {index}")
         self.target = index
-
-
-def bring(run: Run, path: str | None, how: Fit = "crop") -> None:
-    """Makes the picture at `path` the run's source; without a path, or with the one that is there, all stays as it is.
-
-    For a trick's `prepare`. Raises UsageError where another trick brought another picture, PictureError from reading.
-    """
-    if path is None:
-        return
-    if run.source is None:
-        run.source = Source(read_picture(path), None, how)
-    elif (there := run.source.picture.path).resolve() != Path(path).resolve():
-        raise UsageError(f"a run edits one picture, but its tricks bring two: {there} and {path}; leave one out")

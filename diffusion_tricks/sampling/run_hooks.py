@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from diffusion_tricks.registry.host_hooks import hookspec
+from diffusion_tricks.hosting.host_hooks import hookspec
 
 if TYPE_CHECKING:
     from PIL import Image
 
     from diffusion_tricks.diffusion.ask import Ask, Asking
-    from diffusion_tricks.sampling.run import Run, Start, Step
+    from diffusion_tricks.sampling.run import Run, Step
+    from diffusion_tricks.sampling.start import Start
 
 
 class RunHooks:

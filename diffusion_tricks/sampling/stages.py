@@ -15,7 +15,8 @@ from diffusion_tricks.diffusion.steps import begin_at, first_spread
 from diffusion_tricks.errors import UsageError
 from diffusion_tricks.model.cascade import upscaling
 from diffusion_tricks.registry.calls import Call, calls
-from diffusion_tricks.sampling.run import Run, Start
+from diffusion_tricks.sampling.run import Run
+from diffusion_tricks.sampling.start import Start
 from diffusion_tricks.sampling.wrapping import SEAM, around, within
 
 

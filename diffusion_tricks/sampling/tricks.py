@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 from diffusion_tricks.errors import PluginError, UnknownName, UsageError
+from diffusion_tricks.hosting.host import unspecified
+from diffusion_tricks.hosting.host_hooks import PROJECT
 from diffusion_tricks.registry.branch import refuse_two_claims
 from diffusion_tricks.registry.calls import calls
-from diffusion_tricks.registry.host import unspecified
-from diffusion_tricks.registry.host_hooks import PROJECT
 from diffusion_tricks.sampling.run_hooks import RunHooks
 
 if TYPE_CHECKING:

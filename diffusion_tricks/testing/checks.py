@@ -31,7 +31,7 @@ from diffusion_tricks.sampling.begin import begin
 from diffusion_tricks.sampling.loop import denoise
 from diffusion_tricks.sampling.request import Sampling
 from diffusion_tricks.sampling.run import Run, Step
-from diffusion_tricks.types import Row
+from diffusion_tricks.types import Row, Size
 
 ORTHOGONAL = 1e-9  # in float64
 INVERSE = 1e-5  # in float32; permutations are exact
@@ -121,12 +121,14 @@ def check_trick(trick: Trick[Any], model: Model | None = None, **sample_args: An
     """Raises AssertionError unless a trick holds what every trick must.
 
     The same seed gives the same picture, alone and in a batch; latents, answers and finished pictures that the trick
-    is handed are left untouched; its options survive a recipe as JSON and as TOML; it is rehearsed without a network.
+    is handed are left untouched; every prompt that it asks is named; its options survive a recipe as JSON and as TOML;
+    it is rehearsed without a network.
     model: to run with; None is a tiny DeepFloyd IF of random weights. sample_args: as `sample` takes them.
     """
     _check_options(trick)
     model = own = model or _tiny_model()
-    watch, watching = Watch(), Watching(model.family)
+    watching = Watching(model.family)
+    watch = Watch(watching)
     model = replace(model, opened=cast("Family", watching))
     request = {"steps": 3, "seed": 5, **({} if trick.brings_prompts else {"prompt": "a test"}), **sample_args}
     request["tricks"] = [watch, trick, *request.get("tricks", ())]
@@ -134,6 +136,8 @@ def check_trick(trick: Trick[Any], model: Model | None = None, **sample_args: An
     single = [_sampled(model, **{**request, "seed": request["seed"] + i}) for i in (0, 1)]
     again = _sampled(model, **request)
     name = trick.label()
+    late = ", ".join(map(repr, watching.late))
+    _hold(not late, f"trick {name!r} asks {late}, which its hook `prompts` does not name; name every prompt it asks")
     same = torch.equal(_latents(again), _latents(single[0]))
     _hold(same, f"trick {name!r}: the same seed gave another picture; draw from run.noise alone")
     for i, alone in enumerate(single):
@@ -214,6 +218,15 @@ class Watch(Trick[Any]):
     name = "watch"
     untouched = True
 
+    def __init__(self, watching: Watching):
+        super().__init__()
+        self.watching = watching
+
+    @hookimpl
+    def before_step(self, step: Step) -> None:
+        """From the first step on all prompts are encoded."""
+        self.watching.encoded = True
+
     @hookimpl
     def estimate_noise(self, ask: Ask, step: Step) -> Asking:
         """The answer as it is."""
@@ -224,14 +237,25 @@ class Watch(Trick[Any]):
 
 
 class Watching:
-    """A family that keeps a copy of every answer, to see whether a trick writes into one."""
+    """A family that keeps a copy of every answer, to see whether a trick writes into one.
+
+    encoded: whether a run has encoded what its tricks name. late: prompts that were encoded after that.
+    """
 
     def __init__(self, family: Family):
         self.family = family
+        self.encoded = False
+        self.late: list[str | None] = []
         self.answers: list[tuple[Tensor, Tensor]] = []
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.family, name)
+
+    def record(self, prompts: Sequence[str | None], size: Size, distilled: float | None = None) -> list[Row]:
+        """The family's own rows."""
+        if self.encoded:
+            self.late.extend(prompts)
+        return self.family.record(prompts, size, distilled)
 
     def predict(self, x: Tensor, t: Tensor, rows: Sequence[Row], **more: Any) -> Tensor:
         """The family's own answer."""

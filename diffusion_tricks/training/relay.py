@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from diffusion_tricks.errors import DiffusionTricksError, UsageError
-from diffusion_tricks.registry.host import BUILT_IN
+from diffusion_tricks.hosting.host import BUILT_IN
 from diffusion_tricks.training import checkpoints, folder, replaced
 from diffusion_tricks.training.interrupts import Interrupted
 from diffusion_tricks.training.options import TrainOptions, options_from

@@ -104,6 +104,17 @@ VIEWS = {
     "polar": ("views.warps:Polar", "unrolled about its centre, in pixel space"),
     "orthogonal": ("views.mixing:Orthogonal", "all pixels mixed by a random orthogonal matrix; orthogonal:3"),
 }
+# form of a mask: (class, what stands behind the colon)
+MASKS = {
+    "box": ("shapes:Rectangle", "x0,y0,x1,y1 or WxH+X+Y, in pixels or percent"),
+    "ellipse": ("shapes:Rectangle", "the ellipse that fills such a box"),
+    "circle": ("shapes:Circle", "x,y,r"),
+    "poly": ("shapes:Polygon", "x,y,x,y,x,y"),
+    "color": ("colours:Colour", "a colour and how near to it, as #0f0~12"),
+    "colour": ("colours:Colour", "as color"),
+    "luma": ("colours:Luma", "how bright, as >70%"),
+    "words": ("words:Words", "what is found in the picture"),
+}
 # view: one that shows what it does, where its name alone does not do
 VIEW_EXAMPLES = {"rotate": "rotate:135", "permute": "permute:order.npy"}
 
@@ -136,6 +147,20 @@ def register_views(register: Callable[..., None]) -> None:
     for name, (place, summary) in VIEWS.items():
         notes = {"example": VIEW_EXAMPLES[name]} if name in VIEW_EXAMPLES else {}
         register(name, f"diffusion_tricks_plugins.{place}", summary=summary, **notes)
+
+
+@hookimpl
+def register_movements(register: Callable[..., None]) -> None:
+    """How a film goes through the views: each turns, shuffles or bends as it does itself."""
+    for name, (place, _) in VIEWS.items():
+        register(name, f"diffusion_tricks_plugins.{place}.between", view=name, summary=f"through {name}")
+
+
+@hookimpl
+def register_masks(register: Callable[..., None]) -> None:
+    """The forms of masks that have a colon, but for those that name a file."""
+    for name, (place, summary) in MASKS.items():
+        register(name, f"diffusion_tricks_plugins.masks.{place}.read", summary=summary)
 
 
 @hookimpl

@@ -27,7 +27,7 @@ class InpaintOptions(RepaintOptions):
     """Where the mask is 0, nothing changes; feather 0 and invert off leave the mask as it is."""
 
     image: str | None = argument(None, "the picture to change; may be left to a trick that brings one", path=True)
-    mask: Annotated[list[str], BeforeValidator(_listed)] = option(
+    mask: Annotated[list[str], BeforeValidator(_listed, json_schema_input_type=str | list[str])] = option(
         ..., "what to make new: a file (white = new), alpha (transparent = new), box:x0,y0,x1,y1 or ellipse:x0,y0,x1,y1"
         " in pixels or percent, and more, see mask --help; several are their union", path=mask_paths, min_length=1,
     )  # fmt: skip

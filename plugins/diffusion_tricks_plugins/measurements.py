@@ -1,4 +1,4 @@
-"""What was measured of a picture: the part of it that is known, a blurred one, a small one.
+"""What was measured of a picture: a part, a blurred one, a small one.      arXiv:2209.14687, section 2.2
 
 y = A x0 + n        A is linear; A A^T = c where every value that was measured weighs alike
 """

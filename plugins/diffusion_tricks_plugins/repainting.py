@@ -50,7 +50,7 @@ def _as_text(value: Any) -> Any:
 class RepaintOptions(TrickOptions):
     """How a part of a picture is made anew; they hold for the whole of an edit."""
 
-    padding: Annotated[str | None, BeforeValidator(_as_text)] = option(
+    padding: Annotated[str | None, BeforeValidator(_as_text, json_schema_input_type=str | float | None)] = option(
         None, "surroundings the model sees, in px or as a share of what is new (50%); default 25%, at least 32 px"
     )
     blend: Literal["auto", "on", "off"] = option(

@@ -51,9 +51,9 @@ class Window:
         """Adds a part (b c h w) of the size of the window to a total of the whole, where it lies there."""
         (width, height), rest = self.size, self.whole[0] - self.left  # columns before it goes around
         rows = total[..., self.top : self.top + height, :]
-        rows[..., self.left : self.left + width] += part[..., :rest]
+        rows[..., self.left : self.left + width].add_(part[..., :rest])
         if width > rest:
-            rows[..., : width - rest] += part[..., rest:]
+            rows[..., : width - rest].add_(part[..., rest:])
 
 
 def windows(whole: Size, size: Size, stride: Size, wrap: bool = False) -> list[Window]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from diffusion_tricks import Model, Scorer, load_model, sample
-from diffusion_tricks.plugin import UsageError
+from diffusion_tricks.plugin import UsageError, scorer_named
 from diffusion_tricks_search.asked import Asked, seeds_of
 from diffusion_tricks_search.bench import Bench, Tell, full
 from diffusion_tricks_search.halving import timetable
@@ -51,7 +51,7 @@ def search(
     asked = begun.asked if begun else new(asked, home)
     tell("loading")
     model = model or load_model(asked.model, device=device)
-    bench = Bench(model, scorer or Scorer(asked.scorer, str(model.device)), max_rows)
+    bench = Bench(model, scorer or scorer_named(asked.scorer, str(model.device)), max_rows)
     check(asked, bench.model)
     log = begun or begin(home, asked)
     for said in remarks(asked, bench):

@@ -438,7 +438,7 @@ def test_a_damaged_log_is_told(whole: Path, tmp_path: Path, model: Any, scorer: 
 
 
 def test_without_the_gallery_it_is_said(tiny: Path, tmp_path: Path) -> None:
-    with mock.patch("diffusion_tricks.registry.host.BUILT_IN", ("diffusion_tricks_plugins", "diffusion_tricks_search")):
+    with mock.patch("diffusion_tricks.hosting.host.BUILT_IN", ("diffusion_tricks_plugins", "diffusion_tricks_search")):
         outcome = run(*line(tmp_path / "a", tiny, "--pair", "a", "b", *FEW))
     assert outcome.code == 0, outcome.err
     assert "Note: no command `gallery` is here, so no page of the pictures was made\n" in outcome.err

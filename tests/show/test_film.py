@@ -15,7 +15,7 @@ from PIL import Image, ImageChops, ImageSequence
 from command_line import run
 from diffusion_tricks.errors import PluginError, UsageError
 from diffusion_tricks.generate.shown import seen_through
-from diffusion_tricks.registry.host import host
+from diffusion_tricks.hosting.host import host
 from diffusion_tricks.registry.trick import Shown
 from diffusion_tricks.registry.view import view_named
 from diffusion_tricks_show.film import Pace, Shot, eased, shots, timetable, with_home

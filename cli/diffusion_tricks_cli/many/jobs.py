@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from diffusion_tricks.errors import OutputError, UsageError
+from diffusion_tricks.hosting.host import host
 from diffusion_tricks.io.pictures import file_of
 from diffusion_tricks.recipes.paths import edited_picture, mapped
 from diffusion_tricks.recipes.recipe import Recipe
-from diffusion_tricks.registry.host import host
 from diffusion_tricks_cli.common import Settings
 from diffusion_tricks_cli.many.inputs import Input
 from diffusion_tricks_cli.many.names import check_places, filled, is_folder, mirrored, with_values

@@ -15,8 +15,8 @@ from typing import Any
 import click
 
 from diffusion_tricks.errors import UnknownName, UsageError
+from diffusion_tricks.hosting.host import host
 from diffusion_tricks.recipes.recipe import Recipe, recipe_from
-from diffusion_tricks.registry.host import host
 from diffusion_tricks_cli.common import common_options
 from diffusion_tricks_cli.from_options import parameters
 from diffusion_tricks_cli.values import Seeds

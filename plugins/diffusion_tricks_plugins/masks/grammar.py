@@ -20,35 +20,38 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NoReturn
 
-from diffusion_tricks.plugin import UsageError
-from diffusion_tricks_plugins.masks.colours import Alpha, Colour, Luma
+from diffusion_tricks.plugin import UsageError, host
+from diffusion_tricks_plugins.masks.colours import Alpha
 from diffusion_tricks_plugins.masks.edges import EDGES
 from diffusion_tricks_plugins.masks.expressions import JOINS, Complement, Edge, Join
 from diffusion_tricks_plugins.masks.files import MaskFile
 from diffusion_tricks_plugins.masks.mask import Drawn
 from diffusion_tricks_plugins.masks.numbers import Length, Malformed, length
 from diffusion_tricks_plugins.masks.saliency import Saliency
-from diffusion_tricks_plugins.masks.shapes import Circle, Polygon, Rectangle
-from diffusion_tricks_plugins.masks.words import Words
 
 FORMS = (
     "expected a picture file, alpha, box:x0,y0,x1,y1 or ellipse:x0,y0,x1,y1, in pixels or percent, for example"
     " box:25%,0%,75%,40%; or circle:x,y,r, poly:x,y,x,y,x,y, alpha:FILE, color:#0f0~12, luma:>70%, words:TEXT, saliency"
 )
-# form: how it is read from its text and what stands behind the colon
-FORMED: dict[str, Callable[[str, str], Drawn]] = {
-    "box": Rectangle.read, "ellipse": Rectangle.read, "circle": Circle.read, "poly": Polygon.read,
-    "color": Colour.read, "colour": Colour.read, "luma": Luma.read, "words": Words.read,
-}  # fmt: skip
-NAMED = {*FORMED, "alpha", "saliency"}
+OTHERS = ("alpha", "saliency")  # forms that may have nothing behind a colon, or a file
 RIM = re.compile(rf"\s*({'|'.join(EDGES)})\b\s*")
 SIGN = re.compile(r"\s*(?:([&^])|(?<=[\s)\"])([+-])(?=[\s(!\"]|$))\s*")
-BREAK = rf"[+-](?=[\s(!\"]|$)|(?:{'|'.join(EDGES)})(?=:|\s|\)|$)|(?:{'|'.join(sorted(NAMED))}):"
-OPERAND = re.compile(rf"(?:\"[^\"]*\"|[^\s()&^\"]|\s+(?!{BREAK}|[\s()&^]|$))+")
+BREAK = rf"[+-](?=[\s(!\"]|$)|(?:{'|'.join(EDGES)})(?=:|\s|\)|$)"
 FORM = re.compile(r"(\w{2,}):(.*)", re.DOTALL)  # one letter is a Windows drive
 AMOUNT = re.compile(r":\s*([^\s()&^]+)")
 MOST = 200  # brackets and signs in one mask
 NEEDS_QUOTES = re.compile(r"[\s()&^!\"]")
+
+
+def forms() -> list[str]:
+    """Every form that there is, those of plugins too."""
+    return sorted({*host().entries("mask"), *OTHERS})
+
+
+def _operand() -> re.Pattern[str]:
+    """A form with what stands behind its colon, up to what begins another part of the mask."""
+    named = "|".join(map(re.escape, forms()))
+    return re.compile(rf"(?:\"[^\"]*\"|[^\s()&^\"]|\s+(?!{BREAK}|(?:{named}):|[\s()&^]|$))+")
 
 
 @dataclass(frozen=True)
@@ -147,7 +150,7 @@ class _Reader:
         return drawn
 
     def form(self) -> Drawn:
-        found = OPERAND.match(self.text, self.at)
+        found = _operand().match(self.text, self.at)
         if found is None:
             came = repr(self.text[self.at]) if self.at < len(self.text) else "the end"
             self._fail(f"expected a mask, got {came}", self.at)
@@ -158,16 +161,17 @@ class _Reader:
             return Saliency(said)
         if name == "alpha":
             return Alpha(said, self._file(value, start + 6)) if value else Alpha(said)
-        if name in FORMED:
+        if name in host().entries("mask"):
             return self._formed(said, name, value, start)
         if FORM.fullmatch(said) and not os.path.exists(said):
-            near = difflib.get_close_matches(name, NAMED, n=1)
+            near = difflib.get_close_matches(name, forms(), n=1)
             self._fail(f"unknown form {name!r}; {FORMS}{f'; did you mean {near[0]}:?' if near else ''}", start)
         return MaskFile(said, self._file(said, start))
 
     def _formed(self, said: str, name: str, value: str, start: int) -> Drawn:
         try:
-            return FORMED[name](said, value)
+            drawn: Drawn = host().find("mask", name).load()(said, value)
+            return drawn
         except Malformed as error:
             malformed = "is malformed: " if said == self.text else f"{said!r} is malformed: "
             behind = re.search(r"\s([+-]?[a-z]\w+)", value)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import importlib.util
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,6 +39,11 @@ def _is_module(file: Path) -> bool:
     return spec is not None and (spec.origin is None or Path(spec.origin).resolve() != file.resolve())
 
 
+def digest(file: Path) -> str:
+    """SHA-256 of a file's bytes."""
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
 def from_file(file: Path) -> ModuleType:
     """The module in a file, under the name by which its tricks are registered. Raises what its code raises."""
     spec = importlib.util.spec_from_file_location(file.stem, file.resolve())
@@ -50,3 +58,15 @@ def from_file(file: Path) -> ModuleType:
         del sys.modules[file.stem]
         raise
     return module
+
+
+@contextmanager
+def forgotten() -> Iterator[None]:
+    """Behind it the modules that single files stand for are those that they were before it."""
+    before = {name: sys.modules[name] for name in _from_files if name in sys.modules}
+    try:
+        yield
+    finally:
+        for name in _from_files:
+            sys.modules.pop(name, None)
+        sys.modules.update(before)
