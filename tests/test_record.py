@@ -26,12 +26,12 @@ from diffusion_tricks.io.provenance import (
     provenance_of,
     provenance_xmp,  # fmt: skip
 )
+from diffusion_tricks.recipes.parameters import parameters_text
 from diffusion_tricks.recipes.recipe import recipe_from
 from diffusion_tricks.recipes.record import (
     PNG_KEY,
     build_record,
     check_save,
-    parameters_text,
     read_record,
     run_of,
     save,

@@ -11,8 +11,9 @@ from diffusion_tricks.hosting.host import plugin_versions
 from diffusion_tricks.io.metadata import Metadata
 from diffusion_tricks.io.pixels import png_of
 from diffusion_tricks.recipes.needs import needs_of
+from diffusion_tricks.recipes.parameters import parameters_text
 from diffusion_tricks.recipes.recipe import Recipe
-from diffusion_tricks.recipes.record import build_record, encoded_with_record, of_file, parameters_text, save
+from diffusion_tricks.recipes.record import build_record, encoded_with_record, of_file, save
 
 if TYPE_CHECKING:
     import numpy as np

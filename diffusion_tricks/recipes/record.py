@@ -11,7 +11,6 @@ import json
 import os
 import platform
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
 from typing import Any, Literal
@@ -19,7 +18,7 @@ from typing import Any, Literal
 from PIL import Image
 from pydantic import BaseModel, Field, ValidationError
 
-from diffusion_tricks.errors import DiffusionTricksError, OutputError, PictureError, RecipeError
+from diffusion_tricks.errors import OutputError, PictureError, RecipeError
 from diffusion_tricks.io.atomic import Data, atomic_write, atomic_write_all, check_place
 from diffusion_tricks.io.encode import Encoded, Said, encode, is_lossy
 from diffusion_tricks.io.foreign import object_in, read_object
@@ -29,15 +28,12 @@ from diffusion_tricks.io.provenance import Provenance
 from diffusion_tricks.io.raster import Raster
 from diffusion_tricks.recipes.paths import mapped, with_models
 from diffusion_tricks.recipes.recipe import Recipe, recipe_from
-from diffusion_tricks.registry.calls import guarded
 from diffusion_tricks.registry.checked import explain
-from diffusion_tricks.registry.entry import TrickEntry
 
 PNG_KEY = "diffusion-tricks"
 PARAMETERS_KEY = "parameters"
 SOURCE_PARAMETERS_KEY = "source-parameters"  # of the picture that one was made from
 SCHEMA = 1
-ORDER = ("Steps", "Sampler", "CFG scale", "Seed", "Size", "Model", "Denoising strength", "Tricks")  # Version is last
 NO_LIMIT = 2**64  # of pixels that are not decoded
 OBJECTS = ("run", "plugins", "versions", "inputs")
 MEASURED = ("score", "candidates", "changed_outside", "seam", "kept_sha256")
@@ -128,68 +124,6 @@ def _file_name(text: str) -> str:
     if posix.is_absolute():
         return posix.name or text
     return windows.name or text if windows.is_absolute() else text
-
-
-def parameters_text(recipe: Mapping[str, Any], facts: Mapping[str, Any]) -> str:
-    """The picture's settings as text in the form of the AUTOMATIC1111 web UI, which other programs read.
-
-    Each setting is looked up in `facts`, then in `recipe`: `prompt`, `negative`, `steps`, `scheduler`, `guidance`,
-    `seed`, `width` and `height` (or `size`) in pixels, `model`, `tricks`; then among what the tricks say of themselves
-    (`Trick.parameters`). What is not known is left out.
-    """
-    own = {key: each for source in (recipe, facts) for key, each in source.items() if each is not None}
-    said = _of_tricks(recipe)
-    prompt, negative = (said.pop(key, None) for key in ("Prompt", "Negative prompt"))
-    settings = said | {key: value for key, value in _settings(own).items() if value is not None}
-    lines = [_one_text(own.get("prompt") or prompt)]
-    if text := _one_text(own.get("negative") or negative):
-        lines.append(f"Negative prompt: {text}")
-    order = sorted(settings, key=lambda key: ORDER.index(key) if key in ORDER else len(ORDER) + (key == "Version"))
-    lines.append(", ".join(f"{key}: {_quoted(settings[key])}" for key in order))
-    return "\n".join(lines)
-
-
-def _of_tricks(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """What the tricks of a recipe say of themselves; one that cannot be built here says nothing."""
-    said: dict[str, Any] = {}
-    for data in recipe.get("tricks") or ():
-        with suppress(DiffusionTricksError, ValidationError):
-            trick = TrickEntry.model_validate(data).build()
-            told = guarded(trick.label(), "parameters", trick.parameters)
-            prompts = [*_listed(said.get("Prompt")), *_listed(told.get("Prompt"))]
-            said |= told | {"Prompt": prompts or None}
-    return {key: value for key, value in said.items() if value is not None}
-
-
-def _listed(value: Any) -> list[Any]:
-    return [] if value is None else value if isinstance(value, list) else [value]
-
-
-def _settings(known: Mapping[str, Any]) -> dict[str, object]:
-    size = [known["width"], known["height"]] if {"width", "height"} <= set(known) else known.get("size")
-    return {
-        "Steps": known.get("steps"),
-        "Sampler": known.get("scheduler"),
-        "CFG scale": known.get("guidance"),
-        "Seed": known.get("seed"),
-        "Size": "x".join(str(side) for side in size) if size else None,
-        "Model": without_absolute_paths(known.get("model")),
-        "Tricks": " + ".join(_trick_name(trick) for trick in known.get("tricks") or ()) or None,
-        "Version": f"diffusion-tricks {versions().get('diffusion-tricks', '')}".rstrip(),
-    }
-
-
-def _trick_name(trick: Any) -> str:
-    return str(trick.get("trick") or trick.get("name") or "?") if isinstance(trick, Mapping) else str(trick)
-
-
-def _one_text(value: Any) -> str:
-    return " | ".join(str(each) for each in value) if isinstance(value, list) else str(value or "")
-
-
-def _quoted(value: object) -> str:
-    text = f"{value:g}" if isinstance(value, float) else str(value)
-    return json.dumps(text, ensure_ascii=False) if set(text) & set(',:\n"') else text
 
 
 def sidecar_path(path: str | Path) -> Path:
