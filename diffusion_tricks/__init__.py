@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     from diffusion_tricks.registry.view import View as View
     from diffusion_tricks.sampling.loop import sample as sample
     from diffusion_tricks.sampling.run import Run as Run
-    from diffusion_tricks.sampling.run import Step as Step
     from diffusion_tricks.sampling.start import Start as Start
+    from diffusion_tricks.sampling.step import Step as Step
 
 __version__ = "0.1.0"
 
@@ -64,7 +64,8 @@ _HOMES = {
     "registry.trick": ("Shown", "Trick"),
     "registry.view": ("View",),
     "sampling.loop": ("sample",),
-    "sampling.run": ("Run", "Step"),
+    "sampling.run": ("Run",),
+    "sampling.step": ("Step",),
     "sampling.start": ("Start",),
 }
 __getattr__, __dir__, __all__ = opening(__name__, _HOMES)

@@ -128,8 +128,8 @@ if TYPE_CHECKING:
     from diffusion_tricks.sampling.aside import answered_at as answered_at
     from diffusion_tricks.sampling.bring import bring as bring
     from diffusion_tricks.sampling.run import Run as Run
-    from diffusion_tricks.sampling.run import Step as Step
     from diffusion_tricks.sampling.start import Start as Start
+    from diffusion_tricks.sampling.step import Step as Step
     from diffusion_tricks.types import Box as Box
     from diffusion_tricks.types import Fit as Fit
     from diffusion_tricks.types import Outline as Outline
@@ -230,11 +230,9 @@ _HOMES = {
     ),
     "sampling.aside": ("answered_at",),
     "sampling.bring": ("bring",),
-    "sampling.run": (
-        "Run",
-        "Step",
-    ),
+    "sampling.run": ("Run",),
     "sampling.start": ("Start",),
+    "sampling.step": ("Step",),
     "types": (
         "Box",
         "Fit",

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from command_line import run as command
 from diffusion_tricks import Recipe, Trick, TrickEntry, UsageError, load_model, make, sample
-from diffusion_tricks.sampling.run import Step
+from diffusion_tricks.sampling.step import Step
 from diffusion_tricks.testing import check_trick, exact_model, tiny_pipeline, tiny_upscaler
 from diffusion_tricks_plugins import Anagram, Hybrid
 from diffusion_tricks_plugins.balance import Notes, lacking, rectification

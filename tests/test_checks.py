@@ -13,7 +13,8 @@ from command_line import run
 from diffusion_tricks import Ask, Estimate, Trick, TrickOptions, UsageError, hookimpl, option, sample
 from diffusion_tricks.diffusion.schedulers import SCHEDULERS
 from diffusion_tricks.hookspecs import Asking
-from diffusion_tricks.sampling.run import Run, Step
+from diffusion_tricks.sampling.run import Run
+from diffusion_tricks.sampling.step import Step
 from diffusion_tricks.testing import check_trick, exact_model
 
 IMAGE = torch.rand(1, 3, 8, 8, generator=torch.Generator().manual_seed(0)) * 2 - 1

@@ -14,7 +14,8 @@ from torch import Tensor
 from command_line import run as command
 from diffusion_tricks import ModelError, Recipe, Scorer, Trick, TrickEntry, UsageError, load_model, make, sample
 from diffusion_tricks.plugin import to_images
-from diffusion_tricks.sampling.run import Run, Step
+from diffusion_tricks.sampling.run import Run
+from diffusion_tricks.sampling.step import Step
 from diffusion_tricks.testing import check_trick, exact_model, tiny_pipeline, tiny_upscaler
 from diffusion_tricks_plugins import Anagram, ClipGuidance, Guidance
 

@@ -12,7 +12,7 @@ from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import resca
 from torch import Tensor
 
 from diffusion_tricks import Model, Recipe, Trick, UsageError, load_model, make, sample
-from diffusion_tricks.sampling.run import Step
+from diffusion_tricks.sampling.step import Step
 from diffusion_tricks.sampling.tricks import order
 from diffusion_tricks.testing import check_trick, exact_model, tiny_pipeline, tiny_upscaler
 from diffusion_tricks_plugins import Anagram, Guidance

@@ -22,7 +22,7 @@ from diffusion_tricks.model.model import Model
 from diffusion_tricks.registry.options import TrickOptions
 from diffusion_tricks.registry.trick import Trick
 from diffusion_tricks.sampling.begin import begin
-from diffusion_tricks.sampling.run import Step
+from diffusion_tricks.sampling.step import Step
 from diffusion_tricks.testing.denoisers import exact_model
 from diffusion_tricks_plugins import Inpaint, SDEdit
 from diffusion_tricks_plugins.kept import changed_outside

@@ -21,7 +21,7 @@ from diffusion_tricks.hookspecs import hookimpl
 from diffusion_tricks.io.pixels import to_tensor
 from diffusion_tricks.registry.options import TrickOptions
 from diffusion_tricks.registry.trick import Trick
-from diffusion_tricks.sampling.run import Step
+from diffusion_tricks.sampling.step import Step
 from diffusion_tricks.testing.denoisers import exact_model, posterior_mean
 from diffusion_tricks_plugins import Inpaint, SDEdit
 from diffusion_tricks_plugins.inpaint_fill import RING, filled, matched

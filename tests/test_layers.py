@@ -119,7 +119,8 @@ def test_what_the_page_of_hooks_says_is_there_is_there() -> None:
     from diffusion_tricks import hookspecs
     from diffusion_tricks.diffusion.ask import Ask
     from diffusion_tricks.diffusion.estimate import Estimate
-    from diffusion_tricks.sampling.run import Run, Step
+    from diffusion_tricks.sampling.run import Run
+    from diffusion_tricks.sampling.step import Step
 
     told = re.findall(r"^    (step|run|ask) +(.*)$", str(hookspecs.__doc__), re.MULTILINE)
     ask, _, estimate = told[2][1].partition(";  estimate")

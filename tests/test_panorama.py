@@ -16,7 +16,7 @@ from command_line import run as command
 from diffusion_tricks import Trick, UsageError, load_model, sample
 from diffusion_tricks.diffusion.conditioning import Condition
 from diffusion_tricks.model.model import Model
-from diffusion_tricks.sampling.run import Step
+from diffusion_tricks.sampling.step import Step
 from diffusion_tricks.sampling.wrapping import around, within
 from diffusion_tricks.testing import check_trick, denoiser_model, tiny_pipeline, tiny_upscaler
 from diffusion_tricks_plugins import Anagram, Guidance, Panorama, Regions

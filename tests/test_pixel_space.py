@@ -20,8 +20,9 @@ from diffusion_tricks.diffusion.noise_level import Level
 from diffusion_tricks.hookspecs import Asking
 from diffusion_tricks.model.model import Model
 from diffusion_tricks.registry.view import view_named
-from diffusion_tricks.sampling.run import Run, Step
+from diffusion_tricks.sampling.run import Run
 from diffusion_tricks.sampling.start import Start
+from diffusion_tricks.sampling.step import Step
 from diffusion_tricks.testing import check_trick, exact_model, tiny_pipeline
 from diffusion_tricks.types import Prompt
 from diffusion_tricks_plugins import Anagram, Guidance, Hybrid

@@ -16,7 +16,7 @@ from diffusion_tricks.diffusion.noise_level import Level
 from diffusion_tricks.errors import PluginError, UsageError
 from diffusion_tricks.hookspecs import Asking, hookimpl
 from diffusion_tricks.io.pixels import to_tensor
-from diffusion_tricks.sampling.run import Step
+from diffusion_tricks.sampling.step import Step
 from diffusion_tricks.testing import exact_model, registered, tiny_pipeline
 from diffusion_tricks_plugins import Guidance, Hybrid
 

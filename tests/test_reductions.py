@@ -13,7 +13,7 @@ from torch import Tensor
 from command_line import run as command
 from diffusion_tricks import UsageError, load_model, sample
 from diffusion_tricks.registry.view import view_named
-from diffusion_tricks.sampling.run import Step
+from diffusion_tricks.sampling.step import Step
 from diffusion_tricks.testing import check_trick, exact_model, tiny_pipeline
 from diffusion_tricks_plugins import Anagram
 from diffusion_tricks_plugins.least_squares import adjoint, least_squares

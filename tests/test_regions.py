@@ -14,7 +14,7 @@ from torch import Tensor
 from command_line import run as command
 from diffusion_tricks import Ask, Estimate, Trick, UsageError, hookimpl, load_model, sample
 from diffusion_tricks.hookspecs import Asking
-from diffusion_tricks.sampling.run import Step
+from diffusion_tricks.sampling.step import Step
 from diffusion_tricks.testing import check_trick, exact_model, tiny_pipeline
 from diffusion_tricks_plugins import Anagram, Guidance, Panorama, Regions
 from diffusion_tricks_plugins.regions import BOOTSTRAPPED, around, zoomed

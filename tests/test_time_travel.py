@@ -10,7 +10,7 @@ from diffusers import PNDMScheduler
 
 from diffusion_tricks import PluginError, Trick, UsageError, hookimpl, load_model, sample
 from diffusion_tricks.diffusion.schedulers import SCHEDULERS
-from diffusion_tricks.sampling.run import Step
+from diffusion_tricks.sampling.step import Step
 from diffusion_tricks.testing import check_trick, exact_model, tiny_pipeline
 from diffusion_tricks_plugins import Anagram, SDEdit, TimeTravel
 

@@ -17,7 +17,8 @@ from diffusion_tricks.io.pixels import enlarge, to_images
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from diffusion_tricks.sampling.run import Run, Step
+    from diffusion_tricks.sampling.run import Run
+    from diffusion_tricks.sampling.step import Step
 
 FEW = 12  # frames of a strip, and of a film whose latents must be decoded by a VAE
 FRAME, LAST = 100, 1500  # milliseconds

@@ -9,7 +9,8 @@ from typing import IO, TYPE_CHECKING
 from diffusion_tricks.io.terminal import Line, meter
 
 if TYPE_CHECKING:
-    from diffusion_tricks.sampling.run import Run, Step
+    from diffusion_tricks.sampling.run import Run
+    from diffusion_tricks.sampling.step import Step
 
 
 class Progress:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from diffusion_tricks.generate.result import Result
     from diffusion_tricks.generate.score import Scorer
     from diffusion_tricks.model.model import Model
-    from diffusion_tricks.sampling.run import Step
+    from diffusion_tricks.sampling.step import Step
     from diffusion_tricks_cli.film import Films
 
 

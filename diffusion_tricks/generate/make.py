@@ -44,7 +44,8 @@ from diffusion_tricks.sampling.begin import begin, check_model
 from diffusion_tricks.sampling.blame import blamed
 from diffusion_tricks.sampling.loop import denoise
 from diffusion_tricks.sampling.request import Sampling
-from diffusion_tricks.sampling.run import Run, Step
+from diffusion_tricks.sampling.run import Run
+from diffusion_tricks.sampling.step import Step
 
 if TYPE_CHECKING:
     from PIL.Image import Image

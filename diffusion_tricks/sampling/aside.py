@@ -14,7 +14,7 @@ from diffusion_tricks.types import Prompt
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from diffusion_tricks.sampling.run import Step
+    from diffusion_tricks.sampling.step import Step
 
 
 def answered_at(step: Step, x: Tensor, index: int, prompt: Prompt = None) -> Estimate:

@@ -24,8 +24,9 @@ from diffusion_tricks.sampling.prompts import said_in
 from diffusion_tricks.sampling.request import Sampling
 from diffusion_tricks.sampling.resolve import Layer, resolve
 from diffusion_tricks.sampling.retry import persisted
-from diffusion_tricks.sampling.run import Run, Step
+from diffusion_tricks.sampling.run import Run
 from diffusion_tricks.sampling.stages import closed, prepared, started
+from diffusion_tricks.sampling.step import Step
 from diffusion_tricks.sampling.trace import MODEL, SCHEDULER, START
 from diffusion_tricks.sampling.tricks import nested
 from diffusion_tricks.types import Size

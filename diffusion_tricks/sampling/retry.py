@@ -15,7 +15,8 @@ from diffusion_tricks.devices.turns import alone_with
 from diffusion_tricks.diffusion.scheduler_quirks import restore, snapshot
 from diffusion_tricks.errors import PluginError
 from diffusion_tricks.model.model import Model
-from diffusion_tricks.sampling.run import Run, Step
+from diffusion_tricks.sampling.run import Run
+from diffusion_tricks.sampling.step import Step
 
 DEEPEST = 6  # of what tricks keep, one in the other: dictionaries, objects, their lists and generators
 LARGE = (Tensor, Module, Model, Run)  # what no trick keeps its notes in

@@ -11,8 +11,9 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from diffusion_tricks.diffusion.ask import Ask, Asking
-    from diffusion_tricks.sampling.run import Run, Step
+    from diffusion_tricks.sampling.run import Run
     from diffusion_tricks.sampling.start import Start
+    from diffusion_tricks.sampling.step import Step
 
 
 class RunHooks:

@@ -30,7 +30,8 @@ from diffusion_tricks.registry.view import View, orthogonality_error, view_named
 from diffusion_tricks.sampling.begin import begin
 from diffusion_tricks.sampling.loop import denoise
 from diffusion_tricks.sampling.request import Sampling
-from diffusion_tricks.sampling.run import Run, Step
+from diffusion_tricks.sampling.run import Run
+from diffusion_tricks.sampling.step import Step
 from diffusion_tricks.types import Row, Size
 
 ORTHOGONAL = 1e-9  # in float64

@@ -38,7 +38,7 @@ from diffusion_tricks.training.data.stream import Batch
 
 if TYPE_CHECKING:
     from diffusion_tricks.model.model import Model
-    from diffusion_tricks.sampling.run import Step
+    from diffusion_tricks.sampling.step import Step
 
 VIEWS = ("flip", "rotate_cw", "rotate_180", "mirror", "negate")
 KEPT = (0.4, 0.6, 0.8)  # of the steps, whose estimates are kept beside the last
