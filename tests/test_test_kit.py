@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -15,8 +17,10 @@ from diffusion_tricks.errors import PluginError, UsageError
 from diffusion_tricks.hosting import host as manager
 from diffusion_tricks.hosting.host import host
 from diffusion_tricks.testing import registered, run_command
+from diffusion_tricks.testing.pipelines import FAMILIES
 
 pytest_plugins = ["pytester"]
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "how-to" / "plugins.md"
 PLUGIN = """
 from diffusion_tricks import Trick, hookimpl
 
@@ -185,3 +189,16 @@ def test_the_fixtures(pytester: pytest.Pytester, file: Path) -> None:
     pytester.makepyfile(TESTS)
     pytester.makepyfile(calm_plugin=PLUGIN)
     pytester.runpytest_inprocess("-p", "no:cacheprovider", "-p", "no:xdist").assert_outcomes(passed=4)
+
+
+def test_importing_it_says_nothing() -> None:
+    words = [sys.executable, "-c", "import diffusion_tricks.testing.fixtures"]
+    said = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert (said.stdout, said.stderr) == ("", "")
+
+
+def test_the_page_names_families_there_are() -> None:
+    (row,) = [line for line in PAGE.read_text(encoding="utf-8").splitlines() if line.startswith("| `tiny_pipeline(")]
+    named = re.findall(r'"([^"]+)"', row)
+    assert len(named) > 3
+    assert set(named) <= set(FAMILIES)

@@ -87,8 +87,8 @@ class Branches(click.ParamType):  # type: ignore[type-arg]
 
 
 def _as_typed(value: str) -> str:
-    """A bracket with space inside, as it is typed."""
-    return f"{OPEN} {value[1:-1]} {CLOSE}"
+    """A bracket with one space inside, as it is typed."""
+    return f"{OPEN} {value[1:-1].strip()} {CLOSE}"
 
 
 BRANCHES = Branches()

@@ -22,7 +22,10 @@ def in_plain_words(error: click.ClickException) -> click.ClickException:
     if isinstance(error, click.BadOptionUsage) and error.message.endswith(("an argument.", "arguments.")):
         said = f"{error.option_name} is without its value; give it, or leave {error.option_name} out"
         return click.UsageError(said, error.ctx)
-    if isinstance(error, click.BadParameter) and not isinstance(error, click.MissingParameter):
+    if isinstance(error, click.MissingParameter):
+        meant = getattr(error.param, "help", None)
+        return click.UsageError(f"{error.format_message().rstrip('.')}: {meant}", error.ctx) if meant else error
+    if isinstance(error, click.BadParameter):
         return click.BadParameter(_plain(error), error.ctx, error.param, error.param_hint)
     return error
 

@@ -4,11 +4,14 @@ are registered for a while, and the command line in this process. `testing.fixtu
 
 from __future__ import annotations
 
+from diffusion_tricks.devices.quiet import quiet_libraries
 from diffusion_tricks.testing.checks import check_trick, check_view
 from diffusion_tricks.testing.command import Outcome, run_command
 from diffusion_tricks.testing.denoisers import denoiser_model, exact_model, posterior_mean
 from diffusion_tricks.testing.memory import registered
-from diffusion_tricks.testing.pipelines import tiny_arguments, tiny_controlnet, tiny_pipeline, tiny_upscaler
+
+with quiet_libraries():  # they warn, once imported, of a torchvision that nothing here needs
+    from diffusion_tricks.testing.pipelines import tiny_arguments, tiny_controlnet, tiny_pipeline, tiny_upscaler
 
 __all__ = [
     "Outcome",
