@@ -369,7 +369,7 @@ def test_a_saved_recipe_names_a_model_beside_it_and_of_others_the_name_alone(tin
     assert "unknown model 'tiny-if'" in run("run", "far.toml").err
     shutil.copytree(tiny, folder / "near")
     made(folder / "near", 'generate "a hat" --seed 1 -o b.png --save-recipe near.toml')
-    assert Path("near.toml").read_text().splitlines()[0] == 'model = "./near"'
+    assert 'model = "./near"' in Path("near.toml").read_text().splitlines()
     (folder / "sub").mkdir()
     os.chdir("sub")
     outcome = run("run", "../near.toml", "-o", "again.png")

@@ -24,7 +24,8 @@ from diffusion_tricks.errors import PictureError
 from diffusion_tricks.io.colour import from_srgb, to_srgb
 from diffusion_tricks.io.encode import fitted
 from diffusion_tricks.io.metadata import iptc_text, resource
-from diffusion_tricks.io.pictures import page_of, read_picture
+from diffusion_tricks.io.named import page_of
+from diffusion_tricks.io.pictures import read_picture
 from diffusion_tricks.io.provenance import SOURCE_TYPES, provenance_xmp
 from diffusion_tricks.io.raster import raster_of
 from diffusion_tricks.io.xmp import NoXmp, merged

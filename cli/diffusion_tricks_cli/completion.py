@@ -15,7 +15,6 @@ from click.shell_completion import CompletionItem
 
 from diffusion_tricks.errors import DiffusionTricksError
 from diffusion_tricks.hosting.host import host
-from diffusion_tricks.recipes.record import read_record
 
 PICTURES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".avif"})
 LOOKED_AT = 50  # pictures, the newest first: a shell waits for it
@@ -80,6 +79,8 @@ def models(incomplete: str) -> Iterator[CompletionItem]:
 
 def seeds(incomplete: str) -> Iterator[CompletionItem]:
     """The seeds in the records of the newest pictures of this folder."""
+    from diffusion_tricks.recipes.record import read_record  # NumPy comes with it
+
     pictures = [path for path in Path().iterdir() if path.suffix.lower() in PICTURES and path.is_file()]
     told: set[str] = set()
     for picture in sorted(pictures, key=lambda path: -path.stat().st_mtime)[:LOOKED_AT]:

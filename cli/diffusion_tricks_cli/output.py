@@ -15,7 +15,8 @@ import click
 from diffusion_tricks.errors import PictureError, UsageError
 from diffusion_tricks.io.atomic import check_place
 from diffusion_tricks.io.encode import check_quality, fitted, format_of, is_lossy
-from diffusion_tricks.io.pictures import check_output, file_of, open_picture, plain_raster
+from diffusion_tricks.io.named import file_of
+from diffusion_tricks.io.pictures import check_output, open_picture, plain_raster
 from diffusion_tricks.io.raster import Raster
 from diffusion_tricks.recipes.inputs import hashes_of
 from diffusion_tricks.recipes.paths import edited_picture, paths

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from diffusion_tricks.errors import UsageError
 from diffusion_tricks.io.atomic import atomic_write, check_place
-from diffusion_tricks.io.pictures import file_of
+from diffusion_tricks.io.named import file_of
 from diffusion_tricks.recipes.paths import mapped, paths, with_models
 from diffusion_tricks.recipes.reading import too_wide
 from diffusion_tricks.recipes.recipe import Recipe

@@ -10,14 +10,12 @@ import contextlib
 import importlib.util
 import io
 import os
-import re
 import struct
-import sys
 import threading
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +27,7 @@ from diffusion_tricks.io.colour import to_srgb
 from diffusion_tricks.io.decode import TURNS, raster_in
 from diffusion_tricks.io.encode import Said, encode, format_of
 from diffusion_tricks.io.metadata import Metadata, read_metadata
+from diffusion_tricks.io.named import page_of
 from diffusion_tricks.io.provenance import Provenance, provenance_of
 from diffusion_tricks.io.raster import Raster, raster_of
 from diffusion_tricks.io.signatures import LOOKED_AT, kind_of
@@ -37,8 +36,6 @@ READ = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "JPEG2000")
 HEIF = (b"ftypheic", b"ftypheix", b"ftyphevc", b"ftypmif1", b"ftypmsf1")
 MAX_PIXELS = 100_000_000
 SIDEWAYS = (5, 6, 7, 8)  # orientations of EXIF that lie on a side
-STDIN = "-"  # the name of a picture that comes by standard input
-PAGE = re.compile(r"(.+)\[(\d+)\]", re.DOTALL)
 PROGRAMS = {b"%!PS": "PostScript", b"\xc5\xd0\xd3\xc6": "EPS", b"%PDF": "PDF"}
 # of TIFF, what Pillow cannot open and tifffile reads: gray with alpha of 16 bit, and floating-point colours
 MORE_TIFF = {
@@ -148,35 +145,6 @@ def open_picture(path: str | Path | io.BytesIO, *, max_pixels: int | None = None
         raise PictureError(
             f"{path} is damaged or cut short ({error}), expected a whole picture; get another copy of it"
         ) from error
-
-
-def page_of(path: str | Path | io.BytesIO) -> tuple[Path | io.BytesIO, int | None]:
-    """The file that a name means, and which page of it: `photo.tif[2]` is the third, unless a file is called so."""
-    if isinstance(path, io.BytesIO):
-        return path, None
-    if str(path) == STDIN:
-        return io.BytesIO(_standard_input()), None
-    found = PAGE.fullmatch(str(path))
-    if found is None or os.path.lexists(path):
-        return Path(path), None
-    return Path(found[1]), int(found[2])
-
-
-def file_of(path: str | Path) -> Path:
-    """The file that a name means, without the page; of standard input, its name."""
-    file, _ = page_of(path) if str(path) != STDIN else (Path(STDIN), None)
-    return file if isinstance(file, Path) else Path(path)
-
-
-@lru_cache(maxsize=1)
-def _standard_input() -> bytes:
-    """All of standard input, which can be read but once. Raises PictureError where there is nothing to read."""
-    if sys.stdin is None or sys.stdin.isatty():
-        raise PictureError("`-` reads a picture from standard input, which is a terminal; redirect a file to it")
-    data = sys.stdin.buffer.read()
-    if not data:
-        raise PictureError("`-` reads a picture from standard input, which is empty; redirect a file to it")
-    return data
 
 
 def pixel_limit() -> int:

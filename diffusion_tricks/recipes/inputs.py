@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from diffusion_tricks.io.pictures import file_of
+from diffusion_tricks.io.named import file_of
 from diffusion_tricks.recipes.paths import paths
 from diffusion_tricks.recipes.recipe import Recipe
 

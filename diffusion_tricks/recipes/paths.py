@@ -8,7 +8,7 @@ from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from diffusion_tricks.hosting.host import host
-from diffusion_tricks.io.pictures import STDIN
+from diffusion_tricks.io.named import STDIN
 from diffusion_tricks.loading.known import UPSCALER_NAMES
 from diffusion_tricks.model.lora import lora_from
 from diffusion_tricks.recipes.recipe import Recipe

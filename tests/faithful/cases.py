@@ -21,8 +21,8 @@ from diffusion_tricks.io.raster import changed_pixels
 from diffusion_tricks.io.source import Source
 from diffusion_tricks.recipes.record import encoded_with_record
 from diffusion_tricks_plugins import Inpaint
-from diffusion_tricks_plugins.inpaint_known import Edit
 from diffusion_tricks_plugins.masks import Mask, feathered
+from diffusion_tricks_plugins.repainting import Edit
 from faithful.profiles import ADOBE_RGB, DISPLAY_P3, GRAY, SRGB
 from faithful.readers import said_by, samples_of
 
@@ -163,7 +163,7 @@ def changed(case: Case, path: Path) -> tuple[Any, Any, np.ndarray]:
     else:
         mask = Mask(feathered(mask, case.feather))
     source = Source(picture, (0, 0, width, height))
-    edit = Edit(mask, mask.weights, (0, 0, width, height), [mask])
+    edit = Edit("inpaint", trick.options, "original", mask, mask.weights, (0, 0, width, height), [mask])
     run = SimpleNamespace(source=source, repainted={}, tricks=[trick], state=lambda _: {"edit": edit})
     noise = np.random.default_rng(case.seed + 2).integers(0, 256, (8, 8, 3), np.uint8)
     finished = trick.finish_image(run, Image.fromarray(noise), 0)

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, find, given, settings
 from diffusion_tricks.io import decode, raster
 from diffusion_tricks.io.metadata import Metadata
 from diffusion_tricks.io.raster import Raster
-from diffusion_tricks_plugins import inpaint
+from diffusion_tricks_plugins import repainting
 from faithful.cases import Case, broken, cases
 
 CI = settings(max_examples=2000, deadline=None, derandomize=True, database=None,
@@ -35,12 +35,12 @@ def test_what_is_not_changed_is_what_it_was(place: Path) -> None:
     faithful()
 
 
-blended, with_part, exif = inpaint.blended, Raster.with_part, Metadata.exif
+blended, with_part, exif = repainting.blended, Raster.with_part, Metadata.exif
 
 
-def all_pasted(old: Any, new: Any, weights: Any, top: float, fill: bool) -> Any:
+def all_pasted(old: Any, new: Any, weights: Any, *how: Any) -> Any:
     """A paste that treats the rim of the mask as if it belonged to it."""
-    return blended(old, new, np.maximum(weights, np.roll(weights, 1)), top, fill)
+    return blended(old, new, np.maximum(weights, np.roll(weights, 1)), *how)
 
 
 def eight_bit(self: Raster, *arguments: Any) -> Raster:
@@ -52,7 +52,7 @@ def eight_bit(self: Raster, *arguments: Any) -> Raster:
 @pytest.mark.parametrize(
     ("place_of", "name", "fault"),
     [
-        (inpaint, "blended", all_pasted),
+        (repainting, "blended", all_pasted),
         (Raster, "with_part", eight_bit),
         (decode, "_icc", lambda image, mode: None),
         (Metadata, "exif", lambda self, size, **_: exif(replace(self, tags={}), size, keep_gps=True)),

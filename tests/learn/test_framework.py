@@ -10,11 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from PIL import Image
 
 from command_line import run
-from diffusion_tricks_cli.main import commands_of_plugins
+from diffusion_tricks_cli.main import cli, commands_of_plugins
 from diffusion_tricks_learn import teach as teaching
 from diffusion_tricks_learn.course import lesson, lessons
 from diffusion_tricks_learn.findings import Findings, last
@@ -227,5 +228,5 @@ def test_a_notebook_is_valid_and_shows_the_experiment(tmp_path: Path, name: str)
 def test_commands_that_are_found_again_and_again_are_wrapped_once() -> None:
     """Tests and scripts call the command line often in one process; the plugin hands on the same group each time."""
     for _ in range(sys.getrecursionlimit() + 1):
-        commands_of_plugins()
+        commands_of_plugins(click.Context(cli))
     assert run("learn", "list").code == 0

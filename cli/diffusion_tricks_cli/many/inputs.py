@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from diffusion_tricks.errors import UsageError
-from diffusion_tricks.io.pictures import file_of
+from diffusion_tricks.io.named import file_of
 
 LIST = "@"  # before the name of a list; `@-` is one from standard input
 WILD = re.compile(r"[*?]|\[(?!\d+\]$)")  # `file.tif[2]` is a page

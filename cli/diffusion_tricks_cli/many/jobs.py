@@ -11,7 +11,7 @@ from typing import Any
 
 from diffusion_tricks.errors import OutputError, UsageError
 from diffusion_tricks.hosting.host import host
-from diffusion_tricks.io.pictures import file_of
+from diffusion_tricks.io.named import file_of
 from diffusion_tricks.recipes.paths import edited_picture, mapped
 from diffusion_tricks.recipes.recipe import Recipe
 from diffusion_tricks_cli.common import Settings
