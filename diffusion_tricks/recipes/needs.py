@@ -1,7 +1,7 @@
 """What a picture needs beside diffusion-tricks itself: the plugins from outside that brought what was used. No torch.
 
-A record lists under `needs` each trick, view, scheduler, model, form of masks and scorer that was used and is not built in, with the
-distribution and its version, or the file and its SHA-256.
+A record lists under `needs` each trick, view, scheduler, model, form of masks and scorer that was used and is not built
+in, with the distribution and its version, or the file and its SHA-256.
 """
 
 from __future__ import annotations
