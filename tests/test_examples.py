@@ -12,13 +12,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from diffusers import DDIMScheduler
 from PIL import Image
 from skimage import data
 
 from diffusion_tricks import Model, load_model, sample
 from diffusion_tricks.families.defaults import Defaults
 from diffusion_tricks.io.pixels import to_images
-from diffusion_tricks.testing import tiny_pipeline
+from diffusion_tricks.plugin import Level
+from diffusion_tricks.testing import denoiser_model, tiny_pipeline
 from diffusion_tricks_plugins import Guidance
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -47,7 +49,7 @@ def pixels(path: Path) -> np.ndarray:
 
 def test_every_example_is_tested() -> None:
     names = {path.stem for path in EXAMPLES.glob("*.py")}
-    inside = {"attention_maps", "prompt_to_prompt"}
+    inside = {"attention_maps", "prompt_to_prompt", "classifier_guidance"}
     assert names == {"guidance", "sdedit", "inpaint", "anagram", "hybrid", "overlay", *inside}
 
 
@@ -129,3 +131,34 @@ def test_prompt_to_prompt_changes_the_second_picture_alone(model: Model) -> None
     torch.testing.assert_close(alone[0], taken[0], rtol=0, atol=1e-5)
     assert (alone[1] - taken[1]).abs().max() > 1e-3
     torch.testing.assert_close(taken, one_by_one, rtol=0, atol=1e-4)
+
+
+def test_a_classifier_leads_to_its_posterior_and_to_its_class(model: Model, tmp_path: Path) -> None:
+    """Data are N(0, 1), p(y | x0) = Phi(x0 / s) of each value: p(y | x) = Phi(x0(x) / sqrt(s^2 + r^2)), in closed form.
+
+    Of x0 given y then: mean sqrt(2 / pi) / sqrt(1 + s^2), variance 1 - mean^2.
+    """
+    module, s, side = example("classifier_guidance"), 0.5, 32
+    exact = denoiser_model(
+        lambda x, level, prompts: level.alpha / (level.alpha**2 + level.sigma**2) * x,
+        (3, side, side),
+        DDIMScheduler(clip_sample=False, set_alpha_to_one=True, timestep_spacing="trailing"),
+    )
+
+    def positive(clean: torch.Tensor, level: Level) -> torch.Tensor:
+        r2 = level.sigma**2 / (level.alpha**2 + level.sigma**2)
+        return torch.special.log_ndtr(clean / (s**2 + r2) ** 0.5).sum((1, 2, 3))
+
+    tricks = [module.ClassifierGuidance(positive)]
+    *_, last = sample(exact, prompt="a", tricks=tricks, steps=250, count=4, seed=3, scheduler="ddim")
+    mean = (2 / np.pi) ** 0.5 / (1 + s**2) ** 0.5
+    assert abs(float(last.x.mean()) - mean) < 0.02
+    assert float(last.x.var()) == pytest.approx(1 - mean**2, rel=0.05)
+
+    page = pixels(module.main(model, tmp_path, steps=4))
+    assert page.shape[1] > 3 * SIDE
+    reds = {}
+    for name, tricks in {"red": [module.ClassifierGuidance(module.red, 150)], "alone": []}.items():
+        *_, last = sample(model, prompt="a", tricks=tricks, seed=1, steps=4)
+        reds[name] = float(module.red(last.run.pixels(), last.level))
+    assert reds["red"] > reds["alone"]

@@ -18,9 +18,10 @@ from diffusion_tricks.generate.score import Scorer
 from diffusion_tricks.generate.scorers import scorer_named
 from diffusion_tricks.hosting.host import host
 from diffusion_tricks.hosting.registration import KINDS
+from diffusion_tricks.registry.trick import Trick
 from diffusion_tricks.registry.view import view_named
 from diffusion_tricks.testing import run_command, tiny_pipeline
-from diffusion_tricks_plugins import VIEWS
+from diffusion_tricks_plugins import VIEWS, Anagram, ClipGuidance
 from diffusion_tricks_plugins.masks import mask_for
 
 PLUGIN = '''
@@ -181,6 +182,13 @@ def test_scorers() -> None:
     assert isinstance(scorer_named("again"), Scorer)
     with pytest.raises(PluginError, match="scorer 'bad' of plugin 'one_of_each': expected a Scorer"):
         scorer_named("bad")
+
+
+@pytest.mark.parametrize("trick", [ClipGuidance(clip="bad"), Anagram(prompts=["a", "b"], balance="score", clip="bad")])
+def test_tricks_ask_the_scorer_of_a_name(trick: Trick) -> None:
+    model = load_model(tiny_pipeline("if"), device="cpu")
+    with pytest.raises(PluginError, match="scorer 'bad' of plugin 'one_of_each': expected a Scorer"):
+        next(iter(sample(model, prompt="a", tricks=[trick], steps=2)))
 
 
 def test_forms_of_masks() -> None:

@@ -46,6 +46,14 @@ def register_schedulers(register):
 @hookimpl
 def register_models(register):
     register("mine", "owner/mine")
+
+@hookimpl
+def register_masks(register):
+    register("star", __name__ + ":star")
+
+@hookimpl
+def register_scorers(register):
+    register("my-clip", "owner/my-clip")
 """
 
 
@@ -78,6 +86,16 @@ def test_all_that_is_used_from_outside_is_named(file: Path) -> None:
     about = {"plugin": "dt_regions", "origin": "dt_regions.py", "sha256": sha256}
     assert said[0] == {"kind": "model", "name": "mine"} | about
     assert needs_of(Recipe(scheduler="ddim", tricks=[{"trick": "hybrid", "far": "dim", "near": "slow"}])) == []
+
+
+def test_forms_of_masks_and_scorers_are_named(file: Path) -> None:
+    with load_plugin(file):
+        said = needs_of(Recipe(tricks=[
+            {"trick": "inpaint", "image": "a.png", "mask": "box:0,0,9,9 & !(star:1,2,3 ^ star:4,5,6)"},
+            {"trick": "clip-guidance", "clip": "my-clip"},
+        ]))  # fmt: skip
+        assert needs_of(Recipe(tricks=[{"trick": "inpaint", "image": "a.png", "mask": "alpha"}])) == []
+    assert [(one["kind"], one["name"]) for one in said] == [("mask", "star"), ("scorer", "my-clip")]
 
 
 def test_a_picture_made_with_a_file(file: Path, tiny: Path) -> None:

@@ -58,7 +58,8 @@ class HostHooks:
     def register_scorers(self, register: Callable[..., None]) -> None:
         """`register("my-clip", "my_package.score:my_clip")`: called with a device, it gives a `Scorer`.
 
-        Or with the directory or hub name of a CLIP model as the target. It is for `score --scorer my-clip`.
+        Or with the directory or hub name of a CLIP model as the target.
+        It is for `score --scorer my-clip` and the option `clip` of tricks.
         """
 
     @hookspec

@@ -1,11 +1,12 @@
 """What a picture needs beside diffusion-tricks itself: the plugins from outside that brought what was used. No torch.
 
-A record lists under `needs` each trick, view, scheduler and model that was used and is not built in, with the
-distribution and its version, or the file and its SHA-256.
+A record lists under `needs` each trick, view, scheduler, model, form of masks and scorer that was used and is not built
+in, with the distribution and its version, or the file and its SHA-256.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -20,6 +21,8 @@ from diffusion_tricks.registry.checked import explain
 from diffusion_tricks.registry.entry import TrickEntry
 
 DIGITS = 12  # of a hash, in messages
+FORM = re.compile(r"(?<![\w./\\])(\w{2,}):")  # a form of masks, before what it is given
+SCORED = ("clip", "scorer")  # options that name a scorer
 
 
 class Need(BaseModel):
@@ -112,6 +115,16 @@ def _of_entry(entry: TrickEntry) -> Iterator[tuple[str, str]]:
     yield "trick", entry.trick
     for key, value in options_in_full(entry).items():
         yield from _of_views(value) if "view" in key else _of_value(value)
+        yield from _said(key, value)
+
+
+def _said(key: str, value: Any) -> Iterator[tuple[str, str]]:
+    """The forms of masks and the scorer that an option names."""
+    for one in value if isinstance(value, list | tuple) else [value]:
+        if "mask" in key and isinstance(one, str):
+            yield from (("mask", form) for form in FORM.findall(one))
+        if key in SCORED and isinstance(one, str):
+            yield "scorer", one
 
 
 def _of_views(value: Any) -> Iterator[tuple[str, str]]:

@@ -164,9 +164,9 @@ class Anagram(Trick[AnagramOptions]):
             raise UsageError("balance by score asks CLIP how far each view shows its words, and a given picture has"
                              " none; leave balance out, or say in words what that view shows")  # fmt: skip
         if self.options.balancing == "score" and not run.rehearsal:
-            from diffusion_tricks.plugin import Scorer
+            from diffusion_tricks.plugin import scorer_named
 
-            run.state(self, Notes).scorer = Scorer(self.options.clip, str(run.model.device))
+            run.state(self, Notes).scorer = scorer_named(self.options.clip, str(run.model.device))
         if space == "latent":
             self._check_orthogonal(run)
         else:

@@ -70,9 +70,9 @@ class ClipGuidance(Trick[ClipGuidanceOptions]):
         """Loads CLIP, but for a rehearsal, which weighs both candidates alike."""
         if run.rehearsal:
             return
-        from diffusion_tricks.plugin import Scorer
+        from diffusion_tricks.plugin import scorer_named
 
-        run.state(self, Notes).scorer = Scorer(self.options.clip, str(run.model.device))
+        run.state(self, Notes).scorer = scorer_named(self.options.clip, str(run.model.device))
 
     @hookimpl
     def prompts(self, run: Run) -> list[str | None]:
