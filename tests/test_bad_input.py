@@ -419,6 +419,12 @@ def test_a_plugin_that_is_asked_for_by_its_file_and_broken_ends_the_command(sour
     assert run("--plugin", "asked_for.py", "make", "--help").code == 0
 
 
+def test_a_trick_of_a_plugin_that_is_left_out_says_so() -> None:
+    Path("calm.py").write_text("")
+    words = ("--plugin", "calm.py", "--no-plugin", "calm", "make", "-p", "x", "calm")
+    check_refused(USAGE, "plugin 'calm' is skipped, so its tricks are missing: left out by --no-plugin", *words)
+
+
 def test_a_broken_plugin_is_a_line_in_the_list_beside_the_help() -> None:
     Path("broken.py").write_text("import surely_not_installed")
     listed = run("--plugin", "broken.py", "plugins")

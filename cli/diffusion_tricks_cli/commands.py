@@ -64,7 +64,7 @@ class Chain(Sectioned):
         except (DiffusionTricksError, click.UsageError) as error:
             if ctx.resilient_parsing:
                 return Dealt()
-            _reveal_broken(args)
+            _reveal_missing(args)
             raise error from None
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
@@ -103,11 +103,13 @@ def _without_need_of_mask(params: Iterable[click.Parameter]) -> list[click.Param
     return masks
 
 
-def _reveal_broken(args: list[str]) -> None:
-    """Raises PluginError if a word names a plugin that is broken: its tricks are unknown for that reason."""
+def _reveal_missing(args: list[str]) -> None:
+    """Raises if a word names a plugin that is broken or left out: its tricks are unknown for that reason."""
     for status in host().statuses:
         if status.error and status.name in args:
             raise PluginError(f"plugin {status.name!r} is broken, so its tricks are missing: {status.error}")
+        if status.skipped and status.name in args and status.name not in host().entries("trick"):
+            raise UsageError(f"plugin {status.name!r} is skipped, so its tricks are missing: {status.skipped}")
 
 
 def make_command() -> click.Command:
