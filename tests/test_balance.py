@@ -25,12 +25,12 @@ STEPS = 6
 
 @pytest.fixture
 def known(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("diffusion_tricks.plugin.Scorer", Known)
+    monkeypatch.setattr("diffusion_tricks.plugin.scorer_named", Known)
 
 
 @pytest.fixture
 def even(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("diffusion_tricks.plugin.Scorer", Even)
+    monkeypatch.setattr("diffusion_tricks.plugin.scorer_named", Even)
 
 
 def steps_of(*tricks: Trick[Any], model: Any = None, **request: Any) -> list[Step]:
@@ -173,7 +173,7 @@ def test_a_view_that_holds_tricks_is_scored_by_the_worst_of_what_they_show(monke
             asked.extend(texts)
             return super().similarity(pictures, texts)
 
-    monkeypatch.setattr("diffusion_tricks.plugin.Scorer", Listening)
+    monkeypatch.setattr("diffusion_tricks.plugin.scorer_named", Listening)
     hybrid = TrickEntry(trick=Hybrid.name, far="a skull", near="a mushroom").model_dump()
     trick = Anagram(views=[("identity", hybrid), ("flip", "a duck")], balance="score")
     steps_of(trick, model=load_model(tiny_pipeline("if"), device="cpu"), steps=1, scheduler=None)
@@ -231,7 +231,7 @@ def test_the_reduction_is_another_name_for_balance_by_score() -> None:
 
 @pytest.mark.parametrize("balance", ["score", "variance"])
 def test_it_holds_what_a_trick_must(balance: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("diffusion_tricks.plugin.Scorer", Even)
+    monkeypatch.setattr("diffusion_tricks.plugin.scorer_named", Even)
     check_trick(Anagram(views=[("identity", "a rabbit"), ("negate", "a duck")], balance=balance))
 
 
@@ -245,7 +245,7 @@ def test_no_clip_is_read_in_a_plan_and_a_picture_is_made_again(
     monkeypatch.chdir(tmp_path)
     words = ("anagram", "a rabbit", "a duck", "-m", tiny, "--steps", 2, "--seed", 1, "--balance")
     with monkeypatch.context() as without:
-        without.setattr("diffusion_tricks.plugin.Scorer", Never)
+        without.setattr("diffusion_tricks.plugin.scorer_named", Never)
         assert command(*words, "score", "--dry-run").code == 0
     made = [command(*words, balance, "-o", f"{balance}.png", "--json") for balance in ("off", "score", "variance")]
     assert [one.code for one in made] == [0, 0, 0], [one.err for one in made]

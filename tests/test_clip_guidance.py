@@ -49,12 +49,12 @@ class Even(Known):
 
 @pytest.fixture
 def known(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("diffusion_tricks.plugin.Scorer", Known)
+    monkeypatch.setattr("diffusion_tricks.plugin.scorer_named", Known)
 
 
 @pytest.fixture
 def even(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("diffusion_tricks.plugin.Scorer", Even)
+    monkeypatch.setattr("diffusion_tricks.plugin.scorer_named", Even)
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +105,7 @@ def test_a_fixed_weight_is_guidance_to_the_bit(pipe: Any, own: float, plain: flo
 
 def test_a_small_temperature_takes_the_better_candidate(monkeypatch: pytest.MonkeyPatch) -> None:
     for scorer, expected in ((Known, 0.5), (type("Worse", (Known,), {"factor": -1.0}), -0.5)):
-        monkeypatch.setattr("diffusion_tricks.plugin.Scorer", scorer)
+        monkeypatch.setattr("diffusion_tricks.plugin.scorer_named", scorer)
         model = exact_model({"a": gray(0.5), None: gray(-0.5)})
         *_, step = sample(model, prompt="a", tricks=[ClipGuidance(temperature=1e-6)], steps=4)
         torch.testing.assert_close(step.x, gray(expected), atol=1e-5, rtol=0)
@@ -168,7 +168,7 @@ def test_no_clip_is_read_in_a_plan_or_a_rehearsal(tiny: Path, monkeypatch: pytes
     def never(*given: Any) -> None:
         raise AssertionError("CLIP was asked for")
 
-    monkeypatch.setattr("diffusion_tricks.plugin.Scorer", never)
+    monkeypatch.setattr("diffusion_tricks.plugin.scorer_named", never)
     words = ("-m", tiny, "-p", "a", "--steps", 2, "clip-guidance", "--clip", "owner/name")
     assert command("plan", *words).code == 0
     assert command("make", *words, "--dry-run", "-o", "out.png").code == 0

@@ -17,7 +17,7 @@ from learn.brightness import BRIGHT, MIDDLE, Brightness, judged
 
 @pytest.fixture
 def _brightness(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("diffusion_tricks.plugin.Scorer", Brightness)
+    monkeypatch.setattr("diffusion_tricks.plugin.scorer_named", Brightness)
 
 
 @pytest.mark.usefixtures("_brightness")
