@@ -100,12 +100,24 @@ def test_what_says_nothing_is_refused(options: dict[str, Any], message: str) -> 
         Outpaint(**options)
 
 
+def test_a_picture_that_has_the_form_already_is_given_back_as_it_is() -> None:
+    """So that a folder comes out in one form, whatever form each of its pictures has."""
+    deep = np.random.default_rng(1).integers(0, 2**16, (60, 90, 3), np.uint16)
+    tifffile.imwrite("a.tif", deep, photometric="rgb")
+    result = outpainted("a.tif", to="3:2")
+    result.save("out.tif")
+    assert (tifffile.imread("out.tif") == deep).all()
+    told = result.facts
+    assert (told["at"], told["new_pixels"], told["changed_outside"], told["seam"]) == ([0, 0], 0, 0, None)
+    assert "has the form of 3:2 already, and is given back as it is" in " ".join(told["notes"])
+
+
 def test_what_a_picture_does_not_allow_is_refused() -> None:
     astronaut().save("a.png")
     with pytest.raises(UsageError, match="`to` 80x60 is smaller than the picture, of 90 x 60 pixels, and would cut it"):
         outpainted("a.png", to="80x60")
     with pytest.raises(UsageError, match="is no larger by that; give more"):
-        outpainted("a.png", to="3:2")
+        outpainted("a.png", extend="left=0")
     with pytest.raises(UsageError, match=r"20090 x 20060 pixels are more than the 100,000,000 that are read"):
         outpainted("a.png", extend="right=20000,bottom=20000")
     with pytest.raises(UsageError, match="`jump=9` goes back further than the run comes before its last step, of 4"):

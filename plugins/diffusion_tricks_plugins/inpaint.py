@@ -36,7 +36,7 @@ from diffusion_tricks_plugins.inpaint_known import latents_made_new, shares_of
 from diffusion_tricks_plugins.inpaint_options import WHOLE, InpaintOptions
 from diffusion_tricks_plugins.masks import Mask, feathered, mask_for, padding_px, read_mask, region_around
 from diffusion_tricks_plugins.regions import zoomed
-from diffusion_tricks_plugins.repainting import Edit
+from diffusion_tricks_plugins.repainting import Edit, report_kept
 
 if TYPE_CHECKING:
     from diffusion_tricks.plugin import Ask, Asking, Estimate, Run, Step
@@ -217,8 +217,8 @@ class Inpaint(Trick[InpaintOptions]):
     @hookimpl
     def report(self, run: Run, image: Image.Image, index: int) -> None:
         """Counts the pixels that changed where the mask keeps them, whichever trick changed them; and how it blends."""
-        if edit := self._edit(run):
-            edit.report(run, index)
+        if self._edit(run):
+            report_kept(run, index)
 
 
 def _check_together(parts: list[Inpaint]) -> None:

@@ -18,6 +18,7 @@ from pydantic import model_validator
 from diffusion_tricks.plugin import (
     Box,
     Picture,
+    Repainted,
     Start,
     Trick,
     UsageError,
@@ -30,7 +31,7 @@ from diffusion_tricks.plugin import (
 from diffusion_tricks_plugins.extent import Anchor, Margins, extended_by, extended_to, form_of, sides_of
 from diffusion_tricks_plugins.inpaint_fill import Fill
 from diffusion_tricks_plugins.masks import Mask, feathered, padding_px, region_around
-from diffusion_tricks_plugins.repainting import Edit, RepaintOptions
+from diffusion_tricks_plugins.repainting import Edit, RepaintOptions, report_kept
 
 if TYPE_CHECKING:
     from diffusion_tricks.plugin import Run, Step
@@ -86,10 +87,13 @@ class Outpaint(Trick[OutpaintOptions]):
         return {"Denoising strength": self.options.strength}
 
     def margins(self, size: tuple[int, int]) -> Margins:
-        """What is added to a picture of `size`. Raises UsageError for nothing, and for more than can be read again."""
+        """What is added to a picture of `size`: nothing to one that has the form of `to`.
+
+        Raises UsageError where `extend` adds nothing, and for more than can be read again.
+        """
         options = self.options
         added = extended_to(options.to, options.anchor, size) if options.to else extended_by(str(options.extend), size)
-        if not any(added):
+        if options.extend and not any(added):
             raise UsageError(f"outpaint: the picture, of {size[0]} x {size[1]} pixels, is no larger by that; give more")
         wide, high = added.around(size)
         if wide * high > (most := pixel_limit()):
@@ -97,8 +101,9 @@ class Outpaint(Trick[OutpaintOptions]):
                              " raise DIFFUSION_TRICKS_MAX_PIXELS")  # fmt: skip
         return added
 
-    def _edit(self, run: Run) -> Edit:
-        edit: Edit = run.state(self)["edit"]
+    def _edit(self, run: Run) -> Edit | None:
+        """What is made new; nothing of a picture that has its form already."""
+        edit: Edit | None = run.state(self)["edit"]
         return edit
 
     @hookimpl
@@ -114,6 +119,10 @@ class Outpaint(Trick[OutpaintOptions]):
             raise UsageError('outpaint: a picture is missing; give the one to extend, as in "outpaint photo.png"')
         picture = run.source.picture
         added, size = self.margins(picture.image.size), picture.image.size
+        if not any(added):
+            run.state(self)["edit"] = None
+            self._note_whole(run)
+            return
         run.source = replace(run.source, picture=extended(picture, added))
         new = np.full(added.around(size)[::-1], 255, np.uint8)
         new[added.top : added.top + size[1], added.left : added.left + size[0]] = 0
@@ -127,31 +136,44 @@ class Outpaint(Trick[OutpaintOptions]):
         for facts in run.facts if run.previous is None else ():
             facts |= {"at": [added.left, added.top], "new_pixels": int(np.count_nonzero(new)), "region": list(frame)}
 
+    def _note_whole(self, run: Run) -> None:
+        note = f"outpaint: the picture has the form of {self.options.to} already, and is given back as it is"
+        for facts in run.facts if run.previous is None else ():
+            facts |= {"at": [0, 0], "new_pixels": 0, "notes": [*facts.get("notes", ()), note]}
+
     @hookimpl
     def start(self, run: Run) -> Start | None:
         """The picture, with what fills its surroundings, at the level of the first step that is run."""
-        return self._edit(run).start(run)
+        if edit := self._edit(run):
+            return edit.start(run)
+        assert run.source is not None
+        clean = run.latents_of(run.source.tensor(run.size)).float()
+        return Start(clean.expand(run.count, -1, -1, -1), len(run.timesteps))
 
     @hookimpl
     def before_step(self, step: Step) -> None:
         """The old picture at the level of the step."""
-        self._edit(step.run).before(step)
+        if edit := self._edit(step.run):
+            edit.before(step)
 
     @hookimpl
     def after_step(self, step: Step) -> None:
         """The old picture at the level just reached; and steps again, if that was asked for."""
-        self._edit(step.run).after(step)
+        if edit := self._edit(step.run):
+            edit.after(step)
 
     @hookimpl(tryfirst=True)  # what other tricks add belongs on the whole picture
     def finish_image(self, run: Run, image: Image.Image, index: int) -> Image.Image:
         """The old picture in the middle of what the model made, in its own mode and depth."""
-        run.repainted[index] = self._edit(run).laid(run, image)
+        assert run.source is not None
+        edit, old = self._edit(run), run.source.picture.raster
+        run.repainted[index] = edit.laid(run, image) if edit else Repainted(old, np.ones(old.samples.shape[:2], bool))
         return run.repainted[index].raster.shown()
 
     @hookimpl
     def report(self, run: Run, image: Image.Image, index: int) -> None:
         """Counts the pixels of the old picture that changed, by whichever trick; and says how it blends."""
-        self._edit(run).report(run, index)
+        report_kept(run, index)
 
 
 def extended(picture: Picture, added: Margins) -> Picture:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 Samples = NDArray[Any]
 Shares = NDArray[np.floating[Any]]
+BAND = 256  # rows that are blended at a time
 
 
 def uncontaminated(source: Source, kept: NDArray[np.bool_], size: tuple[int, int]) -> Image.Image:
@@ -45,8 +46,17 @@ def blended(old: Samples, new: Samples, weights: Weights, top: float, fill: bool
 
     top: the value of white and of opaque. With alpha, which `old` has one channel more for, colours are blended by what
     is visible of them. fill: lay `old` on `new`, opaque, wherever there is weight: what was transparent is filled.
-    keep_alpha: blend colours alone, as if all were visible, and leave alpha as it is.
+    keep_alpha: blend colours alone, as if all were visible, and leave alpha as it is. Some rows at a time, so that a
+    large photo takes no more memory than its own.
     """
+    after = np.empty_like(old)
+    for first in range(0, len(old), BAND):
+        rows = slice(first, first + BAND)
+        after[rows] = _blended(old[rows], new[rows], weights[rows], top, fill, keep_alpha)
+    return after
+
+
+def _blended(old: Samples, new: Samples, weights: Weights, top: float, fill: bool, keep_alpha: bool) -> Samples:
     share = weights[..., None].astype(np.float32) / 255  # (h w 1)
     count, colour = new.shape[2], new.astype(np.float32)
     rgb: Shares = old[..., :count].astype(np.float32)

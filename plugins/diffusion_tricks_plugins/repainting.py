@@ -205,15 +205,16 @@ class Edit:
         part = blended(original.samples[self.cut], original.values_of(new), weights, original.top, fill, keep_alpha)
         return Repainted(original.with_part(part, inside[:2]), self.mask.weights == 0)
 
-    def report(self, run: Run, index: int) -> None:
-        """Counts the pixels that changed where they were to be kept, by whichever trick; and says how it blends."""
-        assert run.source is not None
-        repainted, facts = run.repainted[index], run.facts[index]
-        differs = changed_pixels(run.source.picture.raster, repainted.raster)
-        changed = int(np.count_nonzero(differs & repainted.kept))
-        facts.update(changed_outside=changed, **marks(repainted.raster, repainted.kept))
-        if changed:
-            facts["notes"] = [*facts.get("notes", []), f"other tricks changed {changed} pixels outside the mask"]
+
+def report_kept(run: Run, index: int) -> None:
+    """Counts the pixels that changed where they were to be kept, by whichever trick; and says how it blends."""
+    assert run.source is not None
+    repainted, facts = run.repainted[index], run.facts[index]
+    differs = changed_pixels(run.source.picture.raster, repainted.raster)
+    changed = int(np.count_nonzero(differs & repainted.kept))
+    facts.update(changed_outside=changed, **marks(repainted.raster, repainted.kept))
+    if changed:
+        facts["notes"] = [*facts.get("notes", []), f"other tricks changed {changed} pixels outside the mask"]
 
 
 def jumps(count: int, length: int, first: int = 0, substeps: int = 1) -> dict[int, int]:
