@@ -128,6 +128,8 @@ if TYPE_CHECKING:
     from diffusion_tricks.sampling.aside import answered_at as answered_at
     from diffusion_tricks.sampling.bring import bring as bring
     from diffusion_tricks.sampling.run import Run as Run
+    from diffusion_tricks.sampling.slopes import followed as followed
+    from diffusion_tricks.sampling.slopes import slope as slope
     from diffusion_tricks.sampling.start import Start as Start
     from diffusion_tricks.sampling.step import Step as Step
     from diffusion_tricks.types import Box as Box
@@ -231,6 +233,7 @@ _HOMES = {
     "sampling.aside": ("answered_at",),
     "sampling.bring": ("bring",),
     "sampling.run": ("Run",),
+    "sampling.slopes": ("followed", "slope"),
     "sampling.start": ("Start",),
     "sampling.step": ("Step",),
     "types": (

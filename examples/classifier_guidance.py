@@ -10,12 +10,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from diffusion_tricks import Model, load_model, sample
-from diffusion_tricks.plugin import Ask, Asking, Level, Step, Trick, TrickOptions, hookimpl, labelled_grid, to_images
+from diffusion_tricks.plugin import (
+    Ask,
+    Asking,
+    Level,
+    Step,
+    Trick,
+    TrickOptions,
+    followed,
+    hookimpl,
+    labelled_grid,
+    slope,
+    to_images,
+)
 from diffusion_tricks_plugins import Guidance
 
 Classifier = Callable[[Tensor, Level], Tensor]  # log p(y | x) (b) of the clean estimates (b c h w) and the noise level
@@ -33,9 +44,9 @@ class ClassifierGuidance(Trick[TrickOptions]):
     @hookimpl(tryfirst=True)  # outermost, so that it sees the answer of all the others
     def estimate_noise(self, ask: Ask, step: Step) -> Asking:
         """The answer, moved towards the class."""
-        x = ask.x.detach().requires_grad_()
-        (answer,) = yield [ask.but(x=x, gradient=True)]
-        (towards,) = torch.autograd.grad(self.log_probability(answer.clean, step.level).sum(), x)
+        question = followed(ask)
+        (answer,) = yield [question]
+        towards = slope(step.run, self.log_probability(answer.clean, step.level), question)
         answer = answer.detached()
         return answer.with_noise(answer.noise - self.scale * step.level.sigma * towards)
 

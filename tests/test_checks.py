@@ -165,6 +165,14 @@ class LosesOptions(Trick[SetOptions]):
     Options = SetOptions
 
 
+class Told(Trick[Any]):
+    """A recipe cannot make it, as it does not know what it was told."""
+
+    def __init__(self, strength: float):
+        super().__init__()
+        self.strength = strength
+
+
 @pytest.mark.parametrize(
     ("trick", "message"),
     [
@@ -177,6 +185,7 @@ class LosesOptions(Trick[SetOptions]):
         (AsksUnnamed(), "asks 'out of the blue', which its hook `prompts` does not name"),
         (PaintsViews(), "views_of wrote into the picture"),
         (LosesOptions(pair=(1, 2)), "JSON turns .* into"),
+        (Told(1.0), "is not made from its options alone, as a recipe makes it: .*'strength'; put what it is told"),
     ],
     ids=lambda value: type(value).__name__,
 )

@@ -59,4 +59,9 @@ def test_weights_that_nothing_heeds_are_a_usage_error(models: Path, tmp_path: Pa
 def test_a_gradients_memory_is_told(models: Path, tmp_path: Path) -> None:
     words = ("plan", "-m", str(models / "if"), "-p", "a", "clip-guidance", "--gradient", "1")
     assert "gradients:     1 row is differentiated" in run(*words).out
-    assert json.loads(run(*words, "--json").out)["rows_differentiated"] == 1
+    told = json.loads(run(*words, "--json").out)
+    assert told["rows_differentiated"] == 1
+    assert f"for it, {told['gradient_mb']} MB in float32" in run(*words).out
+    unknown = run("plan", "-m", str(models / "qwen"), "-p", "a", "clip-guidance", "--gradient", "1")
+    assert "how much cannot be told" in unknown.out
+    assert json.loads(run("plan", "-m", str(models / "if"), "-p", "a", "--json").out)["gradient_mb"] == 0

@@ -16,6 +16,7 @@ from diffusion_tricks import Trick, View, hookimpl, load_plugin
 from diffusion_tricks.errors import PluginError, UsageError
 from diffusion_tricks.hosting import host as manager
 from diffusion_tricks.hosting.host import host
+from diffusion_tricks.plugin import TrickOptions, option
 from diffusion_tricks.testing import registered, run_command
 from diffusion_tricks.testing.pipelines import FAMILIES
 
@@ -202,3 +203,17 @@ def test_the_page_names_families_there_are() -> None:
     named = re.findall(r'"([^"]+)"', row)
     assert len(named) > 3
     assert set(named) <= set(FAMILIES)
+
+
+def test_the_example_of_a_trick_without_one_has_all_that_it_needs() -> None:
+    class NeededOptions(TrickOptions):
+        text: str = option(..., "what else")
+        share: float = option(0.5, "of it")
+
+    class Needy(Trick[NeededOptions]):
+        """Asks for more."""
+
+        Options = NeededOptions
+
+    with registered(Needy, "needy"):
+        assert run_command("make", "needy", "--help").out.endswith('make -p "a rabbit" needy --text ...\n')

@@ -121,9 +121,11 @@ def link_command(name: str) -> click.Command:
     """The command that parses one trick of a chain. Raises PluginError for a trick that cannot be loaded."""
     entry = host().find("trick", name)
     trick = entry.load()
-    shown = entry.notes.get("example", f'make -p "a rabbit" {name}')
+    own = parameters(trick.Options, BRANCHES)
+    needed = [f" {one.opts[0]} ..." for one in own if one.required and isinstance(one, click.Option)]
+    shown = entry.notes.get("example", f'make -p "a rabbit" {name}{"".join(needed)}')
     about = f"{entry.summary[:1].upper()}{entry.summary[1:]}.\n\n{(trick.__doc__ or '').strip()}"
-    return Sectioned(name, params=parameters(trick.Options, BRANCHES), help=about, epilog=example(shown))
+    return Sectioned(name, params=own, help=about, epilog=example(shown))
 
 
 def entry_of(link: Link, parent: click.Context) -> TrickEntry:

@@ -266,7 +266,8 @@ def show_plan(recipe: Recipe, settings: Settings, recipe_too: bool = True) -> No
     }
     if planned.differentiated:
         many = "1 row is" if planned.differentiated == 1 else f"{planned.differentiated} rows are"
-        rows["gradients"] = f"{many} differentiated: memory holds the activations of all layers for it"
+        much = f"{planned.gradient_mb:,} MB in float32" if planned.gradient_mb else "how much cannot be told"
+        rows["gradients"] = f"{many} differentiated: memory holds the activations of all layers for it, {much}"
     if planned.schedules:
         rows["prompts"] = f"\n{' ' * 15}".join(_schedules(planned))
     for name, value in rows.items():

@@ -14,7 +14,7 @@ class Stage:
 
     rows: what its denoiser computes in each of its evaluations. spared: rows of all of them that it need not, as they
     were asked more than once. differentiated: rows of one evaluation whose activations are kept for a gradient, at the
-    most.
+    most. activations: bytes of these in float32; None where that cannot be told.
     """
 
     model: str
@@ -23,6 +23,7 @@ class Stage:
     rows: list[int]
     spared: int = 0
     differentiated: int = 0
+    activations: int | None = 0
 
     def data(self) -> dict[str, Any]:
         """As plain data, with the keys of a picture's facts."""
@@ -70,6 +71,12 @@ class Plan:
         return max((stage.differentiated for stage in self.stages), default=0)
 
     @property
+    def gradient_mb(self) -> float | None:
+        """The most memory, in MB of float32, that activations take for a gradient; None where that cannot be told."""
+        kept = [stage.activations for stage in self.stages]
+        return None if None in kept else round(max((one or 0 for one in kept), default=0) / 1e6, 1)
+
+    @property
     def steps(self) -> int:
         """Evaluations of the denoiser; a second-order scheduler makes more than were asked for."""
         return len(self.rows)
@@ -82,5 +89,5 @@ class Plan:
         nesting = {"tricks": self.tricks, "tree": self.tree, "order": self.order, "rows": self.rows}
         stages = {"stages": [stage.data() for stage in self.stages]} if len(self.stages) > 1 else {}
         prompts = {"prompt_schedules": {prompt: list(map(list, said)) for prompt, said in self.schedules.items()}}
-        more = stages | (prompts if self.schedules else {})
+        more = {"gradient_mb": self.gradient_mb} | stages | (prompts if self.schedules else {})
         return known | {"scheduler": self.scheduler, "count": self.count} | cost | nesting | more

@@ -12,6 +12,7 @@ from PIL import Image
 
 from diffusion_tricks.diffusion.prompt_grammar import composed, switches
 from diffusion_tricks.errors import PluginError
+from diffusion_tricks.families.activations import activations
 from diffusion_tricks.generate.cost import Plan, Stage
 from diffusion_tricks.generate.defaults import (
     check_prompts,
@@ -66,7 +67,8 @@ def cost_of(recipe: Recipe) -> Plan:
             named["scheduler" if stage.stage == 1 else "upscale_scheduler"] or type(stage.scheduler).__name__,
             [rows for cost in costs for rows, _, _ in cost[stage.stage - 1]],
             sum(spared for cost in costs for _, spared, _ in cost[stage.stage - 1]),
-            max((kept for cost in costs for _, _, kept in cost[stage.stage - 1]), default=0),
+            kept := max((kept for cost in costs for _, _, kept in cost[stage.stage - 1]), default=0),
+            _activations(stage, kept),
         )
         for stage in run.stages
     ]  # fmt: skip
@@ -76,6 +78,11 @@ def cost_of(recipe: Recipe) -> Plan:
         model.name, known, stages[-1].size, stages[0].scheduler, recipe.count, order(tricks), names, tree, stages,
         schedules_of(run),
     )  # fmt: skip
+
+
+def _activations(stage: Run, rows: int) -> int | None:
+    """Bytes that a gradient with respect to so many rows keeps in a stage; None where that cannot be told."""
+    return activations(stage.model.pipe.parts, rows, stage.latent_shape[1:]) if rows else 0
 
 
 def schedules_of(run: Run) -> dict[str, list[tuple[int, str]]]:

@@ -155,7 +155,14 @@ def _check_options(trick: Trick[Any]) -> None:
     entry = TrickEntry(trick=trick.label(), **trick.options.model_dump(mode="json", exclude_none=True))
     recipe = Recipe(seed=0, tricks=[entry])
     for form, data in (("JSON", json.loads(recipe.to_json())), ("TOML", tomllib.loads(recipe.to_toml()))):
-        back = type(trick)(**recipe_from(data).tricks[0].options).options
+        options = recipe_from(data).tricks[0].options
+        try:
+            back = type(trick)(**options).options
+        except TypeError as error:
+            raise AssertionError(
+                f"trick {trick.label()!r} is not made from its options alone, as a recipe makes it: {error}; put what"
+                " it is told into `Options`"
+            ) from error
         _hold(back == trick.options, f"trick {trick.label()!r}: {form} turns {trick.options!r} into {back!r}")
 
 

@@ -86,7 +86,7 @@ class ClipGuidance(Trick[ClipGuidanceOptions]):
             answers: list[Estimate] = yield [ask]
             return answers[0]
         if self.options.gradient:
-            from diffusion_tricks_plugins.slopes import followed  # here: it needs torch
+            from diffusion_tricks.plugin import followed  # here: it needs torch
 
             asked = followed(ask)
         else:
@@ -101,7 +101,7 @@ class ClipGuidance(Trick[ClipGuidanceOptions]):
 
     def _slope(self, asked: Ask, step: Step, cond: Estimate) -> Tensor:
         """The gradient of the score over the temperature, with respect to the latents (b c h w)."""
-        from diffusion_tricks_plugins.slopes import slope
+        from diffusion_tricks.plugin import slope
 
         run, scorer = step.run, step.run.state(self, Notes).scorer
         pixels = run.model.decode(cond.clean, run.max_rows).float()

@@ -126,7 +126,7 @@ class DPS(Trick[DPSOptions]):
         if notes.how is None or notes.measured is None or (self.options.rule == "dps" and self.options.step == 0):
             plain: list[Estimate] = yield [ask]
             return plain[0]
-        from diffusion_tricks_plugins.slopes import followed, slope
+        from diffusion_tricks.plugin import followed, slope
 
         asked = followed(ask)
         answers: list[Estimate] = yield [asked]
@@ -144,7 +144,7 @@ class DPS(Trick[DPSOptions]):
 
     def _move(self, step: Step, off: Tensor, asked: Ask) -> Tensor:
         """step * grad || y - A(x0(x)) ||, in latents of size 1 (b c h w)."""
-        from diffusion_tricks_plugins.slopes import slope
+        from diffusion_tricks.plugin import slope
 
         way = size(step.level) * slope(step.run, off, asked)  # (b c h w)
         most = off.detach() / way.square().sum((1, 2, 3)).clamp(min=TINY)  # (b)

@@ -1,18 +1,20 @@
 """Gradients of what is measured in the clean estimate, with respect to the noisy latents it is an estimate of.
 
-No paper: this is plumbing around `Ask.gradient`; what is made of the gradients is in `dps` and `clip_guidance`.
+No paper: this is plumbing around `Ask.gradient`; what tricks make of the gradients is theirs.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from diffusion_tricks.plugin import PluginError
+import torch
+from torch import Tensor
+
+from diffusion_tricks.diffusion.ask import Ask
+from diffusion_tricks.errors import PluginError
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from diffusion_tricks.plugin import Ask, Run
+    from diffusion_tricks.sampling.run import Run
 
 
 def followed(ask: Ask) -> Ask:
@@ -25,8 +27,6 @@ def slope(run: Run, measured: Tensor, ask: Ask) -> Tensor:
 
     Raises PluginError where a trick within answers by itself, so that nothing depends on them.
     """
-    import torch  # here, so that the options of tricks can be read without it
-
     if not measured.requires_grad:
         if run.rehearsal:
             return torch.zeros_like(ask.x)
@@ -34,6 +34,3 @@ def slope(run: Run, measured: Tensor, ask: Ask) -> Tensor:
                           " that answers in the model's place")  # fmt: skip
     (gradient,) = torch.autograd.grad(measured.sum(), ask.x)
     return gradient
-
-
-__all__ = ["followed", "slope"]
