@@ -12,9 +12,9 @@ import click
 
 from diffusion_tricks.devices.choice import has_device
 from diffusion_tricks.errors import PictureError, UsageError
+from diffusion_tricks.io.hashes import sha256
 from diffusion_tricks.loading.known import UPSCALER_NAMES
 from diffusion_tricks.loading.location import hub_name, location_of, upscaler_named
-from diffusion_tricks.recipes.inputs import sha256
 from diffusion_tricks.recipes.needs import check_needs, needs_in
 from diffusion_tricks.recipes.paths import is_directory, mapped
 from diffusion_tricks.recipes.reading import leads_out, placed, read_recipe

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import importlib.util
 import sys
@@ -37,11 +36,6 @@ def _is_module(file: Path) -> bool:
     except ValueError:  # a module without a specification, such as __main__
         return True
     return spec is not None and (spec.origin is None or Path(spec.origin).resolve() != file.resolve())
-
-
-def digest(file: Path) -> str:
-    """SHA-256 of a file's bytes."""
-    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def from_file(file: Path) -> ModuleType:

@@ -11,7 +11,7 @@ from typing import Any
 
 from diffusion_tricks.errors import PluginError
 from diffusion_tricks.hosting.interrupts import is_interrupt
-from diffusion_tricks.hosting.plugin_file import digest
+from diffusion_tricks.io.hashes import sha256
 
 # kind of name: what the object that stands behind it must pass, if anything
 KINDS: dict[str, str | None] = {
@@ -106,7 +106,7 @@ class Found:
 
     def status(self, **more: Any) -> PluginStatus:
         """What became of it."""
-        file: dict[str, Any] = {} if self.file is None else {"file": str(self.file), "sha256": digest(self.file)}
+        file: dict[str, Any] = {} if self.file is None else {"file": str(self.file), "sha256": sha256(self.file)}
         return PluginStatus(self.name, self.origin, self.version, distribution=self.distribution, **file, **more)
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from pathlib import Path
-
+from diffusion_tricks.io.hashes import sha256
 from diffusion_tricks.io.named import file_of
 from diffusion_tricks.recipes.paths import paths
 from diffusion_tricks.recipes.recipe import Recipe
@@ -13,9 +11,3 @@ from diffusion_tricks.recipes.recipe import Recipe
 def hashes_of(recipe: Recipe) -> dict[str, str]:
     """SHA-256 of every file that a recipe reads, by its path; a directory, as of a model, has none."""
     return {str(path): sha256(file_of(path)) for path in paths(recipe) if file_of(path).is_file()}
-
-
-def sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -56,7 +56,7 @@ def test_a_journal_that_forgets_what_was_begun_is_found(tmp_path: Path) -> None:
     command = "covers, with side-cars"
     many.after(command)
     wrong: list[str | None] = []
-    with mock.patch("diffusion_tricks_cli.many.ledger.Ledger.begin"):
+    with mock.patch("diffusion_tricks.io.ledger.Ledger.begin"):
         for at in range(12, 16):  # about when the first picture takes its place
             (tmp_path / str(at)).mkdir()
             with chdir(tmp_path / str(at)):

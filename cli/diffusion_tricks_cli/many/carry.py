@@ -14,7 +14,7 @@ from diffusion_tricks.recipes.recipe import Recipe
 from diffusion_tricks_cli.common import Settings
 from diffusion_tricks_cli.many.inputs import Input, Inputs, is_many, pictures_of
 from diffusion_tricks_cli.many.jobs import Job, check_names, job, of_pictures
-from diffusion_tricks_cli.many.ledger import FILE, VERSION, Ledger
+from diffusion_tricks_cli.many.ledger import FILE, VERSION, Manifest
 from diffusion_tricks_cli.many.names import home_of
 from diffusion_tricks_cli.many.run import Judged, Tally, judged, run
 from diffusion_tricks_cli.output import remark
@@ -66,7 +66,7 @@ def without_outputs(found: Inputs, settings: Settings) -> Inputs:
     path = manifest_of(settings, home_of(str(settings.output)))
     if not (settings.resume and path.is_file()):
         return found
-    made = Ledger.found(path).written()
+    made = Manifest.found(path).written()
     return replace(found, pictures=tuple(one for one in found.pictures if os.path.realpath(one.file) not in made))
 
 
@@ -75,32 +75,32 @@ def manifest_of(settings: Settings, home: Path) -> Path:
     return Path(settings.manifest) if settings.manifest is not None else home / FILE
 
 
-def opened(settings: Settings, home: Path, label: str) -> Ledger:
+def opened(settings: Settings, home: Path, label: str) -> Manifest:
     """The journal of the run to go on with, or a new one, which is not written yet. Raises OutputError where there is
     one of another run."""
     path = manifest_of(settings, home)
     if not path.exists() or (settings.force and not settings.resume):
-        return Ledger(path)
+        return Manifest(path)
     if not settings.resume:
         raise OutputError(f"{path} is of an earlier run; go on with it by `resume`, begin anew by `force`, or choose "
                           "another folder")  # fmt: skip
-    ledger = Ledger.found(path)
+    ledger = Manifest.found(path)
     if not ledger.lines:  # stopped before its first line was whole
         path.unlink()
-        return Ledger(path)
+        return Manifest(path)
     if ledger.command != label:
         raise UsageError(f"{path} is of `{ledger.command}`, and this is `{label}`; choose another folder")
     return ledger
 
 
-def with_seed(recipe: Recipe, ledger: Ledger) -> Recipe:
+def with_seed(recipe: Recipe, ledger: Manifest) -> Recipe:
     """The recipe with a seed: its own, that of the run to go on with, or one that is drawn."""
     if recipe.seed is None and recipe.picture is None and ledger.lines and ledger.seed is not None:
         recipe = recipe.model_copy(update={"seed": ledger.seed})
     return recipe.resolved()
 
 
-def carried(jobs: list[Job], ledger: Ledger, settings: Settings, said: Say) -> Tally | None:
+def carried(jobs: list[Job], ledger: Manifest, settings: Settings, said: Say) -> Tally | None:
     """Does the jobs, and keeps the journal; None where they were only to be shown."""
     verdicts = judged(jobs, ledger)
     if remarked := said(jobs[0].recipe):
@@ -113,12 +113,12 @@ def carried(jobs: list[Job], ledger: Ledger, settings: Settings, said: Say) -> T
         return run(verdicts, ledger, settings)
 
 
-def begun(ledger: Ledger, seed: int | None, label: str) -> Ledger:
+def begun(ledger: Manifest, seed: int | None, label: str) -> Manifest:
     """The journal with its first line on the disk."""
     if not ledger.lines:
         ledger.path.unlink(missing_ok=True)
         first = {"manifest": VERSION, "command": label, "seed": seed}
-        ledger.lines = Ledger.begun(ledger.path, [first]).lines
+        ledger.lines = Manifest.begun(ledger.path, [first]).lines
     return ledger
 
 

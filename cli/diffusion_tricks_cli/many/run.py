@@ -18,11 +18,12 @@ import click
 from diffusion_tricks.errors import DiffusionTricksError, OutputError, PictureError
 from diffusion_tricks.io.atomic import atomic_write
 from diffusion_tricks.io.journal import Line
+from diffusion_tricks.io.ledger import Verdict
 from diffusion_tricks_cli.common import Settings
 from diffusion_tricks_cli.failures import say_error
 from diffusion_tricks_cli.many.failures import tell
 from diffusion_tricks_cli.many.jobs import Job, check_apart, folders_of
-from diffusion_tricks_cli.many.ledger import Ledger, Verdict
+from diffusion_tricks_cli.many.ledger import Manifest
 from diffusion_tricks_cli.output import remark
 from diffusion_tricks_cli.printable import echo
 from diffusion_tricks_cli.work import Ready, check_asked, check_pictures, made, note_idle
@@ -42,14 +43,14 @@ class Tally:
     left: int = 0
 
 
-def judged(jobs: Sequence[Job], ledger: Ledger) -> Judged:
+def judged(jobs: Sequence[Job], ledger: Manifest) -> Judged:
     """What is to be done with each job; the folders for their files are made.
 
     Raises UsageError for what cannot be done as asked, before anything is.
     """
     check_asked(jobs[0].recipe, jobs[0].settings)
     check_apart(jobs)
-    verdicts = [(job, ledger.verdict(job)) for job in jobs]
+    verdicts = [(job, ledger.verdict(ledger.task(job), force=job.settings.force)) for job in jobs]
     with made_folders(folders_of(jobs), keep=not jobs[0].settings.dry_run):
         for job, verdict in verdicts:
             job.output.settings = replace(job.settings, force=job.settings.force or verdict.ours)
@@ -104,7 +105,7 @@ def _check_first(jobs: Sequence[Job]) -> None:
             return
 
 
-def run(verdicts: Judged, ledger: Ledger, settings: Settings) -> Tally:
+def run(verdicts: Judged, ledger: Manifest, settings: Settings) -> Tally:
     """Does all that is to be done; says of each picture where it is, and at the end what could not be made.
 
     Raises ModelError where the model cannot be loaded.
@@ -114,23 +115,23 @@ def run(verdicts: Judged, ledger: Ledger, settings: Settings) -> Tally:
     for number, (job, verdict) in enumerate(verdicts):
         if verdict.kept:
             tally.kept += 1
-            tally.facts[number] = facts = ledger.from_here(verdict.facts)
+            tally.facts[number] = facts = ledger.from_here(verdict.line["facts"])
             _say_kept(facts, settings)
             continue
         if tally.failures and settings.on_error == "stop":
             tally.left += 1
             continue
         ready.place = f"{number + 1}/{len(verdicts)} {job.name}  "
-        ledger.begin(job)
+        ledger.begin(ledger.task(job))
         if job.problem is None:
             ready.model(job.recipe)  # where it cannot be loaded, no picture can be made
         try:
             came = _done(job, ready, said)
         except Exception as error:
-            tally.failures[number] = ledger.failed(job, error)
+            tally.failures[number] = ledger.unmade(job, error)
             _say_failed(job, error, settings)
         else:
-            tally.facts[number] = ledger.from_here(ledger.done(job, came))
+            tally.facts[number] = ledger.from_here(ledger.made(job, came))
     if more := sum(len(alike) - 1 for alike in said.values()):
         remark(f"Note: {more} like these, of other pictures, are told by --json", settings)
     _sum_up(tally, verdicts, ledger, settings)
@@ -177,7 +178,7 @@ def _message(job: Job, error: Exception) -> str:
     return text if job.name in text else f"{job.name}: {text}"
 
 
-def _sum_up(tally: Tally, verdicts: Judged, ledger: Ledger, settings: Settings) -> None:
+def _sum_up(tally: Tally, verdicts: Judged, ledger: Manifest, settings: Settings) -> None:
     """The list of failures as a file and in words, and how many pictures there are of each sort."""
     lines = b"".join(json.dumps(line, ensure_ascii=False).encode() + b"\n" for line in tally.failures.values())
     if lines:
