@@ -51,6 +51,7 @@ _HOMES = {
     "errors": ("DiffusionTricksError", "ModelError", "OutOfMemory", "PluginError", "UsageError"),
     "generate.make": ("make", "making"),
     "generate.result": ("Result",),
+    "generate.together": ("made_together",),
     "generate.score": ("Score", "Scorer", "ViewScore"),
     "io.grid": ("labelled_grid",),
     "hosting.host_hooks": ("hookimpl",),

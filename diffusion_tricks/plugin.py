@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from diffusion_tricks.errors import ModelError as ModelError
     from diffusion_tricks.errors import OutOfMemory as OutOfMemory
     from diffusion_tricks.errors import OutputError as OutputError
+    from diffusion_tricks.errors import OutputFailed as OutputFailed
     from diffusion_tricks.errors import PictureError as PictureError
     from diffusion_tricks.errors import PluginError as PluginError
     from diffusion_tricks.errors import RecipeError as RecipeError
@@ -82,7 +83,12 @@ if TYPE_CHECKING:
     from diffusion_tricks.io.fonts import font_for as font_for
     from diffusion_tricks.io.fonts import is_invisible as is_invisible
     from diffusion_tricks.io.grid import labelled_grid as labelled_grid
+    from diffusion_tricks.io.hashes import sha256 as sha256
     from diffusion_tricks.io.journal import Journal as Journal
+    from diffusion_tricks.io.journal import Line as Line
+    from diffusion_tricks.io.ledger import Ledger as Ledger
+    from diffusion_tricks.io.ledger import Task as Task
+    from diffusion_tricks.io.ledger import Verdict as Verdict
     from diffusion_tricks.io.lettering import Block as Block
     from diffusion_tricks.io.lettering import block as block
     from diffusion_tricks.io.pictures import Picture as Picture
@@ -107,8 +113,12 @@ if TYPE_CHECKING:
     from diffusion_tricks.metrics import kernel_distance as kernel_distance
     from diffusion_tricks.metrics import psnr as psnr
     from diffusion_tricks.metrics import sharpness as sharpness
+    from diffusion_tricks.recipes.inputs import hashes_of as hashes_of
+    from diffusion_tricks.recipes.paths import mapped as mapped
     from diffusion_tricks.recipes.recipe import recipe_from as recipe_from
+    from diffusion_tricks.recipes.record import check_save as check_save
     from diffusion_tricks.recipes.record import read_record as read_record
+    from diffusion_tricks.recipes.record import sidecar_path as sidecar_path
     from diffusion_tricks.recipes.schema import recipe_schema as recipe_schema
     from diffusion_tricks.registry.branch import Branch as Branch
     from diffusion_tricks.registry.branch import Prompted as Prompted
@@ -158,8 +168,8 @@ _HOMES = {
     "diffusion.prompt_grammar": ("composed", "plain"),
     "diffusion.schedulers": ("SCHEDULERS",),
     "errors": (
-        "DiffusionTricksError", "ModelError", "OutOfMemory", "OutputError", "PictureError", "PluginError",
-        "RecipeError", "UnknownName", "UsageError",
+        "DiffusionTricksError", "ModelError", "OutOfMemory", "OutputError", "OutputFailed", "PictureError",
+        "PluginError",        "RecipeError", "UnknownName", "UsageError",
     ),
     "families.base": ("Family",),
     "families.controlnet": ("control",),
@@ -188,7 +198,9 @@ _HOMES = {
         "is_invisible",
     ),
     "io.grid": ("labelled_grid",),
-    "io.journal": ("Journal",),
+    "io.hashes": ("sha256",),
+    "io.journal": ("Journal", "Line"),
+    "io.ledger": ("Ledger", "Task", "Verdict"),
     "io.lettering": ("Block", "block"),
     "io.pictures": (
         "Picture",
@@ -209,11 +221,14 @@ _HOMES = {
     "loading.cards": ("model_card",),
     "loading.controlnet": ("controlnet_for",),
     "metrics": ("bootstrap", "diversity", "frechet_distance", "kernel_distance", "psnr", "sharpness"),
+    "recipes.inputs": ("hashes_of",),
+    "recipes.paths": ("mapped",),
     "recipes.recipe": ("recipe_from",),
-    "recipes.record": ("read_record",),
+    "recipes.record": ("check_save", "read_record", "sidecar_path"),
     "recipes.schema": ("recipe_schema",),
     "registry.branch": ("Branch", "Prompted", "plain_prompts", "prompts_of", "shown_by"),
     "registry.from_words": ("from_words",),
+    "generate.together": ("likeness",),
     "hosting.api": ("API_VERSION",),
     "hosting.host": ("host",),
     "hosting.host_hooks": ("hookimpl",),

@@ -28,7 +28,7 @@ from diffusion_tricks.hosting.registration import PLURALS, Clash, Entry, Found, 
 
 BUILT_IN = (
     "diffusion_tricks_plugins", "diffusion_tricks_learn", "diffusion_tricks_print", "diffusion_tricks_search",
-    "diffusion_tricks_show", "diffusion_tricks_kit",
+    "diffusion_tricks_show", "diffusion_tricks_kit", "diffusion_tricks_batch",
 )  # fmt: skip
 # of the core; they register as plugins do
 CORE = (

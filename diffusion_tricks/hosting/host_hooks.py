@@ -79,5 +79,12 @@ class HostHooks:
         """
 
     @hookspec
+    def register_engines(self, register: Callable[..., None]) -> None:
+        """`register("lan", "my_package.lan:Lan", summary="idle machines")`: what `batch --engine lan` works on.
+
+        It is called with a `Site`, and has `submit(group)`, `results()` and `close()`: see docs/scale.md.
+        """
+
+    @hookspec
     def register_commands(self, cli: click.Group) -> None:
         """Add commands to the command line."""

@@ -23,6 +23,7 @@ KINDS: dict[str, str | None] = {
     "scorer": None,
     "mask": None,
     "movement": None,
+    "engine": None,
 }
 PLURALS = {kind: "families" if kind == "family" else f"{kind}s" for kind in KINDS}
 

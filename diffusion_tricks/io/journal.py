@@ -49,15 +49,18 @@ class Journal:
 
         Raises UsageError for a file that cannot be read or is damaged.
         """
-        try:
-            data = path.read_bytes()
-        except OSError as error:
-            raise UsageError(f"{path} cannot be read: {error.strerror}") from None
-        whole = data[: data.rfind(b"\n") + 1]
-        journal = cls(path, [_decoded(line, number, path) for number, line in enumerate(whole.splitlines(), 1)])
-        if len(whole) < len(data):
-            os.truncate(path, len(whole))
-        return journal
+        lines, torn = _read(path)
+        if torn:
+            os.truncate(path, path.stat().st_size - torn)
+        return cls(path, lines)
+
+    @classmethod
+    def seen(cls, path: Path) -> Self:
+        """What a file holds that others may write to meanwhile; a last line that is not whole is left out, and alone.
+
+        Raises as `found`.
+        """
+        return cls(path, _read(path)[0])
 
     def append(self, lines: Iterable[Line]) -> None:
         """Adds lines in one piece; when this returns, they are safe on the disk."""
@@ -79,6 +82,17 @@ class Journal:
             if not mine:
                 raise OutputError(f"another run writes to {self.path} just now; wait for it, or choose another folder")
             yield
+
+
+def _read(path: Path) -> tuple[list[Line], int]:
+    """The lines of a file, and how many bytes of one that is not whole stand behind them."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
+    whole = data[: data.rfind(b"\n") + 1]
+    lines = [_decoded(line, number, path) for number, line in enumerate(whole.splitlines(), 1)]
+    return lines, len(data) - len(whole)
 
 
 def _encoded(line: Line) -> bytes:

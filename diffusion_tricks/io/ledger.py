@@ -117,11 +117,13 @@ class Ledger(Journal):
         """Notes that the files of tasks, as far as there are any, are their own from now on."""
         self.note(*({"begun": task.key} for task in tasks))
 
-    def done(self, task: Task, **facts: Any) -> None:
-        """Notes what a task was made from, and what it made."""
+    def done(self, task: Task, **facts: Any) -> Line:
+        """Notes what a task was made from, and what it made; gives the line."""
         outputs = {self.relative(path): sha256(path) for path in task.files if path.is_file()}
         said = {"done": task.key, "inputs": list(task.inputs or ()), "recipe": task.asked, "outputs": outputs}
-        self.note(said | facts)
+        line: Line = said | facts
+        self.note(line)
+        return line
 
     def failed(self, task: Task, why: Mapping[str, Any]) -> Line:
         """Notes why a task could not be done; gives the line."""

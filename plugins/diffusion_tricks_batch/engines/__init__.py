@@ -1,0 +1,1 @@
+"""Engines: what brings groups of jobs to workers, and their outcomes back."""

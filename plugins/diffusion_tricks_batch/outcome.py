@@ -1,0 +1,51 @@
+"""What came of a job, as plain data that crosses from process to process. No torch here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from diffusion_tricks.plugin import OutOfMemory, OutputFailed
+
+PASSING = (OutOfMemory, OutputFailed, ConnectionError, TimeoutError)  # what another try may mend
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a job could not be done. kind: name of the error. passing: whether another try may mend it."""
+
+    kind: str
+    message: str
+    passing: bool = False
+
+    def data(self) -> dict[str, Any]:
+        """As a line of the ledger says it."""
+        return {"kind": self.kind, "message": self.message}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of one job.
+
+    key: its id. worker: who worked on it. line: of the ledger, `done` or `failed`. failure: None where it was done.
+    seconds: of denoising that it took. files: what is to be written here, by path, where its worker does not write.
+    """
+
+    key: str
+    worker: str
+    line: Mapping[str, Any]
+    failure: Failure | None = None
+    seconds: float = 0.0
+    files: Mapping[str, bytes] = field(default_factory=dict)
+
+    @property
+    def facts(self) -> Sequence[Mapping[str, Any]]:
+        """Of each picture that was made."""
+        facts: Sequence[Mapping[str, Any]] = self.line.get("facts", ())
+        return facts
+
+
+def failure_of(error: BaseException) -> Failure:
+    """An error as data."""
+    return Failure(type(error).__name__, str(error) or type(error).__name__, isinstance(error, PASSING))

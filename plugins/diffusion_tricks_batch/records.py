@@ -1,0 +1,109 @@
+"""What was done, on the disk: the folder `ledger` in the folder of the pictures, with one journal for each worker.
+
+`run.json` says what holds for all jobs: the seed of those that have none, and how many pictures share a batch. Each
+`WORKER.jsonl` is a ledger of the core's. No torch here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import socket
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from diffusion_tricks.plugin import Journal, Ledger, Line, OutputError, Task, UsageError, atomic_write, sidecar_path
+from diffusion_tricks_batch.groups import Item
+
+FOLDER = "ledger"
+RUN = "run.json"
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Run:
+    """What holds for all jobs. seed: of those that have none. pictures: in one batch at the most."""
+
+    seed: int
+    pictures: int
+
+
+class Timed(Ledger):
+    """A ledger whose lines say when they were noted, in seconds since 1970."""
+
+    def note(self, *lines: Line) -> None:
+        """Adds lines, safe on the disk."""
+        for line in lines:
+            line["at"] = round(time.time(), 3)
+        super().note(*lines)
+
+
+class Records:
+    """The ledgers of one run. home: the folder that it writes to."""
+
+    def __init__(self, home: Path):
+        self.home, self.folder = home, home / FOLDER
+
+    @property
+    def begun(self) -> bool:
+        """Whether a run has begun here."""
+        return (self.folder / RUN).exists()
+
+    def begin(self, run: Run) -> Run:
+        """Begins a run, unless another process has just begun it; gives what holds for all. Raises OutputError."""
+        data = json.dumps({"batch": VERSION, **asdict(run)}, indent=1).encode()
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"the folder {self.folder} cannot be made: {error.strerror}; choose another") from None
+        with contextlib.suppress(OutputError):
+            atomic_write(self.folder / RUN, data)
+        return self.run()
+
+    def run(self) -> Run:
+        """What holds for all. Raises UsageError where no run has begun here, or its file is damaged."""
+        path = self.folder / RUN
+        try:
+            data = json.loads(path.read_bytes())
+            if data.pop("batch") != VERSION:
+                raise ValueError
+            return Run(**data)
+        except OSError:
+            raise UsageError(f"{self.home} holds no batch to go on with: there is no {FOLDER}/{RUN} in it") from None
+        except (ValueError, TypeError, KeyError, AttributeError):
+            raise UsageError(f"{path} is damaged, or of another version; begin anew with `force`") from None
+
+    def forget(self) -> None:
+        """Removes what an earlier run here has noted; its pictures stay."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def journals(self, but: str = "") -> list[Journal]:
+        """Those of all workers but one, as they stand; a last line that is being written is left out."""
+        every = sorted(path for path in self.folder.glob("*.jsonl") if path.stem != but)
+        return [Journal.seen(path) for path in every]
+
+    @contextlib.contextmanager
+    def mine(self, worker: str) -> Iterator[Ledger]:
+        """The ledger of a worker, which nobody else writes to meanwhile. Raises OutputError where somebody does."""
+        path = self.folder / f"{worker}.jsonl"
+        ledger = Timed.found(path) if path.exists() else None
+        if ledger is None or not ledger.lines:
+            path.unlink(missing_ok=True)
+            ledger = Timed.begun(path, [{"worker": worker, "host": socket.gethostname(), "process": os.getpid()}])
+        ledger.beside = self.journals(but=worker)
+        with ledger.alone():
+            yield ledger
+
+    def every(self) -> Ledger:
+        """All that was noted, to be read."""
+        return Ledger(self.folder / "every.jsonl", (), self.journals())
+
+
+def task_of(item: Item) -> Task:
+    """A job as a task of the ledger."""
+    pictures = [Path(path) for path in item.paths]
+    return Task(item.key, item.asked, list(item.inputs.values()), [*pictures, *map(sidecar_path, pictures)])
