@@ -24,18 +24,19 @@ FACTS = ("path", "seed", "index", "width", "height", "steps", "rows_total", "cha
 class Worker:
     """Makes pictures. how: they are made and written. ledger: that it notes in what it does. name: of the worker.
 
+    holds: whether a group, by its number, is still this worker's; if not, it leaves what it has made of it.
     denoised: seconds that it has spent in the loop so far.
     """
 
-    def __init__(self, how: How, ledger: Ledger, name: str):
-        self.how, self.ledger, self.name = how, ledger, name
+    def __init__(self, how: How, ledger: Ledger, name: str, holds: Callable[[int], bool] = lambda number: True):
+        self.how, self.ledger, self.name, self.holds = how, ledger, name, holds
         self.denoised = 0.0
         self._models: dict[str, Model] = {}
 
     def outcomes(self, groups: Iterable[Group]) -> Iterator[Outcome]:
         """The outcome of every job that is to be made; those of a group come while the next is denoised."""
         left, again = iter(groups), deque[Group]()
-        waiting: list[tuple[Group, Future[Outcome]]] = []
+        waiting: list[tuple[Group, Future[Outcome | None]]] = []
         with ThreadPoolExecutor(1) as behind:
             while True:
                 group = again.popleft() if again else next(left, None)
@@ -45,16 +46,18 @@ class Worker:
                 yield from self._told(waiting, again)
                 waiting = finishing
 
-    def _told(self, waiting: Iterable[tuple[Group, Future[Outcome]]], again: deque[Group]) -> Iterator[Outcome]:
+    def _told(self, waiting: Iterable[tuple[Group, Future[Outcome | None]]], again: deque[Group]) -> Iterator[Outcome]:
         """The outcomes, once they are there; what another try may mend is put among those to try again instead."""
         for group, future in waiting:
             outcome = future.result()
+            if outcome is None:
+                continue
             if outcome.failure and outcome.failure.passing and group.tries < self.how.retry:
                 again.append(alone(group, outcome.key))
                 continue
             yield outcome
 
-    def _denoised(self, group: Group) -> list[Callable[[], Outcome]]:
+    def _denoised(self, group: Group) -> list[Callable[[], Outcome | None]]:
         """What finishes each job of a group that is to be made."""
         self.ledger.begin(*(task_of(item) for item in group.items if item.make))
         began = time.perf_counter()
@@ -63,7 +66,7 @@ class Worker:
         self.denoised += seconds
         share = seconds / len(group.items)
         pairs = zip(group.items, finishes, strict=True)
-        return [partial(self._finished, item, finish, share) for item, finish in pairs if item.make]
+        return [partial(self._finished, group.number, item, finish, share) for item, finish in pairs if item.make]
 
     def _together(self, recipes: Sequence[Recipe]) -> Sequence[Callable[[], list[Result]]]:
         try:
@@ -72,12 +75,19 @@ class Worker:
         except Exception as error:  # of whatever kind: a bad group never stops the rest
             return [partial(_raised, error)] * len(recipes)
 
-    def _finished(self, item: Item, finish: Callable[[], list[Result]], seconds: float) -> Outcome:
-        """Decodes, scores and writes the pictures of a job, and notes it."""
+    def _finished(
+        self, number: int, item: Item, finish: Callable[[], list[Result]], seconds: float
+    ) -> Outcome | None:
+        """Decodes, scores and writes the pictures of a job, and notes it; None where another has its group by now."""
         task = task_of(item)
         try:
-            facts = self._written(item, finish())
+            results = finish()
+            if not self.holds(number):
+                return None
+            facts = self._written(item, results)
         except Exception as error:
+            if not self.holds(number):
+                return None
             failure = failure_of(error)
             return Outcome(item.key, self.name, self.ledger.failed(task, failure.data()), failure, seconds)
         return Outcome(item.key, self.name, self.ledger.done(task, facts=facts), None, seconds)
