@@ -10,11 +10,9 @@ the base of its list. Paths start at the folder of the list.
 from __future__ import annotations
 
 import difflib
-import os
 import unicodedata
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import IO, Any
 
 from diffusion_tricks import Recipe
@@ -24,14 +22,12 @@ from diffusion_tricks.plugin import (
     UsageError,
     anchored,
     host,
-    mapped,
     object_in,
-    paths,
     recipe_from,
 )
 from diffusion_tricks_batch.cells import RECIPE_KEYS, TEXTS, cell, of_option
 from diffusion_tricks_batch.grid import Axis, combined, size_of
-from diffusion_tricks_batch.places import escaped, filled, places
+from diffusion_tricks_batch.places import filled, places
 from diffusion_tricks_batch.rows import Base, Row, read_rows
 
 ONE_OF_TWO = {"steps": "stride", "stride": "steps"}
@@ -80,12 +76,13 @@ def read_jobs(
 def _each(rows: Sequence[Row], axes: Sequence[Axis]) -> Iterator[tuple[Any, str]]:
     """What each job says, and where; the rows slowest."""
     combinations = list(combined(axes)) if axes else []
-    for row in rows:
+    digits = len(str(len(rows) - 1))
+    for number, row in enumerate(rows):
         said = _read(row.data, row.where)
         if isinstance(said, DiffusionTricksError) or not axes:
             yield said, row.where
             continue
-        own = [str(said["id"])] if "id" in said else [str(rows.index(row))] if len(rows) > 1 else []
+        own = [str(said["id"])] if "id" in said else [f"{number:0{digits}}"] if len(rows) > 1 else []
         for values, label in combinations:
             name = "-".join([*own, label])
             named = {"id": name} if len(name) <= LONGEST else {}
@@ -171,9 +168,9 @@ def _recipe(said: Mapping[str, Any], base: Base, where: str, used: Collection[st
     """The recipe of a job, checked with its tricks, its paths from here. Raises UsageError, PluginError."""
     data = {key: value for key, value in said.items() if key in RECIPE_KEYS}
     more = {key: value for key, value in said.items() if key not in RECIPE_KEYS and value is not None}
-    asked = set(_places([*data.values(), *more.values()]))
-    tricks = _entries(data.get("tricks"))
-    options = {key: at for key in more if key not in asked and (at := _options(key, more[key], tricks))}
+    asked = set(places_in([*data.values(), *more.values()]))
+    tricks = entries_of(data.get("tricks"))
+    options = {key: at for key in more if key not in asked and (at := options_of(key, more[key], tricks))}
     for key, ats in options.items():
         _put(tricks, ats, more[key], key)
     variables = {key: value for key, value in more.items() if key not in options}
@@ -186,10 +183,12 @@ def _recipe(said: Mapping[str, Any], base: Base, where: str, used: Collection[st
     return recipe
 
 
-def _entries(tricks: Any) -> list[Any]:
+def entries_of(tricks: Any) -> list[Any]:
     """Copies of the entries of tricks, to put options into; what is none is left for the recipe to refuse."""
     listed = tricks if isinstance(tricks, list | tuple) else []
-    return [{"trick": one} if isinstance(one, str) else dict(one) if isinstance(one, Mapping) else one for one in listed]
+    return [
+        {"trick": one} if isinstance(one, str) else dict(one) if isinstance(one, Mapping) else one for one in listed
+    ]
 
 
 def _known(entry: Any) -> dict[str, Any]:
@@ -199,7 +198,7 @@ def _known(entry: Any) -> dict[str, Any]:
     return dict(host().trick(entry["trick"]).Options.model_fields)
 
 
-def _options(key: str, value: Any, tricks: Sequence[Any]) -> list[tuple[int, str]]:
+def options_of(key: str, value: Any, tricks: Sequence[Any]) -> list[tuple[int, str]]:
     """The option that a field is: the place of its trick, and its name there; several where that is open."""
     trick, dot, option = key.rpartition(".")
     if isinstance(value, Mapping) and key in host().entries("trick"):
@@ -232,20 +231,25 @@ def _put(tricks: list[Any], ats: Sequence[tuple[int, str]], value: Any, key: str
 
 def _check_spelling(unused: Collection[str], tricks: Sequence[Any]) -> None:
     """Raises UsageError for a field that nothing uses, and that is nearly the name of something."""
-    known = [*RECIPE_KEYS, *dict.fromkeys(name for one in tricks for name in _known(one))]
     for name in sorted(unused):
-        if near := difflib.get_close_matches(name, known, n=1, cutoff=NEAR):
-            raise UsageError(f"unknown field {name!r}; did you mean {near[0]!r}? if it is a variable, write {{{name}}}"
+        if near := meant(name, tricks):
+            raise UsageError(f"unknown field {name!r}; did you mean {near!r}? if it is a variable, write {{{name}}}"
                              " where it belongs, or leave it out")  # fmt: skip
 
 
-def _places(value: Any) -> Iterator[str]:
+def meant(name: str, tricks: Sequence[Any]) -> str | None:
+    """The key of a recipe, or the option of one of its tricks, that a field is nearly called as."""
+    known = [*RECIPE_KEYS, *dict.fromkeys(option for one in tricks for option in _known(one))]
+    return next(iter(difflib.get_close_matches(name, known, n=1, cutoff=NEAR)), None)
+
+
+def places_in(value: Any) -> Iterator[str]:
     """The names that stand in braces in any text of some data."""
     if isinstance(value, str):
         yield from places(value) if "{" in value else ()
     elif isinstance(value, Mapping | list | tuple):
         for one in value.values() if isinstance(value, Mapping) else value:
-            yield from _places(one)
+            yield from places_in(one)
 
 
 def _filled(value: Any, variables: Mapping[str, Any]) -> Any:
@@ -279,34 +283,3 @@ def _read_options(entry: Any) -> Any:
     if not known:
         return entry
     return {key: of_option(known[key].annotation, one) if key in known else one for key, one in entry.items()}
-
-
-def row_of(job: Job, folder: Path) -> dict[str, Any]:
-    """The job as a row of a list in another folder, with all that it needs to be made there.
-
-    Of a job with a problem that is what was said; its paths are as they were.
-    """
-    if job.recipe is None:
-        return dict(job.said)
-    variables = {key: value for key, value in job.fields.items() if key not in RECIPE_KEYS and key != "id"}
-    data = {key: _escaped(value) for key, value in _portable(job.recipe, folder).data().items()}
-    options = {key for key in variables if "." in key or isinstance(variables[key], Mapping)}
-    return {"id": job.id, **{k: v for k, v in variables.items() if k not in options}, **data}
-
-
-def _escaped(value: Any) -> Any:
-    if isinstance(value, str):
-        return escaped(value)
-    if isinstance(value, dict):
-        return {key: _escaped(one) for key, one in value.items()}
-    return [_escaped(one) for one in value] if isinstance(value, list) else value
-
-
-def _portable(recipe: Recipe, folder: Path) -> Recipe:
-    """The recipe with paths that start at a folder, which they leave only as far as it then says."""
-    home = folder.resolve()
-    files = [path.resolve() for path in paths(recipe)]
-    common = os.path.commonpath([home, *(file.parent for file in files)])
-    moved = mapped(recipe, lambda path: Path(os.path.relpath(Path(path).resolve(), home)).as_posix())
-    above = Path(os.path.relpath(common, home)).as_posix()
-    return moved.model_copy(update={"folder": None if above == "." else above})

@@ -46,16 +46,13 @@ def formed(value: Any, form: str, name: str) -> str:
         return slug(plain(value))
     if not form:
         return plain(value)
-    number = _number(value)
+    if not NUMBER.fullmatch(form):
+        raise UsageError(f"{{{name}:{form}}}: expected `slug`, or the format of a number such as 04 or .2f")
     try:
-        if not NUMBER.fullmatch(form):
-            raise ValueError
-        return format(number, form)
+        return format(_number(value), form)
     except (TypeError, ValueError):
-        raise UsageError(
-            f"{{{name}:{form}}}: expected `slug`, or the format of a number such as 04 or .2f, and {plain(value)!r} to"
-            " be one"
-        ) from None
+        whole = "a whole number" if form.endswith("d") else "a number"
+        raise UsageError(f"{{{name}:{form}}}: expected {whole}, got {plain(value)[:80]!r}") from None
 
 
 def plain(value: Any) -> str:

@@ -1,9 +1,9 @@
 """What a list of jobs says, row by row, and the recipe that all of them begin with. No torch here.
 
-    .jsonl, .ndjson, -   a job in each line; the first may be {"base": {...}} or {"base": "recipe.toml"}
-    .csv, .tsv           a job in each row, below their names; commas, semicolons or tabs; an empty cell says nothing
-    .toml                a job in each [[job]]; what else stands there is of all jobs, and so is a `base`
-    .toml, .json         a recipe; so is the record of a picture
+.jsonl, .ndjson, -   a job in each line; the first may be {"base": {...}} or {"base": "recipe.toml"}
+.csv, .tsv           a job in each row, below their names; commas, semicolons or tabs; an empty cell says nothing
+.toml                a job in each [[job]]; what else stands there is of all jobs, and so is a `base`
+.toml, .json         a recipe; so is the record of a picture
 """
 
 from __future__ import annotations
@@ -36,7 +36,9 @@ LINES, TABLES = {".jsonl", ".ndjson", ""}, {".csv", ".tsv"}
 BASE, JOBS = "base", "job"
 WITH_PATHS = ("picture", "lora", "tricks", "model", "upscaler")
 BOM = "\ufeff"
-EXPECTED = "expected a list of jobs (.jsonl, .csv, .toml, or - for standard input), a recipe (.toml, .json) or a picture"
+EXPECTED = (
+    "expected a list of jobs (.jsonl, .csv, .toml, or - for standard input), a recipe (.toml, .json) or a picture"
+)
 MOST_CELL = 2**20  # characters
 
 
@@ -88,7 +90,9 @@ def _text(path: Path) -> str:
     try:
         return path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise UsageError(f"{path} is no text in UTF-8 ({error.reason} at byte {error.start}); save it as such") from None
+        raise UsageError(
+            f"{path} is no text in UTF-8 ({error.reason} at byte {error.start}); save it as such"
+        ) from None
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or error
         raise UsageError(f"{path} cannot be read: {why}; {EXPECTED}") from None
