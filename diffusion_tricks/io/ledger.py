@@ -73,6 +73,10 @@ class Ledger(Journal):
         """Whole paths of all files that tasks have made."""
         return {os.path.realpath(self.home / path) for path in self._digests}
 
+    def last(self, key: str) -> Line:
+        """The last line of a task; an empty one where there is none."""
+        return self._last.get(key, {})
+
     def verdict(self, task: Task, *, force: bool = False) -> Verdict:
         """What is to be done with a task. Raises OutputError for a file of it that somebody has changed since.
 

@@ -21,6 +21,7 @@ from diffusion_tricks_batch.groups import Item
 
 FOLDER = "ledger"
 RUN = "run.json"
+FAILED, SCORES = "failed.jsonl", "scores.csv"  # beside the pictures: what is left to do, and what was scored
 VERSION = 1
 
 
