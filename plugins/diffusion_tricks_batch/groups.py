@@ -58,12 +58,12 @@ def grouped(items: Sequence[tuple[Recipe, Item]], pictures: int) -> list[Group]:
     models: dict[str, dict[Any, list[tuple[Recipe, Item]]]] = {}
     for recipe, item in items:
         alike = models.setdefault(recipe.model, {})
-        alike.setdefault(_kind(recipe), []).append((recipe, item))
+        alike.setdefault(kind_of(recipe), []).append((recipe, item))
     batches = [batch for alike in models.values() for kind in alike.values() for batch in _batches(kind, pictures)]
     return [Group(number, batch) for number, batch in enumerate(batches)]
 
 
-def _kind(recipe: Recipe) -> Any:
+def kind_of(recipe: Recipe) -> Any:
     """What is equal for recipes that can share a batch; one that cannot tell is its own."""
     try:
         return likeness(recipe)
@@ -73,7 +73,7 @@ def _kind(recipe: Recipe) -> Any:
 
 def kinds(recipes: Iterable[Recipe]) -> list[Recipe]:
     """The first recipe of each kind that can share a batch."""
-    return list({_kind(recipe): recipe for recipe in reversed([*recipes])}.values())[::-1]
+    return list({kind_of(recipe): recipe for recipe in reversed([*recipes])}.values())[::-1]
 
 
 def _batches(items: Iterable[tuple[Recipe, Item]], pictures: int) -> Iterator[tuple[Item, ...]]:

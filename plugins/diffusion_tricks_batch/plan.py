@@ -36,7 +36,7 @@ from diffusion_tricks_batch.groups import Group, Item, grouped, kinds
 from diffusion_tricks_batch.how import asked_of
 from diffusion_tricks_batch.jobs import Job, read_jobs
 from diffusion_tricks_batch.models import Models
-from diffusion_tricks_batch.names import check_names, home_of
+from diffusion_tricks_batch.names import check_names
 from diffusion_tricks_batch.places import places
 from diffusion_tricks_batch.records import FAILED, FOLDER, SCORES, Records, Run, task_of
 
@@ -86,7 +86,7 @@ def planned(asked: Asked, records: Records) -> Ready:
     """
     device_of(asked.how.device)
     begun = run_begun(asked, records)
-    seed = _seed(asked) if begun is None else begun.seed
+    seed = seed_of(asked) if begun is None else begun.seed
     jobs = jobs_of(asked, seed)
     names = check_names(jobs, asked.output, _read(asked), [records.home / name for name in (FAILED, SCORES)])
     run = begun or Run(seed, _pictures(jobs, asked))
@@ -115,7 +115,8 @@ def run_begun(asked: Asked, records: Records) -> Run | None:
     return run
 
 
-def _seed(asked: Asked) -> int:
+def seed_of(asked: Asked) -> int:
+    """The seed of a run: the one that is asked for, or one that is drawn."""
     return int.from_bytes(os.urandom(4), "big") if asked.seed is None else asked.seed
 
 
@@ -206,7 +207,7 @@ def _without(group: Group, keys: set[str]) -> Group:
 def check_free(todo: Ready, asked: Asked, home: Path) -> None:
     """Raises OutputError for a folder that nothing can be written to, and for files in the way, UsageError for a
     quality that a format does not have."""
-    _check_folder(home)
+    check_folder(home)
     found = [error for _, item in todo.todo for error in _in_the_way(item, asked)]
     if found:
         more = f"; and {len(found) - NAMED} more" if len(found) > NAMED else ""
@@ -223,7 +224,8 @@ def _in_the_way(item: Item, asked: Asked) -> Iterator[OutputError]:
                 yield error
 
 
-def _check_folder(home: Path) -> None:
+def check_folder(home: Path) -> None:
+    """Raises OutputError for a folder that nothing can be written to, and that cannot be made."""
     above = next(folder for folder in (home, *home.absolute().parents) if os.path.lexists(folder))
     if not above.is_dir():
         raise OutputError(f"{above} is not a folder, so nothing can be written in it; choose another")
