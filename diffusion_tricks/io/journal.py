@@ -7,17 +7,20 @@ that was cut off nothing counts.
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
+import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Self
 
-from diffusion_tricks.errors import OutputError, UsageError
-from diffusion_tricks.io.atomic import sync_folder
+from diffusion_tricks.errors import OutputError, OutputFailed, UsageError
+from diffusion_tricks.io.atomic import FULL, sync_folder
 from diffusion_tricks.io.leftovers import alone
 
 Line = dict[str, Any]
+_one_at_a_time = threading.Lock()
 
 
 class Journal:
@@ -73,13 +76,22 @@ class Journal:
         return lines
 
     def append(self, lines: Iterable[Line]) -> None:
-        """Adds lines in one piece; when this returns, they are safe on the disk."""
+        """Adds lines in one piece; when this returns, they are safe on the disk.
+
+        Raises OutputFailed where they cannot be written; the file is then as it was.
+        """
         new = list(lines)
-        with self.path.open("ab") as file:
-            file.write(b"".join(_encoded(line) for line in new))
-            file.flush()
-            os.fsync(file.fileno())
-        self.lines += new
+        with _one_at_a_time, self.path.open("ab", buffering=0) as file:
+            end = file.tell()
+            try:
+                _written(file, b"".join(_encoded(line) for line in new))
+                os.fsync(file.fileno())
+            except OSError as error:
+                with contextlib.suppress(OSError):
+                    file.truncate(end)
+                reason = "the disk is full; free some space and run again" if error.errno in FULL else error.strerror
+                raise OutputFailed(f"{self.path} could not be written: {reason}") from error
+            self.lines += new
 
     def of(self, key: str) -> list[Line]:
         """The lines that have a key."""
@@ -92,6 +104,12 @@ class Journal:
             if not mine:
                 raise OutputError(f"another run writes to {self.path} just now; wait for it, or choose another folder")
             yield
+
+
+def _written(file: io.FileIO, data: bytes) -> None:
+    """Writes all of it: a disk that is nearly full takes a part first."""
+    while data:
+        data = data[file.write(data) :]
 
 
 def _read(path: Path, start: int = 0, before: int = 0) -> tuple[list[Line], int]:

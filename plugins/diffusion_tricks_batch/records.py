@@ -22,15 +22,20 @@ from diffusion_tricks_batch.groups import Item
 FOLDER = "ledger"
 RUN = "run.json"
 LEASES = "leases"
+FAILED, SCORES = "failed.jsonl", "scores.csv"  # beside the pictures: what is left to do, and what was scored
 VERSION = 1
 
 
 @dataclass(frozen=True)
 class Run:
-    """What holds for all jobs. seed: of those that have none. pictures: in one batch at the most."""
+    """What holds for all jobs. seed: of those that have none. pictures: in one batch at the most.
+
+    sharing: what all its shards are asked, as a hash; empty where it has none.
+    """
 
     seed: int
     pictures: int
+    sharing: str = ""
 
 
 class Timed(Ledger):

@@ -112,7 +112,11 @@ def code_of(child: int) -> int:
 
 def lines(home: Path, state: str) -> list[tuple[str, str]]:
     """Worker and job of every line of the ledger that says so, in the order of their times."""
-    found = [(line["at"], journal.path.stem, line[state]) for journal in Records(home).journals() for line in journal.of(state)]
+    found = [
+        (line["at"], journal.path.stem, line[state])
+        for journal in Records(home).journals()
+        for line in journal.of(state)
+    ]
     return [(worker, key) for _, worker, key in sorted(found)]
 
 

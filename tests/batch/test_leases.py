@@ -226,7 +226,7 @@ def test_the_time_can_be_said(folder: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_a_folder_that_cannot_be(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(OutputError, match="nothing can be written to .*file.leases"):
+    with pytest.raises(OutputError, match=r"nothing can be written to .*file.leases"):
         Leases(tmp_path / "file" / "leases", "a")
 
     def full(*_: object) -> None:
@@ -234,5 +234,5 @@ def test_a_folder_that_cannot_be(tmp_path: Path, folder: Path, monkeypatch: pyte
 
     leases = Leases(folder, "a")
     monkeypatch.setattr(module.Path, "write_text", full)
-    with pytest.raises(OutputFailed, match="no lease can be written to .*: No space left on device"):
+    with pytest.raises(OutputFailed, match=r"no lease can be written to .*: No space left on device"):
         leases.take(1)

@@ -172,9 +172,7 @@ def test_it_waits_for_what_another_has(tmp_path: Path, monkeypatch: pytest.Monke
         assert not list(came)
 
 
-def test_times_of_lines_follow_each_other_though_clocks_differ(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_times_of_lines_follow_each_other_though_clocks_differ(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was noted after another line was seen counts as later, also where the clock there is ahead."""
     records = records_of(tmp_path)
     task = task_of(groups_of(tmp_path, 1)[0].items[0])

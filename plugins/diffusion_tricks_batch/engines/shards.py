@@ -1,7 +1,7 @@
-"""The engine of a worker among others on one disk: it takes groups by leases, and what others make it reads. No torch here.
+"""The engine of a worker among others on one disk: it takes groups by leases, and reads what others make.
 
 A worker that was stalled, and whose groups others have taken over since, notices that before it writes; and before it
-begins with a group it reads what others have noted of it. So each job is done once, and counts once.
+begins with a group it reads what others have noted of it. So each job is done once, and counts once. No torch here.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ PAUSE = 0.5  # seconds between looks at what others do, where there is nothing t
 
 
 class Shards:
-    """One worker, here; the others do the same elsewhere. Of n it takes every n-th group first, then helps with the rest.
+    """One worker, here; the others do the same elsewhere. It takes every n-th group first, then helps with the rest.
 
     It ends once every job has been done, or has failed, by whomever; jobs that others have are waited for.
     """
