@@ -108,7 +108,7 @@ class Worker:
             results = finish()
             if not self.holds(number):
                 raise Lost
-            line = self._tried(partial(self._written, item, results, {}), OutputFailed)
+            line = self._tried(partial(self._written, item, results, {}, seconds), OutputFailed)
             return Outcome(item.key, self.name, line, None, seconds)
         except Exception as error:
             return error
@@ -124,7 +124,9 @@ class Worker:
                 time.sleep(PAUSE * 2**number)
         return work()
 
-    def _written(self, item: Item, results: Sequence[Result], facts: dict[str, dict[str, Any]]) -> Line:
+    def _written(
+        self, item: Item, results: Sequence[Result], facts: dict[str, dict[str, Any]], seconds: float
+    ) -> Line:
         """Writes the pictures of a job of which there are no facts yet, and notes it; gives the line."""
         for result, path in zip(results, item.paths, strict=True):
             if path not in facts:
@@ -135,7 +137,7 @@ class Worker:
                 )  # fmt: skip
                 told["path"] = self.ledger.relative(Path(path))
                 facts[path] = {name: told[name] for name in FACTS if told.get(name) is not None}
-        return self.ledger.done(task_of(item), facts=list(facts.values()))
+        return self.ledger.done(task_of(item), facts=list(facts.values()), seconds=round(seconds, 4))
 
     def _failed(self, item: Item, error: Exception, seconds: float) -> Outcome:
         """Notes that a job failed; what is a fault of the program's is shown whole."""
