@@ -51,7 +51,7 @@ def denoise(run: Run, latents: Tensor | None = None) -> Generator[Step]:
 def denoise_together(runs: Sequence[Run]) -> Generator[Step]:
     """The loop over several runs at once: steps of one model at one timestep are taken together, and share its calls.
 
-    Of the steps that are due the noisiest are taken first, so that a run that begins later, or that goes back, meets the
+    Of the steps that are due the noisiest are taken first, so that a run that begins later, or goes back, meets the
     others there. What fails in one of them ends all.
     """
     with ExitStack() as open:
