@@ -53,7 +53,6 @@ _HOMES = {
     "errors": ("DiffusionTricksError", "ModelError", "OutOfMemory", "PluginError", "UsageError"),
     "generate.make": ("make", "making"),
     "generate.result": ("Result",),
-    "generate.together": ("made_together",),
     "generate.score": ("Score", "Scorer", "ViewScore"),
     "generate.together": ("made_together",),
     "io.grid": ("labelled_grid",),
