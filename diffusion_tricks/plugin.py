@@ -226,6 +226,7 @@ _HOMES = {
     "loading.cards": ("model_card",),
     "loading.controlnet": ("controlnet_for",),
     "metrics": ("bootstrap", "diversity", "frechet_distance", "kernel_distance", "psnr", "sharpness"),
+    "recipes.inputs": ("hashes_of",),
     "recipes.paths": ("mapped", "paths"),
     "recipes.reading": ("anchored",),
     "recipes.recipe": ("recipe_from",),
