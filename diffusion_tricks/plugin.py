@@ -115,6 +115,7 @@ if TYPE_CHECKING:
     from diffusion_tricks.metrics import kernel_distance as kernel_distance
     from diffusion_tricks.metrics import psnr as psnr
     from diffusion_tricks.metrics import sharpness as sharpness
+    from diffusion_tricks.recipes.inputs import hashes_of as hashes_of
     from diffusion_tricks.recipes.paths import mapped as mapped
     from diffusion_tricks.recipes.paths import paths as paths
     from diffusion_tricks.recipes.reading import anchored as anchored
