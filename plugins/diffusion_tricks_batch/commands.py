@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from dataclasses import fields
 from typing import Any
@@ -11,6 +12,7 @@ import click
 from diffusion_tricks.plugin import UsageError
 from diffusion_tricks_batch.asked import AUTO, Asked
 from diffusion_tricks_batch.how import How
+from diffusion_tricks_batch.progress import Progress
 
 EXAMPLES = (
     "Examples:\n\n\b\n"
@@ -61,12 +63,14 @@ class Pictures(click.ParamType):
 @click.option("--no-provenance", is_flag=True, help="Do not mark pictures as made by a model.")
 @click.option("--keep-gps", is_flag=True, help="Keep where photos were taken, which else is left out.")
 @click.option("--engine", default="here", show_default=True, help="What brings jobs to workers.")
+@click.option("--quiet", is_flag=True, help="No progress.")
 @click.pass_context
 def batch(ctx: click.Context, /, **options: Any) -> None:
     """Make the pictures of a list of JOBS: JSON lines, CSV, TOML, or a grid over a recipe."""
     from diffusion_tricks_batch.run import batch as made
 
-    tally = made(asked_of(options))
+    with Progress(sys.stderr, shown=not options.pop("quiet")) as progress:
+        tally = made(asked_of(options), progress.begin)
     kinds = Counter(failure.kind for failure in tally.failures.values())
     click.echo(f"{len(tally.made)} made, {tally.ready.kept} kept, {len(tally.failures)} failed {dict(kinds)}", err=True)
     if tally.failures or tally.left:

@@ -90,12 +90,16 @@ class Records:
     def mine(self, worker: str) -> Iterator[Ledger]:
         """The ledger of a worker, which nobody else writes to meanwhile. Raises OutputError where somebody does."""
         path = self.folder / f"{worker}.jsonl"
+        who: Line = {"worker": worker, "host": socket.gethostname(), "process": os.getpid()}
         ledger = Timed.found(path) if path.exists() else None
-        if ledger is None or not ledger.lines:
+        found = ledger is not None and bool(ledger.lines)
+        if ledger is None or not found:
             path.unlink(missing_ok=True)
-            ledger = Timed.begun(path, [{"worker": worker, "host": socket.gethostname(), "process": os.getpid()}])
+            ledger = Timed.begun(path, [who])
         ledger.beside = self.journals(but=worker)
         with ledger.alone():
+            if found:
+                ledger.note(who)
             yield ledger
 
     def every(self) -> Ledger:

@@ -12,6 +12,7 @@ from typing import Any
 from diffusion_tricks.plugin import OutputError, atomic_write, host
 from diffusion_tricks_batch.asked import Asked
 from diffusion_tricks_batch.engines.protocol import Engine, Site
+from diffusion_tricks_batch.job_list import keep_list
 from diffusion_tricks_batch.names import home_of
 from diffusion_tricks_batch.outcome import Failure, Outcome, failure_of
 from diffusion_tricks_batch.plan import Ready, begun, jobs_of, ready
@@ -51,6 +52,7 @@ def batch(asked: Asked, begin: Callable[[Ready], Tell] = lambda ready: silent) -
     run = begun(asked, records)
     with records.mine("here") as ledger:
         todo = ready(jobs, run, asked, ledger)
+        keep_list(records, todo)
         tally = Tally(todo, failures={key: failure_of(error) for key, error in todo.problems.items()})
         ledger.note({"began": {"jobs": len(jobs), "kept": todo.kept}})
         tell = begin(todo)

@@ -74,13 +74,13 @@ class Worker:
 
     def _finished(self, item: Item, finish: Callable[[], list[Result]], seconds: float) -> Outcome:
         """Decodes, scores and writes the pictures of a job, and notes it."""
-        task = task_of(item)
+        task, took = task_of(item), {"seconds": round(seconds, 4)}
         try:
             facts = self._written(item, finish())
         except Exception as error:
             failure = failure_of(error)
-            return Outcome(item.key, self.name, self.ledger.failed(task, failure.data()), failure, seconds)
-        return Outcome(item.key, self.name, self.ledger.done(task, facts=facts), None, seconds)
+            return Outcome(item.key, self.name, self.ledger.failed(task, failure.data() | took), failure, seconds)
+        return Outcome(item.key, self.name, self.ledger.done(task, facts=facts, **took), None, seconds)
 
     def _written(self, item: Item, results: Sequence[Result]) -> list[dict[str, Any]]:
         """Writes the pictures of a job; gives the facts of each."""

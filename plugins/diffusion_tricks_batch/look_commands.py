@@ -1,0 +1,77 @@
+"""The commands `status` and `report`. No torch here."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+MINUTE = 60.0  # seconds
+STATUS_EXAMPLES = (
+    "Examples:\n\n\b\n"
+    "  diffusion-tricks status out\n"
+    "  diffusion-tricks status out --follow --json\n\n"
+    "Ends with 0 where all is made and nothing failed, with 1 where something failed or is left."
+)
+REPORT_EXAMPLES = (
+    "Examples:\n\n\b\n"
+    "  diffusion-tricks report out --by view\n"
+    "  diffusion-tricks report out --by guidance --by seed -o report.html"
+)
+FOLDER = click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+
+
+@click.command("status", epilog=STATUS_EXAMPLES, short_help="how a batch stands")
+@FOLDER
+@click.option("--follow", is_flag=True, help="Go on telling until it ends.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object; with --follow one a line for all that happens.")
+@click.pass_context
+def status(ctx: click.Context, /, folder: Path, follow: bool, as_json: bool) -> None:
+    """How the batch in DIR stands: jobs, failures, workers, how fast it goes, the time left.
+
+    It is read from the ledger, in any process and on any host that sees DIR, while the batch runs and after.
+    """
+    from diffusion_tricks_batch.standing import Standing
+    from diffusion_tricks_batch.status import all_done, events, told
+    from diffusion_tricks_batch.status import status as stands
+
+    standing = Standing(folder)
+    happens = events(standing) if follow else iter([stands(standing, time.time())])
+    data = _as_lines(happens) if as_json else _shown(happens)
+    if not as_json:
+        click.echo(told(data))
+    if not all_done(data):
+        ctx.exit(1)
+
+
+def _as_lines(happens: Iterator[dict[str, Any]]) -> dict[str, Any]:
+    """Prints each; gives the last."""
+    data: dict[str, Any] = {}
+    for data in happens:
+        click.echo(json.dumps(data, ensure_ascii=False))
+    return data
+
+
+def _shown(happens: Iterator[dict[str, Any]]) -> dict[str, Any]:
+    """Tells how it stands, on a terminal in one place, else once a minute; gives the last."""
+    from diffusion_tricks_batch.progress import Board
+    from diffusion_tricks_batch.status import sentence
+
+    board = Board(sys.stdout) if sys.stdout.isatty() else None
+    told, data = time.monotonic(), dict[str, Any]()
+    for data in happens:
+        if data.get("event") != "status":
+            continue
+        if board:
+            board.show([sentence(data)])
+        elif time.monotonic() - told >= MINUTE:
+            click.echo(sentence(data))
+            told = time.monotonic()
+    if board:
+        board.clear()
+    return data
