@@ -12,6 +12,8 @@ import click
 from diffusion_tricks.plugin import UsageError
 from diffusion_tricks_batch.asked import AUTO, Asked
 from diffusion_tricks_batch.how import How
+from diffusion_tricks_batch.look_commands import write_after
+from diffusion_tricks_batch.names import home_of
 from diffusion_tricks_batch.progress import Progress
 
 EXAMPLES = (
@@ -69,8 +71,10 @@ def batch(ctx: click.Context, /, **options: Any) -> None:
     """Make the pictures of a list of JOBS: JSON lines, CSV, TOML, or a grid over a recipe."""
     from diffusion_tricks_batch.run import batch as made
 
-    with Progress(sys.stderr, shown=not options.pop("quiet")) as progress:
-        tally = made(asked_of(options), progress.begin)
+    quiet, asked = options.pop("quiet"), asked_of(options)
+    with Progress(sys.stderr, shown=not quiet) as progress:
+        tally = made(asked, progress.begin)
+    write_after(ctx, home_of(asked.output), quiet=quiet)
     kinds = Counter(failure.kind for failure in tally.failures.values())
     click.echo(f"{len(tally.made)} made, {tally.ready.kept} kept, {len(tally.failures)} failed {dict(kinds)}", err=True)
     if tally.failures or tally.left:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from diffusion_tricks.plugin import UsageError, atomic_write
 from diffusion_tricks_batch.outcome import failure_of
-from diffusion_tricks_batch.plan import Ready
 from diffusion_tricks_batch.records import Records
+
+if TYPE_CHECKING:
+    from diffusion_tricks_batch.plan import Ready
 
 FILE = "jobs.json"
 

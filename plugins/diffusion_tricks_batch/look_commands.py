@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 
+Gallery = Callable[[Path, Path], None]
 MINUTE = 60.0  # seconds
 STATUS_EXAMPLES = (
     "Examples:\n\n\b\n"
@@ -75,3 +78,25 @@ def _shown(happens: Iterator[dict[str, Any]]) -> dict[str, Any]:
     if board:
         board.clear()
     return data
+
+
+def write_after(ctx: click.Context, folder: Path, *, quiet: bool = False) -> None:
+    """Makes what is made of the pictures of a batch; says on stderr what was not."""
+    from diffusion_tricks_batch.after import after
+    from diffusion_tricks_batch.standing import Standing
+
+    made = after(Standing(folder), gallery_of(ctx))
+    for note in () if quiet else made.notes:
+        click.echo(f"Note: {note}", err=True)
+
+
+def gallery_of(ctx: click.Context) -> Gallery | None:
+    """What makes a gallery: the command of that name, where a plugin brings it."""
+    program: Any = ctx.find_root().command
+    command = program.get_command(ctx, "gallery") if isinstance(program, click.Group) else None
+
+    def made(folder: Path, index: Path) -> None:
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            ctx.invoke(command, folder=folder, output=index, scores=False, force=False)
+
+    return made if command else None

@@ -9,11 +9,13 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import IO, Self
+from typing import IO, TYPE_CHECKING, Self
 
-from diffusion_tricks_batch.outcome import Outcome
 from diffusion_tricks_batch.pace import Pace, clock, seconds_left
-from diffusion_tricks_batch.plan import Ready
+
+if TYPE_CHECKING:
+    from diffusion_tricks_batch.outcome import Outcome
+    from diffusion_tricks_batch.plan import Ready
 
 MINUTE, BLINK = 60.0, 0.5  # seconds from line to line: in a file, on a terminal
 METER = "[{bar:24}] {desc}"

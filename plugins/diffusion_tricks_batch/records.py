@@ -15,9 +15,12 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from diffusion_tricks.plugin import Journal, Ledger, Line, OutputError, Task, UsageError, atomic_write, sidecar_path
-from diffusion_tricks_batch.groups import Item
+
+if TYPE_CHECKING:
+    from diffusion_tricks_batch.groups import Item
 
 FOLDER = "ledger"
 RUN = "run.json"
