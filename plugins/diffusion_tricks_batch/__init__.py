@@ -27,7 +27,7 @@ def register_engines(register: Callable[..., None]) -> None:
 def register_commands(cli: click.Group) -> None:
     """The commands `batch`, `status` and `report`."""
     from diffusion_tricks_batch.commands import batch
-    from diffusion_tricks_batch.look_commands import status
+    from diffusion_tricks_batch.look_commands import report, status
 
-    for command in (batch, status):
+    for command in (batch, status, report):
         cli.add_command(command)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tempfile
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ from diffusion_tricks_batch.sheets import sheets
 from diffusion_tricks_batch.standing import Standing
 
 INDEX, PAGES = "index.html", "index-pages"
-AT_ONCE = 50  # pages that are held together: memory
+NEW = "gallery"  # in the ledger, where a gallery is made
 MOST_PIXELS = 2**26  # of all pictures together, of which a gallery is made by itself: 1,000 of 256 x 256
 Gallery = Callable[[Path, Path], None]  # of the pictures in a folder, written to a page
 
@@ -65,18 +65,22 @@ class Making:
 
     def done(self, of: str) -> After:
         """All of them. of: see `Ours.note`."""
-        self._put({FILE: table(self.made)})
+        self._put(FILE, table(self.made))
         for name, data in sheets(self.ours.home, self.made):
-            self._put({name: data})
+            self._put(name, data)
         self._put_gallery()
         self.ours.remove_others(self.names)
         self.ours.note("" if self.missing else of)
         return self.after
 
-    def _put(self, files: dict[str, bytes]) -> None:
-        self.names |= files.keys()
-        left = self.ours.write(files)
-        self.after.paths += [self.ours.home / name for name in files if name not in left and is_shown(name)]
+    def _put(self, name: str, data: bytes) -> None:
+        written = self.ours.write(name, data)
+        self._tell([name], [] if written else [name])
+
+    def _tell(self, names: Sequence[str], left: Sequence[str]) -> None:
+        """Takes note of files, and of those in whose place there are others."""
+        self.names |= set(names)
+        self.after.paths += [self.ours.home / name for name in names if name not in left and is_shown(name)]
         if left:
             self._leave(left[0])
 
@@ -95,17 +99,18 @@ class Making:
             self._put_pages(self.gallery)
 
     def _put_pages(self, gallery: Gallery) -> None:
-        with tempfile.TemporaryDirectory() as made:
-            index = Path(made) / INDEX
-            try:
-                gallery(self.folder, index)
-            except DiffusionTricksError as error:
-                self.after.notes.append(f"no gallery was made: {error}")
-                return
-            pages = sorted((Path(made) / PAGES).iterdir())
-            for start in range(0, len(pages), AT_ONCE):
-                self._put({f"{PAGES}/{path.name}": path.read_bytes() for path in pages[start : start + AT_ONCE]})
-            self._put({INDEX: index.read_bytes()})
+        made = self.ours.path.parent / NEW
+        shutil.rmtree(made, ignore_errors=True)
+        made.mkdir()
+        try:
+            gallery(self.folder, made / INDEX)
+            files = {f"{PAGES}/{path.name}": path for path in sorted((made / PAGES).iterdir())}
+            files |= {INDEX: made / INDEX}
+            self._tell(list(files), self.ours.move(files))
+        except DiffusionTricksError as error:
+            self.after.notes.append(f"no gallery was made: {error}")
+        finally:
+            shutil.rmtree(made, ignore_errors=True)
 
     @property
     def folder(self) -> Path:

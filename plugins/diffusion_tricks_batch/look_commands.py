@@ -13,6 +13,8 @@ from typing import Any
 
 import click
 
+from diffusion_tricks.plugin import atomic_write, check_place
+
 Gallery = Callable[[Path, Path], None]
 MINUTE = 60.0  # seconds
 STATUS_EXAMPLES = (
@@ -78,6 +80,38 @@ def _shown(happens: Iterator[dict[str, Any]]) -> dict[str, Any]:
     if board:
         board.clear()
     return data
+
+
+@click.command("report", epilog=REPORT_EXAMPLES, short_help="the scores of a batch by field, and its speed")
+@FOLDER
+@click.option("--by", multiple=True, metavar="FIELD", help="Of the jobs, as guidance or anagram.views; or seed, view.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="A page .html, or .md or .txt.")
+@click.option("--force", is_flag=True, help="Replace an older FILE.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object with all numbers.")
+@click.pass_context
+def report(
+    ctx: click.Context, /, folder: Path, by: tuple[str, ...], output: Path | None, force: bool, as_json: bool
+) -> None:  # fmt: skip
+    """What the batch in DIR shows: mean scores with 95 % intervals, of all and by FIELD, failures, and speed.
+
+    Pairs of jobs that are alike but for FIELD say what it makes of the scores. All is read from the ledger; the table
+    scores.csv, the contact sheets and the gallery in DIR are made again where they are missing or old.
+    """
+    from diffusion_tricks_batch.report import report as reported
+    from diffusion_tricks_batch.report_page import as_text, writer_for
+    from diffusion_tricks_batch.standing import Standing
+
+    write = writer_for(output) if output else as_text
+    if output:
+        check_place(output, force=force)
+    data = reported(Standing(folder), tuple(dict.fromkeys(by)))
+    if output:
+        atomic_write(output, write(data).encode(), force=force)
+    if as_json:
+        click.echo(json.dumps(data, ensure_ascii=False, default=str))
+    else:
+        click.echo(str(output) if output else write(data))
+    write_after(ctx, folder)
 
 
 def write_after(ctx: click.Context, folder: Path, *, quiet: bool = False) -> None:

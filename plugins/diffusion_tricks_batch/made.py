@@ -16,7 +16,10 @@ SCORES = ("alignment", "concealment", "sep_min")
 
 @dataclass(frozen=True)
 class Made:
-    """A picture. path: from the folder of the batch. digest: SHA-256 of its file. size: width and height. score: as `Score.data`, if it has."""
+    """A picture.
+
+    path: from the folder of the batch. digest: SHA-256 of its file. size: width and height. score: as `Score.data`.
+    """
 
     job: Listed
     path: str

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from hashlib import sha256 as digest_of
+from pathlib import Path
 
 from diffusion_tricks.plugin import atomic_write, sha256
 from diffusion_tricks_batch.records import Records
@@ -46,17 +47,29 @@ class Ours:
         """Whether all files are there, as they were made of the same."""
         return bool(of) and self.of == of and all((self.home / name).is_file() for name in self.digests)
 
-    def write(self, files: Mapping[str, bytes]) -> list[str]:
-        """Writes files; gives the names of those in whose place there are others'."""
-        free = {name: data for name, data in files.items() if self.may_write(name)}
-        for name, data in free.items():
-            there = [sha256(self.home / name)] if (self.home / name).exists() else []
-            self.digests[name] = [*there, digest_of(data).hexdigest()]
-        self.note("")
-        for name, data in free.items():
+    def write(self, name: str, data: bytes) -> bool:
+        """Writes a file; whether it did, and there is none of others in its place."""
+        if not self.may_write(name):
+            return False
+        self._expect({name: digest_of(data).hexdigest()})
+        atomic_write(self.home / name, data, force=(self.home / name).exists())
+        return True
+
+    def move(self, files: Mapping[str, Path]) -> list[str]:
+        """Gives files of the same disk their places; gives the names of those in whose place there are others'."""
+        free = {name: file for name, file in files.items() if self.may_write(name)}
+        self._expect({name: sha256(file) for name, file in free.items()})
+        for name, file in free.items():
             (self.home / name).parent.mkdir(exist_ok=True)
-            atomic_write(self.home / name, data, force=(self.home / name).exists())
+            file.replace(self.home / name)
         return [name for name in files if name not in free]
+
+    def _expect(self, digests: Mapping[str, str]) -> None:
+        """Notes what files are to be, beside what they are."""
+        for name, digest in digests.items():
+            path = self.home / name
+            self.digests[name] = [*([sha256(path)] if path.exists() else []), digest]
+        self.note("")
 
     def remove_others(self, names: set[str]) -> None:
         """Removes files of ours but those: of an earlier, longer list, say."""

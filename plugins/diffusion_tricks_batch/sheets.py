@@ -18,7 +18,7 @@ ABOUT = 60  # characters that are said of one
 
 
 def sheets(home: Path, made: Sequence[Made]) -> Iterator[tuple[str, bytes]]:
-    """The name and the PNG of each sheet: `sheet.png`, or `sheet-1.png` and so on; one at a time, as they are wanted."""
+    """The name and the PNG of each sheet, one at a time: `sheet.png`, or `sheet-1.png` and so on."""
     parts = [made[start : start + ON_A_SHEET] for start in range(0, len(made), ON_A_SHEET)]
     for number, part in enumerate(parts):
         first = number * ON_A_SHEET + 1

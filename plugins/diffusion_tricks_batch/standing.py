@@ -5,6 +5,7 @@ The journals are read on from where they were read to; a last line that is being
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -20,6 +21,7 @@ from diffusion_tricks_batch.pace import Pace
 from diffusion_tricks_batch.records import Records
 
 YOUNG = 120.0  # seconds: who wrote so lately on another host is taken to be at work
+LEASES = "leases"  # a folder in the ledger
 STATES = ("done", "failed", "begun")
 
 
@@ -28,6 +30,7 @@ class Seen:
     """A worker, by its journal.
 
     pace: of its pictures in the present session. last: when its last line was noted, in seconds since 1970; 0: never.
+    touched: when it last touched what it has leased, likewise.
     began: when it began with its session; ended: whether it said that it ended. at_work: jobs begun and not finished.
     """
 
@@ -36,6 +39,7 @@ class Seen:
     host: str = ""
     process: int | None = None
     last: float = 0.0
+    touched: float = 0.0
     began: float | None = None
     ended: bool = False
     kept: int | None = None
@@ -49,7 +53,12 @@ class Seen:
             return False
         if self.host == socket.gethostname() and self.process and sys.platform != "win32":
             return is_alive(self.process) and is_held(self.path)
-        return now - self.last < YOUNG
+        return now - self.sign < YOUNG
+
+    @property
+    def sign(self) -> float:
+        """When it last gave a sign of life, in seconds since 1970."""
+        return max(self.last, self.touched)
 
     def is_stale(self, now: float) -> bool:
         """Whether it left jobs undone, and is gone."""
@@ -77,8 +86,17 @@ class Standing:
         new.sort(key=lambda pair: float(pair[1].get("at", 0)))
         for worker, line in new:
             self._take(worker, line)
+        self._look_at_leases()
         self.session = self._session()
         return new
+
+    def _look_at_leases(self) -> None:
+        """Workers on one disk touch the files of their leases, which are called `WORKER.TOKEN`."""
+        for path in (self.records.folder / LEASES).glob("[0-9]*/*.*"):
+            worker = self.workers.get(path.name.partition(".")[0])
+            with contextlib.suppress(OSError):  # given back meanwhile
+                if worker:
+                    worker.touched = max(worker.touched, path.stat().st_mtime)
 
     def _journals(self) -> list[Seen]:
         for path in sorted(self.records.folder.glob("*.jsonl")):

@@ -59,7 +59,7 @@ def _rate(standing: Standing, going: list[Seen], pictures: int) -> float | None:
 def _worker(worker: Seen, going: bool, now: float) -> dict[str, Any]:
     pace = worker.pace
     return {
-        "worker": worker.name, "host": worker.host, "seconds_since": round(max(0.0, now - worker.last), 1),
+        "worker": worker.name, "host": worker.host, "seconds_since": round(max(0.0, now - worker.sign), 1),
         "pictures": pace.pictures if pace else 0, "pictures_per_second": pace.rate if pace else None,
         "going_on": going, "stale": worker.is_stale(now),
     }  # fmt: skip

@@ -12,7 +12,7 @@ def columns(names: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     """The lines of a table: what is a number in all rows stands on the right."""
     table = [list(names), *map(list, rows)]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    right = [all(map(_is_number, column[1:])) for column in zip(*table, strict=True)]
+    right = [all(map(_is_number, one[1:])) and set(one[1:]) != {"-"} for one in zip(*table, strict=True)]
     return ["  ".join(_placed(*cell) for cell in zip(row, widths, right, strict=True)).rstrip() for row in table]
 
 
