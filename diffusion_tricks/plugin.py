@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from diffusion_tricks.lazy import opening
 
 if TYPE_CHECKING:
+    from diffusion_tricks.devices.choice import device_of as device_of
     from diffusion_tricks.devices.quiet import quiet_libraries as quiet_libraries
     from diffusion_tricks.diffusion.ask import Ask as Ask
     from diffusion_tricks.diffusion.ask import Asking as Asking
@@ -49,6 +50,9 @@ if TYPE_CHECKING:
     from diffusion_tricks.families.table import Serves as Serves
     from diffusion_tricks.families.word_places import Placed as Placed
     from diffusion_tricks.families.word_places import word_places as word_places
+    from diffusion_tricks.generate.at_once import pictures_that_fit as pictures_that_fit
+    from diffusion_tricks.generate.plan import plan as plan
+    from diffusion_tricks.generate.rehearsal import check_before as check_before
     from diffusion_tricks.generate.score import Scorer as Scorer
     from diffusion_tricks.generate.scorers import scorer_named as scorer_named
     from diffusion_tricks.generate.shown import seen_through as seen_through
@@ -68,6 +72,8 @@ if TYPE_CHECKING:
     from diffusion_tricks.io.colour import colour_from_srgb as colour_from_srgb
     from diffusion_tricks.io.colour import from_srgb as from_srgb
     from diffusion_tricks.io.colour import to_srgb as to_srgb
+    from diffusion_tricks.io.encode import check_quality as check_quality
+    from diffusion_tricks.io.encode import format_of as format_of
     from diffusion_tricks.io.fallback import Stack as Stack
     from diffusion_tricks.io.fallback import clusters as clusters
     from diffusion_tricks.io.fallback import is_emoji as is_emoji
@@ -82,6 +88,7 @@ if TYPE_CHECKING:
     from diffusion_tricks.io.fonts import font_folders as font_folders
     from diffusion_tricks.io.fonts import font_for as font_for
     from diffusion_tricks.io.fonts import is_invisible as is_invisible
+    from diffusion_tricks.io.foreign import object_in as object_in
     from diffusion_tricks.io.grid import labelled_grid as labelled_grid
     from diffusion_tricks.io.hashes import sha256 as sha256
     from diffusion_tricks.io.journal import Journal as Journal
@@ -115,6 +122,8 @@ if TYPE_CHECKING:
     from diffusion_tricks.metrics import sharpness as sharpness
     from diffusion_tricks.recipes.inputs import hashes_of as hashes_of
     from diffusion_tricks.recipes.paths import mapped as mapped
+    from diffusion_tricks.recipes.paths import paths as paths
+    from diffusion_tricks.recipes.reading import anchored as anchored
     from diffusion_tricks.recipes.recipe import recipe_from as recipe_from
     from diffusion_tricks.recipes.record import check_save as check_save
     from diffusion_tricks.recipes.record import read_record as read_record
@@ -142,6 +151,7 @@ if TYPE_CHECKING:
     from diffusion_tricks.sampling.slopes import slope as slope
     from diffusion_tricks.sampling.start import Start as Start
     from diffusion_tricks.sampling.step import Step as Step
+    from diffusion_tricks.sampling.tricks import refuse_clashes as refuse_clashes
     from diffusion_tricks.types import Box as Box
     from diffusion_tricks.types import Fit as Fit
     from diffusion_tricks.types import Outline as Outline
@@ -150,6 +160,7 @@ if TYPE_CHECKING:
     from diffusion_tricks.types import Spans as Spans
 
 _HOMES = {
+    "devices.choice": ("device_of",),
     "devices.quiet": ("quiet_libraries",),
     "diffusion.ask": (
         "Ask",
@@ -178,6 +189,9 @@ _HOMES = {
     "families.shapes": ("Shape",),
     "families.table": ("FamilyRow", "Serves"),
     "families.word_places": ("Placed", "word_places"),
+    "generate.at_once": ("pictures_that_fit",),
+    "generate.plan": ("plan",),
+    "generate.rehearsal": ("check_before",),
     "generate.score": ("Scorer",),
     "generate.scorers": ("scorer_named",),
     "generate.shown": ("seen_through", "shown", "shown_in", "shown_through"),
@@ -185,6 +199,7 @@ _HOMES = {
     "io.atomic": ("atomic_write", "atomic_write_all", "check_place"),
     "io.blur": ("convolved", "gaussian", "gaussian_blur"),
     "io.colour": ("colour_from_srgb", "from_srgb", "to_srgb"),
+    "io.encode": ("check_quality", "format_of"),
     "io.fallback": ("Stack", "clusters", "is_emoji", "stack_for", "strike_of"),
     "io.fonts": (
         "FONT_FILES",
@@ -197,6 +212,7 @@ _HOMES = {
         "font_for",
         "is_invisible",
     ),
+    "io.foreign": ("object_in",),
     "io.grid": ("labelled_grid",),
     "io.hashes": ("sha256",),
     "io.journal": ("Journal", "Line"),
@@ -222,7 +238,8 @@ _HOMES = {
     "loading.controlnet": ("controlnet_for",),
     "metrics": ("bootstrap", "diversity", "frechet_distance", "kernel_distance", "psnr", "sharpness"),
     "recipes.inputs": ("hashes_of",),
-    "recipes.paths": ("mapped",),
+    "recipes.paths": ("mapped", "paths"),
+    "recipes.reading": ("anchored",),
     "recipes.recipe": ("recipe_from",),
     "recipes.record": ("check_save", "read_record", "sidecar_path"),
     "recipes.schema": ("recipe_schema",),
@@ -251,6 +268,7 @@ _HOMES = {
     "sampling.slopes": ("followed", "slope"),
     "sampling.start": ("Start",),
     "sampling.step": ("Step",),
+    "sampling.tricks": ("refuse_clashes",),
     "types": (
         "Box",
         "Fit",

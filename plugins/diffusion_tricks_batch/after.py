@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import shutil
@@ -10,9 +11,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from diffusion_tricks.plugin import DiffusionTricksError
+from diffusion_tricks.plugin import DiffusionTricksError, Journal, OutputError
 from diffusion_tricks_batch.made import Made, pictures
 from diffusion_tricks_batch.ours import Ours
+from diffusion_tricks_batch.records import RUN
 from diffusion_tricks_batch.scores import FILE, table
 from diffusion_tricks_batch.sheets import sheets
 from diffusion_tricks_batch.standing import Standing
@@ -31,18 +33,24 @@ class After:
     notes: list[str] = field(default_factory=list)
 
 
-def after(standing: Standing, gallery: Gallery | None = None) -> After:
+def after(standing: Standing, gallery: Gallery | None = None, *, others: bool = True) -> After:
     """Writes `scores.csv`, the sheets and the gallery of what was made, unless they are there, and of the same.
 
-    Files of others are never replaced. While somebody is at work, nothing is made. gallery: makes one.
+    Files of others are never replaced. gallery: makes one. others: may still be at work; while any is, nothing is made,
+    nor while another process makes the same.
     """
     made = list(pictures(standing))
-    if not made or standing.at_work(time.time()):
+    if not made or (others and standing.at_work(time.time())):
         return After()
-    ours, of = Ours(standing.records), f"{digest(made)} {bool(gallery)}"
-    if ours.stand(of):
-        return After([ours.home / name for name in ours.digests if is_shown(name)])
-    return Making(made, ours, gallery).done(of)
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(Journal(standing.records.folder / RUN).alone())
+        except OutputError:
+            return After()
+        ours, of = Ours(standing.records), f"{digest(made)} {bool(gallery)}"
+        if ours.stand(of):
+            return After([ours.home / name for name in ours.digests if is_shown(name)])
+        return Making(made, ours, gallery).done(of)
 
 
 def digest(made: Sequence[Made]) -> str:

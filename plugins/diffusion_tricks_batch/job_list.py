@@ -45,12 +45,12 @@ def listed(ready: Ready) -> list[Listed]:
     ]  # fmt: skip
 
 
-def kept_list(records: Records) -> list[Listed]:
-    """The list that a run's ledger keeps. Raises UsageError where it is damaged, or there is none."""
+def kept_list(records: Records) -> list[Listed] | None:
+    """The list that a run's ledger keeps; None where jobs come one by one. Raises UsageError for one that is damaged."""
     path = records.folder / FILE
     try:
         return [Listed(**one) for one in json.loads(path.read_bytes())["jobs"]]
-    except OSError:
-        raise UsageError(f"{path} cannot be read; `resume` the batch, which writes it again") from None
-    except (ValueError, TypeError, KeyError):
-        raise UsageError(f"{path} is damaged; `resume` the batch, which writes it again") from None
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise UsageError(f"{path} is damaged, `resume` the batch, which writes it again: {error}") from None

@@ -8,6 +8,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -111,17 +112,16 @@ def report(
         click.echo(json.dumps(data, ensure_ascii=False, default=str))
     else:
         click.echo(str(output) if output else write(data))
-    write_after(ctx, folder)
+    write_after(ctx, folder, say=partial(click.echo, err=True))
 
 
-def write_after(ctx: click.Context, folder: Path, *, quiet: bool = False) -> None:
-    """Makes what is made of the pictures of a batch; says on stderr what was not."""
+def write_after(ctx: click.Context, folder: Path, *, say: Callable[[str], None], others: bool = True) -> None:
+    """Makes what is made of the pictures of a batch, and says what was not. others: who may still be at work."""
     from diffusion_tricks_batch.after import after
     from diffusion_tricks_batch.standing import Standing
 
-    made = after(Standing(folder), gallery_of(ctx))
-    for note in () if quiet else made.notes:
-        click.echo(f"Note: {note}", err=True)
+    for note in after(Standing(folder), gallery_of(ctx), others=others).notes:
+        say(f"Note: {note}")
 
 
 def gallery_of(ctx: click.Context) -> Gallery | None:

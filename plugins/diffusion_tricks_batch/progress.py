@@ -5,10 +5,11 @@ Rates are of late; what was kept from an earlier run does not count as speed.
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import IO, TYPE_CHECKING, Self
 
 from diffusion_tricks_batch.pace import Pace, clock, seconds_left
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from diffusion_tricks_batch.plan import Ready
 
 MINUTE, BLINK = 60.0, 0.5  # seconds from line to line: in a file, on a terminal
+Tell = Callable[["Outcome"], None]
+Begin = Callable[["Ready"], Tell]
 METER = "[{bar:24}] {desc}"
 UP, ANEW = "\x1b[{}A", "\r\x1b[J"  # so many lines; and what empties the rest of the screen
 
@@ -35,12 +38,35 @@ class Progress:
         self._lock, self._over = threading.Lock(), threading.Event()
         self._beat = threading.Thread(target=self._told, daemon=True)
 
-    def begin(self, ready: Ready) -> Callable[[Outcome], None]:
+    def begin(self, ready: Ready) -> Tell:
         """Takes note of what there is to do, and begins to tell; gives what takes an outcome."""
         self.state = State(ready, self.now())
         if self.shown:
             self._beat.start()
         return self.take
+
+    def beside(self, begin: Begin) -> Begin:
+        """What `batch` asks for, where something else tells of each outcome too: that is printed above the lines."""
+
+        def begun(ready: Ready) -> Tell:
+            tell, take = begin(ready), self.begin(ready)
+
+            def told(outcome: Outcome) -> None:
+                with self.aside():
+                    tell(outcome)
+                take(outcome)
+
+            return told
+
+        return begun
+
+    @contextlib.contextmanager
+    def aside(self) -> Iterator[None]:
+        """While it lasts, the lines are empty, for something else to be printed."""
+        with self._lock:
+            if self.board:
+                self.board.clear()
+            yield
 
     def take(self, outcome: Outcome) -> None:
         """Counts what came of a job."""
@@ -83,6 +109,29 @@ class State:
         self.jobs, self.done, self.failed = len(ready.jobs), ready.kept, len(ready.problems)
         self.pace = Pace(now)
         self.workers: dict[str, Pace] = {}
+
+    def beside(self, begin: Begin) -> Begin:
+        """What `batch` asks for, where something else tells of each outcome too: that is printed above the lines."""
+
+        def begun(ready: Ready) -> Tell:
+            tell, take = begin(ready), self.begin(ready)
+
+            def told(outcome: Outcome) -> None:
+                with self.aside():
+                    tell(outcome)
+                take(outcome)
+
+            return told
+
+        return begun
+
+    @contextlib.contextmanager
+    def aside(self) -> Iterator[None]:
+        """While it lasts, the lines are empty, for something else to be printed."""
+        with self._lock:
+            if self.board:
+                self.board.clear()
+            yield
 
     def take(self, outcome: Outcome, now: float) -> None:
         """Counts what came of a job at this time."""

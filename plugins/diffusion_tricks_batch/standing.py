@@ -74,7 +74,9 @@ class Standing:
     def __init__(self, home: Path):
         self.records = Records(home)
         self.records.run()
-        self.jobs: dict[str, Listed] = {one.id: one for one in kept_list(self.records)}
+        listed = kept_list(self.records)
+        self.listed = listed is not None
+        self.jobs: dict[str, Listed] = {one.id: one for one in listed or ()}
         self.workers: dict[str, Seen] = {}
         self.last: dict[str, Line] = {}
         self.session = 0.0
@@ -116,6 +118,8 @@ class Standing:
         worker.ended = worker.ended or "ended" in line
         for key in (line[state] for state in STATES if state in line):
             self.last[key] = line
+            if not self.listed:
+                self.jobs.setdefault(key, Listed(key))
             self._count(worker, key, line, at)
 
     def _count(self, worker: Seen, key: str, line: Line, at: float) -> None:
