@@ -14,6 +14,8 @@ from diffusion_tricks.plugin import UsageError
 from diffusion_tricks_batch.asked import AUTO, Asked
 from diffusion_tricks_batch.chosen import chosen
 from diffusion_tricks_batch.how import How
+from diffusion_tricks_batch.look_commands import write_after
+from diffusion_tricks_batch.progress import Progress
 from diffusion_tricks_batch.ranks import speaks
 
 if TYPE_CHECKING:
@@ -123,7 +125,7 @@ def batch(ctx: click.Context, /, as_json: bool, quiet: bool, dry_run: bool, **op
     if quiet:
         os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"  # of downloads
     with redirect_stdout(sys.stderr):  # what is printed meanwhile: stdout holds results alone
-        failed = _planned(asked, tell) if dry_run else _carried_out(asked, tell)
+        failed = _planned(asked, tell) if dry_run else _carried_out(ctx, asked, tell)
     if failed:
         ctx.exit(1)
 
@@ -140,7 +142,7 @@ def _planned(asked: Asked, tell: Teller) -> bool:
     return bool(cost.problems)
 
 
-def _carried_out(asked: Asked, tell: Teller) -> bool:
+def _carried_out(ctx: click.Context, asked: Asked, tell: Teller) -> bool:
     """Makes what is asked; gives whether anything failed, or is left."""
     from diffusion_tricks_batch.rows import STDIN
     from diffusion_tricks_batch.run import batch as made
@@ -151,11 +153,13 @@ def _carried_out(asked: Asked, tell: Teller) -> bool:
             return served(asked, tell)
         if not speaks():
             return made(asked) is None  # the first of the processes says what came of all
-        tally = made(asked, tell.begin)
+        with Progress(sys.stderr, shown=not tell.quiet) as progress:
+            tally = made(asked, progress.beside(tell.begin))
     except KeyboardInterrupt:
         tell.interrupted()
         raise
     tell.sum_up(tally)
+    write_after(ctx, tell.home, say=tell.remark, others=asked.shard is not None)
     return bool(tally.failures or tally.left)
 
 

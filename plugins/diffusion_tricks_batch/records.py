@@ -15,9 +15,12 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from diffusion_tricks.plugin import Journal, Ledger, Line, OutputError, Task, UsageError, atomic_write, sidecar_path
-from diffusion_tricks_batch.groups import Item
+
+if TYPE_CHECKING:
+    from diffusion_tricks_batch.groups import Item
 
 FOLDER = "ledger"
 RUN = "run.json"
@@ -111,12 +114,16 @@ class Records:
     def mine(self, worker: str) -> Iterator[Ledger]:
         """The ledger of a worker, which nobody else writes to meanwhile. Raises OutputError where somebody does."""
         path = self.folder / f"{worker}.jsonl"
+        who: Line = {"worker": worker, "host": socket.gethostname(), "process": os.getpid()}
         ledger = Timed.found(path) if path.exists() else None
-        if ledger is None or not ledger.lines:
+        found = ledger is not None and bool(ledger.lines)
+        if ledger is None or not found:
             path.unlink(missing_ok=True)
-            ledger = Timed.begun(path, [{"worker": worker, "host": socket.gethostname(), "process": os.getpid()}])
+            ledger = Timed.begun(path, [who])
         ledger.beside = self.journals(but=worker)
         with ledger.alone():
+            if found:
+                ledger.note(who)
             yield ledger
 
     def every(self) -> Ledger:
