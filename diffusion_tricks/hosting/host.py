@@ -56,10 +56,10 @@ class Host:
 
     def find(self, kind: str, name: str) -> Entry:
         """The entry of that name. Raises what `unknown` gives."""
-        entries = self.entries(kind)
-        if name not in entries:
+        entry = self._entries.get((kind, name))
+        if entry is None:
             raise self.unknown(kind, name)
-        return entries[name]
+        return entry
 
     def unknown(self, kind: str, name: str, known: Iterable[str] | None = None) -> UnknownName | PluginError:
         """The error to raise for a name that is not known: the nearest that is, or the plugins that are broken.

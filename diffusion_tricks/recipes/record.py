@@ -12,6 +12,7 @@ import os
 import platform
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from functools import cache
 from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
 from typing import Any, Literal
 
@@ -95,13 +96,17 @@ def run_of(record: Mapping[str, Any]) -> dict[str, Any]:
 
 def versions() -> dict[str, str]:
     """The versions of Python and of the installed libraries that decide about pixels; none of them is imported."""
-    installed = {"python": platform.python_version()}
-    for name in LIBRARIES:
-        try:
-            installed[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return installed
+    installed = {name: version for name in LIBRARIES if (version := _installed(name))}
+    return {"python": platform.python_version(), **installed}
+
+
+@cache
+def _installed(name: str) -> str | None:
+    """The version of a library, read once: it is in files, and is asked for with every picture."""
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def without_absolute_paths(value: Any) -> Any:

@@ -73,10 +73,12 @@ def in_full(said: Any) -> Any:
     A space behind the colon makes it a prompt like any other.
     """
     name, colon, value = said.partition(":") if isinstance(said, str) else ("", "", "")
-    entry = host().entries("trick").get(name)
-    if colon and entry is not None and "short" in entry.notes and not value:
+    entry = host().entries("trick").get(name) if colon else None
+    if entry is None or "short" not in entry.notes:
+        return said
+    if not value:
         raise UsageError(f"expected {name}:FILE, got {said!r}, which names none; give the file, or leave the colon out")
-    if not colon or entry is None or "short" not in entry.notes or value[0].isspace():
+    if value[0].isspace():
         return said
     return {"trick": name, entry.notes["short"]: value}
 

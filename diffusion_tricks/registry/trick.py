@@ -200,11 +200,11 @@ def _nested(options: TrickOptions) -> Iterator[Trick[Any]]:
 
 def branches(value: Any) -> Iterator[Nest]:
     """Every branch in the values of options."""
-    if isinstance(value, Nest):
-        yield value
-    elif isinstance(value, dict | list | tuple):
+    if isinstance(value, dict | list | tuple):
         for one in value.values() if isinstance(value, dict) else value:
             yield from branches(one)
+    elif not isinstance(value, str | int | float | None) and isinstance(value, Nest):  # the last of which takes long
+        yield value
 
 
 def _options_of(kind: type[Trick[Any]]) -> Iterator[type[TrickOptions]]:
