@@ -24,7 +24,8 @@ from diffusion_tricks.families.defaults import Defaults
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 NAMES = (
     "speed", "peers", "memory", "judge", "drawings", "verdicts", "sheets", "measures", "reach", "defaults", "plots",
-    "true_sizes", "gpu", "anagrams", "selection", "illusions", "temperature", "editing",
+    "true_sizes", "gpu", "anagrams", "selection", "illusions", "temperature", "editing", "pull_queue", "batch",
+    "throughput",
 )  # fmt: skip
 BATCHED = 1e-4  # convolutions of several rows may round otherwise than of one
 
@@ -389,3 +390,98 @@ def test_a_mask_of_an_area_covers_that(benchmarks: dict[str, ModuleType], area: 
 
     covered = (mask_for([benchmarks["editing"].mask(area)], (600, 400)).weights > 0).mean()
     assert covered == pytest.approx(area if area < 0.7 else 1, rel=0.03)
+
+
+@pytest.mark.parametrize(("groups", "workers"), [(7, 1), (64, 8), (65, 8), (3, 8)])
+def test_equal_groups_take_as_long_as_their_rounds(
+    benchmarks: dict[str, ModuleType], groups: int, workers: int
+) -> None:
+    found = benchmarks["pull_queue"].makespan([2.0] * groups, workers, start=5.0, lease=0.5)
+    assert found == pytest.approx(5.0 + 2.5 * -(-groups // workers))
+
+
+def test_workers_that_pull_are_those_of_a_clock_that_goes_on(benchmarks: dict[str, ModuleType]) -> None:
+    """Beside time that goes on tick by tick."""
+    services = np.random.default_rng(0).integers(1, 9, 40).tolist()
+    busy, waiting, ticks = [0, 0, 0], list(services), 0
+    while waiting or any(busy):
+        busy = [left or (waiting.pop(0) if waiting else 0) for left in busy]
+        busy, ticks = [max(0, left - 1) for left in busy], ticks + 1
+    assert benchmarks["pull_queue"].makespan(services, 3) == ticks
+
+
+def test_speedups_of_long_lists_are_linear_and_of_short_ones_not(benchmarks: dict[str, ModuleType]) -> None:
+    queue = benchmarks["pull_queue"].Queue([1.0], group=8, start=4.0, planned=3.0, each_planned=0.01)
+    assert queue.whole(80, 2) == pytest.approx(3 + 0.8 + 4 + 5)
+    assert queue.speedup(80, 2) == pytest.approx((4 + 10) / (4 + 5))
+    since = queue.linear_from(8)
+    assert queue.speedup(since, 8) >= 0.95 * 8 > queue.speedup(since // 2, 8)
+    assert queue.linear_from(64, most=1000) is None
+    assert queue.speedup(80_000, 64, whole=True) < 12  # planning, which one process does, is a tenth of it
+
+
+def test_what_a_run_took_is_read_from_its_ledger(benchmarks: dict[str, ModuleType]) -> None:
+    cycles_of, growth = benchmarks["batch"].cycles_of, benchmarks["batch"].growth
+    begun = [{"begun": name, "at": at} for name, at in (("a", 1.0), ("b", 1.001), ("c", 4.0), ("d", 4.001))]
+    done = [{"done": name, "at": at} for name, at in (("a", 4.5), ("b", 4.6), ("c", 6.0), ("d", 7.5))]
+    lines = [{"worker": "here"}, *begun, *done[:2], {"begun": "e", "at": 6.5}, *done[2:], {"done": "e", "at": 8.0}]
+    assert cycles_of(lines) == (1.0, pytest.approx([3.0, 2.5, 1.5]), 8.0)
+    assert cycles_of([{"worker": "here"}]) is None
+    assert growth([(0, 100), (60, 200), (99, 220), (100, 210), (500, 900), (980, 231), (1000, 209)]) == 1.05
+    assert growth([(0, 100), (60, 200), (90, 220)]) is None
+
+
+def test_the_benchmark_of_batches_runs_small(
+    benchmarks: dict[str, ModuleType], tiny: Path, monkeypatch: Any, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    batch = benchmarks["batch"]
+    real, runs = batch.run, list[dict[str, Any]]()
+
+    def once(jobs: Path, out: Path, workers: int, threads: int, *options: str) -> dict[str, Any]:
+        runs[:] = runs or [real(jobs, out, 1, 1, *options)]
+        return {**runs[0], "workers": workers, "threads": threads}
+
+    monkeypatch.setattr(batch, "run", once)
+    words = [
+        "--jobs",
+        "6",
+        "--two",
+        "6",
+        "--one",
+        "6",
+        "--turns",
+        "6",
+        "--batch",
+        "2",
+        "--at-once",
+        "1",
+        "--steps",
+        "1",
+    ]
+    threads = torch.get_num_threads()
+    try:
+        batch.main([*words, "--model", str(tiny), "--json", str(tmp_path / "report.json")])
+    finally:
+        torch.set_num_threads(threads)
+    report, printed = json.loads((tmp_path / "report.json").read_text()), capsys.readouterr().out
+    assert runs[0]["pictures"] == 6
+    assert min(runs[0][phase] for phase in ("plan", "work", "after")) > 0
+    assert all(value > 0.5 for pair in report["overhead"]["ratios"].values() for value in pair)
+    assert printed.count("\n| ") > 10
+    assert "simulated" in printed
+
+
+def test_ways_to_make_pictures_are_compared_with_the_default(
+    benchmarks: dict[str, ModuleType], tiny: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    throughput = benchmarks["throughput"]
+    words = ["--pictures", "2", "--turns", "1", "--steps", "1", "--model", str(tiny)]
+    threads = torch.get_num_threads()
+    throughput.main([*words, "--only", "channels last", "--only", "2 processes", "--json", str(tmp_path / "rows.json")])
+    rows = {row["way"]: row for row in json.loads((tmp_path / "rows.json").read_text())}
+    assert list(rows) == ["8 at once", "2 processes", "channels last"]
+    assert (rows["8 at once"]["ratio"], rows["8 at once"]["difference"]) == (1.0, 0.0)
+    assert rows["channels last"]["difference"] <= 1 / 255  # rounding, and that of a byte
+    assert rows["2 processes"]["difference"] is None
+    assert torch.get_num_threads() == threads
+    assert "| channels last |" in capsys.readouterr().out
