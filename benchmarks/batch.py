@@ -15,6 +15,7 @@ import argparse
 import json
 import os
 import random
+import shutil
 import statistics
 import subprocess
 import sys
@@ -232,6 +233,8 @@ def checks(runs: Sequence[dict[str, Any]], group: int) -> list[dict[str, Any]]:
 
 def measure(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """All of it."""
+    if Path(given.model).is_dir():  # a list names models beside it
+        given.model = Path(shutil.copytree(given.model, folder / "model")).name
     lists = {count: written_jobs(folder / f"{count}.jsonl", count, given.steps, given.model)
              for count in {given.jobs, given.two, given.one, given.turns}}  # fmt: skip
     wanted = [(given.jobs, 1, 2, ()), (given.two, 2, 1, ()), (given.one, 1, 1, ("--no-scores",))]

@@ -442,22 +442,8 @@ def test_the_benchmark_of_batches_runs_small(
         return {**runs[0], "workers": workers, "threads": threads}
 
     monkeypatch.setattr(batch, "run", once)
-    words = [
-        "--jobs",
-        "6",
-        "--two",
-        "6",
-        "--one",
-        "6",
-        "--turns",
-        "6",
-        "--batch",
-        "2",
-        "--at-once",
-        "1",
-        "--steps",
-        "1",
-    ]
+    words = [f"--{name}=6" for name in ("jobs", "two", "one", "turns")]
+    words += ["--batch=2", "--at-once=1", "--steps=1"]
     threads = torch.get_num_threads()
     try:
         batch.main([*words, "--model", str(tiny), "--json", str(tmp_path / "report.json")])
