@@ -87,12 +87,12 @@ def batch(ctx: click.Context, /, as_json: bool, quiet: bool, dry_run: bool, **op
     if quiet:
         os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"  # of downloads
     with redirect_stdout(sys.stderr):  # what is printed meanwhile: stdout holds results alone
-        failed = _planned(asked, tell) if dry_run else _carried_out(asked, tell)
+        failed = planned_only(asked, tell) if dry_run else carried_out(asked, tell)
     if failed:
         ctx.exit(1)
 
 
-def _planned(asked: Asked, tell: Teller) -> bool:
+def planned_only(asked: Asked, tell: Teller) -> bool:
     """Says what would be done; gives whether a job cannot be."""
     from diffusion_tricks_batch.cost import cost_of
     from diffusion_tricks_batch.plan import planned
@@ -104,7 +104,7 @@ def _planned(asked: Asked, tell: Teller) -> bool:
     return bool(cost.problems)
 
 
-def _carried_out(asked: Asked, tell: Teller) -> bool:
+def carried_out(asked: Asked, tell: Teller) -> bool:
     """Makes what is asked; gives whether anything failed, or is left."""
     from diffusion_tricks_batch.rows import STDIN
     from diffusion_tricks_batch.run import batch as made
