@@ -24,7 +24,7 @@ from diffusion_tricks.recipes.record import save
 from diffusion_tricks_batch.again import row_of
 from diffusion_tricks_batch.grid import axis_from
 from diffusion_tricks_batch.jobs import Job, job_from, read_jobs
-from diffusion_tricks_batch.names import check_names
+from diffusion_tricks_batch.names import check_names, name_of
 
 ANAGRAM = {"trick": "anagram", "views": [["identity", "a {first}"], ["{view}", "a {second}"]]}
 
@@ -107,7 +107,7 @@ def test_one_bad_line_stops_no_other() -> None:
         ({"steps": "x"}, "job 1: steps: expected a whole number, got 'x'"), ({"steps": 2.5}, "steps: expected a whole"),
         ({"seed": -1}, "seed: expected at least 0, got -1"), ({"size": "64x"}, "size: expected a list, got '64x'"),
         ({"prompt": 3}, "prompt"), ({"steps": 3, "stride": 30}, "both say which steps are made"),
-        ({"prompt": "a {x}"}, "{x} stands in the recipe, and the job says no 'x': it says id, number; add that field, "
+        ({"prompt": "a {x}"}, "{x} stands in the recipe, and the job says no 'x': it says number, id; add that field, "
          "or write {{ and }} for braces"),
         ({"tricks": [{"trick": "anagran"}]}, "unknown trick 'anagran'; did you mean 'anagram'?"),
         ({"tricks": [ANAGRAM], "first": "a", "second": "b", "view": "flop"},
@@ -211,6 +211,9 @@ def test_a_base_in_a_file() -> None:
     assert (second.tricks[0].options["image"], second.model) == ("lists/y.png", "digits")
     first, _ = sound(read_jobs(lines({"base": "recipe.toml"}, *rows, name="lists/jobs.jsonl")))
     assert first.tricks[0].options["image"] == "lists/x.png"
+    Path("lists/shared/up.toml").write_text('picture = "../../{name}.png"\nfolder = "../.."\n')
+    recipe = sound(read_jobs(lines({"base": "shared/up.toml"}, {"name": "x"}, name="lists/jobs.jsonl")))[0]
+    assert os.path.normpath(str(recipe.picture)) == "x.png"
 
 
 @pytest.mark.parametrize(
@@ -244,6 +247,14 @@ def test_a_table() -> None:
     assert fourth.recipe == Recipe(prompt="x")
     assert fifth.recipe == Recipe(prompt="c", size=(32, 32), seed=[1, 2, 3])
     assert fifth.fields["n"] == 8
+
+
+def test_tabs_in_a_table_of_tabs() -> None:
+    assert read_jobs(table("id,x\tprompt\na\tb, c\n", "jobs.tsv"))[0].fields == {
+        "id": "0",
+        "id,x": "a",
+        "prompt": "b, c",
+    }
 
 
 @pytest.mark.parametrize("between", [",", ";", "\t"])
@@ -311,6 +322,20 @@ def test_jobs_in_toml() -> None:
     assert sound(read_jobs("base.toml")) == [Recipe(prompt="b", steps=3)]
 
 
+def test_jobs_in_one_list_of_json() -> None:
+    Path("jobs.json").write_text('\n[{"prompt": "a"}, 3, {"seed": "x"}]')
+    first, second, third = read_jobs("jobs.json")
+    assert sound([first]) == [Recipe(prompt="a")]
+    assert refused(second) == "job 2 of jobs.json: expected a job as an object, got 3"
+    assert refused(third).startswith("job 3 of jobs.json: seed: expected a whole number")
+
+
+def test_fields_that_are_called_as_what_is_said_anyway() -> None:
+    job = one(prompt="{number} {index}", number=7, index="i")
+    assert sound([job])[0].prompt == "7 i"
+    assert name_of("{number}-{index}.png", job, 1, 2) == Path("7-i.png")
+
+
 def test_a_recipe_is_a_list_of_one() -> None:
     recipe = Recipe(prompt="a", seed=3, tricks=[{"trick": "guidance", "scale": 2}])
     Path("r.toml").write_text(recipe.to_toml("./recipe.schema.json"))
@@ -352,7 +377,8 @@ def test_a_grid_over_nothing_and_over_a_list() -> None:
         ("empty.jsonl", 'empty.jsonl holds no jobs; expected such as {"id": "j1"'), ("a\0.csv", "cannot be read"),
         ("utf16.jsonl", "utf16.jsonl is no text in UTF-8 (invalid start byte at byte 0); save it as such"),
         ("odd.pdf", "odd.pdf: expected a list of jobs (.jsonl, .csv, .toml, or - for standard input), a recipe"),
-        ("bad.toml", "bad.toml is not valid TOML"), ("list.json", "list.json holds a list, expected an object"),
+        ("bad.toml", "bad.toml is not valid TOML"), ("list.json", "list.json holds no jobs"),
+        ("round.toml", "begins with itself"),
         ("job.toml", "job.toml: expected each job as [[job]]"), ("none.toml", "none.toml holds no jobs"),
         (".", "read: Is a"),
         ("misspelt.toml", "steps: expected at least 1"), ("plain.png", "carries no diffusion-tricks record"),
@@ -360,7 +386,8 @@ def test_a_grid_over_nothing_and_over_a_list() -> None:
 )  # fmt: skip
 def test_a_source_that_is_none(source: str | None, why: str) -> None:
     for name, text in (("empty.jsonl", "\n \n"), ("odd.pdf", ""), ("bad.toml", "a ="), ("list.json", "[]"),
-                       ("job.toml", "job = 3"), ("none.toml", "job = []"), ("misspelt.toml", "steps = 0")):  # fmt: skip
+                       ("job.toml", "job = 3"), ("none.toml", "job = []"),
+                       ("misspelt.toml", "steps = 0"), ("round.toml", 'base = "round.toml"')):  # fmt: skip
         Path(name).write_text(text)
     Path("utf16.jsonl").write_text("{}", "utf-16")
     Image.new("RGB", (8, 8)).save("plain.png")
