@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import pytest
 import tomli_w
@@ -22,6 +22,7 @@ from diffusion_tricks import PluginError, Recipe, UsageError
 from diffusion_tricks.plugin import RecipeError
 from diffusion_tricks.recipes.record import save
 from diffusion_tricks_batch.again import row_of
+from diffusion_tricks_batch.cells import of_option
 from diffusion_tricks_batch.grid import axis_from
 from diffusion_tricks_batch.jobs import Job, job_from, read_jobs
 from diffusion_tricks_batch.names import check_names, name_of
@@ -169,6 +170,10 @@ def test_lists_and_objects_may_stand_for_a_whole_text() -> None:
     recipe = sound([one(tricks=[{"trick": "anagram", "views": "{both}"}],
                         both=[["identity", hybrid], ["flip", "a duck"]])])[0]  # fmt: skip
     assert recipe.tricks[0].options["views"][0] == ["identity", hybrid]
+    recipe = sound([one(tricks=[{"trick": "anagram", "views": [["identity", "{both}"], ["flip", "b"]]}], both=hybrid)])[
+        0
+    ]
+    assert recipe.tricks[0].options["views"][0] == ["identity", hybrid]
     recipe = sound([one(steps="{n}", tricks=[{"trick": "guidance", "scale": "{x}"}], n=4, x="2.5")])[0]
     assert (recipe.steps, recipe.tricks[0].options) == (4, {"scale": 2.5})
 
@@ -276,6 +281,20 @@ def test_options_and_several_prompts_in_a_table() -> None:
 
 
 @pytest.mark.parametrize(
+    ("kind", "text", "value"),
+    [
+        (list[str], "a", ["a"]), (list[str], '["a"]', ["a"]), (str, "[1]", "[1]"), (str | None, "3", "3"),
+        (float, "3", 3), (int | None, "3", 3), (Annotated[float, "share"], "0.5", 0.5), (bool, "True", True),
+        (bool, "maybe", "maybe"), (Literal["a", "b"], "a", "a"), (float | Literal["auto"], "auto", "auto"),
+        (float, "inf", "inf"), (tuple[int, int], "[1, 2]", [1, 2]), (dict[str, int], '{"a": 1}', {"a": 1}),
+        (list[str], "[a", ["[a"]), (float, 3, 3),
+    ],
+)  # fmt: skip
+def test_texts_of_options(kind: Any, text: Any, value: Any) -> None:
+    assert of_option(kind, text) == value
+
+
+@pytest.mark.parametrize(
     ("text", "why"),
     [
         ("a,a\n1,2\n", "jobs.csv has two columns 'a'; keep one of them"), ("prompt\n", "jobs.csv holds no jobs"),
@@ -366,7 +385,7 @@ def test_a_grid_over_nothing_and_over_a_list() -> None:
     ]
     assert sound(jobs[:-1])[-1] == Recipe(prompt="b", seed=2, steps=2)
     long = read_jobs(None, [axis_from(f"v{i}={'x' * 50}") for i in range(4)])
-    assert long[0].id == "0"
+    assert (long[0].id, len(sound(long))) == ("0", 1)
 
 
 @pytest.mark.parametrize(
@@ -397,7 +416,7 @@ def test_a_source_that_is_none(source: str | None, why: str) -> None:
 
 
 def test_jobs_from_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
-    text = '{"base": {"steps": 3}}\n{"prompt": "a"}\nx\n'
+    text = '\ufeff{"base": {"steps": 3}}\n{"prompt": "a"}\nx\n'
     first, second = read_jobs("-", stream=io.StringIO(text))
     assert first.recipe == Recipe(prompt="a", steps=3)
     assert refused(second).startswith("line 3 of standard input is not valid JSON")
@@ -488,7 +507,7 @@ def resolved(recipe: Recipe) -> Recipe:
 def test_a_job_with_files_in_another_list() -> None:
     Path("work/out/deep").mkdir(parents=True)
     Path("work/model").mkdir()
-    row = {"base": {"model": "model", "tricks": ["sdedit"], "prompt": "a {{}} {prompt1}", "prompt1": "b"}}
+    row = {"base": {"model": "model", "tricks": ["sdedit"], "prompt": "a {{x}} {prompt1}", "prompt1": "b"}}
     job = read_jobs(lines(row, {"sdedit.image": "a.png", "strength": 0.5}, name="work/jobs.jsonl"))[0]
     moved = row_of(job, Path("work/out/deep"))
     assert moved["folder"] == "../.."
@@ -496,7 +515,7 @@ def test_a_job_with_files_in_another_list() -> None:
     assert "prompt1" not in moved
     again = read_jobs(lines(moved, name="work/out/deep/failed.jsonl"))[0]
     first, second = sound([job, again])
-    assert first.prompt == second.prompt == "a {} b"
+    assert first.prompt == second.prompt == "a {x} b"
     assert Path(second.tricks[0].options["image"]).resolve() == Path("work/a.png").resolve()
     assert Path(second.model).resolve() == Path("work/model").resolve()
     assert second.tricks[0].options["strength"] == 0.5
