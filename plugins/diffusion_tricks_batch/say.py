@@ -102,7 +102,11 @@ class Teller:
         for job in todo.jobs:
             said = self._planned(todo, cost, job.id)
             self.print(
-                said if self.as_json else "  ".join([job.id, *said["paths"], f"error: {said['error']}" if "error" in said else said["state"]])
+                said
+                if self.as_json
+                else "  ".join(
+                    [job.id, *said["paths"], f"error: {said['error']}" if "error" in said else said["state"]]
+                )
             )
         if self.as_json:
             self.print({"batch": cost.data()})

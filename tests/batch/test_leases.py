@@ -129,10 +129,12 @@ def test_a_stale_one_goes_to_exactly_one_of_many(folder: Path, tmp_path: Path) -
                 if leases.take(number):
                     os.close(os.open(tmp_path / f"taken-{number}", os.O_CREAT | os.O_EXCL))
             assert all(map(leases.holds, leases.held))
-            while len(list(tmp_path.glob("taken-*"))) < 30:
-                time.sleep(0.005)  # none is given back before all were taken
+            (tmp_path / f"tried-{nth}").touch()
+            while len(list(tmp_path.glob("tried-*"))) < 4:
+                time.sleep(0.005)  # none is given back before all have tried
 
     in_processes(4, work)
+    assert len(list(tmp_path.glob("taken-*"))) == 30
 
 
 def test_a_holder_that_works_is_not_stale_and_one_that_is_killed_is(folder: Path) -> None:
