@@ -111,12 +111,17 @@ class Records:
     def mine(self, worker: str) -> Iterator[Ledger]:
         """The ledger of a worker, which nobody else writes to meanwhile. Raises OutputError where somebody does."""
         path = self.folder / f"{worker}.jsonl"
-        ledger = Timed.found(path) if path.exists() else None
-        if ledger is None or not ledger.lines:
-            path.unlink(missing_ok=True)
-            ledger = Timed.begun(path, [{"worker": worker, "host": socket.gethostname(), "process": os.getpid()}])
-        ledger.beside = self.journals(but=worker)
-        with ledger.alone():
+        try:
+            Journal.begun(path, ())
+        except OutputError:
+            if not path.exists():
+                raise
+        with Journal(path).alone():
+            ledger = Timed.found(path)
+            if not ledger.lines:
+                ledger.append([{"worker": worker, "host": socket.gethostname(), "process": os.getpid()}])
+            ledger.beside = self.journals(but=worker)
+            ledger.latest = max([float(line.get("at", 0)) for one in ledger.beside for line in one.lines], default=0.0)
             yield ledger
 
     def every(self) -> Ledger:
