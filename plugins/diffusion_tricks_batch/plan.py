@@ -98,13 +98,7 @@ def planned(asked: Asked, records: Records) -> Ready:
     if len(recipes) == len(jobs):
         check_first(recipes)
     todo = ready(jobs, names, run, asked, ledger)
-<<<<<<< HEAD
     check_free(todo, asked, records)
-    if not todo.problems:
-        check_first([job.recipe for job in jobs if job.recipe])
-=======
-    check_free(todo, asked, records.home)
->>>>>>> work-resume
     return todo
 
 
@@ -194,13 +188,9 @@ def ready(
         item = item_of(job.id, job.recipe, names[job.id], asked, models)
         try:
             check_recipe(job.recipe)
-<<<<<<< HEAD
-            verdict = verdicts[job.id] = _verdict(task_of(item), ledger, asked.force)
-=======
             if error := failing.get(but_seed(job.recipe)):
                 raise error
-            verdict = verdicts[job.id] = ledger.verdict(task_of(item), force=asked.force)
->>>>>>> work-resume
+            verdict = verdicts[job.id] = _verdict(task_of(item), ledger, asked.force)
             item = replace(item, make=not verdict.kept, ours=verdict.ours or asked.force)
         except DiffusionTricksError as error:
             problems[job.id] = error

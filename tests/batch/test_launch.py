@@ -6,7 +6,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -19,7 +18,6 @@ from typing import Any
 import pytest
 
 from batch.faked import groups_of, lines, records_of
-from command_line import run
 from diffusion_tricks.plugin import UsageError
 from diffusion_tricks_batch.engines import launch
 from diffusion_tricks_batch.engines.launch import Launch

@@ -110,7 +110,7 @@ def test_shards_that_begin_at_any_time(jobs: Path, monkeypatch: pytest.MonkeyPat
     other = subprocess.Popen(words, cwd=jobs, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     here = Asked("jobs.jsonl", "shards/{id}.png", how=HOW, pictures=2, shard=(2, 2))
     tally = batch(here)
-    out, err = other.communicate(timeout=SECONDS)
+    _, err = other.communicate(timeout=SECONDS)
     assert other.returncode == 0, err
     assert len(tally.made) + tally.ready.kept == JOBS
     assert f"{JOBS} in all" in err
