@@ -141,6 +141,15 @@ class Ledger(Journal):
         for line in lines:
             _index(line, *self._indexed)
 
+    def look(self, beside: Iterable[Journal] = ()) -> list[tuple[Journal, Line]]:
+        """Takes in what others have noted since it was last looked at, in more journals as well; gives each line."""
+        indexed = self._indexed
+        self.beside = [*self.beside, *beside]
+        new = [(journal, line) for journal in self.beside for line in journal.follow()]
+        for _, line in new:
+            _index(line, *indexed)
+        return new
+
     @property
     def _last(self) -> dict[str, Line]:
         """The last line of each task."""

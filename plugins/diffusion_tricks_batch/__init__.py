@@ -43,6 +43,8 @@ def register_engines(register: Callable[..., None]) -> None:
     """The engines that ship."""
     home = "diffusion_tricks_batch.engines"
     register("here", f"{home}.inline:Inline", summary="in this process")
+    register("launch", f"{home}.launch:Launch", summary="in several processes, on one device each")
+    register("shards", f"{home}.shards:Shards", summary="one of several workers that share a folder")
 
 
 @hookimpl

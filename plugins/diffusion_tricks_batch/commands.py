@@ -12,7 +12,9 @@ import click
 
 from diffusion_tricks.plugin import UsageError
 from diffusion_tricks_batch.asked import AUTO, Asked
+from diffusion_tricks_batch.chosen import chosen
 from diffusion_tricks_batch.how import How
+from diffusion_tricks_batch.ranks import speaks
 
 if TYPE_CHECKING:
     from diffusion_tricks_batch.say import Teller
@@ -21,6 +23,8 @@ EXAMPLES = (
     "  diffusion-tricks batch jobs.jsonl -o 'out/{id}.png'\n"
     "  diffusion-tricks batch recipe.toml --grid seed=0-99 --grid guidance=3,5,7 -o out\n"
     "  diffusion-tricks batch jobs.jsonl -o out --resume\n"
+    "  diffusion-tricks batch jobs.jsonl -o out --devices cuda:0,cuda:1\n"
+    "  diffusion-tricks batch jobs.jsonl -o out --shard 3/8\n"
     "  diffusion-tricks batch out/failed.jsonl -o out --resume"
 )
 
@@ -37,6 +41,34 @@ class Pictures(click.ParamType[int]):
         if not str(value).isdecimal() or int(value) < 1:
             self.fail(f"expected a number of pictures, or auto, got {value!r}", param, ctx)
         return int(value)
+
+
+class Shard(click.ParamType):
+    """One worker of several: I/N, counted from 1."""
+
+    name = "I/N"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        """The worker, and how many there are."""
+        nth, slash, of = str(value).partition("/")
+        if not slash or not (nth.isdecimal() and of.isdecimal()) or not 1 <= int(nth) <= int(of):
+            self.fail(f"expected one of several, as 1/4 to 4/4, got {value!r}", param, ctx)
+        return int(nth), int(of)
+
+
+class Devices(click.ParamType):
+    """Devices, between commas."""
+
+    name = "D,D"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
+        """Each of them."""
+        if not isinstance(value, str):
+            return tuple(value)
+        devices = tuple(one.strip() for one in value.split(","))
+        if not all(devices):
+            self.fail(f"expected devices between commas, as cuda:0,cuda:1, got {value!r}", param, ctx)
+        return devices
 
 
 @click.command("batch", epilog=EXAMPLES, short_help="many pictures from a list of jobs, or a grid")
@@ -66,6 +98,10 @@ class Pictures(click.ParamType[int]):
 @click.option("--no-metadata", is_flag=True, help="Keep no record in the pictures.")
 @click.option("--no-provenance", is_flag=True, help="Do not mark pictures as made by a model.")
 @click.option("--keep-gps", is_flag=True, help="Keep where photos were taken, which else is left out.")
+@click.option("--workers", type=click.IntRange(1), metavar="N", help="Processes here, that share the jobs.")
+@click.option("--devices", type=Devices(), default=(), metavar="D,D",
+              help="A process on each: cuda:0,cuda:1.")  # fmt: skip
+@click.option("--shard", type=Shard(), help="This process is worker I of N that share a disk, begun elsewhere.")
 @click.option("--engine", default="here", show_default=True, help="What brings jobs to workers.")
 @click.option("--dry-run", is_flag=True, help="Say what would be made, and what it costs; make nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object for each picture, and for all.")
@@ -113,6 +149,8 @@ def carried_out(asked: Asked, tell: Teller) -> bool:
     try:
         if asked.source == STDIN:
             return served(asked, tell)
+        if not speaks():
+            return made(asked) is None  # the first of the processes says what came of all
         tally = made(asked, tell.begin)
     except KeyboardInterrupt:
         tell.interrupted()
@@ -131,4 +169,4 @@ def asked_of(options: dict[str, Any]) -> Asked:
         options[name] = not options.pop(f"no_{name}")
     how = How(**{one.name: options.pop(one.name) for one in fields(How)})
     stop = options.pop("on_error") == "stop"
-    return Asked(how=how, stop=stop, **{**options, "grid": tuple(options["grid"])})
+    return chosen(Asked(how=how, stop=stop, **{**options, "grid": tuple(options["grid"])}))

@@ -19,6 +19,7 @@ from diffusion_tricks.plugin import (
     Ledger,
     OutputError,
     PictureError,
+    Task,
     UsageError,
     Verdict,
     check_before,
@@ -34,6 +35,7 @@ from diffusion_tricks.plugin import (
     scorer_named,
 )
 from diffusion_tricks_batch.asked import AUTO, Asked
+from diffusion_tricks_batch.chosen import sharing
 from diffusion_tricks_batch.grid import axis_from
 from diffusion_tricks_batch.groups import Group, Item, grouped, kinds
 from diffusion_tricks_batch.how import asked_of
@@ -92,13 +94,13 @@ def planned(asked: Asked, records: Records) -> Ready:
     seed = seed_of(asked) if begun is None else begun.seed
     jobs = jobs_of(asked, seed)
     names = check_names(jobs, asked.output, _read(asked), [records.home / name for name in (FAILED, SCORES)])
-    run = begun or Run(seed, _pictures(jobs, asked))
+    run = begun or Run(seed, _pictures(jobs, asked), sharing(asked))
     ledger = records.every() if begun else Ledger(records.folder / FOLDER)
     recipes = [job.recipe for job in jobs if job.recipe]
     if len(recipes) == len(jobs):
         check_first(recipes)
     todo = ready(jobs, names, run, asked, ledger)
-    check_free(todo, asked, records.home)
+    check_free(todo, asked, records)
     return todo
 
 
@@ -117,15 +119,23 @@ def run_begun(asked: Asked, records: Records) -> Run | None:
     """
     if not records.begun or (asked.force and not asked.resume):
         return None
-    if not asked.resume:
-        raise OutputError(f"{records.home} holds an earlier batch; go on with it by `resume`, begin anew by `force`, "
-                          "or choose another folder")  # fmt: skip
     run = records.run()
+    if not asked.resume and not (asked.shard and run.sharing == sharing(asked)):
+        raise OutputError(_why_not(asked, run, records.home))
     for name, now, was in (("seed", asked.seed, run.seed), ("pictures", asked.pictures or None, run.pictures)):
         if now is not None and now != was:
             raise UsageError(f"the batch in {records.home} began with `{name}={was}`, which decides what its pictures "
                              f"are, got {now}; leave it out, or begin anew by `force` without `resume`")  # fmt: skip
     return run
+
+
+def _why_not(asked: Asked, run: Run, home: Path) -> str:
+    """Why a run is not gone on with unasked."""
+    if asked.shard and run.sharing:
+        return (f"{home} holds a batch whose shards were begun with another list, other options or another number of "
+                "them; give all the same, go on with it by `resume`, or choose another folder")  # fmt: skip
+    return (f"{home} holds an earlier batch; go on with it by `resume`, begin anew by `force`, or choose another "
+            "folder")  # fmt: skip
 
 
 def seed_of(asked: Asked) -> int:
@@ -190,7 +200,7 @@ def ready(
             check_recipe(job.recipe)
             if error := failing.get(but_seed(job.recipe)):
                 raise error
-            verdict = verdicts[job.id] = ledger.verdict(task_of(item), force=asked.force)
+            verdict = verdicts[job.id] = _verdict(task_of(item), ledger, asked.force)
             item = replace(item, make=not verdict.kept, ours=verdict.ours or asked.force)
         except DiffusionTricksError as error:
             problems[job.id] = error
@@ -239,11 +249,23 @@ def _without(group: Group, keys: set[str]) -> Group:
     return replace(group, items=tuple(item for item in group.items if item.key not in keys))
 
 
-def check_free(todo: Ready, asked: Asked, home: Path) -> None:
+def _verdict(task: Task, ledger: Ledger, force: bool) -> Verdict:
+    """What is to be done; what another worker has changed meanwhile is in its journal."""
+    try:
+        return ledger.verdict(task, force=force)
+    except OutputError:
+        if not ledger.look():
+            raise
+        return ledger.verdict(task, force=force)
+
+
+def check_free(todo: Ready, asked: Asked, records: Records) -> None:
     """Raises OutputError for a folder that nothing can be written to, and for files in the way, UsageError for a
     quality that a format does not have."""
-    check_folder(home)
-    found = [error for _, item in todo.todo for error in _in_the_way(item, asked)]
+    check_folder(records.home)
+    standing = [(item, error) for _, item in todo.todo for error in _in_the_way(item, asked)]
+    by_now = records.every() if standing else None  # other workers go on meanwhile
+    found = [error for item, error in standing if by_now and not by_now.last(item.key)]
     if found:
         more = f"; and {len(found) - NAMED} more" if len(found) > NAMED else ""
         raise OutputError("; ".join(map(str, found[:NAMED])) + more)

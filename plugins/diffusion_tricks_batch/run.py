@@ -15,14 +15,15 @@ from typing import Any
 from diffusion_tricks.plugin import Ledger, Line, OutputFailed, atomic_write, host
 from diffusion_tricks_batch.again import row_of
 from diffusion_tricks_batch.asked import Asked
+from diffusion_tricks_batch.chosen import HERE, chosen, worker_of
 from diffusion_tricks_batch.engines.protocol import Engine, Site
 from diffusion_tricks_batch.jobs import Job
 from diffusion_tricks_batch.names import home_of
 from diffusion_tricks_batch.outcome import Failure, Outcome, failure_of
 from diffusion_tricks_batch.plan import Ready, planned
+from diffusion_tricks_batch.ranks import Ranks
 from diffusion_tricks_batch.records import FAILED, Records, task_of
 
-HERE = "here"  # the worker that is this process
 Tell = Callable[[Outcome], None]
 
 
@@ -89,29 +90,51 @@ def batch(asked: Asked, begin: Callable[[Ready], Tell] = lambda ready: silent) -
     as asked, before anything is made, and OutputFailed where nothing can be noted, as on a full disk. When it is
     interrupted, what is finished is kept.
     """
+    asked = chosen(asked)
+    ranks = Ranks(asked.how.device)
+    asked = ranks.own(asked)
     records = Records(home_of(asked.output))
-    todo = begun(asked, records)
-    with records.mine(HERE) as ledger:
+    with ranks.main_first():
+        check_alone(asked, records) if ranks.main else None
+        todo = begun(asked, records)
+    asked = ranks.worker(asked)
+    with records.mine(worker_of(asked)) as ledger:
         ledger.note({"began": {"jobs": len(todo.jobs), "kept": todo.kept}})
         tally, tell, start = Tally(todo), begin(todo), time.perf_counter()
         try:
-            for outcome in _outcomes(asked, Site(asked.how, records, ledger, asked.workers, asked.devices,
-                                                 asked.address, asked.collect), tally):  # fmt: skip
+            for outcome in _outcomes(asked, site_of(asked, records, ledger), tally):
                 tell(outcome)
+            ranks.wait()
         finally:
             for outcome in _finished_unseen(records, tally):
                 tell(outcome)
             tally.seconds = time.perf_counter() - start
             with contextlib.suppress(OutputFailed):  # of that, what ended the run speaks
                 ledger.note({"ended": tally.data()})
-                written_failures(records, todo.jobs, asked)
+                if ranks.main:
+                    written_failures(records, todo.jobs, asked)
+    ranks.part()
     return tally
+
+
+def site_of(asked: Asked, records: Records, ledger: Ledger) -> Site:
+    """What an engine is made with."""
+    return Site(asked.how, records, ledger, asked.workers, asked.devices, asked.address, asked.collect,
+                worker_of(asked), asked.shard)  # fmt: skip
+
+
+def check_alone(asked: Asked, records: Records) -> None:
+    """Raises OutputError where others work in the folder just now with whom this process takes no leases."""
+    for journal in records.journals():
+        if not (asked.shard and journal.path.stem.startswith("shard-")):
+            with journal.alone():
+                pass
 
 
 def begun(asked: Asked, records: Records) -> Ready:
     """What is to be done, once it is sure that it can be; what holds for all jobs is then on the disk."""
     todo = planned(asked, records)
-    if records.begun and not asked.resume:
+    if asked.force and not asked.resume:
         records.forget()
     run = records.begin(todo.run)
     return todo if run == todo.run else planned(asked, records)  # another process was faster

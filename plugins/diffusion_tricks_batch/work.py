@@ -27,14 +27,19 @@ Finish = Callable[[], list[Result]]
 Finished = Outcome | Exception
 
 
+class Lost(Exception):
+    """Another worker has taken over the group of a job."""
+
+
 class Worker:
     """Makes pictures. how: they are made and written. ledger: that it notes in what it does. name: of the worker.
 
+    holds: whether a group, by its number, is this worker's still; if not, it leaves what it has made of it.
     denoised: seconds that it has spent in the loop so far.
     """
 
-    def __init__(self, how: How, ledger: Ledger, name: str):
-        self.how, self.ledger, self.name = how, ledger, name
+    def __init__(self, how: How, ledger: Ledger, name: str, holds: Callable[[int], bool] = lambda number: True):
+        self.how, self.ledger, self.name, self.holds = how, ledger, name, holds
         self.denoised = 0.0
         self._models: dict[str, Model] = {}
         self._unloadable: dict[str, Exception] = {}
@@ -63,6 +68,8 @@ class Worker:
             came = future.result()
             if isinstance(came, Outcome):
                 yield came
+            elif isinstance(came, Lost) or not self.holds(group.number):
+                continue
             elif isinstance(came, OutOfMemory) and len(group.items) > 1:
                 full.append(item.key)
             elif passes(came) and not isinstance(came, OutputFailed) and group.tries < self.how.retry:
@@ -81,7 +88,7 @@ class Worker:
         finishes = self._together([recipe_from(item.recipe, item.key) for item in group.items])
         todo = [(item, finish) for item, finish in zip(group.items, finishes, strict=True) if item.make]
         share = (self.denoised - before) / max(1, len(todo))
-        return [(item, share, partial(self._finished, item, finish, share)) for item, finish in todo]
+        return [(item, share, partial(self._finished, group.number, item, finish, share)) for item, finish in todo]
 
     def _together(self, recipes: Sequence[Recipe]) -> Sequence[Finish]:
         if recipes[0].picture is not None:
@@ -95,10 +102,13 @@ class Worker:
         self.denoised += time.perf_counter() - began
         return made
 
-    def _finished(self, item: Item, finish: Finish, seconds: float) -> Finished:
+    def _finished(self, number: int, item: Item, finish: Finish, seconds: float) -> Finished:
         """Decodes, scores and writes the pictures of a job, and notes it; gives the error where that fails."""
         try:
-            line = self._tried(partial(self._written, item, finish(), {}), OutputFailed)
+            results = finish()
+            if not self.holds(number):
+                raise Lost
+            line = self._tried(partial(self._written, item, results, {}, seconds), OutputFailed)
             return Outcome(item.key, self.name, line, None, seconds)
         except Exception as error:
             return error
@@ -114,7 +124,7 @@ class Worker:
                 time.sleep(PAUSE * 2**number)
         return work()
 
-    def _written(self, item: Item, results: Sequence[Result], facts: dict[str, dict[str, Any]]) -> Line:
+    def _written(self, item: Item, results: Sequence[Result], facts: dict[str, dict[str, Any]], seconds: float) -> Line:
         """Writes the pictures of a job of which there are no facts yet, and notes it; gives the line."""
         for result, path in zip(results, item.paths, strict=True):
             if path not in facts:
@@ -125,7 +135,7 @@ class Worker:
                 )  # fmt: skip
                 told["path"] = self.ledger.relative(Path(path))
                 facts[path] = {name: told[name] for name in FACTS if told.get(name) is not None}
-        return self.ledger.done(task_of(item), facts=list(facts.values()))
+        return self.ledger.done(task_of(item), facts=list(facts.values()), seconds=round(seconds, 4))
 
     def _failed(self, item: Item, error: Exception, seconds: float) -> Outcome:
         """Notes that a job failed; what is a fault of the program's is shown whole."""
