@@ -243,9 +243,12 @@ BATCH = {
     "dtype": "--dtype bfloat16", "memory": "--memory low", "quantize": "--quantize nf4", "compile": "--compile",
     "max_rows": "--max-rows 1", "quality": "--quality 40", "no_metadata": "--no-metadata",
     "no_provenance": "--no-provenance", "keep_gps": "--keep-gps", "engine": "--engine steam",
+    "workers": "--workers 2", "devices": "--devices cuda:0,cuda:1", "shard": "--shard 2/3",
     "dry_run": "--dry-run", "as_json": "--json", "quiet": "--quiet",
 }  # fmt: skip
 ASKED_OF_BATCH = {"jobs": "source", "on_error": "stop", "no_metadata": "metadata", "no_provenance": "provenance"}
+
+FOLLOWING = {"devices": {"workers", "engine"}, "workers": {"engine"}, "shard": {"engine"}}  # from who is to work
 
 
 def batched(words: str) -> dict[str, Any]:
@@ -276,4 +279,4 @@ def test_options_of_batch_reach_it() -> None:
     for option, words in BATCH.items():
         after = batched(words)
         changed = {name for name, value in after.items() if value != before[name] and name != "how"}
-        assert changed == {ASKED_OF_BATCH.get(option, option)}, words
+        assert changed == {ASKED_OF_BATCH.get(option, option), *FOLLOWING.get(option, ())}, words

@@ -18,6 +18,7 @@ from diffusion_tricks_batch.ranks import speaks
 
 if TYPE_CHECKING:
     from diffusion_tricks_batch.say import Teller
+
 EXAMPLES = (
     "Examples:\n\n\b\n"
     "  diffusion-tricks batch jobs.jsonl -o 'out/{id}.png'\n"
@@ -43,7 +44,7 @@ class Pictures(click.ParamType[int]):
         return int(value)
 
 
-class Shard(click.ParamType):
+class Shard(click.ParamType[tuple[int, int]]):
     """One worker of several: I/N, counted from 1."""
 
     name = "I/N"
@@ -56,7 +57,7 @@ class Shard(click.ParamType):
         return int(nth), int(of)
 
 
-class Devices(click.ParamType):
+class Devices(click.ParamType[tuple[str, ...]]):
     """Devices, between commas."""
 
     name = "D,D"
@@ -81,7 +82,8 @@ class Devices(click.ParamType):
 @click.option("--seed", type=click.IntRange(0), metavar="N", help="Of jobs that have none.  [default: drawn, kept]")
 @click.option("--batch", "pictures", type=Pictures(), default="auto", show_default=True, metavar="N|auto",
               help="Pictures that go through the model together.")  # fmt: skip
-@click.option("--on-error", type=click.Choice(["continue", "stop"]), default="continue", show_default=True)
+@click.option("--on-error", type=click.Choice(["continue", "stop"]), default="continue", show_default=True,
+              help="stop: begin no other job once one has failed.")  # fmt: skip
 @click.option("--retry", type=click.IntRange(0), default=1, show_default=True, metavar="N",
               help="Times that what may pass is tried again.")  # fmt: skip
 @click.option("--scores/--no-scores", default=True, show_default=True, help="Score what pictures show.")
