@@ -15,10 +15,13 @@ import torch
 from torch import Tensor
 
 from diffusion_tricks.errors import PluginError
+from diffusion_tricks.families.heeding import check_weights, encoders_in
 from diffusion_tricks.families.shapes import Shape
 from diffusion_tricks.types import Parts, Pipeline, Row, Size
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from diffusion_tricks.diffusion.conditioning import Condition
 
 
@@ -44,6 +47,16 @@ class Family(ABC):
     @abstractmethod
     def shape_of(parts: Parts) -> Shape:
         """The shape of a model of these parts. Raises ModelError for one that the family does not serve."""
+
+    @classmethod
+    def check_prompt(cls, prompt: str | None, parts: Parts, folder: Path | None = None) -> None:
+        """Raises what `record` would for a prompt, as far as a model's settings tell: for plans, before it is loaded.
+
+        folder: where they are written; None where they are known by the model's name.
+        """
+        encoders = encoders_in(parts)
+        if prompt and cls.reads and encoders is not None:
+            check_weights(str(parts.get("model_index", {}).get("_class_name")), encoders, prompt)
 
     @abstractmethod
     def record(self, prompts: Sequence[str | None], size: Size, distilled: float | None = None) -> list[Row]:

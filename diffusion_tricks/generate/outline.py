@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ from diffusion_tricks.model.cascade import stages as sizes_of_stages
 from diffusion_tricks.model.model import Model, Second
 from diffusion_tricks.types import Parts, Row, Size, Spans
 
+Refuse = Callable[[str | None], object]
 UNKNOWN = Shape(3, (64, 64), controllable=True, distilled=True)  # a guess that refuses nothing
 
 
@@ -136,6 +137,10 @@ class Settings:
             ) from error
 
 
+def _nothing(prompt: str | None) -> None:
+    """Refuses no prompt."""
+
+
 class OutlinedUpscaler:
     """A later stage that has a shape and no weights; where that is not known, it enlarges four times."""
 
@@ -162,13 +167,13 @@ class OutlinedUpscaler:
 class Outline(Family):
     """A family of models that have a shape and no weights: every answer is its own question.
 
-    factor: times that an upscaler enlarges; 1 is none.
+    factor: times that an upscaler enlarges; 1 is none. refuse: raises what the model would for a prompt.
     """
 
     reads = False
 
-    def __init__(self, shape: Shape, like: type[Family] = Family, factor: int = 1):
-        self.pipe, self.shape, self.factor = None, shape, factor
+    def __init__(self, shape: Shape, like: type[Family] = Family, factor: int = 1, refuse: Refuse = _nothing):
+        self.pipe, self.shape, self.factor, self.refuse = None, shape, factor, refuse
         self.schedule = like.schedule  # type: ignore[method-assign]
         self.normalises = like.normalises  # type: ignore[misc]
 
@@ -178,7 +183,9 @@ class Outline(Family):
         raise NotImplementedError
 
     def record(self, prompts: Sequence[str | None], size: Size, distilled: float | None = None) -> list[Row]:
-        """Nothing is needed of a prompt."""
+        """Nothing is needed of a prompt. Raises UsageError for one that the model would refuse."""
+        for prompt in prompts:
+            self.refuse(prompt)
         return [{} for _ in prompts]
 
     def predict(self, x: Tensor, t: Tensor, rows: Sequence[Row], **more: Any) -> Tensor:
@@ -213,4 +220,7 @@ class Outline(Family):
 def _outline(said: Said) -> Outline:
     """The shape of a model, from its configurations alone. Raises ModelError where no family serves it."""
     row = described(said.pipeline, said.parts)
-    return Outline(row.serves.shape(said.parts), opened(row))
+    family = opened(row)
+    return Outline(
+        row.serves.shape(said.parts), family, refuse=partial(family.check_prompt, parts=said.parts, folder=said.folder)
+    )
