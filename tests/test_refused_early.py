@@ -157,6 +157,12 @@ def test_what_a_plugin_cannot_do_with_a_stand_in_does_not_count(monkeypatch: pyt
     check_before(recipe)
 
 
+@pytest.mark.parametrize(("name", "code"), [("./ddpm", 0), ("./sd", 2), ("./classes", 2), ("owner/unknown", 2)])
+def test_a_prompt_may_be_missing_only_where_none_is_known_to_be_taken(name: str, code: int) -> None:
+    outcome = run("plan", "-m", name)
+    assert (outcome.code, "a prompt is missing" in outcome.err) == (code, code == 2), outcome.err
+
+
 @pytest.mark.parametrize("name", ["qwen", "zimage", "sana"])
 def test_a_model_that_is_not_here_is_known_not_to_weigh_words(name: str) -> None:
     outcome = run("plan", "-m", name, "-p", "a (red:1.4) cat")
