@@ -95,7 +95,7 @@ def test_pigdm_moves_a_picture_no_further_than_what_it_is_off(
     notes = next(notes for key, notes in made.run._states.items() if key == id(pigdm))
     off = (notes.measured - notes.how.of(plain.estimate.clean)).flatten(1).norm(dim=1)
     far = (made.estimate.clean - plain.estimate.clean).flatten(1).norm(dim=1)
-    torch.testing.assert_close(far, min(slope, 1) * off / power**0.5, rtol=2e-3, atol=0)
+    torch.testing.assert_close(far, min(slope, 1) * off / power**0.5, rtol=5e-3, atol=0)
 
 
 @pytest.mark.parametrize("measured", [{"mask": LEFT}, {"blur": 1.5}, {"reduce": 4}])
