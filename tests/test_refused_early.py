@@ -19,8 +19,9 @@ from diffusion_tricks.generate.plan import plan
 from diffusion_tricks.generate.rehearsal import check_before
 from diffusion_tricks.recipes.recipe import Recipe, TrickEntry
 from diffusion_tricks.testing import tiny_controlnet, tiny_pipeline
+from unadapted import unadapted
 
-KINDS = ("sd", "flux", "if", "ddpm", "qwen")
+KINDS = ("sd", "flux", "if", "ddpm", "qwen", "aura")
 TALL = "overlay --title " + "x" * 4000
 CASES = {
     "a scheduler of other models": ("flux", "--scheduler ddim", 2, "flow, which scheduler 'ddim' cannot follow"),
@@ -51,6 +52,7 @@ CASES = {
     "weights along a schedule": (
         "qwen", "anagram b [c:(d:1.5):0.5]", 2, "cannot weigh the words of a prompt, as its text encoders are neither",
     ),
+    "a gradient that its pipeline does not follow": ("aura", "dps photo.png", 2, "own call follows no gradients"),
     "a prompt of a model without": ("ddpm", "", 2, "this model takes no prompt, it makes what it was trained on"),
     "a class that is none": ("classes", "", 2, "unknown class 'a'"),
     "no class where guidance needs one": (
@@ -75,7 +77,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory for each of KINDS, and a ControlNet for a wider UNet than theirs."""
     folder = tmp_path_factory.mktemp("models")
     for kind in KINDS:
-        tiny_pipeline(kind).save_pretrained(folder / kind)
+        (unadapted if kind == "aura" else tiny_pipeline)(kind).save_pretrained(folder / kind)
     config = dict(tiny_controlnet("sd").config) | {"cross_attention_dim": 48}
     ControlNetModel.from_config(config).save_pretrained(folder / "net")
     for name, classes in (("classes", ["cat", "dog"]), ("known", ["a", "dog", "owl"])):

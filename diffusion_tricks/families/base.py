@@ -31,12 +31,14 @@ class Family(ABC):
     part: the name of the denoiser among the pipeline's components. normalises: whether the family's own pipeline brings
     guided predictions back, by `normalised`; None for families that have no such rule. schedule_reads: whether
     `schedule` takes that a prompt has been recorded. reads: whether `record` is given the words alone, and
-    its pipeline reads them with their weights; else the prompt as it was asked.
+    its pipeline reads them with their weights; else the prompt as it was asked. differentiable: whether gradients
+    go back through its answers.
     """
 
     part: ClassVar[str] = "unet"
     schedule_reads: ClassVar[bool] = False
     reads: ClassVar[bool] = True
+    differentiable: ClassVar[bool] = True
     normalises: ClassVar[bool | None] = None
 
     def __init__(self, pipe: Pipeline):
