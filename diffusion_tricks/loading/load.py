@@ -12,6 +12,7 @@ from diffusion_tricks.devices.quiet import quiet_libraries
 from diffusion_tricks.errors import ModelError
 from diffusion_tricks.loading.by_code import code_of, defaults_by, made_by
 from diffusion_tricks.loading.checks import SAVED, check_directory, read_index
+from diffusion_tricks.loading.classes import import_classes
 from diffusion_tricks.loading.configs import check_served, described_in
 from diffusion_tricks.loading.defaults_file import defaults_of, vocabulary_of
 from diffusion_tricks.loading.download import (
@@ -214,13 +215,14 @@ def _loaded(name: str, location: Path, dtype: torch.dtype, **parts: Any) -> Any:
 
 def _pipeline(folder: Path, dtype: torch.dtype, parts: dict[str, Any]) -> Any:
     """The pipeline in a directory, all of whose files have been looked at."""
-    from diffusers import DiffusionPipeline
-
     check_directory(folder, without=parts)
     names, components = names_in(folder), components_of(read_index(folder), without=parts)
     variant = variant_for(names, components, called(dtype))
     if lacking := missing(names, components, variant):
         raise ModelError(f"{folder} lacks {', '.join(lacking)}; {SAVED}")
+    import_classes(folder)
+    from diffusers import DiffusionPipeline
+
     return DiffusionPipeline.from_pretrained(
         str(folder), dtype=dtype, variant=variant, use_safetensors=True, local_files_only=True, **parts
     )
