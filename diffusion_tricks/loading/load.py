@@ -26,6 +26,7 @@ from diffusion_tricks.loading.download import (
 from diffusion_tricks.loading.files import components_of, missing, variant_for
 from diffusion_tricks.loading.hub import names_in
 from diffusion_tricks.loading.hub_errors import first_line
+from diffusion_tricks.loading.kept_prompts import encoders_for_later, keeps_prompts, store_of
 from diffusion_tricks.loading.location import (
     label_of,
     location_of,
@@ -94,14 +95,16 @@ def load_model(
     label = label_of(name, location_of(name))
     location, commit = brought(location_of(name), precision, check=check_served)
     saved.own = not found
-    pipe = _loaded(name, location, precision, **quantization(quantize, location, precision))
+    keeps = keeps_prompts(location, saved)
+    later = encoders_for_later(location, saved, precision) if keeps else {}
+    pipe = _loaded(name, location, precision, **later, **quantization(quantize, location, precision))
     pipe = _laid_out(add_loras(pipe, found, label, saved.notes), where, saved)
     said = settings_of(location) if location.is_file() else location
     defaults, words = defaults_of(said, _family_defaults(pipe)), vocabulary_of(said)
     second = upscaler_from(upscaler or upscaler_of(name, said, defaults), where, precision)
     return _ready(Model(
         pipe, label, where, precision, defaults=defaults, revision=commit, second=second, vocabulary=words, loras=found,
-        memory=saved,
+        memory=saved, store=store_of(pipe, location, precision) if keeps else None,
     ), compile)  # fmt: skip
 
 
@@ -215,8 +218,9 @@ def _loaded(name: str, location: Path, dtype: torch.dtype, **parts: Any) -> Any:
 
 def _pipeline(folder: Path, dtype: torch.dtype, parts: dict[str, Any]) -> Any:
     """The pipeline in a directory, all of whose files have been looked at."""
-    check_directory(folder, without=parts)
-    names, components = names_in(folder), components_of(read_index(folder), without=parts)
+    absent = [name for name, part in parts.items() if not hasattr(part, "parameters")]
+    check_directory(folder, without=absent)
+    names, components = names_in(folder), components_of(read_index(folder), without=absent)
     variant = variant_for(names, components, called(dtype))
     if lacking := missing(names, components, variant):
         raise ModelError(f"{folder} lacks {', '.join(lacking)}; {SAVED}")
