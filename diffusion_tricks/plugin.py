@@ -107,6 +107,7 @@ if TYPE_CHECKING:
     from diffusion_tricks.metrics import kernel_distance as kernel_distance
     from diffusion_tricks.metrics import psnr as psnr
     from diffusion_tricks.metrics import sharpness as sharpness
+    from diffusion_tricks.model.prompt_store import prompts_kept as prompts_kept
     from diffusion_tricks.recipes.recipe import recipe_from as recipe_from
     from diffusion_tricks.recipes.record import read_record as read_record
     from diffusion_tricks.recipes.schema import recipe_schema as recipe_schema
@@ -208,6 +209,7 @@ _HOMES = {
     "io.source": ("Source",),
     "loading.cards": ("model_card",),
     "loading.controlnet": ("controlnet_for",),
+    "model.prompt_store": ("prompts_kept",),
     "metrics": ("bootstrap", "diversity", "frechet_distance", "kernel_distance", "psnr", "sharpness"),
     "recipes.recipe": ("recipe_from",),
     "recipes.record": ("read_record",),

@@ -250,11 +250,11 @@ def test_those_used_least_lately_go_first(store: Path, monkeypatch: pytest.Monke
         kept.keep({str(i): row}, pipe, asked)
         for age, name in enumerate(reversed(range(i + 1))):
             os.utime(kept._file(str(name), asked), (1000 - age, 1000 - age))
-    assert prompt_store.kept_in_all()[0] == 7
+    assert prompt_store.prompts_kept().rows == 7
     kept.found(["0"], pipe, asked)
     kept.keep({"7": row}, pipe, asked)
     assert set(kept.found(list("01234567"), pipe, asked)) == {"0", *"34567"} | {"2"}
-    assert prompt_store.kept_in_all()[1] <= 2 * 2**20
+    assert prompt_store.prompts_kept().bytes <= prompt_store.prompts_kept().limit == 2 * 2**20
     kept.keep({"huge": Encoded({"x": torch.zeros(2**18)})}, pipe, asked)
     assert kept.found(["huge"], pipe, asked) == {}
 
@@ -289,7 +289,7 @@ def test_two_processes_may_write_at_once(tmp_path: Path) -> None:
         "pipe = SimpleNamespace(components={})\n"
         "store = prompt_store.PromptStore(['m'], pipe)\n"
         "asked = prompt_store.Asked((16, 16), None, 'f', torch.device('cpu'))\n"
-        "for i in range(60):\n"
+        "for i in range(20):\n"
         "    row = Encoded({'x': torch.full((2**14,), float(i % 5))})\n"
         "    store.keep({str(i % 5): row}, pipe, asked)\n"
         "    for prompt, one in store.found(list('01234'), pipe, asked).items():\n"

@@ -113,10 +113,22 @@ def _marks(part: Any) -> tuple[str, bool, int]:
     return home and os.path.realpath(home), bool(getattr(part, "_hf_peft_config_loaded", False)), words
 
 
-def kept_in_all() -> tuple[int, int]:
-    """How many rows are kept, and how many bytes they hold."""
+class Kept(NamedTuple):
+    """What is kept: where, how many rows and bytes, and how many bytes there may be. writable: whether more can be."""
+
+    folder: Path
+    rows: int
+    bytes: int
+    limit: int
+    writable: bool
+
+
+def prompts_kept() -> Kept:
+    """What is known of the encoded prompts that are kept on this machine. Raises UsageError, see `limit`."""
     sizes = [size for _, size, _ in _files()]
-    return len(sizes), sum(sizes)
+    there = next(place for place in (folder(), *folder().parents) if place.exists())
+    writable = there.is_dir() and os.access(there, os.W_OK | os.X_OK)
+    return Kept(folder(), len(sizes), sum(sizes), limit(), writable)
 
 
 def _read(file: Path, device: torch.device) -> Encoded | None:
