@@ -9,15 +9,16 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from diffusion_tricks import Model, UsageError, load_model
-from diffusion_tricks.devices import rungs
-from diffusion_tricks.devices.memory import Work
+from diffusion_tricks import Model, UsageError, load_model, make
+from diffusion_tricks.devices import rungs, text_encoders
+from diffusion_tricks.devices.memory import Memory, Work
 from diffusion_tricks.errors import ModelError
 from diffusion_tricks.loading import kept_prompts
 from diffusion_tricks.model import prompt_store
@@ -52,7 +53,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def opened(source: Any, **how: Any) -> Model:
-    return load_model(source, device="cpu", **how)
+    return load_model(source, **{"device": "cpu", "whole": False} | how)
 
 
 def rows(model: Model, size: tuple[int, int] = SIZE, scale: float | None = None) -> list[Any]:
@@ -118,12 +119,23 @@ def test_what_was_left_unread_is_told_again(saved: Callable[[str], Path], store:
     assert second.unread[long] == first.unread[long] != []
 
 
-def test_a_run_makes_the_same_picture_with_what_was_kept(saved: Callable[[str], Path], store: Path) -> None:
-    from diffusion_tricks import make
+def test_a_run_makes_the_same_picture_with_what_was_kept(
+    saved: Callable[[str], Path], store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = {"prompt": "a rabbit", "seed": 1, "steps": 2, "size": SIZE, "model": str(saved("sdxl"))}
+    first = make(**recipe)[0].image.tobytes()
+    monkeypatch.setattr(text_encoders, "_loaded_again", None)
+    assert make(**recipe)[0].image.tobytes() == first
 
-    recipe = {"prompt": "a rabbit", "seed": 1, "steps": 2, "size": SIZE}
-    pictures = [make(model=opened(saved("sdxl")), **recipe)[0].image.tobytes() for _ in range(2)]
-    assert pictures[0] == pictures[1]
+
+def test_a_script_has_its_pipeline_whole_and_the_rows_that_are_kept(
+    saved: Callable[[str], Path], store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = rows(opened(saved("sd")))
+    model = opened(saved("sd"), whole=True)
+    assert read(model)
+    monkeypatch.setattr(model.family, "record", None)
+    assert same(rows(model), plain)
 
 
 def changed_weight(folder: Path) -> dict[str, Any]:
@@ -322,12 +334,24 @@ def test_a_row_comes_back_as_it_was() -> None:
 def test_text_encoders_without_weights_are_fetched_before_models_are_offloaded(
     saved: Callable[[str], Path], store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """As does a lack of memory on an accelerator."""
     monkeypatch.setattr(rungs, "may_offload", lambda holder: True)
     model = opened(saved("sd"))
     assert not read(model)
     assert rungs.models_offloaded(model, Work())
     assert read(model)
     assert len(rows(model)) == len(PROMPTS)
+
+
+def test_only_text_encoders_with_weights_leave_an_accelerator(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They do also where all prompts were kept, as they came with the pipeline."""
+    left: list[torch.nn.Module] = []
+    monkeypatch.setattr(torch.nn.Module, "to", lambda self, device: left.append(self))
+    here, away = torch.nn.Linear(1, 1), torch.nn.Linear(1, 1)
+    pipe = SimpleNamespace(components={"text_encoder": here, "text_encoder_2": away}, _all_hooks=[])
+    memory = Memory(elsewhere={"text_encoder_2": store})
+    text_encoders.leave(SimpleNamespace(pipe=pipe, device=torch.device("cuda"), memory=memory))  # type: ignore[arg-type]
+    assert left == [here]
 
 
 def test_a_text_encoder_that_turns_out_damaged_is_blamed(

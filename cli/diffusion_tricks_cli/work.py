@@ -115,7 +115,8 @@ class Ready:
         if asked not in self._models:
             self._models.clear()
             how = {name: getattr(self.settings, name) for name in OF_MODELS if name != "max_rows"}
-            self._models[asked] = load_model(recipe.model, loras=recipe.lora, upscaler=recipe.upscaler or None, **how)
+            behind = recipe.upscaler or None
+            self._models[asked] = load_model(recipe.model, loras=recipe.lora, upscaler=behind, whole=False, **how)
         return self._models[asked]
 
     @cached_property

@@ -100,8 +100,9 @@ def _move(holder: Holder, device: torch.device) -> None:
     memory = holder.memory
     if holder.device.type == "cpu" or hooked(holder.pipe) or (memory.lent and memory.mode == "auto"):
         return
-    for module in text_encoders(holder.pipe).values():
-        module.to(device)
+    for name, module in text_encoders(holder.pipe).items():
+        if name not in memory.elsewhere:
+            module.to(device)
 
 
 def _origin(module: Any) -> Path | None:

@@ -143,7 +143,7 @@ def _making(
     if model is None:
         check_before(recipe)
     model = _fitting(model, recipe) or load_model(
-        recipe.model, loras=recipe.lora, upscaler=recipe.upscaler or None, **loading
+        recipe.model, loras=recipe.lora, upscaler=recipe.upscaler or None, whole=False, **loading
     )
     recipe, tricks = with_frame(recipe, tricks, model)
     second = second_guidance(recipe, model, spanned(tricks))

@@ -57,6 +57,7 @@ def load_model(
     memory: str = "auto",
     quantize: str | None = None,
     compile: bool = False,
+    whole: bool = True,
 ) -> Model:
     """A model, ready to run.
 
@@ -69,6 +70,8 @@ def load_model(
     `FILE:WEIGHT`; they stay on a DiffusionPipeline object.
     memory: auto, low or lowest, see `memory`; a pipeline with hooks of its own is left alone. quantize: weights in
     "int8" or "nf4", see `quantizing`. compile: the denoiser is compiled, which pays for many pictures of one size.
+    whole: False leaves text encoders, where encoded prompts are kept, unread until a prompt needs them; the pipeline is
+    then not to be called by itself.
     Only safetensors are read, and no code that comes with a model is run. Raises UsageError and ModelError.
     """
     no_code()
@@ -96,7 +99,7 @@ def load_model(
     location, commit = brought(location_of(name), precision, check=check_served)
     saved.own = not found
     keeps = keeps_prompts(location, saved)
-    later = encoders_for_later(location, saved, precision) if keeps else {}
+    later = encoders_for_later(location, saved, precision) if keeps and not whole else {}
     pipe = _loaded(name, location, precision, **later, **quantization(quantize, location, precision))
     pipe = _laid_out(add_loras(pipe, found, label, saved.notes), where, saved)
     said = settings_of(location) if location.is_file() else location

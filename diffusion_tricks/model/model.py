@@ -114,11 +114,11 @@ class Model:
         known = store.found(prompts, self.pipe, asked) if store else {}
         if missing := [prompt for prompt in prompts if prompt not in known]:
             rows = persisting(self, PROMPTS, partial(self._attempted, missing, size, scale))
-            leave(self)
             new = {p: Encoded(row, self.unread.get(p or "", [])) for p, row in zip(missing, rows, strict=True)}
             if store:
                 store.keep(new, self.pipe, asked)
             known |= new
+        leave(self)
         self.unread |= {prompt: list(known[prompt].unread) for prompt in prompts if prompt}
         return [known[prompt].row for prompt in prompts]
 
