@@ -24,7 +24,7 @@ from diffusion_tricks.families.defaults import Defaults
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 NAMES = (
     "speed", "peers", "memory", "judge", "drawings", "verdicts", "sheets", "measures", "reach", "defaults", "plots",
-    "true_sizes", "gpu", "anagrams", "selection", "illusions", "temperature", "editing", "start",
+    "true_sizes", "gpu", "anagrams", "selection", "illusions", "temperature", "editing", "start", "prompts",
 )  # fmt: skip
 BATCHED = 1e-4  # convolutions of several rows may round otherwise than of one
 
@@ -75,6 +75,12 @@ def test_start_up_is_told_as_medians_of_ratios_over_the_bare_imports(benchmarks:
 def test_a_fresh_process_is_timed_by_the_wall_and_by_the_processor(benchmarks: dict[str, ModuleType]) -> None:
     took = benchmarks["start"].timed([sys.executable, "-S", "-c", "import time; time.sleep(0.3)"])
     assert took.wall > 0.3 > took.cpu > 0
+
+
+def test_what_kept_prompts_save_is_told_as_medians_of_ratios(benchmarks: dict[str, ModuleType]) -> None:
+    told = benchmarks["prompts"].table({"not kept": [2.0, 4.0, 1.0], "again": [1.0, 1.0, 0.9]})
+    assert "| not kept | 2.00 | 1.00 |" in told
+    assert "| again | 1.00 | 0.50 |" in told
 
 
 def test_memory_is_measured_before_and_after(benchmarks: dict[str, ModuleType]) -> None:

@@ -213,11 +213,11 @@ def test_lora_on_the_text_encoder_keeps_nothing(saved: Callable[[str], Path], st
 
     rows(opened(saved("sd")))
     model = opened(saved("sd"))
-    kept = kept_prompts.store_of(model.pipe, saved("sd"), torch.float32)
+    kept = kept_prompts.store_of(model.pipe, saved("sd"), torch.float32, model.memory)
     assert kept is not None
     model.encode_prompts(["another"], SIZE)
     model.pipe.text_encoder.add_adapter(LoraConfig(target_modules=["q_proj"]))
-    assert kept_prompts.store_of(model.pipe, saved("sd"), torch.float32) is None
+    assert kept_prompts.store_of(model.pipe, saved("sd"), torch.float32, model.memory) is None
     asked = prompt_store.Asked(SIZE, None, "UNetFamily", torch.device("cpu"))
     assert kept.found([None], model.pipe, asked) == {}
 

@@ -1,8 +1,8 @@
 """Which models' encoded prompts are kept on the disk, what they are known by, and text encoders read when needed alone.
 
 Only those of directories, whose text encoders are so large that to read and run them takes longer than to ask the disk:
-of a T5 that was measured, 50 ms at 100 MB and 400 ms at 700 MB, beside less than 1 ms for a row. Neither objects of a
-caller's nor quantised weights, nor those that LoRA changes.
+of a T5 that was measured, 40 ms at 58 MB, 80 ms at 166, 430 ms at 736, beside less than 1 ms for a row. Neither objects
+of a caller's nor quantised weights, nor those that LoRA changes.
 """
 
 from __future__ import annotations
@@ -38,9 +38,13 @@ def keeps_prompts(location: Path, memory: Memory) -> bool:
     return limit() > 0 and location.is_dir() and not (memory.lent or memory.quantize) and _weight(location) >= LEAST
 
 
-def store_of(pipe: Any, location: Path, dtype: torch.dtype) -> PromptStore | None:
-    """Where the prompts of the pipeline that was loaded from a directory are kept; None where LoRA changes them."""
-    if any(getattr(encoder, "_hf_peft_config_loaded", False) for encoder in text_encoders(pipe).values()):
+def store_of(pipe: Any, location: Path, dtype: torch.dtype, memory: Memory) -> PromptStore | None:
+    """Where the prompts of a pipeline that was loaded are kept; None where they are not, or LoRA changes them.
+
+    Raises UsageError, see `limit`.
+    """
+    changed = any(getattr(encoder, "_hf_peft_config_loaded", False) for encoder in text_encoders(pipe).values())
+    if changed or not keeps_prompts(location, memory):
         return None
     return PromptStore([fingerprint(location), type(pipe).__name__, str(dtype), _versions()], pipe)
 
@@ -48,9 +52,12 @@ def store_of(pipe: Any, location: Path, dtype: torch.dtype) -> PromptStore | Non
 def encoders_for_later(location: Path, memory: Memory, dtype: torch.dtype) -> dict[str, Any]:
     """The text encoders of a pipeline without weights, which `arrive` reads for the first prompt that is not kept.
 
-    Notes in `memory` where they are. None where anything but that may need them.
+    Notes in `memory` where they are. None where prompts are not kept, or anything else may need the text encoders.
+    Raises UsageError, see `limit`.
     """
-    if not memory.own or memory.mode != "auto" or row_for(*described_in(location)) is None:
+    if not keeps_prompts(location, memory) or not memory.own or memory.mode != "auto":
+        return {}
+    if row_for(*described_in(location)) is None:
         return {}
     named = {name: made for name, made in _encoders(location).items() if made[0] == "transformers"}
     later = {name: without_weights(class_name, location / name, dtype) for name, (_, class_name) in named.items()}

@@ -26,7 +26,7 @@ from diffusion_tricks.loading.download import (
 from diffusion_tricks.loading.files import components_of, missing, variant_for
 from diffusion_tricks.loading.hub import names_in
 from diffusion_tricks.loading.hub_errors import first_line
-from diffusion_tricks.loading.kept_prompts import encoders_for_later, keeps_prompts, store_of
+from diffusion_tricks.loading.kept_prompts import encoders_for_later, store_of
 from diffusion_tricks.loading.location import (
     label_of,
     location_of,
@@ -70,8 +70,7 @@ def load_model(
     `FILE:WEIGHT`; they stay on a DiffusionPipeline object.
     memory: auto, low or lowest, see `memory`; a pipeline with hooks of its own is left alone. quantize: weights in
     "int8" or "nf4", see `quantizing`. compile: the denoiser is compiled, which pays for many pictures of one size.
-    whole: False leaves text encoders, where encoded prompts are kept, unread until a prompt needs them; the pipeline is
-    then not to be called by itself.
+    whole: False leaves large text encoders unread until a prompt needs them, and the pipeline not to be called by you.
     Only safetensors are read, and no code that comes with a model is run. Raises UsageError and ModelError.
     """
     no_code()
@@ -98,8 +97,7 @@ def load_model(
     label = label_of(name, location_of(name))
     location, commit = brought(location_of(name), precision, check=check_served)
     saved.own = not found
-    keeps = keeps_prompts(location, saved)
-    later = encoders_for_later(location, saved, precision) if keeps and not whole else {}
+    later = {} if whole else encoders_for_later(location, saved, precision)
     pipe = _loaded(name, location, precision, **later, **quantization(quantize, location, precision))
     pipe = _laid_out(add_loras(pipe, found, label, saved.notes), where, saved)
     said = settings_of(location) if location.is_file() else location
@@ -107,7 +105,7 @@ def load_model(
     second = upscaler_from(upscaler or upscaler_of(name, said, defaults), where, precision)
     return _ready(Model(
         pipe, label, where, precision, defaults=defaults, revision=commit, second=second, vocabulary=words, loras=found,
-        memory=saved, store=store_of(pipe, location, precision) if keeps else None,
+        memory=saved, store=store_of(pipe, location, precision, saved),
     ), compile)  # fmt: skip
 
 
