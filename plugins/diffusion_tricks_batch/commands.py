@@ -43,7 +43,7 @@ class Pictures(click.ParamType[int]):
         return int(value)
 
 
-class Shard(click.ParamType):
+class Shard(click.ParamType[tuple[int, int]]):
     """One worker of several: I/N, counted from 1."""
 
     name = "I/N"
@@ -56,7 +56,7 @@ class Shard(click.ParamType):
         return int(nth), int(of)
 
 
-class Devices(click.ParamType):
+class Devices(click.ParamType[tuple[str, ...]]):
     """Devices, between commas."""
 
     name = "D,D"
