@@ -15,6 +15,7 @@ from diffusion_tricks.diffusion.conditioning import Condition
 from diffusion_tricks.errors import DiffusionTricksError, ModelError
 from diffusion_tricks.families.base import Family
 from diffusion_tricks.families.defaults import Defaults
+from diffusion_tricks.families.gradients import no_gradients
 from diffusion_tricks.families.lookup import described
 from diffusion_tricks.families.open import opened
 from diffusion_tricks.families.shapes import Shape
@@ -162,13 +163,14 @@ class OutlinedUpscaler:
 class Outline(Family):
     """A family of models that have a shape and no weights: every answer is its own question.
 
-    factor: times that an upscaler enlarges; 1 is none.
+    factor: times that an upscaler enlarges; 1 is none. said: what is known of the model, by which it refuses as that
+    would; None refuses nothing.
     """
 
     reads = False
 
-    def __init__(self, shape: Shape, like: type[Family] = Family, factor: int = 1):
-        self.pipe, self.shape, self.factor = None, shape, factor
+    def __init__(self, shape: Shape, like: type[Family] = Family, factor: int = 1, said: Said | None = None):
+        self.pipe, self.shape, self.like, self.factor, self.said = None, shape, like, factor, said
         self.schedule = like.schedule  # type: ignore[method-assign]
         self.normalises = like.normalises  # type: ignore[misc]
 
@@ -178,11 +180,19 @@ class Outline(Family):
         raise NotImplementedError
 
     def record(self, prompts: Sequence[str | None], size: Size, distilled: float | None = None) -> list[Row]:
-        """Nothing is needed of a prompt."""
+        """Nothing is needed of a prompt. Raises UsageError for one that the model would refuse."""
+        if self.said:
+            for prompt in prompts:
+                self.like.check_prompt(prompt, self.said.parts, self.said.folder)
         return [{} for _ in prompts]
 
     def predict(self, x: Tensor, t: Tensor, rows: Sequence[Row], **more: Any) -> Tensor:
-        """The latents (n c h w) as the prediction, with a variance of zero where the model learns one."""
+        """The latents (n c h w) as the prediction, with a variance of zero where the model learns one.
+
+        Raises UsageError for a gradient where the model would have none.
+        """
+        if x.requires_grad and self.said and not self.like.differentiable:
+            raise no_gradients(self.said.pipeline)
         x = x[:, : self.channels]
         return torch.cat([x, torch.zeros_like(x)], dim=1) if self.shape.learned else x
 
@@ -213,4 +223,4 @@ class Outline(Family):
 def _outline(said: Said) -> Outline:
     """The shape of a model, from its configurations alone. Raises ModelError where no family serves it."""
     row = described(said.pipeline, said.parts)
-    return Outline(row.serves.shape(said.parts), opened(row))
+    return Outline(row.serves.shape(said.parts), opened(row), said=said)
