@@ -18,6 +18,7 @@ from diffusion_tricks_batch.ranks import speaks
 
 if TYPE_CHECKING:
     from diffusion_tricks_batch.say import Teller
+
 EXAMPLES = (
     "Examples:\n\n\b\n"
     "  diffusion-tricks batch jobs.jsonl -o 'out/{id}.png'\n"
@@ -81,7 +82,8 @@ class Devices(click.ParamType[tuple[str, ...]]):
 @click.option("--seed", type=click.IntRange(0), metavar="N", help="Of jobs that have none.  [default: drawn, kept]")
 @click.option("--batch", "pictures", type=Pictures(), default="auto", show_default=True, metavar="N|auto",
               help="Pictures that go through the model together.")  # fmt: skip
-@click.option("--on-error", type=click.Choice(["continue", "stop"]), default="continue", show_default=True)
+@click.option("--on-error", type=click.Choice(["continue", "stop"]), default="continue", show_default=True,
+              help="stop: begin no other job once one has failed.")  # fmt: skip
 @click.option("--retry", type=click.IntRange(0), default=1, show_default=True, metavar="N",
               help="Times that what may pass is tried again.")  # fmt: skip
 @click.option("--scores/--no-scores", default=True, show_default=True, help="Score what pictures show.")
@@ -123,12 +125,12 @@ def batch(ctx: click.Context, /, as_json: bool, quiet: bool, dry_run: bool, **op
     if quiet:
         os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"  # of downloads
     with redirect_stdout(sys.stderr):  # what is printed meanwhile: stdout holds results alone
-        failed = _planned(asked, tell) if dry_run else _carried_out(asked, tell)
+        failed = planned_only(asked, tell) if dry_run else carried_out(asked, tell)
     if failed:
         ctx.exit(1)
 
 
-def _planned(asked: Asked, tell: Teller) -> bool:
+def planned_only(asked: Asked, tell: Teller) -> bool:
     """Says what would be done; gives whether a job cannot be."""
     from diffusion_tricks_batch.cost import cost_of
     from diffusion_tricks_batch.plan import planned
@@ -140,7 +142,7 @@ def _planned(asked: Asked, tell: Teller) -> bool:
     return bool(cost.problems)
 
 
-def _carried_out(asked: Asked, tell: Teller) -> bool:
+def carried_out(asked: Asked, tell: Teller) -> bool:
     """Makes what is asked; gives whether anything failed, or is left."""
     from diffusion_tricks_batch.rows import STDIN
     from diffusion_tricks_batch.run import batch as made
