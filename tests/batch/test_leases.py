@@ -130,7 +130,7 @@ def test_a_stale_one_goes_to_exactly_one_of_many(folder: Path, tmp_path: Path) -
                     os.close(os.open(tmp_path / f"taken-{number}", os.O_CREAT | os.O_EXCL))
             assert all(map(leases.holds, leases.held))
             (tmp_path / f"tried-{nth}").touch()
-            assert soon(lambda: len(list(tmp_path.glob("tried-*"))) == 4, 30), "none is given back before all have tried"
+            assert soon(lambda: len(list(tmp_path.glob("tried-*"))) == 4, 30)  # and only then they are given back
 
     in_processes(4, work)
     assert len(list(tmp_path.glob("taken-*"))) == 30
