@@ -15,6 +15,7 @@ import click
 from diffusion_tricks.errors import DiffusionTricksError, OutputError, OutputFailed, UsageError
 from diffusion_tricks.generate.strip import versions
 from diffusion_tricks.io.pictures import read_picture
+from diffusion_tricks.lazy import importing
 from diffusion_tricks.model.vocabulary import unknown_note
 from diffusion_tricks.recipes.paths import paths
 from diffusion_tricks.recipes.recipe import Recipe
@@ -113,7 +114,8 @@ class Ready:
         if asked not in self._models:
             self._models.clear()
             how = {name: getattr(self.settings, name) for name in OF_MODELS if name != "max_rows"}
-            self._models[asked] = load_model(recipe.model, loras=recipe.lora, upscaler=recipe.upscaler or None, **how)
+            behind = recipe.upscaler or None
+            self._models[asked] = load_model(recipe.model, loras=recipe.lora, upscaler=behind, whole=False, **how)
         return self._models[asked]
 
     @cached_property
@@ -179,10 +181,11 @@ def made(recipe: Recipe, settings: Settings, output: Output, ready: Ready | None
         recipe.count * recipe.best_of * runs, shown=not settings.quiet, ahead=ready.place if ready else ""
     )
     progress.say(f"loading {recipe.model} ..." if recipe.picture is None else "")
-    from diffusion_tricks.generate.defaults import check_prompts, with_guidance
-    from diffusion_tricks.generate.make import making
-    from diffusion_tricks.generate.scorers import scorer_named
-    from diffusion_tricks_cli.film import CLEAN, Films
+    with importing():
+        from diffusion_tricks.generate.defaults import check_prompts, with_guidance
+        from diffusion_tricks.generate.make import making
+        from diffusion_tricks.generate.scorers import scorer_named
+        from diffusion_tricks_cli.film import CLEAN, Films
 
     if recipe.picture is None:
         with_guidance(recipe, tricks, 1.0)

@@ -1,4 +1,7 @@
-"""How many pictures of a recipe memory holds at once: the rows that fit, by those that one of them asks in a step."""
+"""How many pictures of a recipe memory holds at once, by the configuration of its model; no weights are loaded.
+
+pictures = rows that fit / rows of one step
+"""
 
 from __future__ import annotations
 

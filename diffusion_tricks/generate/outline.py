@@ -19,6 +19,7 @@ from diffusion_tricks.families.gradients import no_gradients
 from diffusion_tricks.families.lookup import described
 from diffusion_tricks.families.open import opened
 from diffusion_tricks.families.shapes import Shape
+from diffusion_tricks.lazy import importing
 from diffusion_tricks.loading.by_code import code_of, defaults_by, size_by
 from diffusion_tricks.loading.download import folder_here
 from diffusion_tricks.loading.location import (
@@ -125,10 +126,11 @@ class Settings:
     @cached_property
     def scheduler(self) -> Any:
         """The scheduler that the model's configuration describes; where that is not known, DDPM's."""
-        from diffusers import schedulers
-
         config = self.parts.get("scheduler", {})
-        scheduler_class = getattr(schedulers, str(config.get("_class_name")), None) or schedulers.DDPMScheduler
+        with importing():
+            from diffusers import schedulers
+
+            scheduler_class = getattr(schedulers, str(config.get("_class_name")), None) or schedulers.DDPMScheduler
         try:
             return scheduler_class.from_config(config)
         except Exception as error:  # of whatever kind a scheduler raises for settings that it cannot have
