@@ -136,6 +136,8 @@ def planned_only(asked: Asked, tell: Teller) -> bool:
     from diffusion_tricks_batch.plan import planned
     from diffusion_tricks_batch.records import Records
 
+    if not speaks():
+        return False
     todo = planned(asked, Records(tell.home))
     cost = cost_of(todo)
     tell.plan(todo, cost)
