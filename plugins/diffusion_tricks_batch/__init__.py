@@ -21,6 +21,7 @@ def register_engines(register: Callable[..., None]) -> None:
     """The engines that ship."""
     home = "diffusion_tricks_batch.engines"
     register("here", f"{home}.inline:Inline", summary="in this process")
+    register("ray", f"{home}.on_ray:OnRay", summary="actors on a Ray cluster, or by Ray on this machine")
 
 
 @hookimpl

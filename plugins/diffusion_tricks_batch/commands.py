@@ -61,6 +61,13 @@ class Pictures(click.ParamType):
 @click.option("--no-provenance", is_flag=True, help="Do not mark pictures as made by a model.")
 @click.option("--keep-gps", is_flag=True, help="Keep where photos were taken, which else is left out.")
 @click.option("--engine", default="here", show_default=True, help="What brings jobs to workers.")
+@click.option("--workers", type=click.IntRange(1), metavar="N", help="Of the engine.  [default: as many as fit]")
+@click.option(
+    "--address",
+    metavar="ADDRESS",
+    help="Of a Ray cluster: auto, HOST:PORT, ray://HOST:PORT.  [default: RAY_ADDRESS, or this machine]",
+)
+@click.option("--collect", is_flag=True, help="Ray: send pictures back, where workers share no disk with this machine.")
 @click.pass_context
 def batch(ctx: click.Context, /, **options: Any) -> None:
     """Make the pictures of a list of JOBS: JSON lines, CSV, TOML, or a grid over a recipe."""
