@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
-from queue import Empty, SimpleQueue
+from queue import Empty, Queue
 from threading import Thread
 from typing import TypeVar
 
@@ -71,8 +71,8 @@ class Away:
 
     def __init__(self, orders: Orders):
         self.orders = orders
-        self._groups = SimpleQueue[Group]()
-        self._told = SimpleQueue[Outcome | BaseException]()
+        self._groups = Queue[Group]()
+        self._told = Queue[Outcome | BaseException]()
 
     def ready(self, number: int) -> str:
         """Does as it is told, and gives its name. Raises DiffusionTricksError for another version, and as `host`."""
@@ -102,6 +102,14 @@ class Away:
     def take(self, group: Group) -> None:
         """Works on a group when those before it are done."""
         self._groups.put(group)
+
+    def back(self, number: int) -> bool:
+        """Gives a group back, unless it is begun; says whether it does."""
+        with self._groups.mutex:
+            found = [group for group in self._groups.queue if group.number == number]
+            for group in found:
+                self._groups.queue.remove(group)
+        return bool(found)
 
     def more(self) -> list[Outcome]:
         """What came of groups since it was last asked; waits for at least one. Raises what broke the worker."""
@@ -159,7 +167,7 @@ class Away:
         return replace(outcome, files=files)
 
 
-def _there_now(queue: SimpleQueue[T]) -> Iterator[T]:
+def _there_now(queue: Queue[T]) -> Iterator[T]:
     with contextlib.suppress(Empty):
         while True:
             yield queue.get_nowait()

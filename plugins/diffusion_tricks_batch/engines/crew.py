@@ -12,7 +12,7 @@ from diffusion_tricks_batch.engines.cluster import Share
 from diffusion_tricks_batch.groups import Group
 
 GOODBYE = 2.0  # seconds that workers have to remove what they wrote for themselves
-AT_ONCE = 3  # calls of one worker: one waits for outcomes, one brings a group, one is to spare
+AT_ONCE = 3  # calls of one worker: one waits for outcomes, the others bring groups and fetch them back
 
 
 class Lost(Exception):
@@ -44,6 +44,10 @@ class Crew:
     def give(self, actor: Any, group: Group) -> None:
         """A group; should it not arrive, nor will what is asked next."""
         actor.take.remote(group)
+
+    def back(self, actor: Any, number: int) -> bool:
+        """See `Away.back`. Raises Lost."""
+        return bool(self.told(actor.back.remote(number)))
 
     def ask(self, actor: Any) -> Any:
         """The answer that tells outcomes once there are any."""

@@ -5,9 +5,10 @@ The object store carries records only; pictures are written where a worker is, o
 
 from __future__ import annotations
 
+import contextlib
 import os
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -105,8 +106,24 @@ class OnRay:
             raise DiffusionTricksError(f"no worker can be begun on the cluster: {self._why}")
 
     def _feed(self) -> None:
-        """Groups for all who are ready for one."""
-        for place in (one for one in self._places if one.name):
+        """Groups for all who are ready for one; who has none at the end gets what others have not begun."""
+        working = [place for place in self._places if place.name]
+        self._hand_out(working)
+        if not self.pull.waiting and any(not self.pull.has(place.name) for place in working):
+            self._fetch_back({place.name: place.actor for place in working})
+            self._hand_out(working)
+
+    def _fetch_back(self, actors: Mapping[str, Any]) -> None:
+        """One spare group, if there is any."""
+        for worker, number in self.pull.spare():
+            with contextlib.suppress(Lost):  # that is heard soon enough
+                given = self._crew.back(actors[worker], number)
+                self.pull.back(worker, number, begun=not given)
+                if given:
+                    return
+
+    def _hand_out(self, working: Sequence[Place]) -> None:
+        for place in working:
             while group := self.pull.take(place.name, len(self._places)):
                 self._ledgers[place.name].begin(*(task_of(item) for item in group.items if item.make))
                 self._crew.give(place.actor, group)

@@ -17,10 +17,11 @@ TRIES = 3  # workers that a group may kill
 
 @dataclass
 class Held:
-    """A group that a worker has. left: its jobs whose outcomes are still to come, by key."""
+    """A group that a worker has. left: its jobs whose outcomes are still to come, by key. begun: is known to be."""
 
     group: Group
     left: dict[str, Item]
+    begun: bool = False
 
     def again(self) -> Group:
         """The same batch, of which only what is left is to be made; a file of that may have been written by now."""
@@ -65,6 +66,10 @@ class Pull:
             self._held.setdefault(worker, {})[group.number] = Held(group, left)
         return group
 
+    def has(self, worker: str) -> bool:
+        """Whether a worker holds anything."""
+        return bool(self._held.get(worker))
+
     def settle(self, worker: str, key: str) -> Item | None:
         """The job that an outcome is of, done with now; None where it does not count, as somebody else has the job."""
         held = self._held.get(worker, {})
@@ -75,6 +80,18 @@ class Pull:
         if not one.left:
             del held[one.group.number]
         return item
+
+    def spare(self) -> list[tuple[str, int]]:
+        """Groups, as worker and number, that are behind others of their worker and may not be begun; last ones first."""
+        behind = [(worker, one) for worker, held in self._held.items() for one in list(held.values())[:0:-1]]
+        return [(worker, one.group.number) for worker, one in behind if not one.begun]
+
+    def back(self, worker: str, number: int, *, begun: bool) -> None:
+        """A spare group was asked for: it is begun, or else waits again, before all others."""
+        if begun:
+            self._held[worker][number].begun = True
+        else:
+            self.waiting.appendleft(self._held[worker].pop(number).group)
 
     def lose(self, worker: str) -> list[Group]:
         """Takes all from a worker that is lost; gives those groups that were lost too often, and are given up."""
