@@ -68,6 +68,7 @@ if TYPE_CHECKING:
     from diffusion_tricks.io.colour import colour_from_srgb as colour_from_srgb
     from diffusion_tricks.io.colour import from_srgb as from_srgb
     from diffusion_tricks.io.colour import to_srgb as to_srgb
+    from diffusion_tricks.io.encode import format_of as format_of
     from diffusion_tricks.io.fallback import Stack as Stack
     from diffusion_tricks.io.fallback import clusters as clusters
     from diffusion_tricks.io.fallback import is_emoji as is_emoji
@@ -82,6 +83,7 @@ if TYPE_CHECKING:
     from diffusion_tricks.io.fonts import font_folders as font_folders
     from diffusion_tricks.io.fonts import font_for as font_for
     from diffusion_tricks.io.fonts import is_invisible as is_invisible
+    from diffusion_tricks.io.foreign import object_in as object_in
     from diffusion_tricks.io.grid import labelled_grid as labelled_grid
     from diffusion_tricks.io.hashes import sha256 as sha256
     from diffusion_tricks.io.journal import Journal as Journal
@@ -115,6 +117,8 @@ if TYPE_CHECKING:
     from diffusion_tricks.metrics import sharpness as sharpness
     from diffusion_tricks.recipes.inputs import hashes_of as hashes_of
     from diffusion_tricks.recipes.paths import mapped as mapped
+    from diffusion_tricks.recipes.paths import paths as paths
+    from diffusion_tricks.recipes.reading import anchored as anchored
     from diffusion_tricks.recipes.recipe import recipe_from as recipe_from
     from diffusion_tricks.recipes.record import check_save as check_save
     from diffusion_tricks.recipes.record import read_record as read_record
@@ -185,6 +189,7 @@ _HOMES = {
     "io.atomic": ("atomic_write", "atomic_write_all", "check_place"),
     "io.blur": ("convolved", "gaussian", "gaussian_blur"),
     "io.colour": ("colour_from_srgb", "from_srgb", "to_srgb"),
+    "io.encode": ("format_of",),
     "io.fallback": ("Stack", "clusters", "is_emoji", "stack_for", "strike_of"),
     "io.fonts": (
         "FONT_FILES",
@@ -197,6 +202,7 @@ _HOMES = {
         "font_for",
         "is_invisible",
     ),
+    "io.foreign": ("object_in",),
     "io.grid": ("labelled_grid",),
     "io.hashes": ("sha256",),
     "io.journal": ("Journal", "Line"),
@@ -222,13 +228,13 @@ _HOMES = {
     "loading.controlnet": ("controlnet_for",),
     "metrics": ("bootstrap", "diversity", "frechet_distance", "kernel_distance", "psnr", "sharpness"),
     "recipes.inputs": ("hashes_of",),
-    "recipes.paths": ("mapped",),
+    "recipes.paths": ("mapped", "paths"),
+    "recipes.reading": ("anchored",),
     "recipes.recipe": ("recipe_from",),
     "recipes.record": ("check_save", "read_record", "sidecar_path"),
     "recipes.schema": ("recipe_schema",),
     "registry.branch": ("Branch", "Prompted", "plain_prompts", "prompts_of", "shown_by"),
     "registry.from_words": ("from_words",),
-    "generate.together": ("likeness",),
     "hosting.api": ("API_VERSION",),
     "hosting.host": ("host",),
     "hosting.host_hooks": ("hookimpl",),

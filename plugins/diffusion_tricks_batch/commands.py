@@ -20,7 +20,7 @@ EXAMPLES = (
 )
 
 
-class Pictures(click.ParamType):
+class Pictures(click.ParamType[int]):
     """A number of pictures, or auto."""
 
     name = "N|auto"

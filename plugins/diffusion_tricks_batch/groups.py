@@ -9,8 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from diffusion_tricks import Recipe
-from diffusion_tricks.plugin import likeness
+from diffusion_tricks import Recipe, likeness
 
 
 @dataclass(frozen=True)

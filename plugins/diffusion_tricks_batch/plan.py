@@ -71,7 +71,7 @@ def ready(jobs: Sequence[Job], run: Run, asked: Asked, ledger: Ledger) -> Ready:
 
 
 def settled(recipe: Recipe, key: str, seed: int) -> Recipe:
-    """The recipe with a seed: its own, or one that follows from the run's and its id, wherever in the list it stands."""
+    """The recipe with a seed: its own, or one that follows from the run's and its id, wherever it stands."""
     if recipe.seed is not None or recipe.picture is not None:
         return recipe
     digest = hashlib.sha256(f"{seed} {key}".encode()).digest()
@@ -85,7 +85,7 @@ def item_of(job: Job, recipe: Recipe, asked: Asked) -> Item:
 
 
 def _names(job: Job, recipe: Recipe, template: str) -> Iterator[os.PathLike[str]]:
-    seeds = [recipe.seed] if recipe.picture is not None else recipe.seeds
+    seeds: list[int | None] = [None] if recipe.picture is not None else [*recipe.seeds]
     for index, seed in enumerate(seeds):
         yield name_of(template, job, seed, index)
 

@@ -11,7 +11,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from diffusion_tricks import Model, Recipe, Result, Scorer, load_model, made_together
+from diffusion_tricks import Model, Recipe, Result, Scorer, load_model, made_together, make
 from diffusion_tricks.plugin import Ledger, recipe_from, scorer_named
 from diffusion_tricks_batch.groups import Group, Item, alone
 from diffusion_tricks_batch.how import How
@@ -68,6 +68,8 @@ class Worker:
     def _together(self, recipes: Sequence[Recipe]) -> Sequence[Callable[[], list[Result]]]:
         try:
             model = self._model(recipes[0])
+            if model is None:  # pictures that are only finished
+                return [partial(make, recipe, scorer=self._scorer) for recipe in recipes]
             return made_together(recipes, model, max_rows=self.how.max_rows, scorer=self._scorer)
         except Exception as error:  # of whatever kind: a bad group never stops the rest
             return [partial(_raised, error)] * len(recipes)
