@@ -261,11 +261,11 @@ def jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     ],
 )
 def test_what_cannot_be_is_refused(jobs: str, words: str, said: str) -> None:
-    outcome = run(f"{jobs} {words}")
+    outcome = run(*jobs.split(), *words.split())
     assert (outcome.code, said in outcome.err) == (2, True), outcome.err
 
 
 def test_without_ray_it_says_how_to_get_it(jobs: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
-    outcome = run(f"{jobs} --engine ray")
+    outcome = run(*jobs.split(), "--engine", "ray")
     assert (outcome.code, "pip install 'diffusion-tricks[ray]'" in outcome.err) == (2, True), outcome.err
