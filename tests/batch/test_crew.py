@@ -186,7 +186,8 @@ def test_collected_pictures_are_written_here(records: Records) -> None:
 
 def test_a_collected_picture_replaces_none_that_is_not_ours(records: Records) -> None:
     (records.home / "0-0.png").write_bytes(b"somebody's")
-    failed = {one.key: one.failure for one in played(records, Fake(made=sent), groups_in(records.home, 1), collect=True)}
+    outcomes = played(records, Fake(made=sent), groups_in(records.home, 1), collect=True)
+    failed = {one.key: one.failure for one in outcomes}
     assert failed["0-1"] is None
     assert failed["0-0"] is not None
     assert failed["0-0"].kind == "OutputError"

@@ -36,7 +36,7 @@ class Orders:
     """What a worker elsewhere is told first.
 
     how: pictures are made. folder: of the ledger. home: the folder that relative paths start from. version: of
-    diffusion_tricks, which is the same everywhere. plugins: files of plugins, by name. without: plugins that are left
+    diffusion_tricks, which is the same everywhere. plugins: files of plugins, by path. without: plugins that are left
     out. environment: variables. collect: whether pictures are sent back.
     """
 
@@ -53,7 +53,7 @@ class Orders:
 def orders_of(how: How, folder: Path, collect: bool) -> Orders:
     """What a worker is told so that it does as this process would."""
     asked = host()
-    files = {Path(file).name: Path(file).read_bytes() for file in asked.files}
+    files = {os.path.abspath(file): Path(file).read_bytes() for file in asked.files}
     environment = {name: value for name, value in os.environ.items() if name.startswith(OF_US)}
     return Orders(how, str(folder), os.getcwd(), diffusion_tricks.__version__, files, tuple(sorted(asked.without)),
                   environment, collect)  # fmt: skip
@@ -128,9 +128,12 @@ class Away:
         return Path(tempfile.mkdtemp(prefix="diffusion-tricks-"))
 
     def _plugin_files(self) -> Iterator[Path]:
+        """The files of plugins: where they are, or copies of what was sent."""
         for name, data in self.orders.plugins.items():
-            path = self._own / name
-            path.write_bytes(data)
+            path = Path(name)
+            if not path.is_file() or path.read_bytes() != data:
+                path = self._own / path.name
+                path.write_bytes(data)
             yield path
 
     def _work(self) -> None:
@@ -160,7 +163,8 @@ class Away:
         """The outcome with its files, by their paths as the ledger says them; here they are gone then."""
         if not self.orders.collect:
             return outcome
-        here = {name: self._place(self.orders.folder) / name for name in outcome.line.get("outputs", ())}
+        folder = self._place(self.orders.folder)
+        here = {name: Path(os.path.normpath(folder / name)) for name in outcome.line.get("outputs", ())}
         files = {name: path.read_bytes() for name, path in here.items()}
         for path in here.values():
             path.unlink()

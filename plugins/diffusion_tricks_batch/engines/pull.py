@@ -82,7 +82,7 @@ class Pull:
         return item
 
     def spare(self) -> list[tuple[str, int]]:
-        """Groups, as worker and number, that are behind others of their worker and may not be begun; last ones first."""
+        """Groups, as worker and number, that may not be begun, as others of their worker come first; the last first."""
         behind = [(worker, one) for worker, held in self._held.items() for one in list(held.values())[:0:-1]]
         return [(worker, one.group.number) for worker, one in behind if not one.begun]
 
