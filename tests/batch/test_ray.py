@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from command_line import run
 from diffusion_tricks_batch.asked import Asked
@@ -37,6 +38,7 @@ class Dim(Trick):
     class Options(TrickOptions):
         by: float = option(0.5, help="share")
 
+    @hookimpl
     def finish_image(self, run, image, index):
         return image.point(lambda value: value * self.options.by)
 
@@ -153,3 +155,5 @@ def test_pictures_are_sent_back_and_plugins_go_along(
     assert files == {path.name: path.read_bytes() for path in Path("there").glob("*.jpg*")}
     assert sorted(Path(name).name for name in written) == sorted(files)
     assert len(files) == 6, "each with its record"
+    with Image.open("there/d0.jpg") as image:
+        assert max(high for _, high in image.getextrema()) < 140, "dimmed"

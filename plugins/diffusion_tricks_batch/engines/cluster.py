@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from threading import current_thread
+from typing import Any, TextIO
 
 from diffusion_tricks.plugin import UsageError
 from diffusion_tricks_batch.how import How
 
+# it would call home, and tell of every call that a dead worker does not answer
+QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_IGNORE_UNHANDLED_ERRORS": "1"}
 LOCAL = "local"
 ADDRESS = "RAY_ADDRESS"  # the environment variable that Ray's own commands heed
 CPUS = 4  # that one worker makes good use of, where there are no GPUs
@@ -28,7 +33,8 @@ class Share:
 
 def library() -> Any:
     """Ray. Raises UsageError where it is not installed."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would call home
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
     try:
         import ray
     except ImportError:
@@ -36,13 +42,15 @@ def library() -> Any:
     return ray
 
 
-def connect(ray: Any, address: str | None) -> bool:
-    """Connects to a cluster, unless this process is by now; gives whether it did, and so is to disconnect.
+@contextlib.contextmanager
+def connected(ray: Any, address: str | None) -> Iterator[None]:
+    """While it lasts, this process is connected to a cluster; where it was before, it is so afterwards.
 
     address: None is what `RAY_ADDRESS` says, else this machine alone. Raises UsageError where there is no cluster.
     """
     if ray.is_initialized():
-        return False
+        yield
+        return
     address = address or os.environ.get(ADDRESS) or LOCAL
     alone = {"include_dashboard": False, "object_store_memory": STORE} if address == LOCAL else {}
     try:
@@ -52,7 +60,25 @@ def connect(ray: Any, address: str | None) -> bool:
             f"no Ray cluster answers at `address={address!r}`: {error}; give auto, HOST:PORT or ray://HOST:PORT of "
             "one that runs, or leave it away for this machine alone"
         ) from None
-    return True
+    try:
+        with contextlib.redirect_stdout(Own(sys.stdout)):
+            yield
+    finally:
+        ray.shutdown()
+
+
+class Own:
+    """Standard output without what Ray's own threads say there, which is results only; Ray's logs have it as well."""
+
+    def __init__(self, out: TextIO):
+        self._out = out
+
+    def write(self, text: str) -> int:
+        """As the stream does, unless Ray says it."""
+        return len(text) if current_thread().name.startswith("ray_") else self._out.write(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._out, name)
 
 
 def share_of(nodes: Sequence[Mapping[str, float]], how: How, workers: int | None) -> Share:

@@ -14,6 +14,8 @@ from diffusion_tricks_batch.groups import Group
 GOODBYE = 2.0  # seconds that workers have to remove what they wrote for themselves
 AT_ONCE = 3  # calls of one worker: one waits for outcomes, the others bring groups and fetch them back
 
+DEAD, GUESSES, LONGEST = "The actor is dead because", " Some common causes", 300  # in Ray's words, and letters of them
+
 
 class Lost(Exception):
     """A worker is no more; says why."""
@@ -68,7 +70,7 @@ class Crew:
                 raise error.cause from None
             raise Lost(f"{type(error.cause).__name__}: {error.cause}") from error
         except errors.RayError as error:
-            raise Lost(" ".join(str(error).split())) from error
+            raise Lost(in_short(str(error))) from error
 
     def dismiss(self, actors: Sequence[Any]) -> None:
         """Ends workers, whatever they do."""
@@ -82,3 +84,9 @@ class Crew:
         """Ends a worker, if there still is one."""
         with contextlib.suppress(self.ray.exceptions.RayError):
             self.ray.kill(actor)
+
+
+def in_short(text: str) -> str:
+    """Of what Ray says about a death, why it was."""
+    text = " ".join(text.split())
+    return text[max(text.find(DEAD), 0) :].partition(GUESSES)[0][:LONGEST].rstrip(" .")

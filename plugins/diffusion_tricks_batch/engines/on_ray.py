@@ -25,7 +25,7 @@ from diffusion_tricks.plugin import (
     sidecar_path,
 )  # fmt: skip
 from diffusion_tricks_batch.engines.away import orders_of
-from diffusion_tricks_batch.engines.cluster import Share, connect, library, share_of
+from diffusion_tricks_batch.engines.cluster import Share, connected, library, share_of
 from diffusion_tricks_batch.engines.crew import Crew, Lost
 from diffusion_tricks_batch.engines.protocol import Site
 from diffusion_tricks_batch.engines.pull import TRIES, Pull
@@ -86,8 +86,7 @@ class OnRay:
     @cached_property
     def _share(self) -> Share:
         """Of the cluster, which this process is connected to from then on."""
-        if connect(self.ray, self.site.address):
-            self._open.callback(self.ray.shutdown)
+        self._open.enter_context(connected(self.ray, self.site.address))
         nodes = [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
         return share_of(nodes, self.site.how, self.site.workers)
 
@@ -181,13 +180,15 @@ class OnRay:
         self._crew.kill(place.actor)
         self._why, name = why, place.name
         place.starts += not name
+        warnings.warn(f"{name or 'a worker that had not begun'} is lost: {why}", stacklevel=2)
         place.empty()
         given_up = self.pull.lose(name) if name else []
         return [self._failed(item, group, name) for group in given_up for item in group.items if item.make]
 
     def _failed(self, item: Item, group: Group, worker: str) -> Outcome:
         message = (
-            f"batch {group.number} of {len(group.items)} jobs has ended {TRIES} workers, at last {worker}: {self._why}"
+            f"batch {group.number} of {len(group.items)} jobs has ended {TRIES} workers, at last {worker}: {self._why}; "
+            "if memory ran out there, let fewer `pictures` share a batch"
         )
         failure = Failure("WorkerDied", message)
         return Outcome(item.key, worker, self._ledgers[worker].failed(task_of(item), failure.data()), failure)
