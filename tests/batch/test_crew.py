@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -15,8 +17,8 @@ from command_line import run
 from diffusion_tricks.plugin import DiffusionTricksError, OutputError, UsageError
 from diffusion_tricks_batch.engines import on_ray
 from diffusion_tricks_batch.engines.away import Away, Orders
-from diffusion_tricks_batch.engines.cluster import Share, share_of
-from diffusion_tricks_batch.engines.crew import Lost
+from diffusion_tricks_batch.engines.cluster import Own, Share, share_of
+from diffusion_tricks_batch.engines.crew import Lost, in_short
 from diffusion_tricks_batch.engines.on_ray import OnRay
 from diffusion_tricks_batch.engines.protocol import Site
 from diffusion_tricks_batch.groups import Group, Item
@@ -44,17 +46,22 @@ def made(item: Item, actor: Actor) -> Outcome:
 
 
 class Fake:
-    """Actors that are called at once. deadly: numbers of groups that kill. blind: they share no disk with us."""
+    """Actors that are called at once. deadly: numbers of groups that kill. blind: they share no disk with us.
+
+    slow: the first does nothing while another has something to do. late: answers that stay away at first.
+    """
 
     def __init__(self, deadly: Sequence[int] = (), blind: bool = False, start: Exception | None = None,
-                 made: Callable[[Item, Actor], Outcome] = made):  # fmt: skip
-        self.deadly, self.blind, self.start, self.made = deadly, blind, start, made
+                 made: Callable[[Item, Actor], Outcome] = made, slow: bool = False, late: int = 0):  # fmt: skip
+        self.deadly, self.blind, self.start, self.made, self.slow, self.late = deadly, blind, start, made, slow, late
         self.begun: list[int] = []
         self.killed: list[Actor] = []
+        self.actors: list[Actor] = []
 
     def begin(self, number: int) -> tuple[Actor, Answer]:
         self.begun.append(number)
         actor = Actor(number)
+        self.actors.append(actor)
         return actor, Answer(actor, first=True)
 
     def sees(self, actor: Actor, path: str, mark: str) -> bool:
@@ -64,12 +71,19 @@ class Fake:
         actor.groups.append(group)
 
     def back(self, actor: Actor, number: int) -> bool:
-        return False
+        before = actor.groups[:]
+        actor.groups[1:] = [group for group in actor.groups[1:] if group.number != number]
+        return actor.groups != before
 
     def ask(self, actor: Actor) -> Answer:
         return Answer(actor)
 
     def answered(self, answers: list[Answer], seconds: float) -> list[Answer]:
+        if self.late:
+            self.late -= 1
+            return []
+        if self.slow and any(actor.groups for actor in self.actors[1:]):
+            return [answer for answer in answers if answer.first or answer.actor is not self.actors[0]]
         return answers
 
     def told(self, answer: Answer) -> Any:
@@ -140,7 +154,8 @@ def test_no_more_workers_than_batches(records: Records) -> None:
 
 def test_a_batch_that_ends_three_workers_fails_and_the_rest_goes_on(records: Records) -> None:
     groups = groups_in(records.home, 9)
-    outcomes = played(records, crew := Fake(deadly=[4]), groups)
+    with pytest.warns(UserWarning, match="node-. is lost: the node went away"):
+        outcomes = played(records, crew := Fake(deadly=[4]), groups)
     failed = [one for one in outcomes if one.failure]
     assert {one.key for one in failed} == {"4-0", "4-1"}
     assert len({one.key for one in outcomes}) == len(outcomes) == 18
@@ -154,9 +169,24 @@ def test_a_batch_that_ends_three_workers_fails_and_the_rest_goes_on(records: Rec
 
 
 def test_where_no_worker_begins_it_says_why(records: Records) -> None:
-    with pytest.raises(DiffusionTricksError, match="no worker can be begun on the cluster: no module named torch"):
-        played(records, crew := Fake(start=Lost("no module named torch")), groups_in(records.home, 3))
+    crew = Fake(start=Lost("no module named torch"))
+    with (
+        pytest.warns(UserWarning, match="a worker that had not begun is lost"),
+        pytest.raises(DiffusionTricksError, match="no worker can be begun on the cluster: no module named torch"),
+    ):
+        played(records, crew, groups_in(records.home, 3))
     assert Counter(crew.begun) == {0: 3, 1: 3}
+
+
+def test_a_slow_worker_keeps_only_what_it_has_begun(records: Records) -> None:
+    outcomes = played(records, Fake(slow=True), groups_in(records.home, 12, size=1))
+    assert Counter(one.worker for one in outcomes) == {"node-0": 1, "node-1": 11}
+
+
+def test_where_there_is_no_room_it_says_so_once(records: Records) -> None:
+    with pytest.warns(UserWarning, match="no worker has begun for 60 s; each of 2 asks for a CPU") as said:
+        played(records, Fake(late=3), groups_in(records.home, 3))
+    assert len(said) == 1
 
 
 def test_what_a_worker_refuses_ends_the_run(records: Records) -> None:
@@ -243,6 +273,24 @@ def test_groups_are_given_back_only_when_they_still_wait(tmp_path: Path) -> None
     for group in groups_in(tmp_path, 2):
         away.take(group)
     assert [away.back(1), away.back(1)] == [True, False]
+
+
+def test_what_ray_says_of_a_death_is_cut_down_to_why() -> None:
+    text = """The actor died unexpectedly before finishing this task.
+        pid: 7
+    The actor is dead because its worker process has died. End of file. Some common causes include: (1) memory."""
+    assert in_short(text) == "The actor is dead because its worker process has died. End of file"
+    assert in_short("no\n  room.") == "no room"
+
+
+def test_standard_output_is_for_results(capsys: pytest.CaptureFixture[str]) -> None:
+    """Ray tells of the deaths of workers there, from a thread of its own, whatever it is asked."""
+    with contextlib.redirect_stdout(Own(sys.stdout)):
+        remark = Thread(target=print, args=("(raylet) A worker died",), name="ray_listen_error_messages")
+        remark.start()
+        remark.join()
+        print("result", flush=True)
+    assert capsys.readouterr().out == "result\n"
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -156,4 +157,4 @@ def test_pictures_are_sent_back_and_plugins_go_along(
     assert sorted(Path(name).name for name in written) == sorted(files)
     assert len(files) == 6, "each with its record"
     with Image.open("there/d0.jpg") as image:
-        assert max(high for _, high in image.getextrema()) < 140, "dimmed"
+        assert np.asarray(image).max() < 140, "dimmed"

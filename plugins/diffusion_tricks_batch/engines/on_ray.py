@@ -138,7 +138,7 @@ class OnRay:
 
     def _no_room(self) -> str:
         share = self._share
-        asks = f"{share.gpus} GPU" if share.gpus else f"{share.cpus} CPUs"
+        asks = "a GPU" if share.gpus else "a CPU" if share.cpus == 1 else f"{share.cpus} CPUs"
         return (
             f"no worker has begun for {PATIENCE:.0f} s; each of {share.workers} asks for {asks}, of which the cluster "
             "has none to spare; it is waited for"
