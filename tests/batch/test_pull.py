@@ -36,6 +36,7 @@ class Play:
         self.ghosts: list[tuple[str, str]] = []
         self.counted: list[str] = []
         self.failed: list[str] = []
+        self.suspects: set[int] = set()
         self.lost = 0
         for one in groups:
             self.pull.put(one)
@@ -45,6 +46,7 @@ class Play:
             while one := self.pull.take(name, len(self.held)):
                 assert [item.key for item in one.items] == [item.key for item in self.groups[one.number].items]
                 held.append(one)
+                assert len(held) == 1 or not self.suspects.intersection(each.number for each in held)
             assert len(held) <= AHEAD
 
     def step(self, name: str) -> None:
@@ -65,6 +67,7 @@ class Play:
     def die(self, name: str) -> None:
         """Another takes its place, by another name; what it would have told comes late."""
         self.lost += 1
+        self.suspects.update(one.number for one in self.held[name])
         self.ghosts += [(name, key) for key in keys(*self.held.pop(name))]
         self.failed += keys(*self.pull.lose(name))
         self.held[f"w{next(self.names)}"] = []
