@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from diffusion_tricks.lazy import opening
 
 if TYPE_CHECKING:
+    from diffusion_tricks.devices.choice import device_of as device_of
     from diffusion_tricks.devices.quiet import quiet_libraries as quiet_libraries
     from diffusion_tricks.diffusion.ask import Ask as Ask
     from diffusion_tricks.diffusion.ask import Asking as Asking
@@ -49,6 +50,9 @@ if TYPE_CHECKING:
     from diffusion_tricks.families.table import Serves as Serves
     from diffusion_tricks.families.word_places import Placed as Placed
     from diffusion_tricks.families.word_places import word_places as word_places
+    from diffusion_tricks.generate.at_once import pictures_that_fit as pictures_that_fit
+    from diffusion_tricks.generate.plan import plan as plan
+    from diffusion_tricks.generate.rehearsal import check_before as check_before
     from diffusion_tricks.generate.score import Scorer as Scorer
     from diffusion_tricks.generate.scorers import scorer_named as scorer_named
     from diffusion_tricks.generate.shown import seen_through as seen_through
@@ -68,6 +72,7 @@ if TYPE_CHECKING:
     from diffusion_tricks.io.colour import colour_from_srgb as colour_from_srgb
     from diffusion_tricks.io.colour import from_srgb as from_srgb
     from diffusion_tricks.io.colour import to_srgb as to_srgb
+    from diffusion_tricks.io.encode import check_quality as check_quality
     from diffusion_tricks.io.encode import format_of as format_of
     from diffusion_tricks.io.fallback import Stack as Stack
     from diffusion_tricks.io.fallback import clusters as clusters
@@ -146,6 +151,7 @@ if TYPE_CHECKING:
     from diffusion_tricks.sampling.slopes import slope as slope
     from diffusion_tricks.sampling.start import Start as Start
     from diffusion_tricks.sampling.step import Step as Step
+    from diffusion_tricks.sampling.tricks import refuse_clashes as refuse_clashes
     from diffusion_tricks.types import Box as Box
     from diffusion_tricks.types import Fit as Fit
     from diffusion_tricks.types import Outline as Outline
@@ -154,6 +160,7 @@ if TYPE_CHECKING:
     from diffusion_tricks.types import Spans as Spans
 
 _HOMES = {
+    "devices.choice": ("device_of",),
     "devices.quiet": ("quiet_libraries",),
     "diffusion.ask": (
         "Ask",
@@ -182,6 +189,9 @@ _HOMES = {
     "families.shapes": ("Shape",),
     "families.table": ("FamilyRow", "Serves"),
     "families.word_places": ("Placed", "word_places"),
+    "generate.at_once": ("pictures_that_fit",),
+    "generate.plan": ("plan",),
+    "generate.rehearsal": ("check_before",),
     "generate.score": ("Scorer",),
     "generate.scorers": ("scorer_named",),
     "generate.shown": ("seen_through", "shown", "shown_in", "shown_through"),
@@ -189,7 +199,7 @@ _HOMES = {
     "io.atomic": ("atomic_write", "atomic_write_all", "check_place"),
     "io.blur": ("convolved", "gaussian", "gaussian_blur"),
     "io.colour": ("colour_from_srgb", "from_srgb", "to_srgb"),
-    "io.encode": ("format_of",),
+    "io.encode": ("check_quality", "format_of"),
     "io.fallback": ("Stack", "clusters", "is_emoji", "stack_for", "strike_of"),
     "io.fonts": (
         "FONT_FILES",
@@ -257,6 +267,7 @@ _HOMES = {
     "sampling.slopes": ("followed", "slope"),
     "sampling.start": ("Start",),
     "sampling.step": ("Step",),
+    "sampling.tricks": ("refuse_clashes",),
     "types": (
         "Box",
         "Fit",

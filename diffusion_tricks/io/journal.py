@@ -7,17 +7,20 @@ that was cut off nothing counts.
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
+import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Self
 
-from diffusion_tricks.errors import OutputError, UsageError
-from diffusion_tricks.io.atomic import sync_folder
+from diffusion_tricks.errors import OutputError, OutputFailed, UsageError
+from diffusion_tricks.io.atomic import FULL, sync_folder
 from diffusion_tricks.io.leftovers import alone
 
 Line = dict[str, Any]
+_one_at_a_time = threading.Lock()
 
 
 class Journal:
@@ -25,6 +28,7 @@ class Journal:
 
     def __init__(self, path: Path, lines: Iterable[Line] = ()):
         self.path, self.lines = path, list(lines)
+        self._followed = 0  # bytes
 
     @classmethod
     def begun(cls, path: Path, lines: Iterable[Line]) -> Self:
@@ -49,9 +53,9 @@ class Journal:
 
         Raises UsageError for a file that cannot be read or is damaged.
         """
-        lines, torn = _read(path)
-        if torn:
-            os.truncate(path, path.stat().st_size - torn)
+        lines, size = _read(path)
+        if size < path.stat().st_size:
+            os.truncate(path, size)
         return cls(path, lines)
 
     @classmethod
@@ -60,16 +64,34 @@ class Journal:
 
         Raises as `found`.
         """
-        return cls(path, _read(path)[0])
+        journal = cls(path)
+        journal.follow()
+        return journal
+
+    def follow(self) -> list[Line]:
+        """Takes in the whole lines that others have added to a file that was `seen`; gives them. Raises as `found`."""
+        lines, size = _read(self.path, self._followed, len(self.lines))
+        self._followed += size
+        self.lines += lines
+        return lines
 
     def append(self, lines: Iterable[Line]) -> None:
-        """Adds lines in one piece; when this returns, they are safe on the disk."""
+        """Adds lines in one piece; when this returns, they are safe on the disk.
+
+        Raises OutputFailed where they cannot be written; the file is then as it was.
+        """
         new = list(lines)
-        with self.path.open("ab") as file:
-            file.write(b"".join(_encoded(line) for line in new))
-            file.flush()
-            os.fsync(file.fileno())
-        self.lines += new
+        with _one_at_a_time, self.path.open("ab", buffering=0) as file:
+            end = file.tell()
+            try:
+                _written(file, b"".join(_encoded(line) for line in new))
+                os.fsync(file.fileno())
+            except OSError as error:
+                with contextlib.suppress(OSError):
+                    file.truncate(end)
+                reason = "the disk is full; free some space and run again" if error.errno in FULL else error.strerror
+                raise OutputFailed(f"{self.path} could not be written: {reason}") from error
+            self.lines += new
 
     def of(self, key: str) -> list[Line]:
         """The lines that have a key."""
@@ -84,15 +106,22 @@ class Journal:
             yield
 
 
-def _read(path: Path) -> tuple[list[Line], int]:
-    """The lines of a file, and how many bytes of one that is not whole stand behind them."""
+def _written(file: io.FileIO, data: bytes) -> None:
+    """Writes all of it: a disk that is nearly full takes a part first."""
+    while data:
+        data = data[file.write(data) :]
+
+
+def _read(path: Path, start: int = 0, before: int = 0) -> tuple[list[Line], int]:
+    """The whole lines of a file from a byte on, behind so many lines, and how many bytes they are."""
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            file.seek(start)
+            data = file.read()
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from None
     whole = data[: data.rfind(b"\n") + 1]
-    lines = [_decoded(line, number, path) for number, line in enumerate(whole.splitlines(), 1)]
-    return lines, len(data) - len(whole)
+    return [_decoded(line, number, path) for number, line in enumerate(whole.splitlines(), before + 1)], len(whole)
 
 
 def _encoded(line: Line) -> bytes:

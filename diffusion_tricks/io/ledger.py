@@ -73,6 +73,10 @@ class Ledger(Journal):
         """Whole paths of all files that tasks have made."""
         return {os.path.realpath(self.home / path) for path in self._digests}
 
+    def last(self, key: str) -> Line:
+        """The last line of a task; an empty one where there is none."""
+        return self._last.get(key, {})
+
     def verdict(self, task: Task, *, force: bool = False) -> Verdict:
         """What is to be done with a task. Raises OutputError for a file of it that somebody has changed since.
 
@@ -136,6 +140,15 @@ class Ledger(Journal):
         self.append(lines)
         for line in lines:
             _index(line, *self._indexed)
+
+    def look(self, beside: Iterable[Journal] = ()) -> list[tuple[Journal, Line]]:
+        """Takes in what others have noted since it was last looked at, in more journals as well; gives each line."""
+        indexed = self._indexed
+        self.beside = [*self.beside, *beside]
+        new = [(journal, line) for journal in self.beside for line in journal.follow()]
+        for _, line in new:
+            _index(line, *indexed)
+        return new
 
     @property
     def _last(self) -> dict[str, Line]:

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import os
+import sys
+from contextlib import redirect_stdout
 from dataclasses import fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from diffusion_tricks.plugin import UsageError
 from diffusion_tricks_batch.asked import AUTO, Asked
+from diffusion_tricks_batch.chosen import chosen
 from diffusion_tricks_batch.how import How
+from diffusion_tricks_batch.ranks import speaks
 
+if TYPE_CHECKING:
+    from diffusion_tricks_batch.say import Teller
 EXAMPLES = (
     "Examples:\n\n\b\n"
     "  diffusion-tricks batch jobs.jsonl -o 'out/{id}.png'\n"
     "  diffusion-tricks batch recipe.toml --grid seed=0-99 --grid guidance=3,5,7 -o out\n"
-    "  diffusion-tricks batch jobs.jsonl -o out --resume"
+    "  diffusion-tricks batch jobs.jsonl -o out --resume\n"
+    "  diffusion-tricks batch jobs.jsonl -o out --devices cuda:0,cuda:1\n"
+    "  diffusion-tricks batch jobs.jsonl -o out --shard 3/8\n"
+    "  diffusion-tricks batch out/failed.jsonl -o out --resume"
 )
 
 
@@ -32,6 +41,34 @@ class Pictures(click.ParamType[int]):
         if not str(value).isdecimal() or int(value) < 1:
             self.fail(f"expected a number of pictures, or auto, got {value!r}", param, ctx)
         return int(value)
+
+
+class Shard(click.ParamType):
+    """One worker of several: I/N, counted from 1."""
+
+    name = "I/N"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        """The worker, and how many there are."""
+        nth, slash, of = str(value).partition("/")
+        if not slash or not (nth.isdecimal() and of.isdecimal()) or not 1 <= int(nth) <= int(of):
+            self.fail(f"expected one of several, as 1/4 to 4/4, got {value!r}", param, ctx)
+        return int(nth), int(of)
+
+
+class Devices(click.ParamType):
+    """Devices, between commas."""
+
+    name = "D,D"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
+        """Each of them."""
+        if not isinstance(value, str):
+            return tuple(value)
+        devices = tuple(one.strip() for one in value.split(","))
+        if not all(devices):
+            self.fail(f"expected devices between commas, as cuda:0,cuda:1, got {value!r}", param, ctx)
+        return devices
 
 
 @click.command("batch", epilog=EXAMPLES, short_help="many pictures from a list of jobs, or a grid")
@@ -52,7 +89,8 @@ class Pictures(click.ParamType[int]):
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
 @click.option("--dtype", type=click.Choice(["auto", "float32", "float16", "bfloat16"]), default="auto",
               show_default=True)  # fmt: skip
-@click.option("--memory", default="auto", show_default=True, help="auto, low or lowest.")
+@click.option("--memory", type=click.Choice(["auto", "low", "lowest"]), default="auto", show_default=True,
+              help="low: models wait off the device; lowest: every layer, slow.")  # fmt: skip
 @click.option("--quantize", type=click.Choice(["int8", "nf4"]), help="Weights; CUDA only.")
 @click.option("--compile", is_flag=True, help="Compile the denoiser.")
 @click.option("--max-rows", type=click.IntRange(1), metavar="N", help="Rows in one call, to save memory.")
@@ -60,33 +98,78 @@ class Pictures(click.ParamType[int]):
 @click.option("--no-metadata", is_flag=True, help="Keep no record in the pictures.")
 @click.option("--no-provenance", is_flag=True, help="Do not mark pictures as made by a model.")
 @click.option("--keep-gps", is_flag=True, help="Keep where photos were taken, which else is left out.")
+@click.option("--workers", type=click.IntRange(1), metavar="N", help="Processes that share the jobs.")
+@click.option("--devices", type=Devices(), default=(), metavar="D,D",
+              help="A process on each: cuda:0,cuda:1.")  # fmt: skip
+@click.option("--shard", type=Shard(), help="This process is worker I of N that share a disk, begun elsewhere.")
 @click.option("--engine", default="here", show_default=True, help="What brings jobs to workers.")
-@click.option("--workers", type=click.IntRange(1), metavar="N", help="Of the engine.  [default: as many as fit]")
-@click.option(
-    "--address",
-    metavar="ADDRESS",
-    help="Of a Ray cluster: auto, HOST:PORT, ray://HOST:PORT.  [default: RAY_ADDRESS, or this machine]",
-)
-@click.option("--collect", is_flag=True, help="Ray: send pictures back, where workers share no disk with this machine.")
+@click.option("--address", metavar="ADDRESS",
+              help="Of a cluster: auto, HOST:PORT, ray://HOST:PORT.  [default: RAY_ADDRESS, or none]")  # fmt: skip
+@click.option("--collect", is_flag=True, help="Pictures come back from the cluster, where no disk is shared.")
+@click.option("--dry-run", is_flag=True, help="Say what would be made, and what it costs; make nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object for each picture, and for all.")
+@click.option("--quiet", is_flag=True, help="No progress, no notes.")
 @click.pass_context
-def batch(ctx: click.Context, /, **options: Any) -> None:
-    """Make the pictures of a list of JOBS: JSON lines, CSV, TOML, or a grid over a recipe."""
-    from diffusion_tricks_batch.run import batch as made
+def batch(ctx: click.Context, /, as_json: bool, quiet: bool, dry_run: bool, **options: Any) -> None:
+    """Make the pictures of a list of JOBS: JSON lines, CSV, TOML, or a grid over a recipe.
 
-    tally = made(asked_of(options))
-    kinds = Counter(failure.kind for failure in tally.failures.values())
-    click.echo(f"{len(tally.made)} made, {tally.ready.kept} kept, {len(tally.failures)} failed {dict(kinds)}", err=True)
-    if tally.failures or tally.left:
+    A job is a recipe with an id: {"id": "j1", "prompt": "a rabbit", "seed": 1, "steps": 3}. Jobs that are alike go
+    through the model together. One that fails stops no other: failed.jsonl, beside the pictures, lists what failed, and
+    is itself a list of jobs. What is stopped goes on with --resume, as if it had not been. With - for JOBS each line of
+    standard input is a job, answered by one line.
+    """
+    from diffusion_tricks_batch.names import home_of
+    from diffusion_tricks_batch.say import Teller
+
+    asked = asked_of(options)
+    tell = Teller(home_of(asked.output), sys.stdout, as_json=as_json, quiet=quiet)
+    if quiet:
+        os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"  # of downloads
+    with redirect_stdout(sys.stderr):  # what is printed meanwhile: stdout holds results alone
+        failed = _planned(asked, tell) if dry_run else _carried_out(asked, tell)
+    if failed:
         ctx.exit(1)
+
+
+def _planned(asked: Asked, tell: Teller) -> bool:
+    """Says what would be done; gives whether a job cannot be."""
+    from diffusion_tricks_batch.cost import cost_of
+    from diffusion_tricks_batch.plan import planned
+    from diffusion_tricks_batch.records import Records
+
+    todo = planned(asked, Records(tell.home))
+    cost = cost_of(todo)
+    tell.plan(todo, cost)
+    return bool(cost.problems)
+
+
+def _carried_out(asked: Asked, tell: Teller) -> bool:
+    """Makes what is asked; gives whether anything failed, or is left."""
+    from diffusion_tricks_batch.rows import STDIN
+    from diffusion_tricks_batch.run import batch as made
+    from diffusion_tricks_batch.serve import served
+
+    try:
+        if asked.source == STDIN:
+            return served(asked, tell)
+        if not speaks():
+            return made(asked) is None  # the first of the processes says what came of all
+        tally = made(asked, tell.begin)
+    except KeyboardInterrupt:
+        tell.interrupted()
+        raise
+    tell.sum_up(tally)
+    return bool(tally.failures or tally.left)
 
 
 def asked_of(options: dict[str, Any]) -> Asked:
     """What the options ask."""
     options = dict(options)
-    if options["jobs"] is None and not options["grid"]:
+    options["source"] = options.pop("jobs")
+    if options["source"] is None and not options["grid"]:
         raise UsageError("name a list of jobs, or a recipe and a `grid` over it")
     for name in ("metadata", "provenance"):
         options[name] = not options.pop(f"no_{name}")
     how = How(**{one.name: options.pop(one.name) for one in fields(How)})
     stop = options.pop("on_error") == "stop"
-    return Asked(options.pop("jobs"), how=how, stop=stop, **{**options, "grid": tuple(options["grid"])})
+    return chosen(Asked(how=how, stop=stop, **{**options, "grid": tuple(options["grid"])}))

@@ -5,11 +5,12 @@ So a run that is stopped and resumed makes the same batches, and in them the sam
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from diffusion_tricks import Recipe, likeness
+from diffusion_tricks.plugin import DiffusionTricksError
 
 
 @dataclass(frozen=True)
@@ -50,12 +51,29 @@ def group_from(data: Mapping[str, Any]) -> Group:
 
 
 def grouped(items: Sequence[tuple[Recipe, Item]], pictures: int) -> list[Group]:
-    """The batches of a list of jobs, at most so many pictures in each: of those alike, in the order of the list."""
-    alike: dict[Any, list[tuple[Recipe, Item]]] = {}
+    """The batches of a list of jobs, at most so many pictures in each: of those alike, in the order of the list.
+
+    Those of one model stand together, as only one is held at a time.
+    """
+    models: dict[str, dict[Any, list[tuple[Recipe, Item]]]] = {}
     for recipe, item in items:
-        alike.setdefault(likeness(recipe), []).append((recipe, item))
-    batches = [batch for kind in alike.values() for batch in _batches(kind, pictures)]
+        alike = models.setdefault(recipe.model, {})
+        alike.setdefault(kind_of(recipe), []).append((recipe, item))
+    batches = [batch for alike in models.values() for kind in alike.values() for batch in _batches(kind, pictures)]
     return [Group(number, batch) for number, batch in enumerate(batches)]
+
+
+def kind_of(recipe: Recipe) -> Any:
+    """What is equal for recipes that can share a batch; one that cannot tell is its own."""
+    try:
+        return likeness(recipe)
+    except DiffusionTricksError:
+        return repr(recipe)
+
+
+def kinds(recipes: Iterable[Recipe]) -> list[Recipe]:
+    """The first recipe of each kind that can share a batch."""
+    return list({kind_of(recipe): recipe for recipe in reversed([*recipes])}.values())[::-1]
 
 
 def _batches(items: Iterable[tuple[Recipe, Item]], pictures: int) -> Iterator[tuple[Item, ...]]:
@@ -72,6 +90,14 @@ def _batches(items: Iterable[tuple[Recipe, Item]], pictures: int) -> Iterator[tu
         yield tuple(batch)
 
 
-def alone(group: Group, key: str) -> Group:
-    """Another try of one job of a group, without the others."""
-    return replace(group, items=tuple(item for item in group.items if item.key == key), tries=group.tries + 1)
+def again(group: Group, keys: Collection[str]) -> Group:
+    """Another try of some jobs of a group, beside the same others, so that their pictures are the same."""
+    items = tuple(replace(item, make=item.make and item.key in keys) for item in group.items)
+    return replace(group, items=items, tries=group.tries + 1)
+
+
+def halves(group: Group, keys: Collection[str]) -> list[Group]:
+    """Some jobs of a group in two smaller ones, for which there may be memory."""
+    items = tuple(item for item in group.items if item.key in keys)
+    middle = len(items) // 2
+    return [replace(group, items=half) for half in (items[:middle], items[middle:]) if half]

@@ -47,8 +47,14 @@ def how_from(data: Mapping[str, Any]) -> How:
     return How(**data)
 
 
-def asked_of(recipe: Recipe, how: How) -> str:
-    """SHA-256 of what a job is asked: its recipe, whatever its files are called, and what decides what is written."""
+def asked_of(recipe: Recipe, how: How, models: Mapping[str, str] | None = None) -> str:
+    """SHA-256 of what a job is asked: its recipe, whatever its files are called, and what decides what is written.
+
+    models: fingerprints of those that are files, by name.
+    """
     settings = {name: value for name, value in how.data().items() if name in WRITTEN}
-    data = [mapped(recipe, lambda path: "").data(), settings]
+    said = mapped(recipe, lambda path: "").model_copy(update={"folder": None})
+    known = models or {}
+    named = [known.get(name, name) for name in (recipe.model, *recipe.upscaler)]
+    data = [said.model_copy(update={"model": "", "upscaler": []}).data(), named, settings]
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()

@@ -31,6 +31,7 @@ from diffusion_tricks_batch.places import filled, places
 from diffusion_tricks_batch.rows import BASE, Base, Row, read_rows
 
 ONE_OF_TWO = {"steps": "stride", "stride": "steps"}
+FAILED = "failed"  # why a job of a list of failures failed, which is none of its fields
 OWN = ("id", "number")  # what is said of a job beside its recipe
 LONGEST = 200  # characters of an id
 NEAR = 0.85  # how like a key of a recipe a field is that was meant as one
@@ -66,7 +67,7 @@ def read_jobs(
         raise UsageError("nothing says what to make; name a list of jobs, a recipe, or the values of a grid")
     rows = [Row({}, source or "the grid")] if rows is None else rows
     digits = len(str(len(rows) * size_of(axes) - 1))
-    taken: dict[str, str] = {}
+    taken, used = dict[str, str](), frozenset(used)
     return [
         job_from(data, number, base, taken, where=where, digits=digits, used=used)
         for number, (data, where) in enumerate(_each(rows, axes))
@@ -105,13 +106,14 @@ def job_from(
         data = _read(data, where)
         if isinstance(data, DiffusionTricksError):
             raise data
+        data = {key: value for key, value in data.items() if key != FAILED}
         variables = {key: value for key, value in base.data.items() if key not in RECIPE_KEYS}
         said, fields = _over(base.data, data), {"id": name, **variables, **data}
         if BASE in data:
             raise UsageError(f"a `{BASE}` is of all jobs, and stands alone in the first line of a list; leave it out")
         name = fields["id"] = _id(fields["id"])
         _check_free(name, taken)
-        recipe = _recipe({**said, "id": name, "number": number}, base, where, used)
+        recipe = _recipe({"number": number, **said, "id": name}, base, where, used)
     except DiffusionTricksError as error:
         problem = _placed(error, where)
     if name in taken:

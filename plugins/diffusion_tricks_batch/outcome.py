@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from diffusion_tricks.plugin import OutOfMemory, OutputFailed
 
-PASSING = (OutOfMemory, OutputFailed, ConnectionError, TimeoutError)  # what another try may mend
+OF_NETWORKS = {"ConnectionError", "ConnectError", "Timeout", "TimeoutError", "TimeoutException"}  # whichever library's
+BUSY = {429, 500, 502, 503, 504}  # what a server answers that may do better later
 
 
 @dataclass(frozen=True)
@@ -48,4 +49,21 @@ class Outcome:
 
 def failure_of(error: BaseException) -> Failure:
     """An error as data."""
-    return Failure(type(error).__name__, str(error) or type(error).__name__, isinstance(error, PASSING))
+    return Failure(type(error).__name__, str(error) or type(error).__name__, passes(error))
+
+
+def passes(error: BaseException) -> bool:
+    """Whether another try may mend what an error, or one that it came from, says: of memory, disk or network."""
+    return any(isinstance(one, OutOfMemory | OutputFailed) or _of_a_network(one) for one in _causes(error))
+
+
+def _of_a_network(error: BaseException) -> bool:
+    named = {kind.__name__ for kind in type(error).__mro__}
+    return bool(named & OF_NETWORKS) or getattr(getattr(error, "response", None), "status_code", None) in BUSY
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    seen: BaseException | None = error
+    while seen is not None:
+        yield seen
+        seen = seen.__cause__ or seen.__context__

@@ -1,32 +1,61 @@
-"""A list of jobs made ready: seeds, files, what an earlier run has done of it, and batches. No torch here."""
+"""A list of jobs made ready: seeds, files, what an earlier run has done of it, and batches. Nothing is written here.
+
+No torch here until a recipe is tried.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from diffusion_tricks import Recipe
-from diffusion_tricks.plugin import DiffusionTricksError, Ledger, Verdict, check_save, hashes_of
+from diffusion_tricks.plugin import (
+    DiffusionTricksError,
+    Ledger,
+    OutputError,
+    PictureError,
+    Task,
+    UsageError,
+    Verdict,
+    check_before,
+    check_quality,
+    check_save,
+    device_of,
+    hashes_of,
+    paths,
+    pictures_that_fit,
+    read_picture,
+    refuse_clashes,
+)
 from diffusion_tricks_batch.asked import AUTO, Asked
+from diffusion_tricks_batch.chosen import RAY, sharing
 from diffusion_tricks_batch.grid import axis_from
-from diffusion_tricks_batch.groups import Group, Item, grouped
+from diffusion_tricks_batch.groups import Group, Item, grouped, kinds
 from diffusion_tricks_batch.how import asked_of
 from diffusion_tricks_batch.jobs import Job, read_jobs
-from diffusion_tricks_batch.names import check_names, name_of
-from diffusion_tricks_batch.records import Records, Run, task_of
+from diffusion_tricks_batch.models import Models
+from diffusion_tricks_batch.names import check_names
+from diffusion_tricks_batch.places import places
+from diffusion_tricks_batch.records import FAILED, FOLDER, SCORES, Records, Run, task_of
 
 PICTURES = 8  # in a batch, where memory is no matter
+MOST = 32  # of which a batch gains nothing more
+TRIED = 3  # jobs that fail alike before their fault is taken for that of all
+NAMED = 3  # files that are named of those in the way
+KINDS = 16  # of recipes, of which one each is tried before anything is made
 
 
 @dataclass(frozen=True)
 class Ready:
     """A list of jobs, ready to be worked on.
 
-    items: of the jobs that can be made, by id. verdicts: on them. groups: with something to make. problems: by id, of
-    the others.
+    jobs: with their seeds. items: of the jobs that can be made, by id. verdicts: on them. groups: with something to
+    make. problems: by id, of jobs that cannot be made. run: what holds for all.
     """
 
     jobs: Sequence[Job]
@@ -34,6 +63,7 @@ class Ready:
     verdicts: dict[str, Verdict]
     groups: Sequence[Group]
     problems: dict[str, DiffusionTricksError]
+    run: Run
 
     @property
     def kept(self) -> int:
@@ -45,55 +75,225 @@ class Ready:
         """Why jobs that an earlier run has begun are made anew."""
         return Counter(one.why for one in self.verdicts.values() if not one.kept and one.why != "new")
 
-
-def jobs_of(asked: Asked) -> list[Job]:
-    """The jobs, whose files have names of their own in the folder of the output."""
-    jobs = read_jobs(asked.source, [axis_from(said) for said in asked.grid])
-    check_names(jobs, asked.output)
-    return jobs
+    @property
+    def todo(self) -> list[tuple[Job, Item]]:
+        """Jobs that are to be made, in their order."""
+        return [(job, item) for job in self.jobs if (item := self.items.get(job.id)) and item.make]
 
 
-def begun(asked: Asked, records: Records) -> Run:
-    """What holds for all jobs: of the run to go on with, or a new one that is on the disk now."""
-    seed = int.from_bytes(os.urandom(4), "big") if asked.seed is None else asked.seed
-    return records.begin(Run(seed, asked.pictures if asked.pictures != AUTO else PICTURES))
+def planned(asked: Asked, records: Records) -> Ready:
+    """What is to be done of what is asked, after what the records say; all that can be checked before is checked.
+
+    Raises UsageError and OutputError for what cannot be done as asked, and what each of the first jobs fails with where
+    it is the same.
+    """
+    device_of(_device(asked))
+    begun = run_begun(asked, records)
+    seed = seed_of(asked) if begun is None else begun.seed
+    jobs = jobs_of(asked, seed)
+    names = check_names(jobs, asked.output, _read(asked), [records.home / name for name in (FAILED, SCORES)])
+    run = begun or Run(seed, _pictures(jobs, asked), sharing(asked))
+    ledger = records.every() if begun else Ledger(records.folder / FOLDER)
+    recipes = [job.recipe for job in jobs if job.recipe]
+    if len(recipes) == len(jobs):
+        check_first(recipes)
+    todo = ready(jobs, names, run, asked, ledger)
+    check_free(todo, asked, records)
+    return todo
 
 
-def ready(jobs: Sequence[Job], run: Run, asked: Asked, ledger: Ledger) -> Ready:
-    """What is to be done. Raises OutputError for files that stand in the way."""
-    made = [(job, settled(job.recipe, job.id, run.seed)) for job in jobs if job.recipe is not None]
-    items = [(recipe, item_of(job, recipe, asked)) for job, recipe in made]
-    verdicts = {item.key: ledger.verdict(task_of(item), force=asked.force) for _, item in items}
-    marked = {item.key: _marked(item, verdicts[item.key], asked) for _, item in items}
-    groups = grouped([(recipe, marked[item.key]) for recipe, item in items], run.pictures)
+def _device(asked: Asked) -> str:
+    """The device that is judged by: the one asked for, or this machine's, which stands for those of a cluster."""
+    return "auto" if asked.engine == RAY else asked.how.device
+
+
+def run_begun(asked: Asked, records: Records) -> Run | None:
+    """What holds for all jobs of the run that is gone on with, None for a new one.
+
+    Raises OutputError where an earlier run is not to be gone on with, and UsageError for what would change it.
+    """
+    if not records.begun or (asked.force and not asked.resume):
+        return None
+    run = records.run()
+    if not asked.resume and not (asked.shard and run.sharing == sharing(asked)):
+        raise OutputError(_why_not(asked, run, records.home))
+    for name, now, was in (("seed", asked.seed, run.seed), ("pictures", asked.pictures or None, run.pictures)):
+        if now is not None and now != was:
+            raise UsageError(f"the batch in {records.home} began with `{name}={was}`, which decides what its pictures "
+                             f"are, got {now}; leave it out, or begin anew by `force` without `resume`")  # fmt: skip
+    return run
+
+
+def _why_not(asked: Asked, run: Run, home: Path) -> str:
+    """Why a run is not gone on with unasked."""
+    if asked.shard and run.sharing:
+        return (f"{home} holds a batch whose shards were begun with another list, other options or another number of "
+                "them; give all the same, go on with it by `resume`, or choose another folder")  # fmt: skip
+    return (f"{home} holds an earlier batch; go on with it by `resume`, begin anew by `force`, or choose another "
+            "folder")  # fmt: skip
+
+
+def seed_of(asked: Asked) -> int:
+    """The seed of a run: the one that is asked for, or one that is drawn."""
+    return int.from_bytes(os.urandom(4), "big") if asked.seed is None else asked.seed
+
+
+def _read(asked: Asked) -> list[Path]:
+    """The list itself, which may be the one of what failed before."""
+    source = Path(asked.source) if asked.source and asked.source != "-" else None
+    return [source] if source and source.name != FAILED else []
+
+
+def jobs_of(asked: Asked, seed: int) -> list[Job]:
+    """The jobs, with seeds."""
+    axes = [axis_from(said) for said in asked.grid]
+    return [with_seed(job, seed) for job in read_jobs(asked.source, axes, used=set(places(asked.output)))]
+
+
+def with_seed(job: Job, seed: int) -> Job:
+    """The job with a seed: its own, or one that follows from the run's and its id, wherever in the list it stands."""
+    recipe = job.recipe
+    if recipe is None or recipe.seed is not None or recipe.picture is not None:
+        return job
+    digest = hashlib.sha256(f"{seed} {job.id}".encode()).digest()
+    return replace(job, recipe=recipe.model_copy(update={"seed": int.from_bytes(digest[:4], "big")}))
+
+
+def _pictures(jobs: Sequence[Job], asked: Asked) -> int:
+    """How many pictures share a batch: as many as are asked for, or as memory holds of those that need most of it."""
+    if asked.pictures != AUTO:
+        return asked.pictures
+    firsts = kinds(job.recipe for job in jobs if job.recipe)[:KINDS]
+    fitting = [fit for recipe in firsts if (fit := _that_fit(recipe, asked)) is not None]
+    most = PICTURES if device_of(_device(asked)).type == "cpu" else MOST
+    return max(1, min([most, *fitting]))
+
+
+def _that_fit(recipe: Recipe, asked: Asked) -> int | None:
+    try:
+        return pictures_that_fit(recipe, _device(asked), asked.how.dtype)
+    except DiffusionTricksError:  # said where it is made
+        return None
+
+
+def ready(
+    jobs: Sequence[Job], names: Mapping[str, Sequence[Path]], run: Run, asked: Asked, ledger: Ledger
+) -> Ready:  # fmt: skip
+    """What is to be done; a job that cannot be is among the problems, and the others are not held up by it.
+
+    names: of the pictures of each job.
+    """
     problems = {job.id: job.problem for job in jobs if job.problem is not None}
-    return Ready(jobs, marked, verdicts, [one for one in groups if any(i.make for i in one.items)], problems)
+    failing = rehearsed([job.recipe for job in jobs if job.recipe])
+    models, verdicts = Models(), dict[str, Verdict]()
+    listed, unmakeable = list[tuple[Recipe, Item]](), set[str]()
+    for job in jobs:
+        if job.recipe is None:
+            continue
+        item = item_of(job.id, job.recipe, names[job.id], asked, models)
+        try:
+            check_recipe(job.recipe)
+            if error := failing.get(but_seed(job.recipe)):
+                raise error
+            verdict = verdicts[job.id] = _verdict(task_of(item), ledger, asked.force)
+            item = replace(item, make=not verdict.kept, ours=verdict.ours or asked.force)
+        except DiffusionTricksError as error:
+            problems[job.id] = error
+            if not isinstance(error, OutputError):  # of a picture of its that somebody has changed
+                unmakeable.add(job.id)
+        listed.append((job.recipe, item))
+    groups = [_without(group, unmakeable) for group in grouped(listed, run.pictures)]
+    items = {item.key: item for _, item in listed if item.key not in unmakeable}
+    return Ready(jobs, items, verdicts, [one for one in groups if any(i.make for i in one.items)], problems, run)
 
 
-def settled(recipe: Recipe, key: str, seed: int) -> Recipe:
-    """The recipe with a seed: its own, or one that follows from the run's and its id, wherever it stands."""
-    if recipe.seed is not None or recipe.picture is not None:
-        return recipe
-    digest = hashlib.sha256(f"{seed} {key}".encode()).digest()
-    return recipe.model_copy(update={"seed": int.from_bytes(digest[:4], "big")})
+def item_of(key: str, recipe: Recipe, names: Sequence[Path], asked: Asked, models: Models) -> Item:
+    """A job with its files, of which nothing is to be made so far."""
+    what = asked_of(recipe, asked.how, models.of(recipe))
+    return Item(key, recipe.data(), what, hashes_of(recipe), tuple(map(str, names)), make=False)
 
 
-def item_of(job: Job, recipe: Recipe, asked: Asked) -> Item:
-    """A job with its files."""
-    names = tuple(str(path) for path in _names(job, recipe, asked.output))
-    return Item(job.id, recipe.data(), asked_of(recipe, asked.how), hashes_of(recipe), names)
+def check_recipe(recipe: Recipe) -> None:
+    """Raises what a job fails with, as far as it can be told at once: missing pictures, tricks that clash."""
+    refuse_clashes(recipe.build())
+    for path in paths(recipe, of=["argument"]):
+        if not path.is_file() or not path.stat().st_size:
+            read_picture(path)
 
 
-def _names(job: Job, recipe: Recipe, template: str) -> Iterator[os.PathLike[str]]:
-    seeds: list[int | None] = [None] if recipe.picture is not None else [*recipe.seeds]
-    for index, seed in enumerate(seeds):
-        yield name_of(template, job, seed, index)
+def rehearsed(recipes: Sequence[Recipe]) -> dict[str, DiffusionTricksError]:
+    """What recipes fail with, by all they say but for the seed; of each kind the first is tried.
+
+    So it depends on the list alone, as do the batches.
+    """
+    found = {}
+    for recipe in kinds(recipes)[:KINDS]:
+        try:
+            check_before(recipe) if recipe.picture is None else None
+        except DiffusionTricksError as error:
+            found[but_seed(recipe)] = error
+    return found
 
 
-def _marked(item: Item, verdict: Verdict, asked: Asked) -> Item:
-    """The job with what is to be done. Raises OutputError for a file in its way."""
-    ours = verdict.ours or asked.force
-    for path in () if verdict.kept else item.paths:
+def but_seed(recipe: Recipe) -> str:
+    """All that a recipe says but for its seed."""
+    return json.dumps(recipe.model_copy(update={"seed": 0}).data(), sort_keys=True)
+
+
+def _without(group: Group, keys: set[str]) -> Group:
+    return replace(group, items=tuple(item for item in group.items if item.key not in keys))
+
+
+def _verdict(task: Task, ledger: Ledger, force: bool) -> Verdict:
+    """What is to be done; what another worker has changed meanwhile is in its journal."""
+    try:
+        return ledger.verdict(task, force=force)
+    except OutputError:
+        if not ledger.look():
+            raise
+        return ledger.verdict(task, force=force)
+
+
+def check_free(todo: Ready, asked: Asked, records: Records) -> None:
+    """Raises OutputError for a folder that nothing can be written to, and for files in the way, UsageError for a
+    quality that a format does not have."""
+    check_folder(records.home)
+    standing = [(item, error) for _, item in todo.todo for error in _in_the_way(item, asked)]
+    by_now = records.every() if standing else None  # other workers go on meanwhile
+    found = [error for item, error in standing if by_now and not by_now.last(item.key)]
+    if found:
+        more = f"; and {len(found) - NAMED} more" if len(found) > NAMED else ""
+        raise OutputError("; ".join(map(str, found[:NAMED])) + more)
+
+
+def _in_the_way(item: Item, asked: Asked) -> Iterator[OutputError]:
+    for path in item.paths:
+        check_quality(path, asked.how.quality)
         if os.path.isdir(os.path.dirname(path) or "."):
-            check_save(path, force=ours, inputs=list(item.inputs), metadata=asked.how.metadata)
-    return replace(item, make=not verdict.kept, ours=ours)
+            try:
+                check_save(path, force=item.ours, inputs=list(item.inputs), metadata=asked.how.metadata)
+            except OutputError as error:
+                yield error
+
+
+def check_folder(home: Path) -> None:
+    """Raises OutputError for a folder that nothing can be written to, and that cannot be made."""
+    above = next(folder for folder in (home, *home.absolute().parents) if os.path.lexists(folder))
+    if not above.is_dir():
+        raise OutputError(f"{above} is not a folder, so nothing can be written in it; choose another")
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise OutputError(f"the folder {above} is not writable; choose another")
+
+
+def check_first(recipes: Sequence[Recipe]) -> None:
+    """Raises what the first jobs would, where it is the same for all, and so no fault of one job's."""
+    said = set()
+    for number, recipe in enumerate(recipes[:TRIED], 1):
+        try:
+            check_before(recipe) if recipe.picture is None else None
+        except DiffusionTricksError as error:
+            said.add(str(error))
+            if len(said) == 1 and number == min(len(recipes), TRIED) and not isinstance(error, PictureError):
+                raise
+        else:
+            return

@@ -12,7 +12,7 @@ import os
 import shutil
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -21,25 +21,41 @@ from diffusion_tricks_batch.groups import Item
 
 FOLDER = "ledger"
 RUN = "run.json"
+LEASES = "leases"
+FAILED, SCORES = "failed.jsonl", "scores.csv"  # beside the pictures: what is left to do, and what was scored
 VERSION = 1
 
 
 @dataclass(frozen=True)
 class Run:
-    """What holds for all jobs. seed: of those that have none. pictures: in one batch at the most."""
+    """What holds for all jobs. seed: of those that have none. pictures: in one batch at the most.
+
+    sharing: what all its shards are asked, as a hash; empty where it has none.
+    """
 
     seed: int
     pictures: int
+    sharing: str = ""
 
 
 class Timed(Ledger):
-    """A ledger whose lines say when they were noted, in seconds since 1970."""
+    """A ledger whose lines say when they were noted, in seconds since 1970, and never before what it has seen noted."""
+
+    latest = 0.0
 
     def note(self, *lines: Line) -> None:
         """Adds lines, safe on the disk."""
         for line in lines:
-            line["at"] = round(time.time(), 3)
+            line["at"] = round(max(time.time(), self.latest), 3)  # clocks of hosts differ
         super().note(*lines)
+
+    def look(self, beside: Iterable[Journal] = ()) -> list[tuple[Journal, Line]]:
+        """As of any ledger; the journals of workers that have begun since come in by themselves."""
+        known = {self.path, *(journal.path for journal in self.beside)}
+        joined = [Journal(path) for path in sorted(self.home.glob("*.jsonl")) if path not in known]
+        new = super().look([*joined, *beside])
+        self.latest = max([self.latest, *(float(line.get("at", 0)) for _, line in new)])
+        return new
 
 
 class Records:
@@ -47,6 +63,11 @@ class Records:
 
     def __init__(self, home: Path):
         self.home, self.folder = home, home / FOLDER
+
+    @property
+    def leases(self) -> Path:
+        """The folder of the leases on groups."""
+        return self.folder / LEASES
 
     @property
     def begun(self) -> bool:
@@ -90,12 +111,17 @@ class Records:
     def mine(self, worker: str) -> Iterator[Ledger]:
         """The ledger of a worker, which nobody else writes to meanwhile. Raises OutputError where somebody does."""
         path = self.folder / f"{worker}.jsonl"
-        ledger = Timed.found(path) if path.exists() else None
-        if ledger is None or not ledger.lines:
-            path.unlink(missing_ok=True)
-            ledger = Timed.begun(path, [{"worker": worker, "host": socket.gethostname(), "process": os.getpid()}])
-        ledger.beside = self.journals(but=worker)
-        with ledger.alone():
+        try:
+            Journal.begun(path, ())
+        except OutputError:
+            if not path.exists():
+                raise
+        with Journal(path).alone():
+            ledger = Timed.found(path)
+            if not ledger.lines:
+                ledger.append([{"worker": worker, "host": socket.gethostname(), "process": os.getpid()}])
+            ledger.beside = self.journals(but=worker)
+            ledger.latest = max([float(line.get("at", 0)) for one in ledger.beside for line in one.lines], default=0.0)
             yield ledger
 
     def every(self) -> Ledger:

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Callable, Iterator
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from diffusion_tricks.plugin import OutputError, atomic_write, host
+from diffusion_tricks.plugin import Ledger, Line, OutputFailed, atomic_write, host
+from diffusion_tricks_batch.again import row_of
 from diffusion_tricks_batch.asked import Asked
+from diffusion_tricks_batch.chosen import HERE, chosen, worker_of
 from diffusion_tricks_batch.engines.protocol import Engine, Site
+from diffusion_tricks_batch.jobs import Job
 from diffusion_tricks_batch.names import home_of
 from diffusion_tricks_batch.outcome import Failure, Outcome, failure_of
-from diffusion_tricks_batch.plan import Ready, begun, jobs_of, ready
-from diffusion_tricks_batch.records import Records
+from diffusion_tricks_batch.plan import Ready, planned
+from diffusion_tricks_batch.ranks import Ranks
+from diffusion_tricks_batch.records import FAILED, Records, task_of
 
-FAILED = "failed.jsonl"
 Tell = Callable[[Outcome], None]
 
 
@@ -27,49 +33,111 @@ def silent(outcome: Outcome) -> None:
 
 @dataclass
 class Tally:
-    """What came of a batch. made: outcomes by id. failures: by id. ready: the list."""
+    """What came of a batch. made: outcomes by id. failures: by id. ready: the list.
+
+    seconds: that all took. denoised: seconds that workers spent in the loop. workers: their names.
+    """
 
     ready: Ready
     made: dict[str, Outcome] = field(default_factory=dict)
     failures: dict[str, Failure] = field(default_factory=dict)
+    seconds: float = 0.0
+    denoised: float = 0.0
+    workers: set[str] = field(default_factory=set)
+
+    def add(self, outcome: Outcome) -> None:
+        """Takes an outcome in."""
+        self.denoised += outcome.seconds
+        if outcome.failure:
+            self.failures[outcome.key] = outcome.failure
+        else:
+            self.made[outcome.key] = outcome
+        if outcome.seconds:
+            self.workers.add(outcome.worker)
 
     @property
     def left(self) -> int:
-        """Jobs that were not begun."""
+        """Jobs that were not begun, or not finished."""
         return len(self.ready.jobs) - self.ready.kept - len(self.made) - len(self.failures)
+
+    @property
+    def share(self) -> float:
+        """Of the time of all workers, what they spent in the loop, 0..1."""
+        return self.denoised / (self.seconds * max(1, len(self.workers))) if self.seconds else 0.0
+
+    @property
+    def kinds(self) -> Counter[str]:
+        """How many failures there are of each kind."""
+        return Counter(failure.kind for failure in self.failures.values())
+
+    def data(self) -> dict[str, Any]:
+        """As plain data."""
+        return {
+            "jobs": len(self.ready.jobs), "made": len(self.made), "kept": self.ready.kept,
+            "failed": len(self.failures), "left": self.left, "kinds": dict(self.kinds),
+            "seconds": round(self.seconds, 3), "denoised": round(self.denoised, 3), "share": round(self.share, 4),
+        }  # fmt: skip
 
 
 def batch(asked: Asked, begin: Callable[[Ready], Tell] = lambda ready: silent) -> Tally:
     """Makes what is asked, as far as it is not there yet.
 
+        tally = batch(Asked("jobs.jsonl", "out/{id}.png", resume=True))
+        print(len(tally.made), tally.kinds)
+
     begin: is told what there is to do, and gives what is told each outcome.
-    Raises UsageError and OutputError for what cannot be, before anything is made.
+    Whatever becomes of one job, the others are made; see `Tally`. Raises UsageError and OutputError for what cannot be
+    as asked, before anything is made, and OutputFailed where nothing can be noted, as on a full disk. When it is
+    interrupted, what is finished is kept.
     """
-    jobs = jobs_of(asked)
+    asked = chosen(asked)
+    ranks = Ranks(asked.how.device)
+    asked = ranks.own(asked)
     records = Records(home_of(asked.output))
-    opened(records, asked)
-    run = begun(asked, records)
-    with records.mine("here") as ledger:
-        todo = ready(jobs, run, asked, ledger)
-        tally = Tally(todo, failures={key: failure_of(error) for key, error in todo.problems.items()})
-        ledger.note({"began": {"jobs": len(jobs), "kept": todo.kept}})
-        tell = begin(todo)
-        site = Site(asked.how, records, ledger, asked.workers, asked.devices, asked.address, asked.collect)
-        with closing(engine_for(asked, site)) as engine:
-            for outcome in _outcomes(engine, todo, asked, tally):
+    with ranks.main_first():
+        check_alone(asked, records) if ranks.main else None
+        todo = begun(asked, records)
+    asked = ranks.worker(asked)
+    with records.mine(worker_of(asked)) as ledger:
+        ledger.note({"began": {"jobs": len(todo.jobs), "kept": todo.kept}})
+        tally, tell, start = Tally(todo), begin(todo), time.perf_counter()
+        try:
+            for outcome in _outcomes(asked, site_of(asked, records, ledger), tally):
                 tell(outcome)
-        ledger.note({"ended": {"failed": len(tally.failures), "left": tally.left}})
-    written_failures(records.home, tally)
+            ranks.wait()
+        finally:
+            for outcome in _finished_unseen(records, tally):
+                tell(outcome)
+            tally.seconds = time.perf_counter() - start
+            with contextlib.suppress(OutputFailed):  # of that, what ended the run speaks
+                ledger.note({"ended": tally.data()})
+                if ranks.main:
+                    written_failures(records, todo.jobs, asked)
+    ranks.part()
     return tally
 
 
-def opened(records: Records, asked: Asked) -> None:
-    """Raises OutputError where another run stands in the way, and forgets it where it is to be begun anew."""
-    if records.begun and asked.force and not asked.resume:
+def site_of(asked: Asked, records: Records, ledger: Ledger) -> Site:
+    """What an engine is made with."""
+    return Site(asked.how, records, ledger, asked.workers, asked.devices, asked.address, asked.collect,
+                worker_of(asked), asked.shard)  # fmt: skip
+
+
+def check_alone(asked: Asked, records: Records) -> None:
+    """Raises OutputError where others work in the folder just now with whom this process takes no leases."""
+    for journal in records.journals():
+        if not (asked.shard and journal.path.stem.startswith("shard-")):
+            with journal.alone():
+                pass
+
+
+def begun(asked: Asked, records: Records) -> Ready:
+    """What is to be done, once it is sure that it can be; what holds for all jobs is then on the disk."""
+    todo = planned(asked, records)
+    if asked.force and not asked.resume:
         records.forget()
-    elif records.begun and not asked.resume:
-        raise OutputError(f"{records.home} holds an earlier batch; go on with it by `resume`, begin anew by `force`, "
-                          "or choose another folder")  # fmt: skip
+    run = records.begin(todo.run)
+    return todo if run == todo.run else planned(asked, records)  # another process was faster
 
 
 def engine_for(asked: Asked, site: Site) -> Engine:
@@ -78,31 +146,59 @@ def engine_for(asked: Asked, site: Site) -> Engine:
     return engine
 
 
-def _outcomes(engine: Engine, todo: Ready, asked: Asked, tally: Tally) -> Iterator[Outcome]:
-    """What comes of the groups, put into the tally; ends early with a failure where that is asked."""
-    if asked.stop and tally.failures:
-        return
-    for group in todo.groups:
-        engine.submit(group)
-    for outcome in engine.results():
-        if outcome.failure:
-            tally.failures[outcome.key] = outcome.failure
-        else:
-            tally.made[outcome.key] = outcome
+def _outcomes(asked: Asked, site: Site, tally: Tally) -> Iterator[Outcome]:
+    """What comes of the jobs, put into the tally; ends early with a failure where that is asked."""
+    for outcome in _refused(tally.ready, site.ledger):
+        tally.add(outcome)
         yield outcome
-        if outcome.failure and asked.stop:
-            return
+    if tally.failures and asked.stop:
+        return
+    with closing(engine_for(asked, site)) as engine:
+        for group in tally.ready.groups:
+            engine.submit(group)
+        for outcome in engine.results():
+            tally.add(outcome)
+            yield outcome
+            if outcome.failure and asked.stop:
+                return
 
 
-def written_failures(home: Path, tally: Tally) -> None:
-    """`failed.jsonl`: a job list of what failed, and why."""
-    path = home / FAILED
-    lines = [_failed(job.fields, tally.failures[job.id]) for job in tally.ready.jobs if job.id in tally.failures]
+def _refused(todo: Ready, ledger: Ledger) -> Iterator[Outcome]:
+    """The outcomes of jobs that cannot be made."""
+    for key, error in todo.problems.items():
+        failure = failure_of(error)
+        line = {"failed": key, **failure.data()}
+        ledger.note(line)
+        yield Outcome(key, HERE, line, failure)
+
+
+def _finished_unseen(records: Records, tally: Tally) -> Iterator[Outcome]:
+    """Outcomes of what was finished while all ended, put into the tally."""
+    if not tally.left:
+        return
+    ledger = records.every()
+    for job, item in tally.ready.todo:
+        if job.id not in tally.made and job.id not in tally.failures and ledger.verdict(task_of(item), force=True).kept:
+            outcome = Outcome(job.id, "", ledger.last(job.id))
+            tally.add(outcome)
+            yield outcome
+
+
+def written_failures(records: Records, jobs: Sequence[Job], asked: Asked) -> None:
+    """`failed.jsonl`: a job list of what failed, and why; of such a list, what is left of it."""
+    path, ledger = records.home / FAILED, records.every()
+    own = asked.source is not None and os.path.realpath(asked.source) == os.path.realpath(path)
+    lines = []
+    for job in jobs:
+        last = ledger.last(job.id)
+        if "failed" in last or (own and "done" not in last):
+            lines.append(_row(job, last, records))
     if lines:
         atomic_write(path, b"".join(lines), force=True)
     else:
         path.unlink(missing_ok=True)
 
 
-def _failed(fields: Any, failure: Failure) -> bytes:
-    return json.dumps({**fields, "failed": failure.data()}, ensure_ascii=False).encode() + b"\n"
+def _row(job: Job, last: Line, records: Records) -> bytes:
+    why = {"failed": {name: last[name] for name in ("kind", "message")}} if "failed" in last else {}
+    return json.dumps({**row_of(job, records.home), **why}, ensure_ascii=False).encode() + b"\n"

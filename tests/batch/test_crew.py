@@ -306,6 +306,7 @@ def jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
         ("--address auto", "--address and --collect are for --engine ray"),
         ("--collect", "--address and --collect are for --engine ray"),
         ("--engine ray --device cuda:1", "say how many --workers, and leave --device one of auto, cpu, cuda, mps"),
+        ("--engine ray --shard 1/2", "--shard is an engine of its own"),
         ("--engine rays", "unknown engine 'rays'; did you mean 'ray'?"),
     ],
 )

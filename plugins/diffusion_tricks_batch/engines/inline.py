@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 
-from diffusion_tricks.plugin import UsageError
 from diffusion_tricks_batch.engines.protocol import Site
 from diffusion_tricks_batch.groups import Group
 from diffusion_tricks_batch.outcome import Outcome
@@ -15,8 +14,6 @@ class Inline:
     """One worker, here."""
 
     def __init__(self, site: Site):
-        if site.address or site.collect:
-            raise UsageError("`address` and `collect` are for `engine='ray'`; leave them away, or give that")
         self.site = site
         self.groups = deque[Group]()
 

@@ -20,7 +20,6 @@ from diffusion_tricks.plugin import (
     DiffusionTricksError,
     Ledger,
     OutputError,
-    UsageError,
     atomic_write_all,
     sidecar_path,
 )  # fmt: skip
@@ -34,7 +33,6 @@ from diffusion_tricks_batch.outcome import Failure, Outcome, failure_of
 from diffusion_tricks_batch.records import task_of
 
 PATIENCE = 60.0  # seconds until it is said that no worker has begun
-DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
 @dataclass
@@ -56,7 +54,6 @@ class OnRay:
     """Workers on a Ray cluster, or by Ray on this machine."""
 
     def __init__(self, site: Site):
-        check(site)
         self.site, self.ray = site, library()
         self.pull = Pull()
         self._places: list[Place] = []
@@ -187,21 +184,11 @@ class OnRay:
 
     def _failed(self, item: Item, group: Group, worker: str) -> Outcome:
         message = (
-            f"batch {group.number} of {len(group.items)} jobs has ended {TRIES} workers, at last {worker}: {self._why}; "
-            "if memory ran out there, let fewer `pictures` share a batch"
+            f"batch {group.number} of {len(group.items)} jobs has ended {TRIES} workers, at last {worker}: {self._why}"
+            "; if memory ran out there, let fewer `pictures` share a batch"
         )
         failure = Failure("WorkerDied", message)
         return Outcome(item.key, worker, self._ledgers[worker].failed(task_of(item), failure.data()), failure)
-
-
-def check(site: Site) -> None:
-    """Raises UsageError for what Ray does not let one choose."""
-    if site.devices or site.how.device not in DEVICES:
-        asked = ", ".join(site.devices) or site.how.device
-        raise UsageError(
-            f"the engine ray gives each worker a device of its own, got {asked}; say how many `workers`, and leave "
-            f"`device` one of {', '.join(DEVICES)}"
-        )
 
 
 def _brought(outcome: Outcome, item: Item, ledger: Ledger) -> Outcome:

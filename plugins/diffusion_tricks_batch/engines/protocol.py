@@ -18,8 +18,8 @@ class Site:
     """What an engine is made with.
 
     how: pictures are made. records: of the run, in the folder that all is written to. ledger: that this process notes
-    in. workers: how many, where that is
-    said. devices: one for each of them. address: of a cluster. collect: whether files are sent back to this machine.
+    in. name: that it goes by among workers. workers: how many, where that is said. devices: one for each of them.
+    address: of a cluster. collect: whether files are sent back to this machine. shard: (i, n), this process among n.
     """
 
     how: How
@@ -29,6 +29,8 @@ class Site:
     devices: tuple[str, ...] = ()
     address: str | None = None
     collect: bool = False
+    name: str = "here"
+    shard: tuple[int, int] | None = None
 
 
 class Engine(Protocol):

@@ -1,0 +1,52 @@
+"""Models on this machine's disk, told apart by what is in them, so that another one of the same name is noticed.
+
+Weights are gigabytes: of a large file its size and parts of it count. No torch here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+from diffusion_tricks import Recipe
+from diffusion_tricks.plugin import sha256
+
+WHOLE = 2**22  # bytes of a file that is read whole
+PARTS, PART = 32, 2**16  # of a larger one: how many, at equal distances, and bytes of each
+
+
+def fingerprint(path: Path) -> str:
+    """SHA-256 of a model in a file, or in a folder with the names of its files. Raises OSError."""
+    files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
+    told = [f"{file.relative_to(path)} {_told(file)}" for file in files if not file.name.startswith(".")]
+    return hashlib.sha256("\n".join(told).encode(errors="surrogateescape")).hexdigest()
+
+
+def _told(file: Path) -> str:
+    size = file.stat().st_size
+    if size <= WHOLE:
+        return sha256(file)
+    digest = hashlib.sha256(str(size).encode())
+    with file.open("rb") as opened:
+        for number in range(PARTS):
+            opened.seek(number * (size - PART) // (PARTS - 1))
+            digest.update(opened.read(PART))
+    return digest.hexdigest()
+
+
+class Models:
+    """Fingerprints of the models that recipes name, each read once. One of the hub is its name, with its revision."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, str] = {}
+
+    def of(self, recipe: Recipe) -> dict[str, str]:
+        """Of the model of a recipe and its upscalers, as far as they are files here, by name."""
+        names = () if recipe.picture is not None else (recipe.model, *recipe.upscaler)
+        return {name: self._of(name) for name in names if os.path.exists(name)}
+
+    def _of(self, name: str) -> str:
+        if name not in self._known:
+            self._known[name] = fingerprint(Path(name))
+        return self._known[name]
