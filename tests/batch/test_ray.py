@@ -108,7 +108,8 @@ def test_a_node_dies_and_nothing_is_lost_nothing_twice(
 
     asked = Asked(str(jobs), str(tmp_path / "out"), how=How(scores=False), pictures=2, engine="ray",
                   address=cluster.address)  # fmt: skip
-    tally = batch(asked, begin)
+    with pytest.warns(UserWarning, match=r"-\d is lost"):
+        tally = batch(asked, begin)
     assert len(cluster.worker_nodes) == 1, "both have worked, and one was killed"
     assert (len(tally.made), tally.failures, tally.left) == (JOBS, {}, 0)
     assert sorted(done(tmp_path / "out")) == sorted(f"j{n}" for n in range(JOBS))
