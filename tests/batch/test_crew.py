@@ -272,7 +272,7 @@ def test_groups_are_given_back_only_when_they_still_wait(tmp_path: Path) -> None
     away = Away(Orders(How(), str(tmp_path), str(tmp_path), "0.0.1"))
     for group in groups_in(tmp_path, 2):
         away.take(group)
-    assert [away.back(1), away.back(1)] == [True, False]
+    assert [away.back(1), away.back(1), away.back(0)] == [True, False, True]
 
 
 def test_what_ray_says_of_a_death_is_cut_down_to_why() -> None:
