@@ -45,6 +45,7 @@ def register_engines(register: Callable[..., None]) -> None:
     register("here", f"{home}.inline:Inline", summary="in this process")
     register("launch", f"{home}.launch:Launch", summary="in several processes, on one device each")
     register("shards", f"{home}.shards:Shards", summary="one of several workers that share a folder")
+    register("ray", f"{home}.on_ray:OnRay", summary="actors on a Ray cluster, or by Ray on this machine")
 
 
 @hookimpl

@@ -100,11 +100,14 @@ class Devices(click.ParamType[tuple[str, ...]]):
 @click.option("--no-metadata", is_flag=True, help="Keep no record in the pictures.")
 @click.option("--no-provenance", is_flag=True, help="Do not mark pictures as made by a model.")
 @click.option("--keep-gps", is_flag=True, help="Keep where photos were taken, which else is left out.")
-@click.option("--workers", type=click.IntRange(1), metavar="N", help="Processes here, that share the jobs.")
+@click.option("--workers", type=click.IntRange(1), metavar="N", help="Processes that share the jobs.")
 @click.option("--devices", type=Devices(), default=(), metavar="D,D",
               help="A process on each: cuda:0,cuda:1.")  # fmt: skip
 @click.option("--shard", type=Shard(), help="This process is worker I of N that share a disk, begun elsewhere.")
 @click.option("--engine", default="here", show_default=True, help="What brings jobs to workers.")
+@click.option("--address", metavar="ADDRESS",
+              help="Of a cluster: auto, HOST:PORT, ray://HOST:PORT.  [default: RAY_ADDRESS, or none]")  # fmt: skip
+@click.option("--collect", is_flag=True, help="Pictures come back from the cluster, where no disk is shared.")
 @click.option("--dry-run", is_flag=True, help="Say what would be made, and what it costs; make nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object for each picture, and for all.")
 @click.option("--quiet", is_flag=True, help="No progress, no notes.")
