@@ -127,7 +127,7 @@ def write_after(ctx: click.Context, folder: Path, *, say: Callable[[str], None],
 def gallery_of(ctx: click.Context) -> Gallery | None:
     """What makes a gallery: the command of that name, where a plugin brings it."""
     program: Any = ctx.find_root().command
-    command = program.get_command(ctx, "gallery") if isinstance(program, click.Group) else None
+    command: Any = program.get_command(ctx, "gallery") if isinstance(program, click.Group) else None
 
     def made(folder: Path, index: Path) -> None:
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
