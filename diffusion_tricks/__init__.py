@@ -24,11 +24,13 @@ if TYPE_CHECKING:
     from diffusion_tricks.generate.score import Score as Score
     from diffusion_tricks.generate.score import Scorer as Scorer
     from diffusion_tricks.generate.score import ViewScore as ViewScore
+    from diffusion_tricks.generate.together import made_together as made_together
     from diffusion_tricks.hosting.host_hooks import hookimpl as hookimpl
     from diffusion_tricks.hosting.loaded import load_plugin as load_plugin
     from diffusion_tricks.io.grid import labelled_grid as labelled_grid
     from diffusion_tricks.loading.load import load_model as load_model
     from diffusion_tricks.model.model import Model as Model
+    from diffusion_tricks.recipes.likeness import likeness as likeness
     from diffusion_tricks.recipes.recipe import Recipe as Recipe
     from diffusion_tricks.registry.branch import Branch as Branch
     from diffusion_tricks.registry.entry import TrickEntry as TrickEntry
@@ -51,13 +53,14 @@ _HOMES = {
     "errors": ("DiffusionTricksError", "ModelError", "OutOfMemory", "PluginError", "UsageError"),
     "generate.make": ("make", "making"),
     "generate.result": ("Result",),
-    "generate.together": ("made_together",),
     "generate.score": ("Score", "Scorer", "ViewScore"),
+    "generate.together": ("made_together",),
     "io.grid": ("labelled_grid",),
     "hosting.host_hooks": ("hookimpl",),
     "hosting.loaded": ("load_plugin",),
     "loading.load": ("load_model",),
     "model.model": ("Model",),
+    "recipes.likeness": ("likeness",),
     "recipes.recipe": ("Recipe",),
     "registry.branch": ("Branch",),
     "registry.entry": ("TrickEntry",),

@@ -245,7 +245,6 @@ _HOMES = {
     "recipes.schema": ("recipe_schema",),
     "registry.branch": ("Branch", "Prompted", "plain_prompts", "prompts_of", "shown_by"),
     "registry.from_words": ("from_words",),
-    "generate.together": ("likeness",),
     "hosting.api": ("API_VERSION",),
     "hosting.host": ("host",),
     "hosting.host_hooks": ("hookimpl",),

@@ -16,7 +16,8 @@ from diffusion_tricks.diffusion.estimate import Estimate, mean
 from diffusion_tricks.diffusion.noise_level import Level
 from diffusion_tricks.errors import PluginError
 from diffusion_tricks.hookspecs import Asking
-from diffusion_tricks.sampling.resolve import Layer, resolve
+from diffusion_tricks.sampling import resolve as resolving
+from diffusion_tricks.sampling.resolve import Layer, Open
 
 LEVEL = Level(0.8, 0.6)
 Answer = Callable[[list[Ask]], list[Estimate]]
@@ -31,6 +32,12 @@ class Counting:
     def __call__(self, asks: list[Ask]) -> list[Estimate]:
         self.calls.append([(int(ask.x.flatten()[0]), ask.prompt) for ask in asks])
         return [estimate(ask.x + len(str(ask.prompt or "")), ask.x) for ask in asks]
+
+
+def resolve(asks: list[Ask], layers: list[Layer], model: Answer) -> list[Estimate]:
+    """The answers to what one step asks."""
+    (answers,) = resolving.resolve([Open(asks, layers)], lambda pending: [model(one) for one in pending])
+    return answers
 
 
 def estimate(value: Tensor, x: Tensor | None = None, variance: float | None = None) -> Estimate:

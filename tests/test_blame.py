@@ -10,7 +10,7 @@ from torch import Tensor
 
 from diffusion_tricks import Recipe, Run, Start, Step, Trick, hookimpl, make
 from diffusion_tricks.errors import DiffusionTricksError, ModelError, PluginError, UsageError
-from diffusion_tricks.generate.make import _decoded
+from diffusion_tricks.generate.batch import _decoded
 from diffusion_tricks.sampling.begin import Sampling, begin
 from diffusion_tricks.sampling.loop import denoise
 from diffusion_tricks.testing import exact_model

@@ -20,7 +20,7 @@ from diffusion_tricks.recipes.recipe import Recipe
 from diffusion_tricks.registry.branch import options_in_full, within
 from diffusion_tricks.registry.calls import guarded
 from diffusion_tricks.registry.entry import TrickEntry
-from diffusion_tricks.registry.trick import branches
+from diffusion_tricks.registry.trick import branches, spanned
 from diffusion_tricks.types import Spans
 
 if TYPE_CHECKING:
@@ -30,6 +30,20 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 MANY = 10  # steps; models that make fewer are distilled to them
+
+
+def settled(
+    recipe: Recipe, tricks: list[Trick[Any]], model: Model, said: Said | None = None
+) -> tuple[Recipe, list[Trick[Any]]]:
+    """The recipe with what is on by default, and its tricks. Raises UsageError where nothing is asked.
+
+    said: what is known of the model, else by the recipe's name.
+    """
+    recipe, tricks = with_frame(recipe, tricks, model)
+    second = second_guidance(recipe, model, spanned(tricks))
+    recipe, tricks = with_guidance(recipe, tricks, model.defaults.guidance, second)
+    check_prompts(recipe, tricks, said)
+    return with_stride(recipe, tricks, model), tricks
 
 
 def second_guidance(recipe: Recipe, model: Model, spans: Spans = "none") -> float | None:

@@ -14,15 +14,7 @@ from diffusion_tricks.diffusion.prompt_grammar import composed, switches
 from diffusion_tricks.errors import PluginError
 from diffusion_tricks.families.activations import activations
 from diffusion_tricks.generate.cost import Plan, Stage
-from diffusion_tricks.generate.defaults import (
-    check_prompts,
-    schedule_of,
-    second_guidance,
-    settings,
-    with_frame,
-    with_guidance,
-    with_stride,
-)
+from diffusion_tricks.generate.defaults import schedule_of, settings, settled
 from diffusion_tricks.generate.finish import check_settings, finish
 from diffusion_tricks.generate.outline import check_loras, check_upscalers, known_stages, stand_in
 from diffusion_tricks.generate.strip import versions
@@ -116,12 +108,7 @@ def check_before(recipe: Recipe) -> None:
 def _settled(recipe: Recipe, model: Model) -> tuple[Recipe, list[Trick[Any]]]:
     """The recipe with what is on by default, and its tricks. Raises UsageError where nothing is asked."""
     check_settings(recipe, tricks := recipe.build())
-    recipe, tricks = with_frame(recipe, tricks, model)
-    recipe, tricks = with_guidance(
-        recipe, tricks, model.defaults.guidance, second_guidance(recipe, model, spanned(tricks))
-    )
-    check_prompts(recipe, tricks)
-    return with_stride(recipe, tricks, model), tricks
+    return settled(recipe, tricks, model)
 
 
 def _runs(recipe: Recipe, model: Model, tricks: list[Trick[Any]]) -> Iterator[Run]:

@@ -1,11 +1,143 @@
+"""Several recipes made at once: what all of them ask of the model at one timestep goes through it in one call."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
 from functools import partial
+from itertools import chain, zip_longest
+from typing import Any
 
-from diffusion_tricks.generate.make import make
+from diffusion_tricks.errors import DiffusionTricksError
+from diffusion_tricks.generate.batch import Batch, batches, joined
+from diffusion_tricks.generate.best import check_candidates, scored
+from diffusion_tricks.generate.defaults import settled
+from diffusion_tricks.generate.facts import given_up
+from diffusion_tricks.generate.finish import check_settings
+from diffusion_tricks.generate.make import checked, finished_picture, fitting, said_by
+from diffusion_tricks.generate.result import Result
+from diffusion_tricks.generate.score import Scorer
+from diffusion_tricks.generate.strip import versions
+from diffusion_tricks.model.model import Model
+from diffusion_tricks.recipes.likeness import goes_alone
+from diffusion_tricks.recipes.recipe import Recipe
+from diffusion_tricks.registry.trick import Trick, changing
+from diffusion_tricks.sampling.loop import denoise_together
+from diffusion_tricks.sampling.step import Step
+
+Made = Callable[[], list[Result]]  # gives the pictures of one recipe, or raises why there are none
+Watch = Callable[[Step], None] | None
 
 
-def made_together(recipes, model, max_rows=None, scorer=None):
-    return [partial(make, r, model, max_rows=max_rows, scorer=scorer) for r in recipes]
+def made_together(
+    recipes: Sequence[Recipe],
+    model: Model,
+    *,
+    max_rows: int | None = None,
+    scorer: Scorer | None = None,
+    watch: Watch = None,
+) -> list[Made]:
+    """The pictures of several recipes of one model, denoised at once: for each recipe a function that gives its own.
+
+        for made in made_together([Recipe(prompt="a rabbit"), Recipe(prompt="a duck", seed=3)], model):
+            made()[0].image.show()
+
+    Each picture is the one that `make` makes of its recipe, but for rounding. Recipes of equal `likeness` share the
+    model's calls; any others may stand beside them. Those with tricks that change the model go alone.
+    Each function is to be called once: it decodes, finishes and scores what was denoised, and may do so in another
+    thread while the next recipes are denoised. It raises what `make` would; where one recipe fails, the others are made
+    without it. max_rows: in one call of the model, whoever's they are. scorer, watch: as for `making`.
+    Raises UsageError for what is no model, scorer or function.
+    """
+    checked(model, watch, scorer)
+    inside = Scorer() if scorer is None and any(recipe.best_of > 1 for recipe in recipes) else None
+    alone = [i for i, recipe in enumerate(recipes) if _alone(recipe)]
+    groups = [[i for i in range(len(recipes)) if i not in alone], *([i] for i in alone)]
+    went = dict[int, _Order | Exception]()
+    for group in groups:
+        went |= zip(group, _denoised([recipes[i] for i in group], model, max_rows, watch), strict=True)
+    judges = [scorer or (inside if recipe.best_of > 1 else None) for recipe in recipes]
+    return [partial(_results, went[i], judge) for i, judge in enumerate(judges)]
 
 
-def likeness(recipe):
-    return (recipe.model, recipe.size, recipe.steps, recipe.scheduler)
+@dataclass
+class _Order:
+    """A recipe on its way, and its batches: of each part of its pictures one, or one for each version of a strip."""
+
+    recipe: Recipe
+    tricks: list[Trick[Any]]
+    parts: list[list[Batch]]
+
+    @property
+    def rounds(self) -> list[list[Batch]]:
+        """What goes through the loop at a time; where the model is changed, each batch by itself."""
+        return [[batch] for batch in chain(*self.parts)] if changing(self.tricks) else self.parts
+
+
+def _alone(recipe: Recipe) -> bool:
+    """Whether a recipe goes alone, as does one that cannot tell."""
+    try:
+        return goes_alone(recipe)
+    except DiffusionTricksError:
+        return True
+
+
+def _begun(recipe: Recipe, model: Model, max_rows: int | None) -> _Order:
+    """A recipe whose runs are ready to go. Raises what making it would."""
+    check_candidates(recipe)
+    candidates = recipe.resolved().candidates()
+    check_settings(candidates, tricks := candidates.build())
+    if recipe.picture is not None:
+        return _Order(recipe, tricks, [])
+    fitting(model, recipe)
+    candidates, tricks = settled(candidates, tricks, model, said_by(model))
+    parts = [
+        [Batch.begun(candidates, model, version, indices, max_rows) for version in versions(tricks)]
+        for indices in batches(candidates.count)
+    ]
+    return _Order(recipe, tricks, parts)
+
+
+def _denoised(recipes: Sequence[Recipe], model: Model, max_rows: int | None, watch: Watch) -> list[_Order | Exception]:
+    """Recipes that went through the loop together; where that fails, each half of them, down to who is to blame."""
+    try:
+        orders = [_begun(recipe, model, max_rows) for recipe in recipes]
+        for parts in zip_longest(*(order.rounds for order in orders), fillvalue=()):
+            _through_the_loop(list(chain(*parts)), watch)
+    except Exception as error:
+        if len(recipes) == 1:
+            return [error]
+        halves = recipes[: len(recipes) // 2], recipes[len(recipes) // 2 :]
+        return [one for half in halves for one in _denoised(half, model, max_rows, watch)]
+    return list(orders)
+
+
+def _through_the_loop(together: list[Batch], watch: Watch) -> None:
+    """Lets batches go through the loop at once; what they cost is shared out by the rows that each had computed."""
+    of = {id(stage): batch for batch in together for stage in batch.run.stages}
+    began = time.perf_counter()
+    with closing(denoise_together([batch.run for batch in together])) as steps:
+        for step in steps:
+            of[id(step.run)].saw(step)
+            if watch is not None:
+                watch(step)
+    each, gave = (
+        (time.perf_counter() - began) / max(1, sum(batch.rows for batch in together)),
+        given_up(batch.run for batch in together),
+    )
+    for batch in together:
+        batch.seconds += each * batch.rows
+        batch.given_up = gave
+
+
+def _results(went: _Order | Exception, scorer: Scorer | None) -> list[Result]:
+    """The pictures of a recipe that has gone through the loop. Raises what it failed with."""
+    if isinstance(went, Exception):
+        raise went
+    if went.recipe.picture is not None:
+        made = finished_picture(went.recipe, went.tricks)
+    else:
+        made = chain.from_iterable(joined(part, went.tricks) for part in went.parts)
+    return list(made if scorer is None else scored(made, scorer, went.recipe.best_of))

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -69,21 +70,47 @@ def _taken(x: Tensor, places: Sequence[int]) -> Tensor:
     return torch.cat([x[i : i + 1] for i in places])
 
 
+@dataclass(frozen=True)
+class Asked:
+    """What is asked at one time about latents of one noise level, and on what terms."""
+
+    asks: Sequence[Ask]
+    level: Level
+    terms: Terms
+
+
 def answer(model: Model, asks: Sequence[Ask], t: Tensor, level: Level, terms: Terms) -> tuple[list[Estimate], int]:
     """Estimates for `asks`, rows that fit together in one call of the denoiser, and how many rows that were."""
-    answers: dict[int, Estimate] = {}
+    (answers,) = answer_together(model, [Asked(asks, level, terms)], t)
+    return answers, sum(len(ask.x) for ask in asks)
+
+
+def answer_together(model: Model, asked: Sequence[Asked], t: Tensor) -> list[list[Estimate]]:
+    """Estimates for what several runs ask at one timestep: rows that fit together in one call of the denoiser."""
+    parts = [(ask, one) for one in asked for ask in one.asks]
     groups: dict[Any, list[int]] = {}
-    for i, ask in enumerate(asks):
-        networks = tuple(id(control.network) for control in ask.controls)
-        how = id(ask.inside), ask.gradient
-        groups.setdefault((ask.x.shape[1:], ask.condition is None, networks, how), []).append(i)
+    for i, (ask, one) in enumerate(parts):
+        groups.setdefault(_call_of(ask, one), []).append(i)
+    answers: dict[int, Estimate] = {}
     for members in groups.values():
-        terms_here = _at_size(terms, asks[members[0]].x, model.family.scale)
-        batch = persisting(model, PICTURES, partial(_batch, model, [asks[i] for i in members], t, terms_here))
-        output = _computed(model, batch, t, terms_here)
-        for i, part in zip(members, torch.split(output, [len(asks[i].x) for i in members]), strict=True):
-            answers[i] = estimate_from(part, asks[i].x, level)
-    return [answers[i] for i in range(len(asks))], sum(len(ask.x) for ask in asks)
+        together = [parts[i] for i in members]
+        terms = _at_size(together[0][1].terms, together[0][0].x, model.family.scale)
+        batch = persisting(model, PICTURES, partial(_batch, model, together, t, terms))
+        outputs = torch.split(_computed(model, batch, t, terms), [len(ask.x) for ask, _ in together])
+        for i, output, (ask, one) in zip(members, outputs, together, strict=True):
+            answers[i] = estimate_from(output, ask.x, one.level)
+    each = (answers[i] for i in range(len(parts)))
+    return [list(islice(each, len(one.asks))) for one in asked]
+
+
+def _call_of(ask: Ask, one: Asked) -> Any:
+    """Equal for asks that may go in one call.
+
+    Those that a gradient is asked of, or something done inside the network for, go with none of another run.
+    """
+    networks = tuple(id(control.network) for control in ask.controls)
+    apart = (id(one), id(ask.inside), ask.gradient) if ask.inside is not None or ask.gradient else None
+    return ask.x.shape[1:], ask.condition is None, networks, apart, one.terms.max_rows, one.terms.distilled
 
 
 def _at_size(terms: Terms, x: Tensor, scale: int) -> Terms:
@@ -92,10 +119,11 @@ def _at_size(terms: Terms, x: Tensor, scale: int) -> Terms:
     return terms if size == terms.size else replace(terms, size=size)
 
 
-def _batch(model: Model, asks: list[Ask], t: Tensor, terms: Terms, work: Work) -> Batch:
+def _batch(model: Model, parts: Sequence[tuple[Ask, Asked]], t: Tensor, terms: Terms, work: Work) -> Batch:
     """Asks of one shape: scaled latents with what stands beside them, and the recorded arguments of their prompts."""
     work.doing = "while it prepared the model's input"
-    x: Tensor = terms.scale_input(torch.cat([_followed(ask) for ask in asks]), t)
+    asks = [ask for ask, _ in parts]
+    x: Tensor = torch.cat([one.terms.scale_input(_followed(ask), t) for ask, one in parts])
     beside = [model.family.beside(ask.condition, terms.size).expand(len(ask.x), -1, -1, -1)
               for ask in asks if ask.condition is not None]  # fmt: skip
     if beside:

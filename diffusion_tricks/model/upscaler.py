@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
 
 from diffusion_tricks.devices.memory import Memory
 from diffusion_tricks.types import Pipeline
@@ -31,6 +32,7 @@ class Upscaler:
     revision: str | None = None
     _pipe: Pipeline = field(default=None, repr=False)
     _memory: Memory | None = field(default=None, repr=False)
+    _behind: WeakValueDictionary[Any, Model] = field(default_factory=WeakValueDictionary, repr=False, compare=False)
 
     @cached_property
     def second(self) -> Second | None:
@@ -38,7 +40,18 @@ class Upscaler:
         return self.follows()
 
     def behind(self, base: Model, noise_level: int | None = None) -> Model:
-        """The upscaler as the model that follows `base`. Raises ModelError for a pipeline that cannot be one."""
+        """The upscaler as the model that follows `base`; runs at a time share it.
+
+        Raises ModelError for a pipeline that cannot be one.
+        """
+        level = self.defaults.noise_level if noise_level is None else noise_level
+        key = id(base), level  # the model keeps its base alive, so none is another's
+        model = self._behind.get(key)
+        if model is None:
+            model = self._behind[key] = self._opened(base, level)
+        return model
+
+    def _opened(self, base: Model, level: int | None) -> Model:
         from diffusion_tricks.families.base import parts_of
         from diffusion_tricks.families.lookup import upscaler_described
         from diffusion_tricks.families.open import opened
@@ -48,7 +61,6 @@ class Upscaler:
             self._memory = Memory(base.memory.mode)
             self._pipe = self.load(self._memory)
         row = upscaler_described(self.name, type(self._pipe).__name__, parts_of(self._pipe))
-        level = self.defaults.noise_level if noise_level is None else noise_level
         family = opened(row)(self._pipe, base, level)  # type: ignore[call-arg]
         return Model(
             self._pipe, self.name, base.device, base.dtype, self.defaults, self.revision, self.second,

@@ -82,6 +82,8 @@ class Trick(HookTypes, Generic[O]):
     make anew stay as they are, so that a file of it is lossless where nothing else is asked.
     `joins` says that several of it in one run are parts of one: they find each other among `run.tricks`, and the first
     acts for all; so more than one may bring prompts.
+    `changes_model` says that it changes the model itself while a run goes on, as a cache or other padding does, so that
+    no other run may share its calls.
     `place` names an exclusive place in a run ("start", "guidance"): two tricks with the same place are an error.
     """
 
@@ -94,6 +96,7 @@ class Trick(HookTypes, Generic[O]):
     edits: ClassVar[bool] = False
     exact: ClassVar[bool] = False
     joins: ClassVar[bool] = False
+    changes_model: ClassVar[bool] = False
     options: O
 
     def __init_subclass__(cls, **more: Any) -> None:
@@ -180,6 +183,11 @@ def spanned(tricks: Iterable[Trick[Any]]) -> Spans:
     """Which sides any of the tricks makes in windows, also one that stands within another; the most that one says."""
     said = {one.spans() for trick in tricks for one in (trick, *trick.nested)}
     return next((spans for spans in SPANS if spans in said), "none")
+
+
+def changing(tricks: Iterable[Trick[Any]]) -> bool:
+    """Whether any of the tricks, or of those within them, changes the model while a run goes on."""
+    return any(one.changes_model for trick in tricks for one in (trick, *trick.nested))
 
 
 def _nested(options: TrickOptions) -> Iterator[Trick[Any]]:

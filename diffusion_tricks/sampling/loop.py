@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import ExitStack, closing
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
@@ -15,14 +17,14 @@ from diffusion_tricks.diffusion.estimate import Estimate
 from diffusion_tricks.diffusion.scheduler_quirks import output_for, restore, snapshot, step_arguments, stepped
 from diffusion_tricks.diffusion.steps import begin_at
 from diffusion_tricks.errors import UsageError
-from diffusion_tricks.model.batching import answer
+from diffusion_tricks.model.batching import Asked, answer_together
 from diffusion_tricks.model.model import Model
 from diffusion_tricks.registry.calls import Call, calls
 from diffusion_tricks.registry.trick import Trick
 from diffusion_tricks.sampling.begin import begin
 from diffusion_tricks.sampling.prompts import said_in
 from diffusion_tricks.sampling.request import Sampling
-from diffusion_tricks.sampling.resolve import Layer, resolve
+from diffusion_tricks.sampling.resolve import Layer, Open, resolve
 from diffusion_tricks.sampling.retry import persisted
 from diffusion_tricks.sampling.run import Run
 from diffusion_tricks.sampling.stages import closed, prepared, started
@@ -40,6 +42,38 @@ def denoise(run: Run, latents: Tensor | None = None) -> Generator[Step]:
 
     latents: standard normal noise (b c h w) that the first stage starts from, instead of the seeds'.
     """
+    with closing(_due(run, latents)) as due:
+        for step in due:
+            persisted([step], _take)
+            yield step
+
+
+def denoise_together(runs: Sequence[Run]) -> Generator[Step]:
+    """The loop over several runs at once: steps of one model at one timestep are taken together, and share its calls.
+
+    Of the steps that are due the noisiest are taken first, so that a run that begins later, or goes back, meets the
+    others there. What fails in one of them ends all.
+    """
+    with ExitStack() as open:
+        walks = [open.enter_context(closing(_due(run))) for run in runs]
+        due = {walk: step for walk in walks for step in islice(walk, 1)}
+        while due:
+            first = min(map(_place, due.values()))
+            now = {walk: step for walk, step in due.items() if _place(step) == first}
+            persisted(list(now.values()), _take)
+            yield from now.values()
+            following = {walk: next(walk, None) for walk in now}
+            due = {walk: step for walk in walks if (step := following.get(walk, due.get(walk))) is not None}
+
+
+def _place(step: Step) -> tuple[Any, ...]:
+    """Equal for steps that share the calls of their model; the noisiest of the first stage comes first."""
+    t = step.run.timesteps[step.index]  # on the CPU
+    return step.stage, -float(t), str(t.dtype), id(step.run.model)
+
+
+def _due(run: Run, latents: Tensor | None = None) -> Generator[Step]:
+    """Every step of a run and of the stages that follow it, before it is taken: who asks for the next has taken it."""
     with prepared(run):
         for stage in run.stages:
             yield from _steps(stage, started(stage, latents))
@@ -56,10 +90,10 @@ def _steps(run: Run, x: Tensor) -> Iterator[Step]:
     while index < len(run.timesteps):
         before = snapshot(run.scheduler) if heeded else {}
         step = Step(run, index, times[index], x, repeated=made[index], taken=index - begun)
-        persisted(step, _take)
-        made[index] += 1
-        x = run.latents = step.x
         yield step
+        made[index] += 1
+        assert run.latents is not None  # those that the step came to
+        x = run.latents
         if step.target is not None:
             restore(run.scheduler, unused)
             index = begun = begin_at(run.scheduler, step.target)
@@ -77,15 +111,19 @@ def _noised_again(step: Step, x: Tensor, index: int) -> Tensor:
     return step.next_level.noised_again(x, step.run.levels[index], fresh)
 
 
-def _take(step: Step) -> None:
-    """Asks through all tricks, and takes the one step."""
+def _take(steps: Sequence[Step]) -> None:
+    """Asks through all tricks, and takes each one step: of one model, at one timestep."""
+    for step in steps:
+        for call in calls(step.run.hook.before_step):
+            _changed(call, step)
+    for step, (estimate,) in zip(steps, resolve([*map(_open, steps)], partial(_answer, steps)), strict=True):
+        step.answered(estimate.detached())
+        _step(step)
+
+
+def _step(step: Step) -> None:
+    """Takes a step that is answered."""
     run = step.run
-    for call in calls(run.hook.before_step):
-        _changed(call, step)
-    layers, within = _layers(step)
-    ask = Ask(step.x, run.prompt, run.condition)
-    (estimate,) = resolve([ask], layers, partial(_answer, step), step.spare, within)
-    step.answered(estimate.detached())
     output = output_for(run.scheduler, step.estimate).to(run.model.latent_dtype)
     arguments = step_arguments(run.scheduler, run.noise.generators, step.taken)
     t = run.timesteps[step.index]  # on the CPU
@@ -94,6 +132,13 @@ def _take(step: Step) -> None:
     stepped(run.scheduler, step.index)
     for call in calls(run.hook.after_step):
         _changed(call, step)
+    run.latents = step.x
+
+
+def _open(step: Step) -> Open:
+    """The question of a step, before it passes the tricks."""
+    layers, within = _layers(step)
+    return Open([Ask(step.x, step.run.prompt, step.run.condition)], layers, step.spare, within)
 
 
 def _layers(step: Step) -> tuple[list[Layer], Callable[[Trick[Any]], Layer]]:
@@ -122,17 +167,23 @@ def _asked(call: Call, step: Step, ask: Ask) -> Any:
     return call(ask=ask, step=step)
 
 
-def _answer(step: Step, asks: list[Ask]) -> list[Estimate]:
-    """The model's answers to all that is pending in a step."""
-    run = step.run
-    said = [ask.said_as(partial(said_in, step.index // run.substeps, run.whole_steps)) for ask in asks]
-    answers, rows = answer(step.run.model, said, step.t, step.level, step.run.terms)
-    step.rows += rows
-    step.run.rows += rows
-    step.differentiated += sum(len(ask.x) for ask in asks if ask.gradient)
-    for estimate in answers:
-        _gave(step, MODEL, estimate)
+def _answer(steps: Sequence[Step], pending: list[list[Ask]]) -> list[list[Estimate]]:
+    """The model's answers to all that is pending in each of the steps."""
+    asked = [Asked(_said(step, asks), step.level, step.run.terms) for step, asks in zip(steps, pending, strict=True)]
+    answers = answer_together(steps[0].run.model, asked, steps[0].t)
+    for step, asks, estimates in zip(steps, pending, answers, strict=True):
+        step.rows += sum(len(ask.x) for ask in asks)
+        step.run.rows += sum(len(ask.x) for ask in asks)
+        step.differentiated += sum(len(ask.x) for ask in asks if ask.gradient)
+        for estimate in estimates:
+            _gave(step, MODEL, estimate)
     return answers
+
+
+def _said(step: Step, asks: list[Ask]) -> list[Ask]:
+    """The asks in the words of a step."""
+    run = step.run
+    return [ask.said_as(partial(said_in, step.index // run.substeps, run.whole_steps)) for ask in asks]
 
 
 def sample(

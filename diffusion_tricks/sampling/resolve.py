@@ -48,39 +48,43 @@ class Question:
         return self.answer is None and all(one.answer is not None for one in self.waits)
 
 
-def resolve(
-    asks: Sequence[Ask],
-    layers: Sequence[Layer],
-    answer: Callable[[list[Ask]], list[Estimate]],
-    spared: Callable[[int], None] = lambda rows: None,
-    within: Callable[[Any], Layer] | None = None,
-) -> list[Estimate]:
-    """Answers `asks` through `layers`, the outermost first; `answer` is the model.
+def resolve(opened: Sequence[Open], answer: Callable[[list[list[Ask]]], list[list[Estimate]]]) -> list[list[Estimate]]:
+    """The answers to what one step or several ask; `answer` is the model.
 
-    What a trick asks is answered by the next trick inside it, or by those that the ask itself holds (`Ask.within`),
-    which `within` gives the layers of. All generators go on until all wait for the model; what is pending then is
-    answered in one call, and equal asks (`Ask.key`) are answered once.
-    spared: is told how many rows the model is spared by that.
+    All generators of all steps go on until all wait for the model; what is pending then is answered in one call, which
+    is given a list for each step, and gives one.
     """
-    asked = Open(within or _nobody)
-    roots = [asked.question(ask, tuple(layers)) for ask in asks]
-    while pending := asked.go_on():
-        once = {ask.key: ask for ask in (one.ask for one in pending)}
-        answers = dict(zip(once, answer(list(once.values())), strict=True))
-        spared(sum(len(one.ask.x) for one in pending) - sum(len(ask.x) for ask in once.values()))
-        for one in pending:
-            one.answer = answers[one.ask.key]
-    return [root.answer for root in roots if root.answer is not None]
+    while any(pending := [one.go_on() for one in opened]):
+        for one, answers in zip(opened, answer(pending), strict=True):
+            one.answered(answers)
+    return [one.answers for one in opened]
 
 
 class Open:
-    """The questions of one step, on their ways."""
+    """The questions of one step, on their ways.
 
-    def __init__(self, within: Callable[[Any], Layer]) -> None:
-        self.within = within
+    What a trick asks is answered by the next trick inside it, or by those that the ask itself holds (`Ask.within`),
+    which `within` gives the layers of. Equal asks (`Ask.key`) are answered once.
+    spared: is told how many rows the model is spared by that.
+    """
+
+    def __init__(
+        self,
+        asks: Sequence[Ask],
+        layers: Sequence[Layer],
+        spared: Callable[[int], None] = lambda rows: None,
+        within: Callable[[Any], Layer] | None = None,
+    ) -> None:
+        self.spared, self.within = spared, within or _nobody
         self.asking: list[Question] = []  # those that a generator is to answer
         self.pending: list[Question] = []  # those that wait for the model
         self.known: dict[Any, Question] = {}
+        self.roots = [self.question(ask, tuple(layers)) for ask in asks]
+
+    @property
+    def answers(self) -> list[Estimate]:
+        """What its asks came to."""
+        return [root.answer for root in self.roots if root.answer is not None]
 
     def question(self, ask: Ask, layers: tuple[Layer, ...]) -> Question:
         """An ask that has yet to pass `layers`; the one that is on its way already, if it is the same."""
@@ -103,15 +107,23 @@ class Open:
         taken = {layer.place for layer in own} - {None}
         return ask.but(within=()), (*own, *(layer for layer in layers if layer.place not in taken))
 
-    def go_on(self) -> list[Question]:
-        """Lets every generator go on until all wait, and gives what then waits for the model."""
+    def go_on(self) -> list[Ask]:
+        """Lets every generator go on until all wait, and gives what then waits for the model, equal asks once."""
         while ready := [one for one in self.asking if one.ready]:
             for one in ready:
                 self._turn(one)
         self.asking = [one for one in self.asking if one.answer is None]
         self.known = {key: one for key, one in self.known.items() if one.answer is None}
+        return list({one.ask.key: one.ask for one in self.pending}.values())
+
+    def answered(self, answers: Sequence[Estimate]) -> None:
+        """Takes the model's answers to what `go_on` gave."""
         pending, self.pending = self.pending, []
-        return pending
+        rows = {one.ask.key: len(one.ask.x) for one in pending}
+        known = dict(zip(rows, answers, strict=True))
+        for one in pending:
+            one.answer = known[one.ask.key]
+        self.spared(sum(len(one.ask.x) for one in pending) - sum(rows.values()))
 
     def _turn(self, one: Question) -> None:
         layer, *inner = one.layers

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -24,26 +24,30 @@ HOLDERS = (dict, list)
 Kept = list[tuple[Any, Any]]  # a generator and its state, or a dictionary or list and a copy
 
 
-def persisted(step: Step, take: Callable[[Step], None]) -> None:
-    """Takes a step, alone with the model's pipeline; where memory gets full in it, it is taken again with less of it.
+def persisted(steps: Sequence[Step], take: Callable[[Sequence[Step]], None]) -> None:
+    """Takes steps of one model, alone with its pipeline; where memory gets full, they are taken again with less of it.
 
     What the model computes in a step steps down by itself, so few are taken again as a whole. A plugin that fails is
     named.
     """
+    model, index = steps[0].run.model, steps[0].index
     try:
-        with alone_with(step.run.model.pipe):
-            persisting(step.run.model, STEP, partial(_attempted, step, checkpoint(step), take))
+        with alone_with(model.pipe):
+            persisting(model, STEP, partial(_attempted, steps, list(map(checkpoint, steps)), take))
     except PluginError as error:
-        raise PluginError(f"step {step.index}: {error}") from error
+        raise PluginError(f"step {index}: {error}") from error
 
 
-def _attempted(step: Step, back: Callable[[], None], take: Callable[[Step], None], work: Work) -> None:
-    """One try at a step."""
-    if step.tries:
-        back()
-    step.tries += 1
-    work.doing = f"in step {step.index}"
-    take(step)
+def _attempted(
+    steps: Sequence[Step], checkpoints: list[Callable[[], None]], take: Callable[[Sequence[Step]], None], work: Work
+) -> None:
+    """One try at steps."""
+    for step, back in zip(steps, checkpoints, strict=True):
+        if step.tries:
+            back()
+        step.tries += 1
+    work.doing = f"in step {steps[0].index}"
+    take(steps)
 
 
 def checkpoint(step: Step) -> Callable[[], None]:

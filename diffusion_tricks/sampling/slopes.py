@@ -32,5 +32,5 @@ def slope(run: Run, measured: Tensor, ask: Ask) -> Tensor:
             return torch.zeros_like(ask.x)
         raise PluginError("a gradient was asked, and the answer does not depend on the latents; leave out the trick"
                           " that answers in the model's place")  # fmt: skip
-    (gradient,) = torch.autograd.grad(measured.sum(), ask.x)
+    (gradient,) = torch.autograd.grad(measured.sum(), ask.x, retain_graph=True)  # others came of the same call
     return gradient

@@ -1,12 +1,19 @@
 """`batch`, `status`, `report`: job lists, on one device, many, or many machines. Importing this costs no torch.
 
-`jobs`, `grid` and `names` read what is asked and where it goes; `groups` says which jobs share a batch; `records` keeps
-what was done; `work` makes pictures, and `engines` bring groups to workers; `run` holds it all together.
+    from diffusion_tricks_batch import Asked, How, batch
+
+    tally = batch(Asked("jobs.jsonl", "out/{id}.png", how=How(device="cpu"), resume=True))
+    print(len(tally.made), "made;", dict(tally.kinds), "failed;", tally.left, "left")
+
+`jobs`, `grid` and `names` read what is asked and where it goes; `plan` judges it, and `groups` says which jobs share a
+batch; `records` keeps what was done; `work` makes pictures, and `engines` bring groups to workers; `run` holds it all
+together; `serve` answers jobs one by one.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from diffusion_tricks.plugin import hookimpl
 
@@ -14,6 +21,21 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     import click
+
+    from diffusion_tricks_batch.asked import Asked as Asked
+    from diffusion_tricks_batch.how import How as How
+    from diffusion_tricks_batch.run import Tally as Tally
+    from diffusion_tricks_batch.run import batch as batch
+
+_HOMES = {"Asked": "asked", "How": "how", "Tally": "run", "batch": "run"}
+__all__ = [*_HOMES]
+
+
+def __getattr__(name: str) -> Any:
+    """A public name, imported when it is first used."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
 
 
 @hookimpl

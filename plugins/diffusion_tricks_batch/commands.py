@@ -31,7 +31,7 @@ EXAMPLES = (
 )
 
 
-class Pictures(click.ParamType):
+class Pictures(click.ParamType[int]):
     """A number of pictures, or auto."""
 
     name = "N|auto"

@@ -9,8 +9,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from diffusion_tricks import Recipe
-from diffusion_tricks.plugin import DiffusionTricksError, likeness
+from diffusion_tricks import Recipe, likeness
+from diffusion_tricks.plugin import DiffusionTricksError
 
 
 @dataclass(frozen=True)

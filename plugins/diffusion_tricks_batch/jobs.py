@@ -28,9 +28,10 @@ from diffusion_tricks.plugin import (
 from diffusion_tricks_batch.cells import RECIPE_KEYS, TEXTS, cell, of_option
 from diffusion_tricks_batch.grid import Axis, combined, size_of
 from diffusion_tricks_batch.places import filled, places
-from diffusion_tricks_batch.rows import Base, Row, read_rows
+from diffusion_tricks_batch.rows import BASE, Base, Row, read_rows
 
 ONE_OF_TWO = {"steps": "stride", "stride": "steps"}
+FAILED = "failed"  # why a job of a list of failures failed, which is none of its fields
 OWN = ("id", "number")  # what is said of a job beside its recipe
 LONGEST = 200  # characters of an id
 NEAR = 0.85  # how like a key of a recipe a field is that was meant as one
@@ -105,8 +106,11 @@ def job_from(
         data = _read(data, where)
         if isinstance(data, DiffusionTricksError):
             raise data
+        data = {key: value for key, value in data.items() if key != FAILED}
         variables = {key: value for key, value in base.data.items() if key not in RECIPE_KEYS}
         said, fields = _over(base.data, data), {"id": name, **variables, **data}
+        if BASE in data:
+            raise UsageError(f"a `{BASE}` is of all jobs, and stands alone in the first line of a list; leave it out")
         name = fields["id"] = _id(fields["id"])
         _check_free(name, taken)
         recipe = _recipe({**said, "id": name, "number": number}, base, where, used)

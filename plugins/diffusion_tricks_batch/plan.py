@@ -95,7 +95,8 @@ def planned(asked: Asked, records: Records) -> Ready:
     ledger = records.every() if begun else Ledger(records.folder / FOLDER)
     todo = ready(jobs, names, run, asked, ledger)
     check_free(todo, asked, records)
-    check_first([job.recipe for job, _ in todo.todo if job.recipe])
+    if not todo.problems:
+        check_first([job.recipe for job in jobs if job.recipe])
     return todo
 
 

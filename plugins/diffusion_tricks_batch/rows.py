@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import json
@@ -36,6 +37,7 @@ LINES, TABLES = {".jsonl", ".ndjson", ""}, {".csv", ".tsv"}
 BASE, JOBS = "base", "job"
 WITH_PATHS = ("picture", "lora", "tricks", "model", "upscaler")
 BOM = "\ufeff"
+UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 EXPECTED = (
     "expected a list of jobs (.jsonl, .csv, .toml, or - for standard input), a recipe (.toml, .json) or a picture"
 )
@@ -68,9 +70,9 @@ def read_rows(source: str | None, stream: IO[str] | None = None) -> tuple[Base, 
     path = Path(source)
     ending = path.suffix.lower()
     if source == STDIN:
-        base, rows = of_lines(stream or sys.stdin, "standard input", Path())
+        base, rows = of_lines(stream or _standard_input(), "standard input", Path())
     elif ending in LINES:
-        base, rows = of_lines(_text(path).split("\n"), source, path.parent)
+        base, rows = of_lines(_text(path, "surrogateescape").split("\n"), source, path.parent)
     elif ending in TABLES:
         base, rows = Base({}, path.parent), list(of_table(_text(path), source))
     elif ending in {".toml", ".json"}:
@@ -86,9 +88,15 @@ def _some(rows: list[Row], source: str) -> list[Row]:
     return rows
 
 
-def _text(path: Path) -> str:
+def _standard_input() -> Iterator[str]:
+    """Its lines; bytes that are no text are told where they stand."""
+    return (line.decode("utf-8", "surrogateescape") for line in sys.stdin.buffer)
+
+
+def _text(path: Path, errors: str = "strict") -> str:
     try:
-        return path.read_bytes().decode("utf-8-sig")
+        data = path.read_bytes()
+        return data.decode("utf-8-sig", "strict" if data.startswith(UTF_16) else errors)
     except UnicodeDecodeError as error:
         raise UsageError(
             f"{path} is no text in UTF-8 ({error.reason} at byte {error.start}); save it as such"

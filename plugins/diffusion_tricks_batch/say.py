@@ -102,7 +102,7 @@ class Teller:
         for job in todo.jobs:
             said = self._planned(todo, cost, job.id)
             self.print(
-                said if self.as_json else "  ".join([job.id, *said["paths"], said.get("error") or said["state"]])
+                said if self.as_json else "  ".join([job.id, *said["paths"], f"error: {said['error']}" if "error" in said else said["state"]])
             )
         if self.as_json:
             self.print({"batch": cost.data()})
@@ -122,7 +122,8 @@ class Teller:
 
 def _sorts(tally: Tally) -> list[str]:
     """`7 made`, `2 kept as they were`, and so on."""
-    reasons = ", ".join(f"{number} {why}" for why, number in tally.ready.again.items())
+    whys = Counter(why for key in tally.made if (why := tally.ready.verdicts[key].why) != "new")
+    reasons = ", ".join(f"{number} {why}" for why, number in whys.items())
     parts = [f"{len(tally.made)} made" + (f" (of those there before: {reasons})" if reasons else "")]
     parts += [f"{tally.ready.kept} kept as they were"] if tally.ready.kept else []
     parts += [f"{len(tally.failures)} failed ({_counted(tally.kinds)})"] if tally.failures else []

@@ -55,6 +55,7 @@ class Cache(Trick[CacheOptions]):
 
     name = "cache"
     place = "cache"
+    changes_model = True
 
     @property
     def neutral(self) -> bool:

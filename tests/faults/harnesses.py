@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from faults.batch import BATCH
 from faults.data import RECIPES, RECORDS
 from faults.harness import Harness
 from faults.many import MANY
@@ -15,7 +16,7 @@ from faults.writes import FULL, KILLS
 
 HARNESSES: tuple[Harness, ...] = (
     KILLS, FULL, PICTURES, RECIPES, RECORDS, MODELS, NAMES, STREAMS, BAD_PLUGINS, KILLED_TRAININGS, FOLDERS,
-    MANY,
+    MANY, BATCH,
 )  # fmt: skip
 
 __all__ = ["HARNESSES", "Harness"]

@@ -23,6 +23,7 @@ class Tile(Trick[TileOptions]):
     """A picture whose edges meet when it is laid beside itself."""
 
     name = "tile"
+    changes_model = True
 
     @hookimpl
     def prepare(self, run: Run) -> None:
