@@ -106,7 +106,7 @@ class State:
         self.began = now
         making = {key for key, verdict in ready.verdicts.items() if not verdict.kept}
         self.pictures = {key: len(item.paths) for key, item in ready.items.items() if key in making}
-        self.jobs, self.done, self.failed = len(ready.jobs), ready.kept, len(ready.problems)
+        self.jobs, self.done, self.failed = len(ready.jobs), ready.kept, 0
         self.pace = Pace(now)
         self.workers: dict[str, Pace] = {}
 
