@@ -32,8 +32,8 @@ class Noted:
         self.lines[name].append(line)
 
     def done(
-        self, name: str, key: str, at: float, *, alignment: float = 0.5, seconds: float = 0.0, begun: float | None = None,
-        picture: bool = False, folder: str = "",
+        self, name: str, key: str, at: float, *, alignment: float = 0.5, seconds: float = 0.0,
+        begun: float | None = None, picture: bool = False, folder: str = "",
     ) -> None:  # fmt: skip
         """A job that one picture was made of."""
         path, seed = f"../{folder}{key}.png", int(sha256(key.encode()).hexdigest()[:4], 16)
