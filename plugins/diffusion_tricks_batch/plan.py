@@ -6,6 +6,7 @@ No torch here until a recipe is tried.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -46,7 +47,7 @@ PICTURES = 8  # in a batch, where memory is no matter
 MOST = 32  # of which a batch gains nothing more
 TRIED = 3  # jobs that fail alike before their fault is taken for that of all
 NAMED = 3  # files that are named of those in the way
-KINDS = 8  # recipes of which it is found how many fit into memory
+KINDS = 16  # of recipes, of which one each is tried before anything is made
 
 
 @dataclass(frozen=True)
@@ -93,10 +94,11 @@ def planned(asked: Asked, records: Records) -> Ready:
     names = check_names(jobs, asked.output, _read(asked), [records.home / name for name in (FAILED, SCORES)])
     run = begun or Run(seed, _pictures(jobs, asked), sharing(asked))
     ledger = records.every() if begun else Ledger(records.folder / FOLDER)
+    recipes = [job.recipe for job in jobs if job.recipe]
+    if len(recipes) == len(jobs):
+        check_first(recipes)
     todo = ready(jobs, names, run, asked, ledger)
     check_free(todo, asked, records)
-    if not todo.problems:
-        check_first([job.recipe for job in jobs if job.recipe])
     return todo
 
 
@@ -177,6 +179,7 @@ def ready(
     names: of the pictures of each job.
     """
     problems = {job.id: job.problem for job in jobs if job.problem is not None}
+    failing = rehearsed([job.recipe for job in jobs if job.recipe])
     models, verdicts = Models(), dict[str, Verdict]()
     listed, unmakeable = list[tuple[Recipe, Item]](), set[str]()
     for job in jobs:
@@ -185,6 +188,8 @@ def ready(
         item = item_of(job.id, job.recipe, names[job.id], asked, models)
         try:
             check_recipe(job.recipe)
+            if error := failing.get(but_seed(job.recipe)):
+                raise error
             verdict = verdicts[job.id] = _verdict(task_of(item), ledger, asked.force)
             item = replace(item, make=not verdict.kept, ours=verdict.ours or asked.force)
         except DiffusionTricksError as error:
@@ -209,6 +214,25 @@ def check_recipe(recipe: Recipe) -> None:
     for path in paths(recipe, of=["argument"]):
         if not path.is_file() or not path.stat().st_size:
             read_picture(path)
+
+
+def rehearsed(recipes: Sequence[Recipe]) -> dict[str, DiffusionTricksError]:
+    """What recipes fail with, by all they say but for the seed; of each kind the first is tried.
+
+    So it depends on the list alone, as do the batches.
+    """
+    found = {}
+    for recipe in kinds(recipes)[:KINDS]:
+        try:
+            check_before(recipe) if recipe.picture is None else None
+        except DiffusionTricksError as error:
+            found[but_seed(recipe)] = error
+    return found
+
+
+def but_seed(recipe: Recipe) -> str:
+    """All that a recipe says but for its seed."""
+    return json.dumps(recipe.model_copy(update={"seed": 0}).data(), sort_keys=True)
 
 
 def _without(group: Group, keys: set[str]) -> Group:

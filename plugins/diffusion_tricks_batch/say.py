@@ -101,9 +101,8 @@ class Teller:
         """What would be made: a line for each job, and the cost of all."""
         for job in todo.jobs:
             said = self._planned(todo, cost, job.id)
-            self.print(
-                said if self.as_json else "  ".join([job.id, *said["paths"], f"error: {said['error']}" if "error" in said else said["state"]])
-            )
+            state = f"error: {said['error']}" if "error" in said else said["state"]
+            self.print(said if self.as_json else "  ".join([job.id, *said["paths"], state]))
         if self.as_json:
             self.print({"batch": cost.data()})
             return

@@ -124,9 +124,7 @@ class Worker:
                 time.sleep(PAUSE * 2**number)
         return work()
 
-    def _written(
-        self, item: Item, results: Sequence[Result], facts: dict[str, dict[str, Any]], seconds: float
-    ) -> Line:  # fmt: skip
+    def _written(self, item: Item, results: Sequence[Result], facts: dict[str, dict[str, Any]], seconds: float) -> Line:
         """Writes the pictures of a job of which there are no facts yet, and notes it; gives the line."""
         for result, path in zip(results, item.paths, strict=True):
             if path not in facts:

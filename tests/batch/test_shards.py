@@ -12,10 +12,15 @@ from pathlib import Path
 import pytest
 
 from batch.faked import code_of, groups_of, in_process, lines, pause, records_of, shard, use_faked
+from diffusion_tricks.plugin import OutputError
+from diffusion_tricks_batch.asked import Asked
 from diffusion_tricks_batch.engines import shards
 from diffusion_tricks_batch.engines.leases import Leases
 from diffusion_tricks_batch.groups import Item
+from diffusion_tricks_batch.jobs import Job
+from diffusion_tricks_batch.plan import Ready, check_free
 from diffusion_tricks_batch.records import Records, task_of
+from diffusion_tricks_batch.run import check_alone
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs processes that fork")
 
@@ -41,7 +46,7 @@ def test_each_job_is_done_once_and_all_know_of_all(tmp_path: Path, monkeypatch: 
     assert [code_of(child) for child in children] == [0, 0, 0]
     assert Counter(key for _, key in lines(tmp_path, "done")) == dict.fromkeys(keys, 1)
     assert {path.name for path in tmp_path.glob("*.png")} == {f"{key}.png" for key in keys}
-    assert not Records(tmp_path).leases.exists()
+    assert not list(Records(tmp_path).leases.iterdir())
 
 
 @needs_fork
@@ -184,3 +189,59 @@ def test_times_of_lines_follow_each_other_though_clocks_differ(tmp_path: Path, m
         behind.done(task)
     assert "done" in records.every().last(task.key)
     assert records.every().verdict(task).kept is True
+
+
+def test_two_processes_are_never_one_shard(tmp_path: Path) -> None:
+    records = records_of(tmp_path)
+    with (
+        records.mine("shard-1-of-2"),
+        pytest.raises(OutputError, match=r"another run writes to .*shard-1-of-2\.jsonl just now"),
+        records.mine("shard-1-of-2"),
+    ):
+        pass
+    with records.mine("shard-1-of-2") as ledger:
+        assert [line["worker"] for line in ledger.lines] == ["shard-1-of-2"], "it goes on with its journal"
+
+
+def test_a_torn_line_is_not_touched_while_its_writer_works(tmp_path: Path) -> None:
+    records = records_of(tmp_path)
+    with records.mine("shard-1-of-2") as ledger:
+        with ledger.path.open("ab") as file:
+            file.write(b'{"done": "half')
+        size = ledger.path.stat().st_size
+        with pytest.raises(OutputError, match="another run writes to"), records.mine("shard-1-of-2"):
+            pass
+        assert ledger.path.stat().st_size == size
+    with records.mine("shard-1-of-2") as ledger:
+        assert ledger.path.stat().st_size < size
+
+
+def test_shards_work_side_by_side_and_with_no_others(tmp_path: Path) -> None:
+    one = Asked("jobs.jsonl", "out", shard=(1, 2))
+    records = records_of(tmp_path)
+    with records.mine("shard-2-of-2"):
+        check_alone(one, records)
+        with pytest.raises(OutputError, match="another run writes to"):
+            check_alone(Asked("jobs.jsonl", "out", force=True), records)
+    with records.mine("here"):
+        for asked in (one, Asked("jobs.jsonl", "out")):
+            with pytest.raises(OutputError, match=r"another run writes to .*here\.jsonl just now"):
+                check_alone(asked, records)
+    check_alone(Asked("jobs.jsonl", "out"), records)
+
+
+def test_files_that_other_shards_write_meanwhile_are_not_in_the_way(tmp_path: Path) -> None:
+    """They appear between the reading of the ledger and the look at the folder; a file of nobody's is in the way."""
+    records = records_of(tmp_path)
+    groups = groups_of(tmp_path, 1)
+    items = {item.key: item for item in groups[0].items}
+    jobs = [Job(key, number, None, {}) for number, key in enumerate(items)]
+    todo = Ready(jobs, items, {}, groups, {}, records.run())
+    asked = Asked("jobs.jsonl", str(tmp_path), shard=(1, 2))
+    with records.mine("shard-2-of-2") as ledger:
+        ledger.begin(task_of(items["0-0"]))
+        (tmp_path / "0-0.png").write_bytes(b"by the other")
+        check_free(todo, asked, records)
+        (tmp_path / "0-1.png").write_bytes(b"by nobody")
+        with pytest.raises(OutputError, match=r"^[^;]*0-1\.png exists"):
+            check_free(todo, asked, records)

@@ -45,7 +45,7 @@ class Launch:
         self.site, self.count = site, site.workers
         self.watch = Watch(site.ledger)
         self.processes: list[Process] = []
-        self._deaths, self._fruitless = Counter[int](), Counter[str]()
+        self._deaths, self._fruitless, self._last = Counter[int](), Counter[str](), ""
 
     def submit(self, group: Group) -> None:
         """Puts it with what the workers are to do."""
@@ -61,8 +61,9 @@ class Launch:
                 yield outcome
             for process in ended:
                 yield from self._mourned(process)
+                self._last = f"the last, {process.name}, ended {process.why}"
             if not self.processes:
-                yield from self._failed(list(self.watch.groups), "no worker is left for this job")
+                yield from self._failed(list(self.watch.groups), f"no worker is left for this job; {self._last}")
             time.sleep(PAUSE if self.watch.groups else 0)
 
     def _begin(self) -> None:
@@ -102,7 +103,7 @@ class Launch:
         had = [number for number in holdings(leases, name) if number in self.watch.groups]
         self._deaths.update(had)
         lost = [number for number in had if self._deaths[number] > self.site.how.retry]
-        yield from self._failed(lost, f"{name} ended {process.why} at this job; what it said is in {process.log}")
+        yield from self._failed(lost, f"{name} ended {process.why} at this job")
         freed(leases, name)
         self._fruitless[name] += 1
         if process.code and had and self._fruitless[name] < FRUITLESS:
@@ -124,6 +125,7 @@ class Launch:
         """Ends the workers."""
         for process in self.processes:
             process.end()
+            freed(self.site.records.leases, process.name)
 
 
 def name_of(number: int) -> str:

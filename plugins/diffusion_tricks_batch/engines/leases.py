@@ -71,9 +71,7 @@ class Leases:
         self._beating.join()
         for number in self.held:
             self.release(number)
-        with contextlib.suppress(OSError):
-            self._clock.unlink()
-            self.folder.rmdir()  # by the last
+        self._clock.unlink(missing_ok=True)
 
     @property
     def held(self) -> list[int]:
@@ -145,6 +143,7 @@ class Leases:
 
 def freed(folder: Path, name: str) -> list[int]:
     """Takes away all leases of a worker that is known to be dead; gives their groups."""
+    (folder / f".clock.{name}").unlink(missing_ok=True)
     for left in folder.glob(f".{name}.*"):
         shutil.rmtree(left, ignore_errors=True)
     return sorted(int(path.parent.name) for path in _leases_of(folder, name) if _removed(path))

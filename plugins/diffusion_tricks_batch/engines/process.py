@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 PATIENCE = 5.0  # seconds to end in
+TRACED = "Traceback (most recent call last):"
+SAID = 200  # characters
 ENDED = re.compile(r"died with <Signals\.(\w+)|returned non-zero exit status (\d+)")  # of accelerate
 
 
@@ -40,10 +42,13 @@ class Process:
 
     @property
     def why(self) -> str:
-        """How it ended, in words, as far as is known."""
-        found = ENDED.findall(self.log.read_text(errors="replace")) if self.log.is_file() else []
-        signal_name, status = found[-1] if found else ("", self.code)
-        return f"by {signal_name}" if signal_name else f"with exit code {status}"
+        """How it ended, in words, and what it said last, as far as is known."""
+        text = self.log.read_text(errors="replace") if self.log.is_file() else ""
+        ends = list(ENDED.finditer(text))
+        by, code = ends[-1].groups() if ends else ("", self.code)
+        own = text[: ends[-1].start()].rpartition(TRACED)[0] if ends else text
+        said = [line.strip() for line in own.splitlines() if line.strip()]
+        return (f"by {by}" if by else f"with exit code {code}") + (f" ({said[-1][:SAID]})" if said else "")
 
     def end(self) -> None:
         """Ends it, whatever it does."""

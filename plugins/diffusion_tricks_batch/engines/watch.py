@@ -66,7 +66,7 @@ class Watch:
 def outcome_of(line: Line, worker: str) -> Outcome | None:
     """What a line of a ledger says of a job, None where it says of none that it has ended."""
     if "done" in line:
-        return Outcome(line["done"], worker, line)
+        return Outcome(line["done"], worker, line, None, line.get("seconds", 0.0))
     if "failed" in line:
         return Outcome(line["failed"], worker, line, Failure(line["kind"], line["message"]))
     return None
