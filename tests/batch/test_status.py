@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import time
 from collections import Counter
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 
 from batch.noted import Noted, jobs
 from command_line import run
+from diffusion_tricks_batch import standing
 from diffusion_tricks_batch.records import Records
 from diffusion_tricks_batch.standing import YOUNG, Standing
 from diffusion_tricks_batch.status import events, status
@@ -79,20 +81,23 @@ def test_on_this_host_the_lock_of_a_living_process_decides(tmp_path: Path) -> No
     made.write()
     with Records(made.home).mine("here") as ledger:
         ledger.note({"began": {"jobs": 2, "kept": 0}}, {"begun": "j0"})
-        standing = Standing(made.home)
-        assert standing.workers["here"].process == os.getpid()
-        assert status(standing, time.time())["going_on"]
-        assert status(standing, time.time() + 2 * YOUNG)["going_on"]  # a step may take long
+        stands = Standing(made.home)
+        assert stands.workers["here"].process == os.getpid()
+        assert status(stands, time.time())["going_on"]
+        assert status(stands, time.time() + 2 * YOUNG)["going_on"]  # a step may take long
     data = status(Standing(made.home), time.time())
     assert (data["going_on"], data["stale"]) == (False, ["here"])
 
 
-def test_asking_for_a_worker_that_is_gone_holds_nothing(tmp_path: Path) -> None:
+def test_asking_for_a_worker_that_is_gone_holds_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Or a batch that begins meanwhile would find its journal taken."""
     made = Noted(tmp_path / "out", jobs(1))
-    made.worker("here", host=os.uname().nodename, began=NOW)
+    made.worker("here", host=socket.gethostname(), began=NOW)
     made.lines["here"][0]["process"] = 2**22 + 1  # larger than any
+    asked: list[Path] = []
+    monkeypatch.setattr(standing, "is_held", asked.append)
     assert not status(Standing(made.write()), NOW)["going_on"]
+    assert asked == []
 
 
 def test_what_an_earlier_session_made_is_kept(tmp_path: Path) -> None:
@@ -127,7 +132,7 @@ def test_shards_that_overlap_are_one_session(tmp_path: Path) -> None:
 
 
 def test_events_tell_what_happens_until_nobody_is_at_work(noted: Noted) -> None:
-    standing, clock = Standing(noted.write()), [NOW]
+    stands, clock = Standing(noted.write()), [NOW]
     torn = json.dumps({"failed": "j9", "kind": "PictureError", "message": "no", "at": NOW + 2})
     writes = [
         lambda: noted.done("here", "j7", NOW + 1), lambda: None, lambda: noted.done("two", "j8", NOW + 2),
@@ -139,7 +144,7 @@ def test_events_tell_what_happens_until_nobody_is_at_work(noted: Noted) -> None:
         writes.pop(0)()
         noted.write(torn[:20] if writes else "")
 
-    happened = list(events(standing, lambda: clock[0], rest))
+    happened = list(events(stands, lambda: clock[0], rest))
     told = [(one["event"], one.get("id"), one.get("kind")) for one in happened]
     assert told == [
         ("status", None, None), ("done", "j7", None), ("status", None, None), ("done", "j8", None),
