@@ -53,6 +53,9 @@ def _check_ranked(asked: Asked) -> None:
     for name, value in said.items():
         if value:
             raise UsageError(f"`accelerate launch` says how many work here, and where; leave `{name}` out")
+    if asked.source == "-":
+        raise UsageError("jobs that come by - are made by one process; leave out `accelerate launch`, or list them "
+                         "in a file")  # fmt: skip
     if asked.engine != HERE:
         raise UsageError(f"`accelerate launch` has begun the workers; leave out the `engine` {asked.engine!r}")
     if ":" in asked.how.device:

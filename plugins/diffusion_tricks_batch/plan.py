@@ -27,10 +27,12 @@ from diffusion_tricks.plugin import (
     check_save,
     device_of,
     hashes_of,
+    host,
     paths,
     pictures_that_fit,
     read_picture,
     refuse_clashes,
+    scorer_named,
 )
 from diffusion_tricks_batch.asked import AUTO, Asked
 from diffusion_tricks_batch.chosen import sharing
@@ -87,7 +89,7 @@ def planned(asked: Asked, records: Records) -> Ready:
     Raises UsageError and OutputError for what cannot be done as asked, and what each of the first jobs fails with where
     it is the same.
     """
-    device_of(asked.how.device)
+    check_settings(asked)
     begun = run_begun(asked, records)
     seed = seed_of(asked) if begun is None else begun.seed
     jobs = jobs_of(asked, seed)
@@ -100,6 +102,14 @@ def planned(asked: Asked, records: Records) -> Ready:
     todo = ready(jobs, names, run, asked, ledger)
     check_free(todo, asked, records)
     return todo
+
+
+def check_settings(asked: Asked) -> None:
+    """Raises what every job would fail with, whatever it is: UsageError, UnknownName, ModelError."""
+    device_of(asked.how.device)
+    host().find("engine", asked.engine)
+    if asked.how.scores and asked.how.scorer:
+        scorer_named(asked.how.scorer)
 
 
 def run_begun(asked: Asked, records: Records) -> Run | None:

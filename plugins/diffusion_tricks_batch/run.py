@@ -203,4 +203,5 @@ def written_failures(records: Records, jobs: Sequence[Job], asked: Asked) -> Non
 
 def _row(job: Job, last: Line, records: Records) -> bytes:
     why = {"failed": {name: last[name] for name in ("kind", "message")}} if "failed" in last else {}
-    return json.dumps({**row_of(job, records.home), **why}, ensure_ascii=False).encode() + b"\n"
+    row = {"id": job.id, "number": job.number, **row_of(job, records.home), **why}
+    return json.dumps(row, ensure_ascii=False).encode() + b"\n"

@@ -180,6 +180,8 @@ def test_another_recipe_or_other_settings_make_a_job_anew() -> None:
 
 
 def test_another_model_of_the_same_name_makes_its_jobs_anew() -> None:
+    Path("tiny/notes.md").write_text("another word")
+    assert whys(batch(asked())) == {}
     weights = Path("tiny/unet/diffusion_pytorch_model.safetensors")
     data = bytearray(weights.read_bytes())
     data[-1] ^= 1
@@ -291,6 +293,16 @@ def test_what_failed_is_a_list_of_jobs_by_itself() -> None:
     assert [one["id"] for one in left] == ["z"]
     # and the whole list finds them as they are
     assert whys(batch(asked(source="lists/jobs.jsonl"))) == {}
+
+
+def test_what_failed_keeps_the_name_that_it_had_by_its_place_in_the_list() -> None:
+    shutil.rmtree("out")
+    how = {"output": "out/{number}-{index}.jpg", "resume": False}
+    with mock.patch("diffusion_tricks_batch.work.Result.save", side_effect=RuntimeError("boom")):
+        batch(asked(**how))
+    listed([json.loads(line) for line in Path("out/failed.jsonl").read_text().splitlines()][2:], "out/left.jsonl")
+    batch(asked(source="out/left.jsonl", output="out/{number}-{index}.jpg"))
+    assert sorted(path.name for path in Path("out").glob("*.jpg")) == ["2-0.jpg", "3-0.jpg", "4-0.jpg"]
 
 
 def test_a_list_of_failures_that_is_interrupted_keeps_what_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
