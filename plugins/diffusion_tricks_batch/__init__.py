@@ -52,5 +52,7 @@ def register_engines(register: Callable[..., None]) -> None:
 def register_commands(cli: click.Group) -> None:
     """The commands `batch`, `status` and `report`."""
     from diffusion_tricks_batch.commands import batch
+    from diffusion_tricks_batch.look_commands import report, status
 
-    cli.add_command(batch)
+    for command in (batch, status, report):
+        cli.add_command(command)

@@ -14,6 +14,8 @@ from diffusion_tricks.plugin import UsageError
 from diffusion_tricks_batch.asked import AUTO, Asked
 from diffusion_tricks_batch.chosen import chosen
 from diffusion_tricks_batch.how import How
+from diffusion_tricks_batch.look_commands import write_after
+from diffusion_tricks_batch.progress import Progress
 from diffusion_tricks_batch.ranks import speaks
 
 if TYPE_CHECKING:
@@ -158,11 +160,13 @@ def carried_out(asked: Asked, tell: Teller) -> bool:
             return served(asked, tell)
         if not speaks():
             return made(asked) is None  # the first of the processes says what came of all
-        tally = made(asked, tell.begin)
+        with Progress(sys.stderr, shown=not tell.quiet) as progress:
+            tally = made(asked, progress.beside(tell.begin))
     except KeyboardInterrupt:
         tell.interrupted()
         raise
     tell.sum_up(tally)
+    write_after(click.get_current_context(), tell.home, say=tell.remark, others=asked.shard is not None)
     return bool(tally.failures or tally.left)
 
 

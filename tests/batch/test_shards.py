@@ -223,7 +223,7 @@ def test_two_processes_are_never_one_shard(tmp_path: Path) -> None:
     ):
         pass
     with records.mine("shard-1-of-2") as ledger:
-        assert [line["worker"] for line in ledger.lines] == ["shard-1-of-2"], "it goes on with its journal"
+        assert [line["worker"] for line in ledger.lines] == ["shard-1-of-2"] * 2, "it goes on with its journal"
 
 
 def test_a_torn_line_is_not_touched_while_its_writer_works(tmp_path: Path) -> None:
@@ -236,7 +236,7 @@ def test_a_torn_line_is_not_touched_while_its_writer_works(tmp_path: Path) -> No
             pass
         assert ledger.path.stat().st_size == size
     with records.mine("shard-1-of-2") as ledger:
-        assert ledger.path.stat().st_size < size
+        assert b"half" not in ledger.path.read_bytes()
 
 
 def test_shards_work_side_by_side_and_with_no_others(tmp_path: Path) -> None:
