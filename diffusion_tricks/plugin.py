@@ -120,6 +120,7 @@ if TYPE_CHECKING:
     from diffusion_tricks.metrics import kernel_distance as kernel_distance
     from diffusion_tricks.metrics import psnr as psnr
     from diffusion_tricks.metrics import sharpness as sharpness
+    from diffusion_tricks.model.prompt_store import prompts_kept as prompts_kept
     from diffusion_tricks.recipes.inputs import hashes_of as hashes_of
     from diffusion_tricks.recipes.paths import mapped as mapped
     from diffusion_tricks.recipes.paths import paths as paths
@@ -236,6 +237,7 @@ _HOMES = {
     "io.source": ("Source",),
     "loading.cards": ("model_card",),
     "loading.controlnet": ("controlnet_for",),
+    "model.prompt_store": ("prompts_kept",),
     "metrics": ("bootstrap", "diversity", "frechet_distance", "kernel_distance", "psnr", "sharpness"),
     "recipes.inputs": ("hashes_of",),
     "recipes.paths": ("mapped", "paths"),

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported, and for the commands the tests start
+os.environ["DIFFUSION_TRICKS_PROMPTS_MB"] = "0"  # nothing is kept in the home of who runs the tests
 
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)

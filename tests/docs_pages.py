@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import os
 import re
 import shlex
 import shutil
 import sys
+import textwrap
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -24,7 +27,8 @@ ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
 FEW_STEPS = re.compile(r"--steps 10\b")  # for people; fewer show as well that a command works
 FIXTURES = ("-p", "diffusion_tricks.testing.fixtures", "-p", "no:cacheprovider", "-c", os.devnull)
-BLOCK = re.compile(r"(?:^<!-- file: (\S+) -->\n)?^( *)```(\w*)[^\n]*\n(.*?)^\2```$", re.S | re.M)
+BLOCK = re.compile(r"(?:^<!-- (?:file: (\S+)|not run: ([^\n]+)) -->\n)?^( *)```(\w*)[^\n]*\n(.*?)^\3```$", re.S | re.M)
+SHIFTED = re.compile(r"(?<=\n\n)(?:    [^\n]*\n|\n(?=    ))+")  # a block without fences
 INDENTED = re.compile(r"(?:^    \$? ?diffusion-tricks [^\n]*\n(?:^     [^\n]*\n)*)", re.M)
 INLINE = re.compile(r"`(diffusion-tricks [^`\n]+)`")
 HOLDS_PLACES = re.compile(
@@ -34,16 +38,32 @@ HOLDS_PLACES = re.compile(
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced block: its language, its text, and the file that it is to be written to."""
+    """A fenced block: its language, its text, the file that it is to be written to, and why it cannot be run here."""
 
     kind: str
     text: str
     file: str | None = None
+    unrun: str | None = None
 
 
 def blocks(page: Path) -> list[Block]:
     """The fenced blocks of a page, in order."""
-    return [Block(kind, text, file or None) for file, _, kind, text in BLOCK.findall(page.read_text(encoding="utf-8"))]
+    found = BLOCK.findall(page.read_text(encoding="utf-8"))
+    return [Block(kind, text, file or None, unrun or None) for file, unrun, _, kind, text in found]
+
+
+def shifted_python(page: Path) -> list[str]:
+    """The blocks of Python that are only indented, so that nobody knows them for Python and they are not run."""
+    unfenced = BLOCK.sub("", page.read_text(encoding="utf-8"))
+    return [text for text in map(textwrap.dedent, SHIFTED.findall(unfenced)) if _is_python(text)]
+
+
+def _is_python(text: str) -> bool:
+    """Whether it is more than a formula."""
+    try:
+        return any(not isinstance(one, ast.Assign | ast.Expr) for one in ast.parse(text).body)
+    except SyntaxError:
+        return False
 
 
 def lines(text: str) -> list[str]:
@@ -102,9 +122,31 @@ class Reader:
             if block.file:
                 Path(block.file).write_text(block.text, encoding="utf-8")
             elif block.kind == "python":
-                exec(compile(block.text, str(page), "exec", dont_inherit=True), {"__name__": page.stem})
+                self.do(block, {"__name__": page.stem})
             for line in lines(block.text) if block.kind == "sh" else ():
                 self.type(line)
+
+    def script(self, page: Path) -> None:
+        """Every block of Python, one after the other in one interpreter; files of tests are run by pytest."""
+        names = {"__name__": page.stem}
+        for block in blocks(page):
+            if block.file:
+                Path(block.file).write_text(block.text, encoding="utf-8")
+                if block.file.startswith("test_"):
+                    self.test(block.file)
+            elif block.kind == "python" and not block.unrun:
+                self.do(block, names)
+
+    def do(self, block: Block, names: dict[str, Any]) -> None:
+        """Runs a block of Python with these names, and leaves there what it names."""
+        exec(compile(block.text, names["__name__"], "exec", dont_inherit=True), names)
+
+    def test(self, place: str) -> None:
+        """Tests below a folder, or in a file, by pytest."""
+        with self._installed():
+            assert pytest.main(["-q", *FIXTURES, "--rootdir", str(Path.cwd()), place]) == 0
+        for file in [Path(place), *Path(place).glob("test_*.py")]:  # the next time it may be another
+            sys.modules.pop(file.stem, None)
 
     def type(self, line: str) -> None:
         """One line of a shell; what would change this environment is done for a while instead."""
@@ -114,10 +156,7 @@ class Reader:
         elif line.startswith("pip install -e"):
             (self.plugin,) = Path().resolve().glob("dt_*.py")
         elif program == "pytest":
-            with self._installed():
-                assert pytest.main(["-q", *FIXTURES, "--rootdir", str(Path.cwd()), "tests"]) == 0
-            for file in Path("tests").glob("test_*.py"):  # the next time it may be another
-                del sys.modules[file.stem]
+            self.test("tests")
         elif program == "diffusion-tricks":
             with self._installed():
                 outcome = run(*words)

@@ -24,8 +24,8 @@ from diffusion_tricks.families.defaults import Defaults
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 NAMES = (
     "speed", "peers", "memory", "judge", "drawings", "verdicts", "sheets", "measures", "reach", "defaults", "plots",
-    "true_sizes", "gpu", "anagrams", "selection", "illusions", "temperature", "editing", "pull_queue", "batch",
-    "throughput",
+    "true_sizes", "gpu", "anagrams", "selection", "illusions", "temperature", "editing", "start", "prompts",
+    "pull_queue", "batch", "throughput",
 )  # fmt: skip
 BATCHED = 1e-4  # convolutions of several rows may round otherwise than of one
 
@@ -61,6 +61,27 @@ def test_a_ratio_is_the_median_of_ours_over_theirs(benchmarks: dict[str, ModuleT
     assert (row["ratio"], row["ours_ms"], row["theirs_ms"], row["difference"]) == (0.75, 3000, 4000, 0.25)
     facts = {"model": "m", "device": "cpu", "dtype": "d", "threads": 1, "steps": 3, "repeats": 3, "clock": "wall"}
     assert "0.750   0.8   2.5e-01" in speed.table({**facts, "cases": [row]})
+
+
+def test_start_up_is_told_as_medians_of_ratios_over_the_bare_imports(benchmarks: dict[str, ModuleType]) -> None:
+    start = benchmarks["start"]
+    bare, cold = [(2.0, 1.0), (4.0, 1.0), (2.0, 1.0)], [(3.0, 2.0), (4.0, 3.0), (9.0, 2.5)]
+    found = {"bare imports": bare, "cold generate": cold}
+    told = start.table(found, {"imports": 0.75, "loading and all else": 0.2, "computing": 0.05})
+    assert "| bare imports | 1.00 | 1.00 |  |" in told
+    assert "| cold generate | 1.50 | 2.50 | <= 1.5 |" in told
+    assert "| computing | 5 % |" in told
+
+
+def test_a_fresh_process_is_timed_by_the_wall_and_by_the_processor(benchmarks: dict[str, ModuleType]) -> None:
+    took = benchmarks["start"].timed([sys.executable, "-S", "-c", "import time; time.sleep(0.3)"])
+    assert took.wall > 0.3 > took.cpu > 0
+
+
+def test_what_kept_prompts_save_is_told_as_medians_of_ratios(benchmarks: dict[str, ModuleType]) -> None:
+    told = benchmarks["prompts"].table({"not kept": [2.0, 4.0, 1.0], "again": [1.0, 1.0, 0.9]})
+    assert "| not kept | 2.00 | 1.00 |" in told
+    assert "| again | 1.00 | 0.50 |" in told
 
 
 def test_memory_is_measured_before_and_after(benchmarks: dict[str, ModuleType]) -> None:

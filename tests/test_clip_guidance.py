@@ -221,3 +221,19 @@ def test_a_run_keeps_its_notes_apart(pipe: Any) -> None:
     for run in runs:
         trick.report(run, 0)
         assert len(run.facts[0]["clip_guidance"]) == STEPS
+
+
+def test_the_gradient_within_two_views_is_that_within_each() -> None:
+    """Both views ask in one call of the network, and each takes a gradient through it."""
+
+    def flipped(ask: Any, step: Step) -> Any:
+        (answer,) = yield [ask.moved(lambda x: x.flip(-2), prompt="a")]
+        return answer.moved(lambda x: x.flip(-2), lambda x: x.flip(-2), ask.x)
+
+    model = load_model(tiny_pipeline("if"), device="cpu")
+    led = ClipGuidance(gradient=1.0)
+    *_, once = sample(model, prompt="a", tricks=[flipped, led], steps=2)
+    *_, twice = sample(model, tricks=[Anagram(views=[("flip", "a"), ("flip", "a")]), led], steps=2)
+    *_, plain = sample(model, prompt="a", tricks=[flipped, ClipGuidance()], steps=2)
+    torch.testing.assert_close(twice.x, once.x, atol=1e-4, rtol=0)
+    assert (plain.x - once.x).abs().max() > 1e-2

@@ -1,4 +1,5 @@
-"""Every block of docs: those of the pages to begin with and of the reference are run, all other commands parsed.
+"""Every block of docs: those of the pages to begin with and of the reference are run, as is all Python; all other
+commands are parsed.
 
 Pages of many pictures have tests of their own (`test_docs_illusions`, `learn/test_course_page`).
 """
@@ -11,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from docs_pages import DOCS, ROOT, Reader, blocks, commands, parse, reader
+from docs_pages import DOCS, ROOT, Reader, blocks, commands, parse, reader, shifted_python
 
 PAGES = sorted(DOCS.rglob("*.md"))
 RUN = [page for page in PAGES if page.parent != DOCS or page.name in ("index.md", "scale.md")]
+SCRIPTS = [page for page in PAGES if page not in RUN and any(block.kind == "python" for block in blocks(page))]
 COMMANDS = [(page, words) for page in PAGES for words in commands(page, fenced=page not in RUN)]
 IDS = [f"{page.stem}-{number}" for number, (page, _) in enumerate(COMMANDS)]
 
@@ -27,6 +29,19 @@ def here(tmp_path: Path) -> Iterator[Reader]:
 @pytest.mark.parametrize("page", [page for page in RUN if blocks(page)], ids=lambda page: page.stem)
 def test_who_does_what_a_page_says_gets_there(page: Path, here: Reader) -> None:
     here.follow(page)
+
+
+@pytest.mark.parametrize("page", SCRIPTS, ids=lambda page: page.stem)
+def test_the_python_of_a_page_runs(page: Path, here: Reader) -> None:
+    here.script(page)
+
+
+def test_no_python_is_left_out_unmarked() -> None:
+    """What cannot be run here, for want of a GPU or a large model, has a line `<!-- not run: why -->` before it."""
+    assert {page.stem for page in SCRIPTS} >= {"hooks", "guidance", "threads", "covers", "course"}
+    assert [(page.name, text) for page in PAGES if page not in RUN for text in shifted_python(page)] == []
+    unrun = [block.unrun for page in PAGES for block in blocks(page) if block.unrun]
+    assert [why for why in unrun if not re.search("GPU|hub", why)] == []
 
 
 @pytest.mark.parametrize(("page", "words"), COMMANDS, ids=IDS)

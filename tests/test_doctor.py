@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import sys
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ def test_it_says_what_is_installed_and_what_is_missing(monkeypatch: pytest.Monke
     assert said.code == 0, said.err
     sections = said.json
     assert set(sections) == {
-        "versions", "device", "memory", "fonts", "hub cache", "environment", "plugins", "missing"
+        "versions", "device", "memory", "fonts", "hub cache", "encoded prompts", "environment", "plugins", "missing"
     }  # fmt: skip
     assert sections["versions"]["torch"] == torch.__version__
     assert sections["versions"]["click"] == importlib.metadata.version("click")
@@ -39,6 +40,25 @@ def test_it_is_a_page_without_secrets_and_without_your_home(tmp_path: Path, monk
     assert "HF_HOME: ~/hub" in page
     assert len(page.splitlines()) < 80
     assert "diffusion-tricks:" in page
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the user's cache is named otherwise")
+def test_it_says_where_encoded_prompts_are_and_how_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("DIFFUSION_TRICKS_PROMPTS_MB", "512")
+    folder = tmp_path / "diffusion-tricks" / "prompts"
+    assert doctor._prompts() == {"folder": str(folder), "holds": "0 prompts, 0.0 of at most 0.5 GiB"}
+    folder.mkdir(parents=True)
+    (folder / "a.safetensors").write_bytes(bytes(2**27))
+    assert doctor._prompts()["holds"] == "1 prompt, 0.1 of at most 0.5 GiB"
+    (folder / "a.safetensors").unlink()
+    folder.rmdir()
+    folder.touch()
+    assert doctor._prompts()["note"] == "the folder may not be written, so no more are kept"
+    monkeypatch.setenv("DIFFUSION_TRICKS_PROMPTS_MB", "0")
+    assert doctor._prompts() == {"folder": "none, as they are not kept"}
+    monkeypatch.setenv("DIFFUSION_TRICKS_PROMPTS_MB", "-1")
+    assert "got '-1'" in doctor._prompts()["error"]
 
 
 @pytest.mark.parametrize("words", [(), ("--json",)])

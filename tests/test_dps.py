@@ -81,6 +81,23 @@ def test_pigdm_draws_from_the_posterior_of_normal_data(model: Model, photo: Path
     assert float(x0[..., unknown].var()) == pytest.approx(1, rel=0.05)
 
 
+@pytest.mark.parametrize(("measured", "power"), [({"mask": LEFT}, 1), ({"reduce": 4}, 1 / 16)])
+@pytest.mark.parametrize("slope", [3, 1 / 3])
+def test_pigdm_moves_a_picture_no_further_than_what_it_is_off(
+    photo: Path, measured: dict[str, Any], power: float, slope: float
+) -> None:
+    """The x0 of a network so many times as steep as the exact one would be moved as many times as far as it is off."""
+    scheduler = DDIMScheduler(clip_sample=False, set_alpha_to_one=True, timestep_spacing="trailing")
+    steep = denoiser_model(lambda x, level, prompts: slope * normal(x, level, prompts), (3, SIDE, SIDE), scheduler)
+    pigdm = DPS(image=str(photo), rule="pigdm", noise=0.01, **measured)
+    made = run(steep, pigdm, count=2)[0]
+    plain = run(steep, DPS(image=str(photo), step=0, **measured), count=2)[0]
+    notes = next(notes for key, notes in made.run._states.items() if key == id(pigdm))
+    off = (notes.measured - notes.how.of(plain.estimate.clean)).flatten(1).norm(dim=1)
+    far = (made.estimate.clean - plain.estimate.clean).flatten(1).norm(dim=1)
+    torch.testing.assert_close(far, min(slope, 1) * off / power**0.5, rtol=5e-3, atol=0)
+
+
 @pytest.mark.parametrize("measured", [{"mask": LEFT}, {"blur": 1.5}, {"reduce": 4}])
 def test_what_is_made_comes_nearer_to_what_was_measured(model: Model, photo: Path, measured: dict[str, Any]) -> None:
     if "blur" in measured:  # noise is no blurred picture

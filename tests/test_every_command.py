@@ -10,6 +10,7 @@ import json
 import shlex
 from collections.abc import Iterator
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -232,3 +233,79 @@ def test_every_option_is_asked_for_in_a_training(tmp_path: Path, monkeypatch: py
             patched.setattr(TrainOptions, "__getattribute__", noted, raising=False)
             training.train(asked, quiet=True)
     assert {*TrainOptions.model_fields} - read <= UNSEEN
+
+
+# option of `status` and `report`: words that give it another value
+LOOKED = {
+    "status": {"follow": "--follow --json", "as_json": "--json"},
+    "report": {
+        "by": "--by guidance", "output": "-o r.html", "force": "-o old.md --force", "as_json": "--json",
+    },
+}  # fmt: skip
+BESIDE = {"follow": "--json", "force": "-o old.md"}  # what an option is compared with
+
+
+@pytest.mark.parametrize("command", LOOKED)
+def test_options_that_look_at_a_batch_act(command: str) -> None:
+    from batch.noted import Noted, jobs
+
+    made = Noted(Path("out"), jobs(1, guidance=3))
+    made.worker("here", began=1.0)
+    made.done("here", "j0", 2.0)
+    made.write()
+    Path("old.md").write_text("mine")
+    with click.Context(cli) as ctx:
+        found = cli.get_command(ctx, command)
+    assert found is not None
+    assert {str(one.name) for one in found.params if isinstance(one, click.Option)} - {"help"} == {*LOOKED[command]}
+    for option, words in LOOKED[command].items():
+        before, after = (run(command, "out", *shlex.split(line)) for line in (BESIDE.get(option, ""), words))
+        assert after.code == 0, after.err
+        assert (before.out, before.code) != (after.out, after.code), f"{command}: {words} does nothing"
+
+
+# option of `batch`: the words that give it another value, and what of what is asked that changes
+BATCH = {
+    "jobs": "other.jsonl", "output": "-o elsewhere", "grid": "--grid seed=1-2", "resume": "--resume",
+    "force": "--force", "seed": "--seed 9", "pictures": "--batch 3", "on_error": "--on-error stop",
+    "retry": "--retry 5", "scores": "--no-scores", "scorer": "--scorer clip", "device": "--device cpu",
+    "dtype": "--dtype bfloat16", "memory": "--memory low", "quantize": "--quantize nf4", "compile": "--compile",
+    "max_rows": "--max-rows 1", "quality": "--quality 40", "no_metadata": "--no-metadata",
+    "no_provenance": "--no-provenance", "keep_gps": "--keep-gps", "engine": "--engine steam",
+    "workers": "--workers 2", "devices": "--devices cuda:0,cuda:1", "shard": "--shard 2/3",
+    "dry_run": "--dry-run", "as_json": "--json", "quiet": "--quiet",
+}  # fmt: skip
+ASKED_OF_BATCH = {"jobs": "source", "on_error": "stop", "no_metadata": "metadata", "no_provenance": "provenance"}
+
+FOLLOWING = {"devices": {"workers", "engine"}, "workers": {"engine"}, "shard": {"engine"}}  # from who is to work
+
+
+def batched(words: str) -> dict[str, Any]:
+    """What `batch` asks, flat, and how it speaks."""
+    seen: list[dict[str, Any]] = []
+
+    def noted(dry_run: bool, asked: Any, tell: Any) -> bool:
+        plain = asdict(asked)
+        seen.append({**plain, **plain.pop("how"), "dry_run": dry_run, "as_json": tell.as_json, "quiet": tell.quiet})
+        return False
+
+    jobs = "" if words == BATCH["jobs"] else "jobs.jsonl"
+    output = "" if words.startswith("-o") else "-o out"
+    with (
+        mock.patch("diffusion_tricks_batch.commands.planned_only", partial(noted, True)),
+        mock.patch("diffusion_tricks_batch.commands.carried_out", partial(noted, False)),
+    ):
+        outcome = run("batch", *shlex.split(f"{jobs} {output} {words}"))
+    assert outcome.code == 0, outcome.err
+    return seen[0]
+
+
+def test_options_of_batch_reach_it() -> None:
+    from diffusion_tricks_batch.commands import batch
+
+    assert {param.name for param in batch.params} == {*BATCH}
+    before = batched("")
+    for option, words in BATCH.items():
+        after = batched(words)
+        changed = {name for name, value in after.items() if value != before[name] and name != "how"}
+        assert changed == {ASKED_OF_BATCH.get(option, option), *FOLLOWING.get(option, ())}, words

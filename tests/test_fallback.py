@@ -303,6 +303,14 @@ def test_nothing_is_added_to_a_network_that_is_not_known() -> None:
         model.family.predict(torch.zeros(1, 4, 8, 8), torch.tensor(1), [rows["a rabbit"]], mid_block=torch.zeros(1))
 
 
+def test_no_gradient_goes_through_a_pipelines_own_call() -> None:
+    model = load_model(stranger(), device="cpu")
+    rows = model.encode_prompts(["a rabbit"], model.family.size)
+    x = torch.zeros(1, 4, 8, 8, requires_grad=True)
+    with pytest.raises(UsageError, match="Stranger has no adapter and its own call follows no gradients"):
+        model.family.predict(x, torch.tensor(1), [rows["a rabbit"]])
+
+
 def test_an_error_of_the_pipeline_is_explained() -> None:
     model = load_model(unadapted("aura"), device="cpu")
     with pytest.raises(UsageError, match=r"AuraFlowPipeline makes no picture of 18x16: .*divisible by 4.* is 16x16$"):

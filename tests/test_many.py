@@ -255,7 +255,9 @@ def test_a_changed_input_is_made_anew_whatever_its_name_and_time() -> None:
 def test_other_options_make_all_anew_and_how_it_is_said_makes_none() -> None:
     covers()
     assert "3 other options" in run(*COVERS, "--resume", "--no-provenance").err
-    assert "0 made, 3 kept" in run(*COVERS, "--resume", "--no-provenance", "--device", "cpu", "--json").err
+    kept = run(*COVERS, "--resume", "--no-provenance", "--device", "cpu", "--json")
+    assert "0 made, 3 kept" in kept.err
+    assert [json.loads(line)["kept"] for line in kept.lines] == [True] * 3
 
 
 def test_a_new_picture_is_made_and_the_journal_may_move() -> None:

@@ -77,9 +77,9 @@ def test_all_that_is_pending_goes_through_the_model_in_one_call(monkeypatch: pyt
     from diffusion_tricks.sampling import loop
 
     calls: list[int] = []
-    answer = loop.answer
+    answer = loop.answer_together
     monkeypatch.setattr(
-        loop, "answer", lambda model, asks, *more: (calls.append(len(asks)), answer(model, asks, *more))[1]
+        loop, "answer_together", lambda *given: (calls.extend(len(one.asks) for one in given[1]), answer(*given))[1]
     )
     nested = Anagram(views=[("identity", HYBRID), ("flip", "c"), ("mirror", "a")])
     list(sample(exact_model({"a": A, "b": B, "c": C, None: NONE}), tricks=[nested, Guidance(scale=2)], steps=2))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from diffusers import ControlNetModel, DiffusionPipeline
+from diffusers import ControlNetModel, DDPMPipeline, DDPMScheduler, DiffusionPipeline, UNet2DModel
 from PIL import Image
 from safetensors.torch import save_file
 
@@ -19,8 +19,9 @@ from diffusion_tricks.generate.plan import plan
 from diffusion_tricks.generate.rehearsal import check_before
 from diffusion_tricks.recipes.recipe import Recipe, TrickEntry
 from diffusion_tricks.testing import tiny_controlnet, tiny_pipeline
+from unadapted import unadapted
 
-KINDS = ("sd", "flux", "if", "ddpm")
+KINDS = ("sd", "flux", "if", "ddpm", "qwen", "aura")
 TALL = "overlay --title " + "x" * 4000
 CASES = {
     "a scheduler of other models": ("flux", "--scheduler ddim", 2, "flow, which scheduler 'ddim' cannot follow"),
@@ -47,8 +48,28 @@ CASES = {
     "an edit of no step": (
         "sd", "--steps 4 --scheduler ddim sdedit photo.png --strength 0.1", 2, "no step would be run; use --strength",
     ),
+    "weights that no encoder heeds": ("qwen", "--negative (dull:1.3)", 2, "QwenImagePipeline cannot weigh the words"),
+    "weights along a schedule": (
+        "qwen", "anagram b [c:(d:1.5):0.5]", 2, "cannot weigh the words of a prompt, as its text encoders are neither",
+    ),
+    "a gradient that its pipeline does not follow": ("aura", "dps photo.png", 2, "own call follows no gradients"),
+    "a prompt of a model without": ("ddpm", "", 2, "this model takes no prompt, it makes what it was trained on"),
+    "a class that is none": ("classes", "", 2, "unknown class 'a'"),
+    "no class where guidance needs one": (
+        "known", "--guidance 3", 2, "this model knows classes only, and was asked for none",
+    ),
     "a network that is gone": ("sd", "controlnet photo.png --network ./gone", 3, "there is no ControlNet"),
 }  # fmt: skip
+
+
+def save_classes(folder: Path, names: list[str]) -> None:
+    """A model of three classes, or of fewer and an embedding for none of them."""
+    unet = UNet2DModel(
+        sample_size=16, block_out_channels=(4, 8), layers_per_block=1, norm_num_groups=4,
+        down_block_types=("DownBlock2D",) * 2, up_block_types=("UpBlock2D",) * 2, num_class_embeds=3,
+    )  # fmt: skip
+    DDPMPipeline(unet, DDPMScheduler()).save_pretrained(folder)
+    (folder / "diffusion_tricks.json").write_text(json.dumps({"classes": names}))
 
 
 @pytest.fixture(scope="module")
@@ -56,9 +77,11 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory for each of KINDS, and a ControlNet for a wider UNet than theirs."""
     folder = tmp_path_factory.mktemp("models")
     for kind in KINDS:
-        tiny_pipeline(kind).save_pretrained(folder / kind)
+        (unadapted if kind == "aura" else tiny_pipeline)(kind).save_pretrained(folder / kind)
     config = dict(tiny_controlnet("sd").config) | {"cross_attention_dim": 48}
     ControlNetModel.from_config(config).save_pretrained(folder / "net")
+    for name, classes in (("classes", ["cat", "dog"]), ("known", ["a", "dog", "owl"])):
+        save_classes(folder / name, classes)
     Image.new("RGB", (32, 32), "white").save(folder / "photo.png")
     save_file({"unet.x.lora_A.weight": torch.zeros(2, 2)}, folder / "style.safetensors")
     return folder
@@ -134,3 +157,21 @@ def test_what_a_plugin_cannot_do_with_a_stand_in_does_not_count(monkeypatch: pyt
     with pytest.raises(PluginError, match="looks"):
         plan(recipe)
     check_before(recipe)
+
+
+@pytest.mark.parametrize(("name", "code"), [("./ddpm", 0), ("./sd", 2), ("./classes", 2), ("owner/unknown", 2)])
+def test_a_prompt_may_be_missing_only_where_none_is_known_to_be_taken(name: str, code: int) -> None:
+    outcome = run("plan", "-m", name)
+    assert (outcome.code, "a prompt is missing" in outcome.err) == (code, code == 2), outcome.err
+
+
+@pytest.mark.parametrize("name", ["qwen", "zimage", "sana"])
+def test_a_model_that_is_not_here_is_known_not_to_weigh_words(name: str) -> None:
+    outcome = run("plan", "-m", name, "-p", "a (red:1.4) cat")
+    assert (outcome.code, "cannot weigh the words" in outcome.err) == (2, True), outcome.err
+    assert run("plan", "-m", name, "-p", "a (red) cat").code == 0
+
+
+@pytest.mark.parametrize("name", ["./sd", "./flux", "./if", "sd35", "flux", "pixart", "owner/unknown"])
+def test_weights_are_planned_where_they_are_heeded_or_nothing_is_known(name: str) -> None:
+    assert run("plan", "-m", name, "-p", "a (red:1.4) cat").code == 0

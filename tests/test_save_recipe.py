@@ -15,6 +15,7 @@ from skimage import data
 from command_line import run
 from diffusion_tricks.errors import RecipeError
 from diffusion_tricks.recipes.reading import read_recipe
+from diffusion_tricks.testing import tiny_pipeline
 
 EDIT = (
     "inpaint", "photos/a.png", "a fish", "--mask", "masks/m.png & box:0,0,100%,50%", "--seed", 3, "--steps", 2,
@@ -112,3 +113,23 @@ def test_a_recipe_climbs_no_further_than_it_says(text: str, message: str) -> Non
     Path("recipes/r.toml").write_text(f'{text}\ntricks = [{{trick = "overlay", title = "A"}}]\n')
     with pytest.raises(RecipeError, match=message):
         read_recipe(Path("recipes/r.toml"))
+
+
+def test_a_model_that_lies_elsewhere_keeps_its_name_alone_and_a_note_says_so(here: Path) -> None:
+    """Also one whose name is all that was said."""
+    for folder in (here / "model", here / "recipes" / "model"):
+        tiny_pipeline("if").save_pretrained(folder)
+    for folder, kept, noted in (("model", "model", True), ("recipes/model", "./model", False)):
+        line = ("generate", "a cat", "-m", folder, "--steps", 2, "--guidance", 1, "-o", "out/a.png", "--force")
+        made = run(*line, "--save-recipe", "recipes/r.toml")
+        assert made.code == 0, made.err
+        assert tomllib.loads(Path("recipes/r.toml").read_text())["model"] == kept
+        note = "Note: recipes/r.toml keeps of the model its name alone, 'model', as it lies elsewhere; give it with -m"
+        assert (note in made.err) == noted, made.err
+
+
+def test_a_folder_that_is_called_like_a_known_model_is_not_that_model(here: Path) -> None:
+    (here / "emoji").mkdir()
+    made = run("generate", "a cat", "--steps", 1, "--guidance", 1, "-o", "a.png", "--save-recipe", "recipes/r.toml")
+    assert (made.code, "as it lies elsewhere" in made.err) == (0, False), made.err
+    assert "model" not in tomllib.loads(Path("recipes/r.toml").read_text())

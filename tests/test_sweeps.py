@@ -136,6 +136,9 @@ def test_a_third_option_has_a_grid_for_each_value_and_one_alone_a_row(tiny: Path
     page = Path("out/sweep.html").read_text()
     assert "<caption>steps 1</caption>" in page
     assert "<caption>steps 2</caption>" in page
+    assert "<h1>guidance by seed</h1>" in page
+    assert re.findall(r"<th scope=col>([^<\n]+)", page) == ["seed 1", "seed 2"] * 2
+    assert re.findall(r"<th scope=row>([^<\n]+)", page) == ["guidance 1", "guidance 3"] * 2
     assert Path("out/2/1-3.png").is_file()
     assert generate(tiny, "--sweep", "guidance=1,3").code == 0
     assert Path("generate-sweep/generate-guidance-3.png").is_file()

@@ -53,6 +53,15 @@ def test_the_steps_between_are_made_so_often(options: dict[str, Any], expected: 
     assert notes.steps == expected
 
 
+@pytest.mark.parametrize("steps", range(3, 12))
+def test_pndm_goes_back_where_it_can(steps: int) -> None:
+    """It begins behind its second try, so a jump that ends there is none."""
+    notes = Notes()
+    (*_, last) = steps_of(notes, TimeTravel(since=0, until=1), scheduler="pndm", steps=steps)
+    assert last.last
+    assert notes.steps == [0, 0, 1, *(step for step in range(2, steps + 1) for _ in range(2))]
+
+
 @pytest.mark.parametrize("scheduler", [None, "heun", "unipc"])
 def test_made_once_it_is_plain_sampling_to_the_bit(scheduler: str | None) -> None:
     model = load_model(tiny_pipeline("if"), device="cpu")

@@ -72,7 +72,7 @@ def written(folder: Path) -> Path:
         f"\nclass Wrong{i}(Trick[Any]):\n    @hookimpl\n    {code}\n" for i, code in enumerate(WRONG.values())
     )
     asked = "\nclass Asks(Trick[Any]):\n    @hookimpl\n    def estimate_noise(self, ask: Ask, step: Step) -> Asking:\n"
-    file.write_text(HEAD + SOUND + broken + asked + "        answers = yield [ask]\n        return ask\n")
+    file.write_text(HEAD + SOUND + broken + asked + "        yield [ask]\n        return ask\n")
     return file
 
 

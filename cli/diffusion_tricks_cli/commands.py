@@ -29,7 +29,7 @@ from diffusion_tricks_cli.completion import completing
 from diffusion_tricks_cli.from_options import Positional, given, parameters, words
 from diffusion_tricks_cli.links import BRANCHES, entry_of, entry_words, link_command
 from diffusion_tricks_cli.making import carry_out
-from diffusion_tricks_cli.work import show_plan
+from diffusion_tricks_cli.plan_table import show_plan
 
 MASK = "mask"  # the option that `masks` stands for
 IDLE_IN_PLAN = tuple(each.name for each in fields(Settings) if each.name != "json")

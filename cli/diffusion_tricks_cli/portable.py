@@ -11,6 +11,7 @@ from pathlib import Path
 from diffusion_tricks.errors import UsageError
 from diffusion_tricks.io.atomic import atomic_write, check_place
 from diffusion_tricks.io.named import file_of
+from diffusion_tricks.loading.known import known_models
 from diffusion_tricks.recipes.paths import mapped, paths, with_models
 from diffusion_tricks.recipes.reading import too_wide
 from diffusion_tricks.recipes.recipe import Recipe
@@ -84,7 +85,8 @@ class SavedRecipe:
         named = [("model", "-m", saved.model, self.recipe.model)]
         named += [("upscaler", "--upscaler", *pair) for pair in zip(saved.upscaler, self.recipe.upscaler, strict=True)]
         for kind, flag, kept, was in named:
-            if kept != was and Path(was).resolve() != (self.file.parent / kept).resolve():
+            lies = _directory(was)
+            if lies and lies != (self.file.parent / kept).resolve():
                 note = f"keeps of the {kind} its name alone, {kept!r}, as it lies elsewhere; give it with {flag}"
                 self._remark(f"Note: {self.file} {note}")
 
@@ -132,9 +134,14 @@ def _from(folder: Path, path: Path) -> str:
     return Path(os.path.relpath(path.resolve(), folder.resolve())).as_posix()
 
 
+def _directory(model: str) -> Path | None:
+    """Where a model lies that is named by its path; a known name is none, whatever lies here under it."""
+    return Path(model).resolve() if model not in known_models() and Path(model).exists() else None
+
+
 def _portable_model(model: str, file: Path) -> str:
-    directory = Path(model).resolve()
-    if not directory.exists():
+    directory = _directory(model)
+    if directory is None:
         return model
     folder = file.parent.resolve()
     return f"./{directory.relative_to(folder).as_posix()}" if directory.is_relative_to(folder) else directory.name

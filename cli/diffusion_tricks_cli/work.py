@@ -15,6 +15,7 @@ import click
 from diffusion_tricks.errors import DiffusionTricksError, OutputError, OutputFailed, UsageError
 from diffusion_tricks.generate.strip import versions
 from diffusion_tricks.io.pictures import read_picture
+from diffusion_tricks.lazy import importing
 from diffusion_tricks.model.vocabulary import unknown_note
 from diffusion_tricks.recipes.paths import paths
 from diffusion_tricks.recipes.recipe import Recipe
@@ -22,7 +23,7 @@ from diffusion_tricks.sampling.tricks import refuse_clashes
 from diffusion_tricks_cli.common import Settings
 from diffusion_tricks_cli.failures import say_error
 from diffusion_tricks_cli.output import Output, remark, say
-from diffusion_tricks_cli.printable import echo
+from diffusion_tricks_cli.plan_table import show_plan
 from diffusion_tricks_cli.progress import Progress
 from diffusion_tricks_cli.streams import apart
 
@@ -31,7 +32,6 @@ Say = Callable[[Recipe], str]
 OF_MODELS = ("device", "dtype", "max_rows", "memory", "quantize", "compile")
 
 if TYPE_CHECKING:
-    from diffusion_tricks.generate.cost import Plan
     from diffusion_tricks.generate.result import Result
     from diffusion_tricks.generate.score import Scorer
     from diffusion_tricks.model.model import Model
@@ -114,7 +114,8 @@ class Ready:
         if asked not in self._models:
             self._models.clear()
             how = {name: getattr(self.settings, name) for name in OF_MODELS if name != "max_rows"}
-            self._models[asked] = load_model(recipe.model, loras=recipe.lora, upscaler=recipe.upscaler or None, **how)
+            behind = recipe.upscaler or None
+            self._models[asked] = load_model(recipe.model, loras=recipe.lora, upscaler=behind, whole=False, **how)
         return self._models[asked]
 
     @cached_property
@@ -180,10 +181,11 @@ def made(recipe: Recipe, settings: Settings, output: Output, ready: Ready | None
         recipe.count * recipe.best_of * runs, shown=not settings.quiet, ahead=ready.place if ready else ""
     )
     progress.say(f"loading {recipe.model} ..." if recipe.picture is None else "")
-    from diffusion_tricks.generate.defaults import check_prompts, with_guidance
-    from diffusion_tricks.generate.make import making
-    from diffusion_tricks.generate.scorers import scorer_named
-    from diffusion_tricks_cli.film import CLEAN, Films
+    with importing():
+        from diffusion_tricks.generate.defaults import check_prompts, with_guidance
+        from diffusion_tricks.generate.make import making
+        from diffusion_tricks.generate.scorers import scorer_named
+        from diffusion_tricks_cli.film import CLEAN, Films
 
     if recipe.picture is None:
         with_guidance(recipe, tricks, 1.0)
@@ -240,64 +242,3 @@ def _write(result: Result, settings: Settings, output: Output, films: Films | No
         remark(f"{'Warning' if warns else 'Note'}: {note}", settings)
     say(facts, settings.json)
     came.facts.append(facts)
-
-
-def show_plan(recipe: Recipe, settings: Settings, recipe_too: bool = True) -> None:
-    """Prints what a recipe will cost, and the recipe itself."""
-    from diffusion_tricks.generate.plan import plan
-
-    planned = plan(recipe)
-    if settings.json:
-        echo(json.dumps(planned.data() | {"recipe": recipe.data()}, ensure_ascii=False))
-        return
-    data = planned.data()
-    size = _size(planned.size) if planned.size else "as the picture"
-    rows = {
-        "model": f"{planned.model or 'none'}{'' if planned.known else ' (not on this machine: its costs are a guess)'}",
-        "size": size + "".join(f", upscaled from {_size(stage.size)}" for stage in planned.stages[:-1]),
-        "scheduler": ", then ".join(stage.scheduler for stage in planned.stages) or "none",
-        "pictures": planned.count if recipe.best_of == 1 else f"{planned.count}, each the best of {recipe.best_of}",
-        "nesting": _nesting(planned),
-        "tricks": ", ".join(planned.tricks) or "none",
-        "steps": " + ".join(str(len(stage.rows)) for stage in planned.stages) or "0",
-        "rows per step": ", then ".join(_spread(stage.rows) for stage in planned.stages) or "0",
-        "rows total": f"{data['rows_total']} a picture",
-        **({"rows spared": f"{planned.spared}, asked more than once and computed once"} if planned.spared else {}),
-    }
-    if planned.differentiated:
-        many = "1 row is" if planned.differentiated == 1 else f"{planned.differentiated} rows are"
-        much = f"{planned.gradient_mb:,} MB in float32" if planned.gradient_mb else "how much cannot be told"
-        rows["gradients"] = f"{many} differentiated: memory holds the activations of all layers for it, {much}"
-    if planned.schedules:
-        rows["prompts"] = f"\n{' ' * 15}".join(_schedules(planned))
-    for name, value in rows.items():
-        echo(f"{name + ':':<15}{value}")
-    if recipe_too:
-        echo(f"\n{recipe.to_toml()}".rstrip())
-
-
-def _schedules(planned: Plan) -> list[str]:
-    """A line for each prompt that changes along the run."""
-    return [
-        "; ".join(f"{text.strip()!r} from step {step}" for step, text in said) for said in planned.schedules.values()
-    ]
-
-
-def _nesting(planned: Plan) -> str:
-    """The tricks that shape the estimate, outermost first; as a tree where some stand in the place of prompts."""
-    if planned.model is None:
-        return "none"
-    apart = f"\n{' ' * 15}" if planned.tree else " > "
-    return apart.join([*(planned.tree or planned.order), "model"])
-
-
-def _size(size: tuple[int, int]) -> str:
-    return f"{size[0]}x{size[1]}"
-
-
-def _spread(rows: list[int]) -> str:
-    """`4`, or `4 in 10 steps, 2 in 10` where the cost changes along the run."""
-    if len(set(rows)) < 2:
-        return str(rows[0] if rows else 0)
-    counts = {value: rows.count(value) for value in dict.fromkeys(rows)}
-    return ", ".join(f"{value} in {times} steps" for value, times in counts.items())

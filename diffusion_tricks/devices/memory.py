@@ -39,9 +39,9 @@ class Memory:
     "int8" or "nf4". rows, pictures: at most so many in one call, by the size of the pictures; None is no limit.
     offloaded: "models" or "layers" are on the device only while they work. tiles: pictures are decoded and encoded in
     tiles. beside: networks that are no part of the pipeline, and are offloaded with its own. thrown: text encoders are
-    thrown away once they have worked; `elsewhere` is where those lie that are. cut: the fewest rows that a lack of
-    memory, and not the caller, cut a call down to. given_up: the rungs taken, in words. notes: of those, what was not
-    yet told.
+    thrown away once they have worked. elsewhere: where the weights lie of those that were, or were not loaded yet. cut:
+    the fewest rows that a lack of memory, and not the caller, cut a call down to. given_up: the rungs taken, in words.
+    notes: of those, what was not yet told.
     """
 
     mode: str = "auto"

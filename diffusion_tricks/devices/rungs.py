@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from diffusion_tricks.devices.memory import Placing, Work, persisting
 from diffusion_tricks.devices.offload import offload_beside
 from diffusion_tricks.devices.quiet import quiet_libraries
-from diffusion_tricks.devices.text_encoders import hooked, quantised, throw_away
+from diffusion_tricks.devices.text_encoders import fetch, hooked, quantised, set_aside, throw_away
 
 if TYPE_CHECKING:
     import torch
@@ -66,6 +66,7 @@ def models_offloaded(holder: Holder, work: Work) -> str | None:
     if memory.offloaded or not may_offload(holder):
         return None
     _plain(holder)
+    fetch(holder)
     with quiet_libraries():
         pipe.enable_model_cpu_offload(device=holder.device)
     memory.offloaded = "models"
@@ -79,6 +80,7 @@ def layers_offloaded(holder: Holder, work: Work) -> str | None:
     if memory.offloaded == "layers" or not (memory.offloaded or may_offload(holder)) or quantised(pipe):
         return None
     _plain(holder)
+    fetch(holder)
     pipe.remove_all_hooks()
     with quiet_libraries():
         pipe.enable_sequential_cpu_offload(device=holder.device)
@@ -116,7 +118,8 @@ def placed(pipe: Any, device: torch.device, dtype: torch.dtype | None, memory: M
 
     def move(work: Work) -> None:
         work.doing = "while it loaded the model"
-        pipe.to(None if stays or memory.offloaded else device, *precision)
+        with set_aside(pipe, memory):
+            pipe.to(None if stays or memory.offloaded else device, *precision)
 
     persisting(holder, LOADING, move)
     return pipe

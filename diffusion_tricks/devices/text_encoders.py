@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from diffusion_tricks.devices.oom import explained
 from diffusion_tricks.devices.quiet import quiet_libraries
 from diffusion_tricks.errors import ModelError
 
 if TYPE_CHECKING:
-    from diffusion_tricks.devices.memory import Holder
+    from diffusion_tricks.devices.memory import Holder, Memory
 
 
 def hooked(pipe: Any) -> bool:
@@ -39,11 +42,40 @@ def text_encoders(pipe: Any) -> dict[str, Any]:
 
 
 def arrive(holder: Holder) -> None:
-    """Brings the text encoders to the device, those that were thrown away from where they were loaded."""
+    """Brings the text encoders to the device, those without weights from where these lie."""
+    fetch(holder)
+    _move(holder, holder.device)
+
+
+def fetch(holder: Holder) -> None:
+    """Loads the text encoders that have no weights here. Raises ModelError where these cannot be loaded."""
     for name, folder in list(holder.memory.elsewhere.items()):
         setattr(holder.pipe, name, _loaded_again(getattr(holder.pipe, name), folder))
         del holder.memory.elsewhere[name]
-    _move(holder, holder.device)
+
+
+@contextlib.contextmanager
+def set_aside(pipe: Any, memory: Memory) -> Iterator[None]:
+    """The pipeline without the text encoders that have no weights, as these cannot be moved; put back after."""
+    attributes: dict[str, Any] = vars(pipe)  # past its __setattr__, which would note each in the configuration
+    away = {name: attributes[name] for name in memory.elsewhere}
+    attributes.update(dict.fromkeys(away))
+    try:
+        yield
+    finally:
+        attributes.update(away)
+
+
+def without_weights(class_name: str, folder: Path, dtype: torch.dtype) -> Any:
+    """A text encoder of that class of transformers, as the settings in a directory have it, on the device "meta"."""
+    import transformers
+
+    kind = getattr(transformers, class_name)
+    with quiet_libraries(), torch.device("meta"):
+        settings = kind.config_class.from_pretrained(folder, local_files_only=True)
+        encoder = kind._from_config(settings, dtype=dtype).eval()
+    encoder.name_or_path = str(folder)  # as `from_pretrained` has it
+    return encoder
 
 
 def leave(holder: Holder) -> None:
@@ -68,8 +100,9 @@ def _move(holder: Holder, device: torch.device) -> None:
     memory = holder.memory
     if holder.device.type == "cpu" or hooked(holder.pipe) or (memory.lent and memory.mode == "auto"):
         return
-    for module in text_encoders(holder.pipe).values():
-        module.to(device)
+    for name, module in text_encoders(holder.pipe).items():
+        if name not in memory.elsewhere:
+            module.to(device)
 
 
 def _origin(module: Any) -> Path | None:
@@ -89,7 +122,12 @@ def _loaded_again(module: Any, folder: Path) -> Any:
         )
     variants = {found[1] if (found := re.match(r"[^.]+\.(\w+)[.-]", name)) else None for name in files}
     variant = None if None in variants else variants.pop()
-    with quiet_libraries():
+    with quiet_libraries(), explained(lambda error: _cannot(folder, error)):
         return type(module).from_pretrained(
             folder, dtype=module.dtype, variant=variant, use_safetensors=True, local_files_only=True
         )
+
+
+def _cannot(folder: Path, error: Exception) -> ModelError:
+    said = str(error).strip().partition("\n")[0]
+    return ModelError(f"the text encoder in {folder} cannot be loaded: {said or type(error).__name__}; fetch it again")

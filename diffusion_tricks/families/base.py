@@ -15,10 +15,13 @@ import torch
 from torch import Tensor
 
 from diffusion_tricks.errors import PluginError
+from diffusion_tricks.families.heeding import check_weights, encoders_in
 from diffusion_tricks.families.shapes import Shape
 from diffusion_tricks.types import Parts, Pipeline, Row, Size
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from diffusion_tricks.diffusion.conditioning import Condition
 
 
@@ -28,12 +31,14 @@ class Family(ABC):
     part: the name of the denoiser among the pipeline's components. normalises: whether the family's own pipeline brings
     guided predictions back, by `normalised`; None for families that have no such rule. schedule_reads: whether
     `schedule` takes that a prompt has been recorded. reads: whether `record` is given the words alone, and
-    its pipeline reads them with their weights; else the prompt as it was asked.
+    its pipeline reads them with their weights; else the prompt as it was asked. differentiable: whether gradients
+    go back through its answers.
     """
 
     part: ClassVar[str] = "unet"
     schedule_reads: ClassVar[bool] = False
     reads: ClassVar[bool] = True
+    differentiable: ClassVar[bool] = True
     normalises: ClassVar[bool | None] = None
 
     def __init__(self, pipe: Pipeline):
@@ -44,6 +49,16 @@ class Family(ABC):
     @abstractmethod
     def shape_of(parts: Parts) -> Shape:
         """The shape of a model of these parts. Raises ModelError for one that the family does not serve."""
+
+    @classmethod
+    def check_prompt(cls, prompt: str | None, parts: Parts, folder: Path | None = None) -> None:
+        """Raises what `record` would for a prompt, as far as a model's settings tell: for plans, before it is loaded.
+
+        folder: where they are written; None where they are known by the model's name.
+        """
+        encoders = encoders_in(parts)
+        if prompt and cls.reads and encoders is not None:
+            check_weights(str(parts.get("model_index", {}).get("_class_name")), encoders, prompt)
 
     @abstractmethod
     def record(self, prompts: Sequence[str | None], size: Size, distilled: float | None = None) -> list[Row]:

@@ -22,6 +22,7 @@ from diffusion_tricks.devices.turns import alone_with
 from diffusion_tricks.errors import DiffusionTricksError, ModelError, UsageError
 from diffusion_tricks.families import shapes
 from diffusion_tricks.families.base import Family, parts_of
+from diffusion_tricks.families.gradients import no_gradients
 from diffusion_tricks.families.onestep import AskedForSteps, Left, OneStep, aside, left_at, standing_in, watched
 from diffusion_tricks.families.refusals import GUIDED, call_of, missing, refusal
 from diffusion_tricks.families.replay import dtype_of
@@ -40,6 +41,7 @@ class FallbackFamily(Family):
 
     part = "transformer"
     schedule_reads = True
+    differentiable = False
 
     def __init__(self, pipe: Pipeline):
         if why := missing(type(pipe)):
@@ -97,9 +99,7 @@ class FallbackFamily(Family):
             name, names = type(self.pipe).__name__, ", ".join(more)
             raise UsageError(f"{name} has no adapter, so nothing can be added to its network's input: {names}")
         if x.requires_grad:
-            name = type(self.pipe).__name__
-            raise UsageError(f"{name} has no adapter and its own call follows no gradients, so none is to be had; use"
-                             " another model, or leave out what asks for one")  # fmt: skip
+            raise no_gradients(type(self.pipe).__name__)
         if len(rows) > 1 and not self._stacks:
             return torch.cat([self.predict(x[i : i + 1], t, rows[i : i + 1]) for i in range(len(rows))])
         x, row = x.to(dtype_of(self.denoiser)), stacked(rows)

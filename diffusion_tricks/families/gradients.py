@@ -8,6 +8,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from diffusion_tricks.errors import UsageError
+
 
 @contextlib.contextmanager
 def differentiable(network: torch.nn.Module, x: Tensor) -> Iterator[None]:
@@ -29,3 +31,11 @@ def differentiable(network: torch.nn.Module, x: Tensor) -> Iterator[None]:
     finally:
         for weight in asking:
             weight.requires_grad_(True)
+
+
+def no_gradients(pipeline: str) -> UsageError:
+    """The error to raise where a gradient is asked of a pipeline whose own call is run."""
+    return UsageError(
+        f"{pipeline} has no adapter and its own call follows no gradients, so none is to be had; use another model, or"
+        " leave out what asks for one"
+    )

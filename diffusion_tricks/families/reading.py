@@ -24,8 +24,8 @@ import torch
 from torch import Tensor
 
 from diffusion_tricks.devices.quiet import quiet_libraries
-from diffusion_tricks.diffusion.prompt_grammar import Piece, asks_weights, has_grammar, weighted
-from diffusion_tricks.errors import UsageError
+from diffusion_tricks.diffusion.prompt_grammar import Piece, has_grammar, weighted
+from diffusion_tricks.families.heeding import ENCODER, TOKENIZER, cannot_weigh, check_weights, heed, is_clip, is_t5
 from diffusion_tricks.families.onestep import standing_in
 from diffusion_tricks.types import Pipeline
 
@@ -77,48 +77,35 @@ def reading(pipe: Pipeline, prompt: str) -> Iterator[Reading]:
     with contextlib.ExitStack() as watching:
         watching.enter_context(quiet_libraries())  # diffusers says that CLIP cuts what is read in chunks here
         for suffix, encoder in encoders.items():
-            kind = Chunked if _is_clip(encoder) else Whole if _is_t5(encoder) else None
-            tokenizer = Heard(getattr(pipe, f"tokenizer{suffix}"), read, chunks=kind is Chunked)
-            instead[f"tokenizer{suffix}"] = tokenizer
+            kind = Chunked if is_clip(_kind(encoder)) else Whole if is_t5(_kind(encoder)) else None
+            tokenizer = Heard(getattr(pipe, TOKENIZER + suffix), read, chunks=kind is Chunked)
+            instead[TOKENIZER + suffix] = tokenizer
             if kind is not None:
                 watching.enter_context(_reads(encoder, kind, tokenizer, read))
         watching.enter_context(standing_in(pipe, **instead))
         yield read
     if read.has_weights and not read.weighed:
-        raise _cannot(pipe, prompt)
+        raise cannot_weigh(type(pipe).__name__, prompt)
 
 
 def _reading(pipe: Pipeline, prompt: str) -> Reading:
-    encoders = list(_encoders(pipe).values())
-    able = bool(encoders) and all(_is_clip(encoder) or _is_t5(encoder) for encoder in encoders)
-    if not has_grammar(prompt) or not (able or asks_weights(prompt)):
+    encoders = [_kind(encoder) for encoder in _encoders(pipe).values()]
+    check_weights(type(pipe).__name__, encoders, prompt)
+    if not has_grammar(prompt) or not heed(encoders):
         return Reading(prompt, [[Piece(prompt, 1.0)]])
-    if not able:
-        raise _cannot(pipe, prompt)
     chunks = weighted(prompt)
     return Reading(" ".join("".join(piece.text for piece in chunk).strip() for chunk in chunks), chunks)
 
 
-def _cannot(pipe: Pipeline, prompt: str) -> UsageError:
-    return UsageError(
-        f"{type(pipe).__name__} cannot weigh the words of a prompt, as its text encoders are neither CLIP nor T5; got "
-        rf"{prompt!r}; leave the weights out, or write brackets that are text as \( and \)"
-    )
-
-
 def _encoders(pipe: Pipeline) -> dict[str, torch.nn.Module]:
     """The text encoders that have a tokenizer, by what stands behind their names."""
-    found = {name.removeprefix("text_encoder"): part for name, part in pipe.components.items()
-             if name.startswith("text_encoder") and isinstance(part, torch.nn.Module)}  # fmt: skip
-    return {suffix: part for suffix, part in found.items() if getattr(pipe, f"tokenizer{suffix}", None) is not None}
+    found = {name.removeprefix(ENCODER): part for name, part in pipe.components.items()
+             if name.startswith(ENCODER) and isinstance(part, torch.nn.Module)}  # fmt: skip
+    return {suffix: part for suffix, part in found.items() if getattr(pipe, TOKENIZER + suffix, None) is not None}
 
 
-def _is_clip(encoder: torch.nn.Module) -> bool:
-    return type(encoder).__name__.startswith("CLIPText")
-
-
-def _is_t5(encoder: torch.nn.Module) -> bool:
-    return type(encoder).__name__.endswith("T5EncoderModel")
+def _kind(encoder: torch.nn.Module) -> str:
+    return type(encoder).__name__
 
 
 class Heard:

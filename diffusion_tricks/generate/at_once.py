@@ -1,6 +1,6 @@
 """How many pictures of a recipe memory holds at once, by the configuration of its model; no weights are loaded.
 
-    pictures = rows that fit / rows of one step
+pictures = rows that fit / rows of one step
 """
 
 from __future__ import annotations

@@ -122,7 +122,7 @@ def _making(
     if model is None:
         check_before(recipe)
     model = fitting(model, recipe) or load_model(
-        recipe.model, loras=recipe.lora, upscaler=recipe.upscaler or None, **loading
+        recipe.model, loras=recipe.lora, upscaler=recipe.upscaler or None, whole=False, **loading
     )
     recipe, tricks = settled(recipe, tricks, model, said_by(model))
     for indices in batches(recipe.count):

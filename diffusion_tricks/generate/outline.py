@@ -15,9 +15,11 @@ from diffusion_tricks.diffusion.conditioning import Condition
 from diffusion_tricks.errors import DiffusionTricksError, ModelError
 from diffusion_tricks.families.base import Family
 from diffusion_tricks.families.defaults import Defaults
+from diffusion_tricks.families.gradients import no_gradients
 from diffusion_tricks.families.lookup import described
 from diffusion_tricks.families.open import opened
 from diffusion_tricks.families.shapes import Shape
+from diffusion_tricks.lazy import importing
 from diffusion_tricks.loading.by_code import code_of, defaults_by, size_by
 from diffusion_tricks.loading.download import folder_here
 from diffusion_tricks.loading.location import (
@@ -124,10 +126,11 @@ class Settings:
     @cached_property
     def scheduler(self) -> Any:
         """The scheduler that the model's configuration describes; where that is not known, DDPM's."""
-        from diffusers import schedulers
-
         config = self.parts.get("scheduler", {})
-        scheduler_class = getattr(schedulers, str(config.get("_class_name")), None) or schedulers.DDPMScheduler
+        with importing():
+            from diffusers import schedulers
+
+            scheduler_class = getattr(schedulers, str(config.get("_class_name")), None) or schedulers.DDPMScheduler
         try:
             return scheduler_class.from_config(config)
         except Exception as error:  # of whatever kind a scheduler raises for settings that it cannot have
@@ -162,13 +165,14 @@ class OutlinedUpscaler:
 class Outline(Family):
     """A family of models that have a shape and no weights: every answer is its own question.
 
-    factor: times that an upscaler enlarges; 1 is none.
+    factor: times that an upscaler enlarges; 1 is none. said: what is known of the model, by which it refuses as that
+    would; None refuses nothing.
     """
 
     reads = False
 
-    def __init__(self, shape: Shape, like: type[Family] = Family, factor: int = 1):
-        self.pipe, self.shape, self.factor = None, shape, factor
+    def __init__(self, shape: Shape, like: type[Family] = Family, factor: int = 1, said: Said | None = None):
+        self.pipe, self.shape, self.like, self.factor, self.said = None, shape, like, factor, said
         self.schedule = like.schedule  # type: ignore[method-assign]
         self.normalises = like.normalises  # type: ignore[misc]
 
@@ -178,11 +182,19 @@ class Outline(Family):
         raise NotImplementedError
 
     def record(self, prompts: Sequence[str | None], size: Size, distilled: float | None = None) -> list[Row]:
-        """Nothing is needed of a prompt."""
+        """Nothing is needed of a prompt. Raises UsageError for one that the model would refuse."""
+        if self.said:
+            for prompt in prompts:
+                self.like.check_prompt(prompt, self.said.parts, self.said.folder)
         return [{} for _ in prompts]
 
     def predict(self, x: Tensor, t: Tensor, rows: Sequence[Row], **more: Any) -> Tensor:
-        """The latents (n c h w) as the prediction, with a variance of zero where the model learns one."""
+        """The latents (n c h w) as the prediction, with a variance of zero where the model learns one.
+
+        Raises UsageError for a gradient where the model would have none.
+        """
+        if x.requires_grad and self.said and not self.like.differentiable:
+            raise no_gradients(self.said.pipeline)
         x = x[:, : self.channels]
         return torch.cat([x, torch.zeros_like(x)], dim=1) if self.shape.learned else x
 
@@ -213,4 +225,4 @@ class Outline(Family):
 def _outline(said: Said) -> Outline:
     """The shape of a model, from its configurations alone. Raises ModelError where no family serves it."""
     row = described(said.pipeline, said.parts)
-    return Outline(row.serves.shape(said.parts), opened(row))
+    return Outline(row.serves.shape(said.parts), opened(row), said=said)

@@ -12,6 +12,7 @@ from diffusion_tricks.devices.quiet import quiet_libraries
 from diffusion_tricks.errors import ModelError
 from diffusion_tricks.loading.by_code import code_of, defaults_by, made_by
 from diffusion_tricks.loading.checks import SAVED, check_directory, read_index
+from diffusion_tricks.loading.classes import import_classes
 from diffusion_tricks.loading.configs import check_served, described_in
 from diffusion_tricks.loading.defaults_file import defaults_of, vocabulary_of
 from diffusion_tricks.loading.download import (
@@ -25,6 +26,7 @@ from diffusion_tricks.loading.download import (
 from diffusion_tricks.loading.files import components_of, missing, variant_for
 from diffusion_tricks.loading.hub import names_in
 from diffusion_tricks.loading.hub_errors import first_line
+from diffusion_tricks.loading.kept_prompts import encoders_for_later, store_of
 from diffusion_tricks.loading.location import (
     label_of,
     location_of,
@@ -55,6 +57,7 @@ def load_model(
     memory: str = "auto",
     quantize: str | None = None,
     compile: bool = False,
+    whole: bool = True,
 ) -> Model:
     """A model, ready to run.
 
@@ -67,6 +70,7 @@ def load_model(
     `FILE:WEIGHT`; they stay on a DiffusionPipeline object.
     memory: auto, low or lowest, see `memory`; a pipeline with hooks of its own is left alone. quantize: weights in
     "int8" or "nf4", see `quantizing`. compile: the denoiser is compiled, which pays for many pictures of one size.
+    whole: False leaves large text encoders unread until a prompt needs them, and the pipeline not to be called by you.
     Only safetensors are read, and no code that comes with a model is run. Raises UsageError and ModelError.
     """
     no_code()
@@ -93,14 +97,15 @@ def load_model(
     label = label_of(name, location_of(name))
     location, commit = brought(location_of(name), precision, check=check_served)
     saved.own = not found
-    pipe = _loaded(name, location, precision, **quantization(quantize, location, precision))
+    later = {} if whole else encoders_for_later(location, saved, precision)
+    pipe = _loaded(name, location, precision, **later, **quantization(quantize, location, precision))
     pipe = _laid_out(add_loras(pipe, found, label, saved.notes), where, saved)
     said = settings_of(location) if location.is_file() else location
     defaults, words = defaults_of(said, _family_defaults(pipe)), vocabulary_of(said)
     second = upscaler_from(upscaler or upscaler_of(name, said, defaults), where, precision)
     return _ready(Model(
         pipe, label, where, precision, defaults=defaults, revision=commit, second=second, vocabulary=words, loras=found,
-        memory=saved,
+        memory=saved, store=store_of(pipe, location, precision, saved),
     ), compile)  # fmt: skip
 
 
@@ -214,13 +219,15 @@ def _loaded(name: str, location: Path, dtype: torch.dtype, **parts: Any) -> Any:
 
 def _pipeline(folder: Path, dtype: torch.dtype, parts: dict[str, Any]) -> Any:
     """The pipeline in a directory, all of whose files have been looked at."""
-    from diffusers import DiffusionPipeline
-
-    check_directory(folder, without=parts)
-    names, components = names_in(folder), components_of(read_index(folder), without=parts)
+    absent = [name for name, part in parts.items() if not hasattr(part, "parameters")]
+    check_directory(folder, without=absent)
+    names, components = names_in(folder), components_of(read_index(folder), without=absent)
     variant = variant_for(names, components, called(dtype))
     if lacking := missing(names, components, variant):
         raise ModelError(f"{folder} lacks {', '.join(lacking)}; {SAVED}")
+    import_classes(folder)
+    from diffusers import DiffusionPipeline
+
     return DiffusionPipeline.from_pretrained(
         str(folder), dtype=dtype, variant=variant, use_safetensors=True, local_files_only=True, **parts
     )

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 VAE = {"latent_channels": 4, "block_out_channels": [128, 256, 512, 512]}
 VAE_16 = VAE | {"latent_channels": 16}
 CLIP: dict[str, Any] = {"text_encoder": {}}
+QWEN_VL = {"text_encoder": {"architectures": ["Qwen2_5_VLForConditionalGeneration"]}}
+QWEN_3 = {"text_encoder": {"architectures": ["Qwen3Model"]}}
+GEMMA = {"text_encoder": {"architectures": ["Gemma2Model"]}}
 NOISE = {"num_train_timesteps": 1000, "beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
 LEADING = NOISE | {"steps_offset": 1, "set_alpha_to_one": False}
 FLOW = {"_class_name": "FlowMatchEulerDiscreteScheduler", "num_train_timesteps": 1000}
@@ -80,11 +83,11 @@ OUTLINES: dict[str, tuple[str, Parts]] = {
     "flux-fill": ("FluxFillPipeline", _flux(384, True, FLUX_SHIFT)),
     "qwen": ("QwenImagePipeline", {
         "transformer": {"in_channels": 64}, "vae": {"z_dim": 16, "temperal_downsample": [False, True, True]},
-        "scheduler": SHIFTED | {"max_image_seq_len": 8192, "max_shift": 0.9, "shift_terminal": 0.02}, **CLIP,
+        "scheduler": SHIFTED | {"max_image_seq_len": 8192, "max_shift": 0.9, "shift_terminal": 0.02}, **QWEN_VL,
     }),
     "zimage": ("ZImagePipeline", {
         "transformer": {"in_channels": 16, "axes_lens": [1536, 512, 512]}, "vae": VAE_16,
-        "scheduler": FLOW | {"shift": 3.0}, **CLIP,
+        "scheduler": FLOW | {"shift": 3.0}, **QWEN_3,
     }),
     "pixart": ("PixArtSigmaPipeline", {
         "transformer": {"sample_size": 128, "in_channels": 4, "out_channels": 8, "patch_size": 2}, "vae": VAE,
@@ -97,7 +100,7 @@ OUTLINES: dict[str, tuple[str, Parts]] = {
             "_class_name": "DPMSolverMultistepScheduler", "prediction_type": "flow_prediction",
             "use_flow_sigmas": True, "flow_shift": 3.0,
         },
-        **CLIP,
+        **GEMMA,
     }),
 }  # fmt: skip
 

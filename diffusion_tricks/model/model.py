@@ -26,6 +26,8 @@ from diffusion_tricks.families.reading import reading
 from diffusion_tricks.families.rows import Rows
 from diffusion_tricks.model.lora import Lora
 from diffusion_tricks.model.prompt_rows import PromptRows
+from diffusion_tricks.model.prompt_store import Asked, PromptStore
+from diffusion_tricks.model.row_files import Encoded
 from diffusion_tricks.model.vocabulary import Vocabulary
 from diffusion_tricks.types import Pipeline, Row, Size
 
@@ -57,7 +59,7 @@ class Model:
     the pipeline, where it is known; else it is looked for. second: the upscaler that makes its pictures larger.
     vocabulary: what it was taught, where it says so. loras: what was added to its weights. memory: how it is saved.
     compiled: its denoiser, where that was asked for. unread: of each prompt that was encoded, what was left out of it,
-    in sentences.
+    in sentences. store: where the prompts that were encoded are kept from run to run, if they are.
     """
 
     pipe: Pipeline
@@ -72,6 +74,7 @@ class Model:
     memory: Memory = field(default_factory=Memory)
     compiled: Compiled | None = None
     unread: dict[str, list[str]] = field(default_factory=dict, repr=False)
+    store: PromptStore | None = field(default=None, repr=False)
     _prompts: PromptRows = field(default_factory=PromptRows, repr=False)
     opened: InitVar[Family | None] = None
 
@@ -106,9 +109,18 @@ class Model:
             return self._prompts.found(prompts, (size, scale), partial(self._recorded, size, scale))
 
     def _recorded(self, size: Size, scale: float | None, prompts: list[str | None]) -> list[Row]:
-        rows = persisting(self, PROMPTS, partial(self._attempted, prompts, size, scale))
+        store = None if self.family.schedule_reads else self.store  # which needs the recording itself
+        asked = Asked(size, scale, type(self.family).__name__, self.device)
+        known = store.found(prompts, self.pipe, asked) if store else {}
+        if missing := [prompt for prompt in prompts if prompt not in known]:
+            rows = persisting(self, PROMPTS, partial(self._attempted, missing, size, scale))
+            new = {p: Encoded(row, self.unread.get(p or "", [])) for p, row in zip(missing, rows, strict=True)}
+            if store:
+                store.keep(new, self.pipe, asked)
+            known |= new
         leave(self)
-        return rows
+        self.unread |= {prompt: list(known[prompt].unread) for prompt in prompts if prompt}
+        return [known[prompt].row for prompt in prompts]
 
     def _attempted(self, prompts: list[str | None], size: Size, scale: float | None, work: Work) -> list[Row]:
         work.doing = "while it encoded the prompts"

@@ -13,7 +13,7 @@ from diffusion_tricks.families.rows import Rows
 from diffusion_tricks.types import Row
 
 PROMPT_BYTES = 512 * 2**20  # of rows; FLUX has 4 MB of a prompt, SDXL a third of one
-BATCH_BYTES = 512 * 2**20  # of batches, which hold their rows and what is put together of them
+BATCH_BYTES = 64 * 2**20  # of batches, which hold their rows and what is put together of them; few are asked again
 LEAST = 1024  # bytes that anything counts for
 COPIES = 3  # of its rows that a batch may hold: they themselves, all of them as one, and again in parts
 

@@ -20,6 +20,7 @@ from diffusion_tricks_batch.ranks import speaks
 
 if TYPE_CHECKING:
     from diffusion_tricks_batch.say import Teller
+
 EXAMPLES = (
     "Examples:\n\n\b\n"
     "  diffusion-tricks batch jobs.jsonl -o 'out/{id}.png'\n"
@@ -45,7 +46,7 @@ class Pictures(click.ParamType[int]):
         return int(value)
 
 
-class Shard(click.ParamType):
+class Shard(click.ParamType[tuple[int, int]]):
     """One worker of several: I/N, counted from 1."""
 
     name = "I/N"
@@ -58,7 +59,7 @@ class Shard(click.ParamType):
         return int(nth), int(of)
 
 
-class Devices(click.ParamType):
+class Devices(click.ParamType[tuple[str, ...]]):
     """Devices, between commas."""
 
     name = "D,D"
@@ -83,7 +84,8 @@ class Devices(click.ParamType):
 @click.option("--seed", type=click.IntRange(0), metavar="N", help="Of jobs that have none.  [default: drawn, kept]")
 @click.option("--batch", "pictures", type=Pictures(), default="auto", show_default=True, metavar="N|auto",
               help="Pictures that go through the model together.")  # fmt: skip
-@click.option("--on-error", type=click.Choice(["continue", "stop"]), default="continue", show_default=True)
+@click.option("--on-error", type=click.Choice(["continue", "stop"]), default="continue", show_default=True,
+              help="stop: begin no other job once one has failed.")  # fmt: skip
 @click.option("--retry", type=click.IntRange(0), default=1, show_default=True, metavar="N",
               help="Times that what may pass is tried again.")  # fmt: skip
 @click.option("--scores/--no-scores", default=True, show_default=True, help="Score what pictures show.")
@@ -100,11 +102,14 @@ class Devices(click.ParamType):
 @click.option("--no-metadata", is_flag=True, help="Keep no record in the pictures.")
 @click.option("--no-provenance", is_flag=True, help="Do not mark pictures as made by a model.")
 @click.option("--keep-gps", is_flag=True, help="Keep where photos were taken, which else is left out.")
-@click.option("--workers", type=click.IntRange(1), metavar="N", help="Processes here, that share the jobs.")
+@click.option("--workers", type=click.IntRange(1), metavar="N", help="Processes that share the jobs.")
 @click.option("--devices", type=Devices(), default=(), metavar="D,D",
               help="A process on each: cuda:0,cuda:1.")  # fmt: skip
 @click.option("--shard", type=Shard(), help="This process is worker I of N that share a disk, begun elsewhere.")
 @click.option("--engine", default="here", show_default=True, help="What brings jobs to workers.")
+@click.option("--address", metavar="ADDRESS",
+              help="Of a cluster: auto, HOST:PORT, ray://HOST:PORT.  [default: RAY_ADDRESS, or none]")  # fmt: skip
+@click.option("--collect", is_flag=True, help="Pictures come back from the cluster, where no disk is shared.")
 @click.option("--dry-run", is_flag=True, help="Say what would be made, and what it costs; make nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object for each picture, and for all.")
 @click.option("--quiet", is_flag=True, help="No progress, no notes.")
@@ -125,24 +130,26 @@ def batch(ctx: click.Context, /, as_json: bool, quiet: bool, dry_run: bool, **op
     if quiet:
         os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"  # of downloads
     with redirect_stdout(sys.stderr):  # what is printed meanwhile: stdout holds results alone
-        failed = _planned(asked, tell) if dry_run else _carried_out(ctx, asked, tell)
+        failed = planned_only(asked, tell) if dry_run else carried_out(asked, tell)
     if failed:
         ctx.exit(1)
 
 
-def _planned(asked: Asked, tell: Teller) -> bool:
+def planned_only(asked: Asked, tell: Teller) -> bool:
     """Says what would be done; gives whether a job cannot be."""
     from diffusion_tricks_batch.cost import cost_of
     from diffusion_tricks_batch.plan import planned
     from diffusion_tricks_batch.records import Records
 
+    if not speaks():
+        return False
     todo = planned(asked, Records(tell.home))
     cost = cost_of(todo)
     tell.plan(todo, cost)
     return bool(cost.problems)
 
 
-def _carried_out(ctx: click.Context, asked: Asked, tell: Teller) -> bool:
+def carried_out(asked: Asked, tell: Teller) -> bool:
     """Makes what is asked; gives whether anything failed, or is left."""
     from diffusion_tricks_batch.rows import STDIN
     from diffusion_tricks_batch.run import batch as made
@@ -159,7 +166,7 @@ def _carried_out(ctx: click.Context, asked: Asked, tell: Teller) -> bool:
         tell.interrupted()
         raise
     tell.sum_up(tally)
-    write_after(ctx, tell.home, say=tell.remark, others=asked.shard is not None)
+    write_after(click.get_current_context(), tell.home, say=tell.remark, others=asked.shard is not None)
     return bool(tally.failures or tally.left)
 
 

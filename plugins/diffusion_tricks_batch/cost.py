@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from typing import Any
 from diffusion_tricks import Recipe
 from diffusion_tricks.plugin import DiffusionTricksError, plan
 from diffusion_tricks_batch.groups import kind_of
-from diffusion_tricks_batch.plan import Ready
+from diffusion_tricks_batch.plan import Ready, but_seed
 
 PLANNED = 50  # recipes that are played through; others of their kind are taken to cost as much
 
@@ -89,7 +88,7 @@ class _Played:
         """Rows of one picture; None for one recipe too many."""
         if recipe.picture is not None:
             return 0
-        key = json.dumps(recipe.model_copy(update={"seed": 0}).data(), sort_keys=True)
+        key = but_seed(recipe)
         if key not in self._known and len(self._known) < PLANNED:
             try:
                 self._known[key] = rows = sum(plan(recipe).rows)

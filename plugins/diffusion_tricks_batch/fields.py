@@ -86,7 +86,7 @@ def grouped(items: Sequence[Row], by: Sequence[str]) -> dict[tuple[str, ...], li
 
 
 def _order(items: Sequence[Row], name: str) -> dict[str, int]:
-    values = {key(row.fields.get(name)): row.fields.get(name) for row in items}
+    values: dict[str, Any] = {key(row.fields.get(name)): row.fields.get(name) for row in items}
     numbers = all(isinstance(value, int | float) for value in values.values())
-    ordered = sorted(values, key=values.__getitem__) if numbers else list(values)
+    ordered = sorted(values, key=lambda value: values[value]) if numbers else list(values)
     return {value: place for place, value in enumerate(ordered)}

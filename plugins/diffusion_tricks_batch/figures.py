@@ -11,7 +11,7 @@ from diffusion_tricks_batch.tables import said, short
 WIDE, ROW, ABOVE = 7.2, 0.32, 1.1  # inches: of a figure, for each value, and for title and axis
 MOST = 40  # values in a figure
 INK, LINE = "#1f5f8b", "#9aa5ad"
-SETTINGS = {"svg.hashsalt": "diffusion_tricks", "svg.fonttype": "none", "font.family": "sans-serif"}
+SETTINGS: Any = {"svg.hashsalt": "diffusion_tricks", "svg.fonttype": "none", "font.family": "sans-serif"}
 
 
 def intervals(groups: Sequence[Mapping[str, Any]], measure: str, overall: float | None, title: str) -> str:

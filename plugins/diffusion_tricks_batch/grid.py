@@ -45,17 +45,17 @@ class Axis:
     def labels(self) -> list[str]:
         """What each value adds to the name of a job: itself, or its place where that would be long or ambiguous."""
         word = re.sub(r"\W", "_", self.name)
-        said = [_label(value) for value in self.values]
+        said = [_label(self.name, value) for value in self.values]
         if None in said or len(set(said)) < len(said):
             digits = len(str(len(said) - 1))
             said = [f"{place:0{digits}}" for place in range(len(said))]
         return [f"{word}-{one}" for one in said]
 
 
-def _label(value: Any) -> str | None:
+def _label(name: str, value: Any) -> str | None:
     """A value in the name of a job, None for one that is no word."""
     if isinstance(value, list) and all(type(side) is int for side in value):
-        return "x".join(map(str, value))
+        return ("x" if name == "size" else "_").join(map(str, value))
     if isinstance(value, int | float):
         return plain(value)
     return slug(value) if isinstance(value, str) and len(value) <= LONGEST else None

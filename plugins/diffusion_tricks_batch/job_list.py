@@ -46,7 +46,7 @@ def listed(ready: Ready) -> list[Listed]:
 
 
 def kept_list(records: Records) -> list[Listed] | None:
-    """The list that a run's ledger keeps; None where jobs come one by one. Raises UsageError for one that is damaged."""
+    """The list that a run's ledger keeps, None where jobs come one by one. Raises UsageError for a damaged one."""
     path = records.folder / FILE
     try:
         return [Listed(**one) for one in json.loads(path.read_bytes())["jobs"]]

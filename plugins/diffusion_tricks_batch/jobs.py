@@ -67,7 +67,7 @@ def read_jobs(
         raise UsageError("nothing says what to make; name a list of jobs, a recipe, or the values of a grid")
     rows = [Row({}, source or "the grid")] if rows is None else rows
     digits = len(str(len(rows) * size_of(axes) - 1))
-    taken: dict[str, str] = {}
+    taken, used = dict[str, str](), frozenset(used)
     return [
         job_from(data, number, base, taken, where=where, digits=digits, used=used)
         for number, (data, where) in enumerate(_each(rows, axes))
@@ -113,7 +113,7 @@ def job_from(
             raise UsageError(f"a `{BASE}` is of all jobs, and stands alone in the first line of a list; leave it out")
         name = fields["id"] = _id(fields["id"])
         _check_free(name, taken)
-        recipe = _recipe({**said, "id": name, "number": number}, base, where, used)
+        recipe = _recipe({"number": number, **said, "id": name}, base, where, used)
     except DiffusionTricksError as error:
         problem = _placed(error, where)
     if name in taken:

@@ -18,21 +18,17 @@ from diffusion_tricks.plugin import atomic_write, check_place
 
 Gallery = Callable[[Path, Path], None]
 MINUTE = 60.0  # seconds
-STATUS_EXAMPLES = (
-    "Examples:\n\n\b\n"
-    "  diffusion-tricks status out\n"
-    "  diffusion-tricks status out --follow --json\n\n"
-    "Ends with 0 where all is made and nothing failed, with 1 where something failed or is left."
-)
-REPORT_EXAMPLES = (
-    "Examples:\n\n\b\n"
-    "  diffusion-tricks report out --by view\n"
-    "  diffusion-tricks report out --by guidance --by seed -o report.html"
-)
+ENDS = "Ends with 0 where all is made and nothing failed, with 1 where something failed or is left."
 FOLDER = click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 
 
-@click.command("status", epilog=STATUS_EXAMPLES, short_help="how a batch stands")
+def _example(*lines: str, more: str = "") -> str:
+    said = "\n".join(f"  diffusion-tricks {line}" for line in lines)
+    return f"Examples:\n\n\b\n{said}\n\n{more}"
+
+
+@click.command("status", epilog=_example("status out", "status out --follow --json", more=ENDS),
+               short_help="how a batch stands")  # fmt: skip
 @FOLDER
 @click.option("--follow", is_flag=True, help="Go on telling until it ends.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object; with --follow one a line for all that happens.")
@@ -83,7 +79,8 @@ def _shown(happens: Iterator[dict[str, Any]]) -> dict[str, Any]:
     return data
 
 
-@click.command("report", epilog=REPORT_EXAMPLES, short_help="the scores of a batch by field, and its speed")
+@click.command("report", epilog=_example("report out --by view", "report out --by guidance --by seed -o report.html"),
+               short_help="the scores of a batch by field, and its speed")  # fmt: skip
 @FOLDER
 @click.option("--by", multiple=True, metavar="FIELD", help="Of the jobs, as guidance or anagram.views; or seed, view.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="A page .html, or .md or .txt.")
@@ -127,7 +124,7 @@ def write_after(ctx: click.Context, folder: Path, *, say: Callable[[str], None],
 def gallery_of(ctx: click.Context) -> Gallery | None:
     """What makes a gallery: the command of that name, where a plugin brings it."""
     program: Any = ctx.find_root().command
-    command = program.get_command(ctx, "gallery") if isinstance(program, click.Group) else None
+    command: Any = program.get_command(ctx, "gallery") if isinstance(program, click.Group) else None
 
     def made(folder: Path, index: Path) -> None:
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):

@@ -12,14 +12,15 @@ from pathlib import Path
 from diffusion_tricks import Recipe
 from diffusion_tricks.plugin import sha256
 
+OF_MODELS = {".json", ".safetensors", ".gguf", ".txt", ".model"}  # settings, weights, vocabularies
 WHOLE = 2**22  # bytes of a file that is read whole
 PARTS, PART = 32, 2**16  # of a larger one: how many, at equal distances, and bytes of each
 
 
 def fingerprint(path: Path) -> str:
     """SHA-256 of a model in a file, or in a folder with the names of its files. Raises OSError."""
-    files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
-    told = [f"{file.relative_to(path)} {_told(file)}" for file in files if not file.name.startswith(".")]
+    within = sorted(file for file in path.rglob("*") if file.suffix in OF_MODELS and file.is_file())
+    told = [f"{file.relative_to(path)} {_told(file)}" for file in ([path] if path.is_file() else within)]
     return hashlib.sha256("\n".join(told).encode(errors="surrogateescape")).hexdigest()
 
 

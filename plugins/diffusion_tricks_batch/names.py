@@ -62,7 +62,7 @@ def name_of(template: str, job: Job, seed: int | None, index: int) -> Path:
     OutputError for an ending that no picture is written with.
     """
     template = whole(template)
-    said = {"seed": seed, "index": index}
+    said = {"seed": seed} if job.fields.get("index") is not None else {"seed": seed, "index": index}
     if seed is None and "seed" in places(template):
         raise UsageError(f"job {job.id!r} has no seed, as its picture is only finished; leave {{seed}} out of"
                          f" {template}")  # fmt: skip
@@ -86,7 +86,7 @@ def name_of(template: str, job: Job, seed: int | None, index: int) -> Path:
 
 def value_of(job: Job, name: str, index: int = 0) -> Any:
     """What a job says by a name. index: of the picture. Raises UnknownName where it says nothing."""
-    if name == "number":
+    if name == "number" and job.fields.get(name) is None:
         return job.number
     of_recipe = getattr(job.recipe, name, None) if name in RECIPE_KEYS else None
     found = of_recipe if name == "prompt" and of_recipe is not None else job.fields.get(name, of_recipe)

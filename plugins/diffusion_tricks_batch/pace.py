@@ -33,7 +33,7 @@ class Pace:
         return (after - before) / (last - began) if after > before and last > began else None
 
 
-def seconds_left(pictures: int, rate: float | None) -> float | None:
+def seconds_left(pictures: float, rate: float | None) -> float | None:
     """That so many pictures take; None where nothing says how long one does."""
     return 0.0 if pictures == 0 else pictures / rate if rate else None
 

@@ -6,6 +6,7 @@ No torch here until a recipe is tried.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,13 +27,15 @@ from diffusion_tricks.plugin import (
     check_save,
     device_of,
     hashes_of,
+    host,
     paths,
     pictures_that_fit,
     read_picture,
     refuse_clashes,
+    scorer_named,
 )
 from diffusion_tricks_batch.asked import AUTO, Asked
-from diffusion_tricks_batch.chosen import sharing
+from diffusion_tricks_batch.chosen import RAY, sharing
 from diffusion_tricks_batch.grid import axis_from
 from diffusion_tricks_batch.groups import Group, Item, grouped, kinds
 from diffusion_tricks_batch.how import asked_of
@@ -46,7 +49,7 @@ PICTURES = 8  # in a batch, where memory is no matter
 MOST = 32  # of which a batch gains nothing more
 TRIED = 3  # jobs that fail alike before their fault is taken for that of all
 NAMED = 3  # files that are named of those in the way
-KINDS = 8  # recipes of which it is found how many fit into memory
+KINDS = 16  # of recipes, of which one each is tried before anything is made
 
 
 @dataclass(frozen=True)
@@ -86,18 +89,32 @@ def planned(asked: Asked, records: Records) -> Ready:
     Raises UsageError and OutputError for what cannot be done as asked, and what each of the first jobs fails with where
     it is the same.
     """
-    device_of(asked.how.device)
+    check_settings(asked)
     begun = run_begun(asked, records)
     seed = seed_of(asked) if begun is None else begun.seed
     jobs = jobs_of(asked, seed)
     names = check_names(jobs, asked.output, _read(asked), [records.home / name for name in (FAILED, SCORES)])
     run = begun or Run(seed, _pictures(jobs, asked), sharing(asked))
     ledger = records.every() if begun else Ledger(records.folder / FOLDER)
+    recipes = [job.recipe for job in jobs if job.recipe]
+    if len(recipes) == len(jobs):
+        check_first(recipes)
     todo = ready(jobs, names, run, asked, ledger)
     check_free(todo, asked, records)
-    if not todo.problems:
-        check_first([job.recipe for job in jobs if job.recipe])
     return todo
+
+
+def check_settings(asked: Asked) -> None:
+    """Raises what every job would fail with, whatever it is: UsageError, UnknownName, ModelError."""
+    device_of(_device(asked))
+    host().find("engine", asked.engine)
+    if asked.how.scores and asked.how.scorer:
+        scorer_named(asked.how.scorer)
+
+
+def _device(asked: Asked) -> str:
+    """The device that is judged by: the one asked for, or this machine's, which stands for those of a cluster."""
+    return "auto" if asked.engine == RAY else asked.how.device
 
 
 def run_begun(asked: Asked, records: Records) -> Run | None:
@@ -158,13 +175,13 @@ def _pictures(jobs: Sequence[Job], asked: Asked) -> int:
         return asked.pictures
     firsts = kinds(job.recipe for job in jobs if job.recipe)[:KINDS]
     fitting = [fit for recipe in firsts if (fit := _that_fit(recipe, asked)) is not None]
-    most = PICTURES if device_of(asked.how.device).type == "cpu" else MOST
+    most = PICTURES if device_of(_device(asked)).type == "cpu" else MOST
     return max(1, min([most, *fitting]))
 
 
 def _that_fit(recipe: Recipe, asked: Asked) -> int | None:
     try:
-        return pictures_that_fit(recipe, asked.how.device, asked.how.dtype)
+        return pictures_that_fit(recipe, _device(asked), asked.how.dtype)
     except DiffusionTricksError:  # said where it is made
         return None
 
@@ -177,6 +194,7 @@ def ready(
     names: of the pictures of each job.
     """
     problems = {job.id: job.problem for job in jobs if job.problem is not None}
+    failing = rehearsed([job.recipe for job in jobs if job.recipe])
     models, verdicts = Models(), dict[str, Verdict]()
     listed, unmakeable = list[tuple[Recipe, Item]](), set[str]()
     for job in jobs:
@@ -185,6 +203,8 @@ def ready(
         item = item_of(job.id, job.recipe, names[job.id], asked, models)
         try:
             check_recipe(job.recipe)
+            if error := failing.get(but_seed(job.recipe)):
+                raise error
             verdict = verdicts[job.id] = _verdict(task_of(item), ledger, asked.force)
             item = replace(item, make=not verdict.kept, ours=verdict.ours or asked.force)
         except DiffusionTricksError as error:
@@ -209,6 +229,25 @@ def check_recipe(recipe: Recipe) -> None:
     for path in paths(recipe, of=["argument"]):
         if not path.is_file() or not path.stat().st_size:
             read_picture(path)
+
+
+def rehearsed(recipes: Sequence[Recipe]) -> dict[str, DiffusionTricksError]:
+    """What recipes fail with, by all they say but for the seed; of each kind the first is tried.
+
+    So it depends on the list alone, as do the batches.
+    """
+    found = {}
+    for recipe in kinds(recipes)[:KINDS]:
+        try:
+            check_before(recipe) if recipe.picture is None else None
+        except DiffusionTricksError as error:
+            found[but_seed(recipe)] = error
+    return found
+
+
+def but_seed(recipe: Recipe) -> str:
+    """All that a recipe says but for its seed."""
+    return json.dumps(recipe.model_copy(update={"seed": 0}).data(), sort_keys=True)
 
 
 def _without(group: Group, keys: set[str]) -> Group:

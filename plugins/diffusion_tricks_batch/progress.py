@@ -106,32 +106,9 @@ class State:
         self.began = now
         making = {key for key, verdict in ready.verdicts.items() if not verdict.kept}
         self.pictures = {key: len(item.paths) for key, item in ready.items.items() if key in making}
-        self.jobs, self.done, self.failed = len(ready.jobs), ready.kept, len(ready.problems)
+        self.jobs, self.done, self.failed = len(ready.jobs), ready.kept, 0
         self.pace = Pace(now)
         self.workers: dict[str, Pace] = {}
-
-    def beside(self, begin: Begin) -> Begin:
-        """What `batch` asks for, where something else tells of each outcome too: that is printed above the lines."""
-
-        def begun(ready: Ready) -> Tell:
-            tell, take = begin(ready), self.begin(ready)
-
-            def told(outcome: Outcome) -> None:
-                with self.aside():
-                    tell(outcome)
-                take(outcome)
-
-            return told
-
-        return begun
-
-    @contextlib.contextmanager
-    def aside(self) -> Iterator[None]:
-        """While it lasts, the lines are empty, for something else to be printed."""
-        with self._lock:
-            if self.board:
-                self.board.clear()
-            yield
 
     def take(self, outcome: Outcome, now: float) -> None:
         """Counts what came of a job at this time."""

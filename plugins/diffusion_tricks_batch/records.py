@@ -114,16 +114,16 @@ class Records:
     def mine(self, worker: str) -> Iterator[Ledger]:
         """The ledger of a worker, which nobody else writes to meanwhile. Raises OutputError where somebody does."""
         path = self.folder / f"{worker}.jsonl"
-        who: Line = {"worker": worker, "host": socket.gethostname(), "process": os.getpid()}
-        ledger = Timed.found(path) if path.exists() else None
-        found = ledger is not None and bool(ledger.lines)
-        if ledger is None or not found:
-            path.unlink(missing_ok=True)
-            ledger = Timed.begun(path, [who])
-        ledger.beside = self.journals(but=worker)
-        with ledger.alone():
-            if found:
-                ledger.note(who)
+        try:
+            Journal.begun(path, ())
+        except OutputError:
+            if not path.exists():
+                raise
+        with Journal(path).alone():
+            ledger = Timed.found(path)
+            ledger.beside = self.journals(but=worker)
+            ledger.latest = max([float(line.get("at", 0)) for one in ledger.beside for line in one.lines], default=0.0)
+            ledger.note({"worker": worker, "host": socket.gethostname(), "process": os.getpid()})
             yield ledger
 
     def every(self) -> Ledger:

@@ -1,9 +1,12 @@
 """What a list of jobs says, row by row, and the recipe that all of them begin with. No torch here.
 
-.jsonl, .ndjson, -   a job in each line; the first may be {"base": {...}} or {"base": "recipe.toml"}
-.csv, .tsv           a job in each row, below their names; commas, semicolons or tabs; an empty cell says nothing
-.toml                a job in each [[job]]; what else stands there is of all jobs, and so is a `base`
-.toml, .json         a recipe; so is the record of a picture
+By the ending of its name a source is
+
+    .jsonl, .ndjson, -   a job in each line; the first may be {"base": {...}} or {"base": "recipe.toml"}
+    .csv, .tsv           a job in each row, below their names; commas, semicolons or tabs; an empty cell says nothing
+    .toml                a job in each [[job]]; what else stands there is of all jobs, and so is a `base`
+    .json                a list of jobs
+    .toml, .json         a recipe; so is the record of a picture
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ import codecs
 import csv
 import io
 import json
+import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -33,7 +37,8 @@ from diffusion_tricks_batch.cells import RECIPE_KEYS, cell
 from diffusion_tricks_batch.places import places
 
 STDIN = "-"
-LINES, TABLES = {".jsonl", ".ndjson", ""}, {".csv", ".tsv"}
+LINES = {".jsonl", ".ndjson", ""}
+TABLES = {".csv": ",;\t", ".tsv": "\t"}  # what may stand between cells
 BASE, JOBS = "base", "job"
 WITH_PATHS = ("picture", "lora", "tricks", "model", "upscaler")
 BOM = "\ufeff"
@@ -41,7 +46,6 @@ UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 EXPECTED = (
     "expected a list of jobs (.jsonl, .csv, .toml, or - for standard input), a recipe (.toml, .json) or a picture"
 )
-MOST_CELL = 2**20  # characters
 
 
 @dataclass(frozen=True)
@@ -74,9 +78,11 @@ def read_rows(source: str | None, stream: IO[str] | None = None) -> tuple[Base, 
     elif ending in LINES:
         base, rows = of_lines(_text(path, "surrogateescape").split("\n"), source, path.parent)
     elif ending in TABLES:
-        base, rows = Base({}, path.parent), list(of_table(_text(path), source))
+        base, rows = Base({}, path.parent), list(of_table(_text(path), source, TABLES[ending]))
     elif ending in {".toml", ".json"}:
-        return _of_object(object_in(_text(path), source, RecipeError, form=ending[1:].upper()), source, path.parent)
+        said = _text(path)
+        said = f'{{"{JOBS}": {said}}}' if ending == ".json" and said.lstrip().startswith("[") else said
+        return _of_object(object_in(said, source, RecipeError, form=ending[1:].upper()), source, path.parent)
     else:
         return _of_picture(path), None
     return base, _some(rows, source)
@@ -132,7 +138,10 @@ def base_in(line: Any) -> Any:
 def base_of(said: Any, where: str, folder: Path) -> Base:
     """A base from its own data, or from the file that it names. Raises RecipeError for one that is no recipe."""
     if isinstance(said, str):
-        other, rows = read_rows(str(folder / said))
+        try:
+            other, rows = read_rows(str(folder / said))
+        except RecursionError:
+            raise RecipeError(f"{where}: the base {said!r} begins with itself; name another") from None
         if rows is not None:
             raise RecipeError(f"{where}: the base {said!r} is a list of jobs, expected a recipe")
         return Base(_moved(other, folder, said), folder)
@@ -166,7 +175,13 @@ def _moved(base: Base, folder: Path, where: str) -> dict[str, Any]:
 
     recipe = mapped(recipe_from({k: v for k, v in base.data.items() if k in WITH_PATHS}, where), moved,
                     beside=base.folder)  # fmt: skip
-    data = {**base.data, **{key: value for key, value in recipe.data().items() if key in base.data}}
+    within = Path(os.path.normpath(between / str(base.data.get("folder") or "."))).as_posix()
+    kept = {key: value for key, value in base.data.items() if key != "folder"}
+    data = {
+        **kept,
+        **({"folder": within} if within.startswith("..") else {}),
+        **{key: value for key, value in recipe.data().items() if key in base.data},
+    }
     for key in {"model", "upscaler"} & data.keys():
         named = data[key]
         data[key] = [_there(one, base.folder, moved) for one in named] if isinstance(named, list) else (
@@ -213,10 +228,9 @@ def _of_picture(path: Path) -> Base:
     return Base(read_record(path)["recipe"], path.parent)
 
 
-def of_table(text: str, source: str) -> Iterator[Row]:
+def of_table(text: str, source: str, between: str = TABLES[".csv"]) -> Iterator[Row]:
     """A job in each row of a table. Raises UsageError for names of columns that are none."""
-    csv.field_size_limit(MOST_CELL)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=_between(text), strict=True)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=_between(text, between), strict=True)
     names: list[str] | None = None
     line = 1
     while True:
@@ -238,10 +252,10 @@ def of_table(text: str, source: str) -> Iterator[Row]:
         line = reader.line_num + 1
 
 
-def _between(text: str) -> str:
-    """What stands between the cells: of comma, semicolon and tab the most frequent of the first row."""
+def _between(text: str, known: str) -> str:
+    """What stands between the cells: the most frequent of what may, in the first row."""
     first = next((line for line in text.splitlines() if line.strip()), "")
-    return max(",;\t", key=first.count)
+    return max(known, key=first.count)
 
 
 def _columns(cells: list[str], source: str) -> list[str]:

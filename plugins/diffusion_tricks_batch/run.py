@@ -96,6 +96,7 @@ def batch(asked: Asked, begin: Callable[[Ready], Tell] = lambda ready: silent) -
     asked = ranks.own(asked)
     records = Records(home_of(asked.output))
     with ranks.main_first():
+        check_alone(asked, records) if ranks.main else None
         todo = begun(asked, records)
         keep_list(records, todo)
     asked = ranks.worker(asked)
@@ -122,6 +123,14 @@ def site_of(asked: Asked, records: Records, ledger: Ledger) -> Site:
     """What an engine is made with."""
     return Site(asked.how, records, ledger, asked.workers, asked.devices, asked.address, asked.collect,
                 worker_of(asked), asked.shard)  # fmt: skip
+
+
+def check_alone(asked: Asked, records: Records) -> None:
+    """Raises OutputError where others work in the folder just now with whom this process takes no leases."""
+    for journal in records.journals():
+        if not (asked.shard and journal.path.stem.startswith("shard-")):
+            with journal.alone():
+                pass
 
 
 def begun(asked: Asked, records: Records) -> Ready:
@@ -194,4 +203,5 @@ def written_failures(records: Records, jobs: Sequence[Job], asked: Asked) -> Non
 
 def _row(job: Job, last: Line, records: Records) -> bytes:
     why = {"failed": {name: last[name] for name in ("kind", "message")}} if "failed" in last else {}
-    return json.dumps({**row_of(job, records.home), **why}, ensure_ascii=False).encode() + b"\n"
+    row = {"id": job.id, "number": job.number, **row_of(job, records.home), **why}
+    return json.dumps(row, ensure_ascii=False).encode() + b"\n"

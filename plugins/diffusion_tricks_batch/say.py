@@ -19,7 +19,7 @@ from diffusion_tricks_batch.records import FAILED, FOLDER
 from diffusion_tricks_batch.run import Tally
 
 LISTED = 20  # failures that are told again at the end
-GO_ON = "The same again with --resume goes on from here"
+GO_ON = "The same again with `resume` goes on from here"
 NAMED = re.compile(r"`([a-z_]\w*)(?:=([^`]*))?`")
 NUMBER = re.compile(r"[\d.,]+")
 
@@ -91,23 +91,18 @@ class Teller:
         if len(tally.failures) > LISTED:
             click.echo(f"  and {len(tally.failures) - LISTED} more", err=True)
         if tally.failures or tally.left:
-            self.remark(GO_ON)
+            self.remark(in_flags(GO_ON))
 
     def interrupted(self) -> None:
         """What stands where all was interrupted."""
-        self.remark(f"{self.made} made, which are kept in {self.home}. {GO_ON}")
+        self.remark(f"{self.made} made, which are kept in {self.home}. {in_flags(GO_ON)}")
 
     def plan(self, todo: Ready, cost: Cost) -> None:
         """What would be made: a line for each job, and the cost of all."""
         for job in todo.jobs:
             said = self._planned(todo, cost, job.id)
-            self.print(
-                said
-                if self.as_json
-                else "  ".join(
-                    [job.id, *said["paths"], f"error: {said['error']}" if "error" in said else said["state"]]
-                )
-            )
+            state = f"error: {said['error']}" if "error" in said else said["state"]
+            self.print(said if self.as_json else "  ".join([job.id, *said["paths"], state]))
         if self.as_json:
             self.print({"batch": cost.data()})
             return

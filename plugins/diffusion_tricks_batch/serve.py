@@ -27,7 +27,7 @@ from diffusion_tricks_batch.places import places
 from diffusion_tricks_batch.plan import check_folder, check_recipe, item_of, run_begun, seed_of, with_seed
 from diffusion_tricks_batch.records import FAILED, SCORES, Records, Run, task_of
 from diffusion_tricks_batch.rows import Base, base_in, base_of
-from diffusion_tricks_batch.run import written_failures
+from diffusion_tricks_batch.run import check_alone, written_failures
 from diffusion_tricks_batch.say import Teller, in_flags
 
 QUIT = {"quit": True}
@@ -42,6 +42,7 @@ def served(asked: Asked, tell: Teller, lines: Iterable[bytes | str] | None = Non
     """
     check_asked(asked)
     records = Records(tell.home)
+    check_alone(asked, records)
     run = run_begun(replace(asked, pictures=0), records) or Run(seed_of(asked), PICTURES)
     check_folder(records.home)
     if records.begun and not asked.resume:

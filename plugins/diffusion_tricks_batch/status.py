@@ -25,7 +25,8 @@ def status(standing: Standing, now: float) -> dict[str, Any]:
     """
     states = standing.states()
     going = standing.at_work(now)
-    workers = [one for one in standing.workers.values() if one in going or is_of(one, standing)]
+    busy = [one for one in standing.workers.values() if is_of(one, standing)]
+    workers = busy or going  # without the process that but brings work to others
     pictures = sum(one.pace.pictures for one in workers if one.pace)
     rate = _rate(standing, going, pictures)
     left = states["left"] * _pictures_per_job(standing)

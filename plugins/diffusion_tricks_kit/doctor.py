@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from diffusion_tricks.plugin import API_VERSION, FONT_FILES, font_folders, host
+from diffusion_tricks.plugin import API_VERSION, FONT_FILES, UsageError, font_folders, host, prompts_kept
 
 LIBRARIES = (
     "torch", "diffusers", "transformers", "accelerate", "safetensors", "huggingface_hub", "numpy", "pillow", "scipy",
@@ -29,11 +29,13 @@ EXTRAS = {
     "datasets": (("datasets",), "training on data sets of the hub"),
     "guiders": (("kornia",), "frequency-decoupled guidance"),
     "drawings": (("resvg_py",), "training on drawings"),
+    "ray": (("ray",), "batches on a Ray cluster"),
     "docs": (("mkdocs", "material", "mkdocstrings"), "building the site of the docs"),
 }
 TOLD = (
     "CUDA_VISIBLE_DEVICES",
     "DIFFUSION_TRICKS_PLUGINS",
+    "DIFFUSION_TRICKS_PROMPTS_MB",
     "HF_HOME",
     "HF_HUB_CACHE",
     "HF_HUB_OFFLINE",
@@ -46,6 +48,7 @@ def examined() -> dict[str, Any]:
     """All that is told, as plain data, by section."""
     sections: dict[str, Any] = {
         "versions": dict(_versions()), "device": _device(), "memory": _memory(), "fonts": _fonts(), "hub cache": _hub(),
+        "encoded prompts": _prompts(),
         "environment": {name: os.environ[name] for name in TOLD if name in os.environ}, "plugins": _plugins(),
         "missing": dict(_missing()),
     }  # fmt: skip
@@ -133,6 +136,20 @@ def _hub() -> dict[str, Any]:
         return {"folder": str(folder), "holds": f"{len(found.repos)} repositories, {found.size_on_disk / GIB:.1f} GiB"}
     except Exception as error:
         return {"error": f"{type(error).__name__}: {error}"}
+
+
+def _prompts() -> dict[str, str]:
+    """How much is kept of what text encoders made of prompts."""
+    try:
+        kept = prompts_kept()
+    except UsageError as error:
+        return {"error": str(error)}
+    if not kept.limit:
+        return {"folder": "none, as they are not kept"}
+    cannot = {} if kept.writable else {"note": "the folder may not be written, so no more are kept"}
+    prompts = f"{kept.rows} prompt{'' if kept.rows == 1 else 's'}"
+    held = f"{prompts}, {kept.bytes / GIB:.1f} of at most {kept.limit / GIB:.1f} GiB"
+    return {"folder": str(kept.folder), "holds": held} | cannot
 
 
 def _plugins() -> list[dict[str, Any]]:

@@ -45,11 +45,12 @@ class TimeTravel(Trick[TimeTravelOptions]):
         """Finds from which steps it goes back, and to which. Raises UsageError where the scheduler cannot."""
         if self.options.repeat == 1:
             return
-        jumps = self.jumps(len(run.timesteps), run.substeps)
+        begun = {last: run.beginning(i) for last, i in self.jumps(len(run.timesteps), run.substeps).items()}
+        jumps = {last: first for last, first in begun.items() if first <= last}  # PNDM begins behind its second try
         if not jumps:
             raise UsageError(f"time-travel: none of {len(run.timesteps)} steps lies between `since` and `until`; give"
                              " more `steps`, or a wider interval")  # fmt: skip
-        run.state(self)["jumps"] = {last: run.beginning(first) for last, first in jumps.items()}
+        run.state(self)["jumps"] = jumps
 
     def jumps(self, count: int, substeps: int = 1) -> dict[int, int]:
         """The last step of each jump, and its first, of `count` evaluations of a scheduler, `substeps` a whole step."""

@@ -114,6 +114,7 @@ def test_what_no_grid_is() -> None:
     ("axis", "labels"),
     [
         (Axis("size", ([64, 64], [64, 48])), ["size-64x64", "size-64x48"]),
+        (Axis("seed", ([1, 2], 3)), ["seed-1_2", "seed-3"]),
         (Axis("guidance", (3, 7.5)), ["guidance-3", "guidance-7.5"]),
         (Axis("prompt", ("A rabbit!", "a duck")), ["prompt-a-rabbit", "prompt-a-duck"]),
         (Axis("prompt", ("a rabbit", "a rabbit?")), ["prompt-0", "prompt-1"]),  # one slug

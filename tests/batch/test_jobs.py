@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import pytest
 import tomli_w
@@ -22,9 +22,10 @@ from diffusion_tricks import PluginError, Recipe, UsageError
 from diffusion_tricks.plugin import RecipeError
 from diffusion_tricks.recipes.record import save
 from diffusion_tricks_batch.again import row_of
+from diffusion_tricks_batch.cells import of_option
 from diffusion_tricks_batch.grid import axis_from
 from diffusion_tricks_batch.jobs import Job, job_from, read_jobs
-from diffusion_tricks_batch.names import check_names
+from diffusion_tricks_batch.names import check_names, name_of
 
 ANAGRAM = {"trick": "anagram", "views": [["identity", "a {first}"], ["{view}", "a {second}"]]}
 
@@ -107,7 +108,7 @@ def test_one_bad_line_stops_no_other() -> None:
         ({"steps": "x"}, "job 1: steps: expected a whole number, got 'x'"), ({"steps": 2.5}, "steps: expected a whole"),
         ({"seed": -1}, "seed: expected at least 0, got -1"), ({"size": "64x"}, "size: expected a list, got '64x'"),
         ({"prompt": 3}, "prompt"), ({"steps": 3, "stride": 30}, "both say which steps are made"),
-        ({"prompt": "a {x}"}, "{x} stands in the recipe, and the job says no 'x': it says id, number; add that field, "
+        ({"prompt": "a {x}"}, "{x} stands in the recipe, and the job says no 'x': it says number, id; add that field, "
          "or write {{ and }} for braces"),
         ({"tricks": [{"trick": "anagran"}]}, "unknown trick 'anagran'; did you mean 'anagram'?"),
         ({"tricks": [ANAGRAM], "first": "a", "second": "b", "view": "flop"},
@@ -169,6 +170,10 @@ def test_lists_and_objects_may_stand_for_a_whole_text() -> None:
     recipe = sound([one(tricks=[{"trick": "anagram", "views": "{both}"}],
                         both=[["identity", hybrid], ["flip", "a duck"]])])[0]  # fmt: skip
     assert recipe.tricks[0].options["views"][0] == ["identity", hybrid]
+    recipe = sound([one(tricks=[{"trick": "anagram", "views": [["identity", "{both}"], ["flip", "b"]]}], both=hybrid)])[
+        0
+    ]
+    assert recipe.tricks[0].options["views"][0] == ["identity", hybrid]
     recipe = sound([one(steps="{n}", tricks=[{"trick": "guidance", "scale": "{x}"}], n=4, x="2.5")])[0]
     assert (recipe.steps, recipe.tricks[0].options) == (4, {"scale": 2.5})
 
@@ -211,6 +216,9 @@ def test_a_base_in_a_file() -> None:
     assert (second.tricks[0].options["image"], second.model) == ("lists/y.png", "digits")
     first, _ = sound(read_jobs(lines({"base": "recipe.toml"}, *rows, name="lists/jobs.jsonl")))
     assert first.tricks[0].options["image"] == "lists/x.png"
+    Path("lists/shared/up.toml").write_text('picture = "../../{name}.png"\nfolder = "../.."\n')
+    recipe = sound(read_jobs(lines({"base": "shared/up.toml"}, {"name": "x"}, name="lists/jobs.jsonl")))[0]
+    assert os.path.normpath(str(recipe.picture)) == "x.png"
 
 
 @pytest.mark.parametrize(
@@ -246,6 +254,14 @@ def test_a_table() -> None:
     assert fifth.fields["n"] == 8
 
 
+def test_tabs_in_a_table_of_tabs() -> None:
+    assert read_jobs(table("id,x\tprompt\na\tb, c\n", "jobs.tsv"))[0].fields == {
+        "id": "0",
+        "id,x": "a",
+        "prompt": "b, c",
+    }
+
+
 @pytest.mark.parametrize("between", [",", ";", "\t"])
 def test_what_stands_between_cells(between: str) -> None:
     text = f"\ufeffid{between}prompt\r\na{between}b\r\n"
@@ -262,6 +278,20 @@ def test_options_and_several_prompts_in_a_table() -> None:
     recipe = sound(read_jobs("jobs.csv"))[0]
     assert recipe.prompt == ["x", "y"]
     assert [entry.options for entry in recipe.tricks] == [{"views": views}, {"scale": 4.5}]
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "value"),
+    [
+        (list[str], "a", ["a"]), (list[str], '["a"]', ["a"]), (str, "[1]", "[1]"), (str | None, "3", "3"),
+        (float, "3", 3), (int | None, "3", 3), (Annotated[float, "share"], "0.5", 0.5), (bool, "True", True),
+        (bool, "maybe", "maybe"), (Literal["a", "b"], "a", "a"), (float | Literal["auto"], "auto", "auto"),
+        (float, "inf", "inf"), (tuple[int, int], "[1, 2]", [1, 2]), (dict[str, int], '{"a": 1}', {"a": 1}),
+        (list[str], "[a", ["[a"]), (float, 3, 3),
+    ],
+)  # fmt: skip
+def test_texts_of_options(kind: Any, text: Any, value: Any) -> None:
+    assert of_option(kind, text) == value
 
 
 @pytest.mark.parametrize(
@@ -311,6 +341,20 @@ def test_jobs_in_toml() -> None:
     assert sound(read_jobs("base.toml")) == [Recipe(prompt="b", steps=3)]
 
 
+def test_jobs_in_one_list_of_json() -> None:
+    Path("jobs.json").write_text('\n[{"prompt": "a"}, 3, {"seed": "x"}]')
+    first, second, third = read_jobs("jobs.json")
+    assert sound([first]) == [Recipe(prompt="a")]
+    assert refused(second) == "job 2 of jobs.json: expected a job as an object, got 3"
+    assert refused(third).startswith("job 3 of jobs.json: seed: expected a whole number")
+
+
+def test_fields_that_are_called_as_what_is_said_anyway() -> None:
+    job = one(prompt="{number} {index}", number=7, index="i")
+    assert sound([job])[0].prompt == "7 i"
+    assert name_of("{number}-{index}.png", job, 1, 2) == Path("7-i.png")
+
+
 def test_a_recipe_is_a_list_of_one() -> None:
     recipe = Recipe(prompt="a", seed=3, tricks=[{"trick": "guidance", "scale": 2}])
     Path("r.toml").write_text(recipe.to_toml("./recipe.schema.json"))
@@ -341,7 +385,7 @@ def test_a_grid_over_nothing_and_over_a_list() -> None:
     ]
     assert sound(jobs[:-1])[-1] == Recipe(prompt="b", seed=2, steps=2)
     long = read_jobs(None, [axis_from(f"v{i}={'x' * 50}") for i in range(4)])
-    assert long[0].id == "0"
+    assert (long[0].id, len(sound(long))) == ("0", 1)
 
 
 @pytest.mark.parametrize(
@@ -352,7 +396,8 @@ def test_a_grid_over_nothing_and_over_a_list() -> None:
         ("empty.jsonl", 'empty.jsonl holds no jobs; expected such as {"id": "j1"'), ("a\0.csv", "cannot be read"),
         ("utf16.jsonl", "utf16.jsonl is no text in UTF-8 (invalid start byte at byte 0); save it as such"),
         ("odd.pdf", "odd.pdf: expected a list of jobs (.jsonl, .csv, .toml, or - for standard input), a recipe"),
-        ("bad.toml", "bad.toml is not valid TOML"), ("list.json", "list.json holds a list, expected an object"),
+        ("bad.toml", "bad.toml is not valid TOML"), ("list.json", "list.json holds no jobs"),
+        ("round.toml", "begins with itself"),
         ("job.toml", "job.toml: expected each job as [[job]]"), ("none.toml", "none.toml holds no jobs"),
         (".", "read: Is a"),
         ("misspelt.toml", "steps: expected at least 1"), ("plain.png", "carries no diffusion-tricks record"),
@@ -360,7 +405,8 @@ def test_a_grid_over_nothing_and_over_a_list() -> None:
 )  # fmt: skip
 def test_a_source_that_is_none(source: str | None, why: str) -> None:
     for name, text in (("empty.jsonl", "\n \n"), ("odd.pdf", ""), ("bad.toml", "a ="), ("list.json", "[]"),
-                       ("job.toml", "job = 3"), ("none.toml", "job = []"), ("misspelt.toml", "steps = 0")):  # fmt: skip
+                       ("job.toml", "job = 3"), ("none.toml", "job = []"),
+                       ("misspelt.toml", "steps = 0"), ("round.toml", 'base = "round.toml"')):  # fmt: skip
         Path(name).write_text(text)
     Path("utf16.jsonl").write_text("{}", "utf-16")
     Image.new("RGB", (8, 8)).save("plain.png")
@@ -370,7 +416,7 @@ def test_a_source_that_is_none(source: str | None, why: str) -> None:
 
 
 def test_jobs_from_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
-    text = '{"base": {"steps": 3}}\n{"prompt": "a"}\nx\n'
+    text = '\ufeff{"base": {"steps": 3}}\n{"prompt": "a"}\nx\n'
     first, second = read_jobs("-", stream=io.StringIO(text))
     assert first.recipe == Recipe(prompt="a", steps=3)
     assert refused(second).startswith("line 3 of standard input is not valid JSON")
@@ -461,7 +507,7 @@ def resolved(recipe: Recipe) -> Recipe:
 def test_a_job_with_files_in_another_list() -> None:
     Path("work/out/deep").mkdir(parents=True)
     Path("work/model").mkdir()
-    row = {"base": {"model": "model", "tricks": ["sdedit"], "prompt": "a {{}} {prompt1}", "prompt1": "b"}}
+    row = {"base": {"model": "model", "tricks": ["sdedit"], "prompt": "a {{x}} {prompt1}", "prompt1": "b"}}
     job = read_jobs(lines(row, {"sdedit.image": "a.png", "strength": 0.5}, name="work/jobs.jsonl"))[0]
     moved = row_of(job, Path("work/out/deep"))
     assert moved["folder"] == "../.."
@@ -469,7 +515,7 @@ def test_a_job_with_files_in_another_list() -> None:
     assert "prompt1" not in moved
     again = read_jobs(lines(moved, name="work/out/deep/failed.jsonl"))[0]
     first, second = sound([job, again])
-    assert first.prompt == second.prompt == "a {} b"
+    assert first.prompt == second.prompt == "a {x} b"
     assert Path(second.tricks[0].options["image"]).resolve() == Path("work/a.png").resolve()
     assert Path(second.model).resolve() == Path("work/model").resolve()
     assert second.tricks[0].options["strength"] == 0.5

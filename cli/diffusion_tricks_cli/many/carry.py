@@ -18,8 +18,9 @@ from diffusion_tricks_cli.many.ledger import FILE, VERSION, Manifest
 from diffusion_tricks_cli.many.names import home_of
 from diffusion_tricks_cli.many.run import Judged, Tally, judged, run
 from diffusion_tricks_cli.output import remark
+from diffusion_tricks_cli.plan_table import show_plan
 from diffusion_tricks_cli.printable import echo
-from diffusion_tricks_cli.work import Say, show_plan
+from diffusion_tricks_cli.work import Say
 
 OF_MANY = ("resume", "on_error", "manifest")
 

@@ -41,7 +41,7 @@ def test_it_is_the_built_in_one() -> None:
 
 
 def test_the_command_line_knows_it(tmp_path: Path) -> None:
-    tiny_pipeline("sd").save_pretrained(tmp_path / "sd")
+    tiny_pipeline("sd").save_pretrained(tmp_path / "sd")  # pyright: ignore[reportUnknownMemberType]
     words = ("make", "-m", tmp_path / "sd", "-p", "a rose", "--steps", 2, "-o", tmp_path / "rose.png", "pag")
     outcome = run_command(*words, "--scale", 2)
     assert outcome.code == 0, outcome.err
