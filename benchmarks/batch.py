@@ -23,6 +23,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -142,9 +143,8 @@ def overhead(jobs: Path, folder: Path, groups_at_once: int) -> dict[str, Any]:
         work, ways = dict[str, tuple[Worker, Sequence[Group]]](), ("without scores", "with scores")
         for name, scores in zip(ways, (False, True), strict=True):
             asked = Asked(str(jobs), str(folder / name), how=How(scores=scores))
-            records, clock = Records(Path(asked.output)), time.process_time()
+            records = Records(Path(asked.output))
             todo = begun(asked, records)
-            planned = (time.process_time() - clock) / len(todo.jobs)  # of the second, by which all is imported
             ledger = stack.enter_context(records.mine("here"))
             work[name] = Worker(asked.how, ledger, "here"), todo.groups
         model = load_model(todo.jobs[0].recipe.model)  # type: ignore[union-attr]
@@ -165,7 +165,19 @@ def overhead(jobs: Path, folder: Path, groups_at_once: int) -> dict[str, Any]:
     clock = time.process_time()
     after(Standing(folder / ways[1]), others=False)
     pages = (time.process_time() - clock) / len(todo.jobs)
-    return {"ratios": ratios, "bare": alone, "planned": planned, "pages": pages}
+    return {"ratios": ratios, "bare": alone, "planned": planning(jobs, folder), "pages": pages}
+
+
+def planning(jobs: Path, folder: Path) -> float:
+    """Seconds of the processor that each further job of a list costs before anything is made."""
+    lines = jobs.read_text().splitlines(keepends=True)
+    few = jobs.with_name("few.jsonl")
+    few.write_text("".join(lines[: len(lines) // 2]))
+    seconds = []
+    for number, some in enumerate((few, jobs)):
+        asked = Asked(str(some), str(folder / f"planned-{number}"))
+        seconds.append(clocked(partial(begun, asked, Records(Path(asked.output))))[0])
+    return max(0.0, seconds[1] - seconds[0]) / (len(lines) - len(lines) // 2)
 
 
 def bare(groups: Sequence[Group], model: Any) -> Callable[[], object]:
