@@ -235,6 +235,35 @@ def test_every_option_is_asked_for_in_a_training(tmp_path: Path, monkeypatch: py
     assert {*TrainOptions.model_fields} - read <= UNSEEN
 
 
+# option of `status` and `report`: words that give it another value
+LOOKED = {
+    "status": {"follow": "--follow --json", "as_json": "--json"},
+    "report": {
+        "by": "--by guidance", "output": "-o r.html", "force": "-o old.md --force", "as_json": "--json",
+    },
+}  # fmt: skip
+BESIDE = {"follow": "--json", "force": "-o old.md"}  # what an option is compared with
+
+
+@pytest.mark.parametrize("command", LOOKED)
+def test_options_that_look_at_a_batch_act(command: str) -> None:
+    from batch.noted import Noted, jobs
+
+    made = Noted(Path("out"), jobs(1, guidance=3))
+    made.worker("here", began=1.0)
+    made.done("here", "j0", 2.0)
+    made.write()
+    Path("old.md").write_text("mine")
+    with click.Context(cli) as ctx:
+        found = cli.get_command(ctx, command)
+    assert found is not None
+    assert {str(one.name) for one in found.params if isinstance(one, click.Option)} - {"help"} == {*LOOKED[command]}
+    for option, words in LOOKED[command].items():
+        before, after = (run(command, "out", *shlex.split(line)) for line in (BESIDE.get(option, ""), words))
+        assert after.code == 0, after.err
+        assert (before.out, before.code) != (after.out, after.code), f"{command}: {words} does nothing"
+
+
 # option of `batch`: the words that give it another value, and what of what is asked that changes
 BATCH = {
     "jobs": "other.jsonl", "output": "-o elsewhere", "grid": "--grid seed=1-2", "resume": "--resume",

@@ -41,9 +41,10 @@ ALLOWED = "DIFFUSION_TRICKS_PLUGINS"  # allow list of plugin names, comma-separa
 
 
 class Host:
-    """Every plugin of this process and the names they registered."""
+    """Every plugin of this process and the names they registered. files, without: it was asked for, see `host`."""
 
-    def __init__(self) -> None:
+    def __init__(self, files: Iterable[Path] = (), without: Iterable[str] = ()) -> None:
+        self.files, self.without = tuple(files), frozenset(without)
         self.manager = pluggy.PluginManager(PROJECT)
         self.manager.add_hookspecs(HostHooks)
         self.statuses: list[PluginStatus] = []
@@ -147,7 +148,7 @@ class Host:
 
         Raises PluginError for a plugin that is broken.
         """
-        made = Host()
+        made = Host(self.files, self.without)
         for name, plugin in self.manager.list_name_plugin():
             made.manager.register(plugin, name=name)
         made.statuses, made._origins, made._entries = list(self.statuses), dict(self._origins), dict(self._entries)
@@ -226,7 +227,7 @@ def _made(files: list[Path], without: set[str]) -> Host:
         raise UnknownName("plugin", min(unknown), names)
     for file in files:
         check_file(file)
-    made = Host()
+    made = Host(files, without)
     made.add_core()
     for name in BUILT_IN:
         load = partial(importlib.import_module, name)

@@ -45,11 +45,14 @@ def register_engines(register: Callable[..., None]) -> None:
     register("here", f"{home}.inline:Inline", summary="in this process")
     register("launch", f"{home}.launch:Launch", summary="in several processes, on one device each")
     register("shards", f"{home}.shards:Shards", summary="one of several workers that share a folder")
+    register("ray", f"{home}.on_ray:OnRay", summary="actors on a Ray cluster, or by Ray on this machine")
 
 
 @hookimpl
 def register_commands(cli: click.Group) -> None:
     """The commands `batch`, `status` and `report`."""
     from diffusion_tricks_batch.commands import batch
+    from diffusion_tricks_batch.look_commands import report, status
 
-    cli.add_command(batch)
+    for command in (batch, status, report):
+        cli.add_command(command)

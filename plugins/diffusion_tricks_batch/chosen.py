@@ -10,18 +10,24 @@ from pathlib import Path
 
 from diffusion_tricks.plugin import UsageError, sha256
 from diffusion_tricks_batch.asked import Asked
+from diffusion_tricks_batch.engines.cluster import library
 from diffusion_tricks_batch.how import WRITTEN
 from diffusion_tricks_batch.ranks import ranked
 
-HERE, LAUNCH, SHARDS = "here", "launch", "shards"
+HERE, LAUNCH, SHARDS, RAY = "here", "launch", "shards", "ray"
+ONE_OF_ITS_OWN = ("auto", "cpu", "cuda", "mps")  # devices, of which Ray chooses one for each worker
 
 
 def chosen(asked: Asked) -> Asked:
     """What is asked, with the engine that follows from it. Raises UsageError for options that contradict each other."""
+    if asked.engine in (HERE, LAUNCH, SHARDS) and (asked.address or asked.collect):
+        raise UsageError("`address` and `collect` are for `engine='ray'`; leave them out, or give that")
     if ranked():
         _check_ranked(asked)
     elif asked.shard is not None or asked.engine == SHARDS:
         return replace(_check_shard(asked), engine=SHARDS)
+    elif asked.engine == RAY:
+        _check_ray(asked)
     elif asked.engine in (HERE, LAUNCH) and (asked.workers is not None or asked.devices):
         return replace(_with_workers(asked), engine=LAUNCH)
     return asked
@@ -53,11 +59,23 @@ def _check_ranked(asked: Asked) -> None:
     for name, value in said.items():
         if value:
             raise UsageError(f"`accelerate launch` says how many work here, and where; leave `{name}` out")
+    if asked.source == "-":
+        raise UsageError("jobs that come by - are made by one process; leave out `accelerate launch`, or list them "
+                         "in a file")  # fmt: skip
     if asked.engine != HERE:
         raise UsageError(f"`accelerate launch` has begun the workers; leave out the `engine` {asked.engine!r}")
     if ":" in asked.how.device:
         raise UsageError(f"under `accelerate launch` each process has a device of its own; leave out the `device` "
                          f"{asked.how.device!r}")  # fmt: skip
+
+
+def _check_ray(asked: Asked) -> None:
+    """Raises UsageError for what Ray does not let one choose, and where it is not installed."""
+    if asked.devices or asked.how.device not in ONE_OF_ITS_OWN:
+        said = ", ".join(asked.devices) or asked.how.device
+        raise UsageError(f"the engine `ray` gives each worker a device of its own, got {said}; say how many `workers`, "
+                         f"and leave `device` one of {', '.join(ONE_OF_ITS_OWN)}")  # fmt: skip
+    library()
 
 
 def _check_shard(asked: Asked) -> Asked:

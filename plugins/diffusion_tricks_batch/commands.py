@@ -14,6 +14,8 @@ from diffusion_tricks.plugin import UsageError
 from diffusion_tricks_batch.asked import AUTO, Asked
 from diffusion_tricks_batch.chosen import chosen
 from diffusion_tricks_batch.how import How
+from diffusion_tricks_batch.look_commands import write_after
+from diffusion_tricks_batch.progress import Progress
 from diffusion_tricks_batch.ranks import speaks
 
 if TYPE_CHECKING:
@@ -100,11 +102,14 @@ class Devices(click.ParamType[tuple[str, ...]]):
 @click.option("--no-metadata", is_flag=True, help="Keep no record in the pictures.")
 @click.option("--no-provenance", is_flag=True, help="Do not mark pictures as made by a model.")
 @click.option("--keep-gps", is_flag=True, help="Keep where photos were taken, which else is left out.")
-@click.option("--workers", type=click.IntRange(1), metavar="N", help="Processes here, that share the jobs.")
+@click.option("--workers", type=click.IntRange(1), metavar="N", help="Processes that share the jobs.")
 @click.option("--devices", type=Devices(), default=(), metavar="D,D",
               help="A process on each: cuda:0,cuda:1.")  # fmt: skip
 @click.option("--shard", type=Shard(), help="This process is worker I of N that share a disk, begun elsewhere.")
 @click.option("--engine", default="here", show_default=True, help="What brings jobs to workers.")
+@click.option("--address", metavar="ADDRESS",
+              help="Of a cluster: auto, HOST:PORT, ray://HOST:PORT.  [default: RAY_ADDRESS, or none]")  # fmt: skip
+@click.option("--collect", is_flag=True, help="Pictures come back from the cluster, where no disk is shared.")
 @click.option("--dry-run", is_flag=True, help="Say what would be made, and what it costs; make nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object for each picture, and for all.")
 @click.option("--quiet", is_flag=True, help="No progress, no notes.")
@@ -136,6 +141,8 @@ def planned_only(asked: Asked, tell: Teller) -> bool:
     from diffusion_tricks_batch.plan import planned
     from diffusion_tricks_batch.records import Records
 
+    if not speaks():
+        return False
     todo = planned(asked, Records(tell.home))
     cost = cost_of(todo)
     tell.plan(todo, cost)
@@ -153,11 +160,13 @@ def carried_out(asked: Asked, tell: Teller) -> bool:
             return served(asked, tell)
         if not speaks():
             return made(asked) is None  # the first of the processes says what came of all
-        tally = made(asked, tell.begin)
+        with Progress(sys.stderr, shown=not tell.quiet) as progress:
+            tally = made(asked, progress.beside(tell.begin))
     except KeyboardInterrupt:
         tell.interrupted()
         raise
     tell.sum_up(tally)
+    write_after(click.get_current_context(), tell.home, say=tell.remark, others=asked.shard is not None)
     return bool(tally.failures or tally.left)
 
 

@@ -35,7 +35,7 @@ from diffusion_tricks.plugin import (
     scorer_named,
 )
 from diffusion_tricks_batch.asked import AUTO, Asked
-from diffusion_tricks_batch.chosen import sharing
+from diffusion_tricks_batch.chosen import RAY, sharing
 from diffusion_tricks_batch.grid import axis_from
 from diffusion_tricks_batch.groups import Group, Item, grouped, kinds
 from diffusion_tricks_batch.how import asked_of
@@ -107,10 +107,15 @@ def planned(asked: Asked, records: Records) -> Ready:
 
 def check_settings(asked: Asked) -> None:
     """Raises what every job would fail with, whatever it is: UsageError, UnknownName, ModelError."""
-    device_of(asked.how.device)
+    device_of(_device(asked))
     host().find("engine", asked.engine)
     if asked.how.scores and asked.how.scorer:
         scorer_named(asked.how.scorer)
+
+
+def _device(asked: Asked) -> str:
+    """The device that is judged by: the one asked for, or this machine's, which stands for those of a cluster."""
+    return "auto" if asked.engine == RAY else asked.how.device
 
 
 def run_begun(asked: Asked, records: Records) -> Run | None:
@@ -173,13 +178,13 @@ def _pictures(firsts: Sequence[Recipe], asked: Asked) -> int:
     if asked.pictures != AUTO:
         return asked.pictures
     fitting = [fit for recipe in firsts if (fit := _that_fit(recipe, asked)) is not None]
-    most = PICTURES if device_of(asked.how.device).type == "cpu" else MOST
+    most = PICTURES if device_of(_device(asked)).type == "cpu" else MOST
     return max(1, min([most, *fitting]))
 
 
 def _that_fit(recipe: Recipe, asked: Asked) -> int | None:
     try:
-        return pictures_that_fit(recipe, asked.how.device, asked.how.dtype)
+        return pictures_that_fit(recipe, _device(asked), asked.how.dtype)
     except DiffusionTricksError:  # said where it is made
         return None
 

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from diffusion_tricks.plugin import DiffusionTricksError
 from diffusion_tricks_batch.asked import Asked
 
 if TYPE_CHECKING:
@@ -62,9 +63,15 @@ class Ranks:
             self.wait()
 
     def wait(self) -> None:
-        """Waits until all have come so far."""
-        if self._state is not None:
+        """Waits until all have come so far. Raises DiffusionTricksError where another has ended instead."""
+        if self._state is None:
+            return
+        try:
             self._state.wait_for_everyone()
+        except RuntimeError as error:
+            if not self.main:
+                raise SystemExit(1) from None  # the first says why
+            raise DiffusionTricksError("another process of this batch has ended; go on with `resume`") from error
 
     def part(self) -> None:
         """Lets go of the others."""

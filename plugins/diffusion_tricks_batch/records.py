@@ -15,9 +15,12 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from diffusion_tricks.plugin import Journal, Ledger, Line, OutputError, Task, UsageError, atomic_write, sidecar_path
-from diffusion_tricks_batch.groups import Item
+
+if TYPE_CHECKING:
+    from diffusion_tricks_batch.groups import Item
 
 FOLDER = "ledger"
 RUN = "run.json"
@@ -118,10 +121,9 @@ class Records:
                 raise
         with Journal(path).alone():
             ledger = Timed.found(path)
-            if not ledger.lines:
-                ledger.append([{"worker": worker, "host": socket.gethostname(), "process": os.getpid()}])
             ledger.beside = self.journals(but=worker)
             ledger.latest = max([float(line.get("at", 0)) for one in ledger.beside for line in one.lines], default=0.0)
+            ledger.note({"worker": worker, "host": socket.gethostname(), "process": os.getpid()})
             yield ledger
 
     def every(self) -> Ledger:

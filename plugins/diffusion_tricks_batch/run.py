@@ -17,6 +17,7 @@ from diffusion_tricks_batch.again import row_of
 from diffusion_tricks_batch.asked import Asked
 from diffusion_tricks_batch.chosen import HERE, chosen, worker_of
 from diffusion_tricks_batch.engines.protocol import Engine, Site
+from diffusion_tricks_batch.job_list import keep_list
 from diffusion_tricks_batch.jobs import Job
 from diffusion_tricks_batch.names import home_of
 from diffusion_tricks_batch.outcome import Failure, Outcome, failure_of
@@ -97,6 +98,7 @@ def batch(asked: Asked, begin: Callable[[Ready], Tell] = lambda ready: silent) -
     with ranks.main_first():
         check_alone(asked, records) if ranks.main else None
         todo = begun(asked, records)
+        keep_list(records, todo)
     asked = ranks.worker(asked)
     with records.mine(worker_of(asked)) as ledger:
         ledger.note({"began": {"jobs": len(todo.jobs), "kept": todo.kept}})

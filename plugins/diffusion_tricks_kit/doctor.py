@@ -29,6 +29,7 @@ EXTRAS = {
     "datasets": (("datasets",), "training on data sets of the hub"),
     "guiders": (("kornia",), "frequency-decoupled guidance"),
     "drawings": (("resvg_py",), "training on drawings"),
+    "ray": (("ray",), "batches on a Ray cluster"),
     "docs": (("mkdocs", "material", "mkdocstrings"), "building the site of the docs"),
 }
 TOLD = (

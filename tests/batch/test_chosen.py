@@ -71,6 +71,7 @@ def test_contradictions_are_refused(words: str, said: str, tmp_path: Path, monke
         ({"workers": 2}, "leave `workers` out"),
         ({"devices": ("cpu",)}, "leave `devices` out"),
         ({"engine": "ray"}, "leave out the `engine` 'ray'"),
+        ({"source": "-"}, "jobs that come by - are made by one process"),
         ({"how": How(device="cuda:1")}, "leave out the `device` 'cuda:1'"),
     ],
 )

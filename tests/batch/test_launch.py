@@ -99,7 +99,8 @@ def test_workers_share_the_groups_and_a_slow_one_takes_fewer(tmp_path: Path, mon
 
 @needs_signals
 def test_what_a_killed_worker_had_is_finished_by_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By the dead one's place being known at once: its leases would be stale after a minute only."""
+    """At once, as it is known that it is dead: else its leases would be stale after a minute only."""
+    monkeypatch.setattr(launch, "FRUITLESS", 1)  # it is not begun again
     faking(monkeypatch, slow={"0": 0.1, "1": 0.1})
     records_of(tmp_path)
     begun, killed = time.monotonic(), 0

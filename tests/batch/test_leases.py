@@ -130,8 +130,7 @@ def test_a_stale_one_goes_to_exactly_one_of_many(folder: Path, tmp_path: Path) -
                     os.close(os.open(tmp_path / f"taken-{number}", os.O_CREAT | os.O_EXCL))
             assert all(map(leases.holds, leases.held))
             (tmp_path / f"tried-{nth}").touch()
-            while len(list(tmp_path.glob("tried-*"))) < 4:
-                time.sleep(0.005)  # none is given back before all have tried
+            assert soon(lambda: len(list(tmp_path.glob("tried-*"))) == 4, 30)  # and only then they are given back
 
     in_processes(4, work)
     assert len(list(tmp_path.glob("taken-*"))) == 30
@@ -169,11 +168,21 @@ def test_the_holder_is_told_before_it_writes(folder: Path) -> None:
     assert b.holds(1)
 
 
+def test_what_was_just_taken_over_is_not_stale(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even before its new holder writes to it."""
+    a, b, c = (Leases(folder, name, 10) for name in "abc")
+    a.take(1)
+    os.utime(next((folder / "1").iterdir()), (1, 1))
+    monkeypatch.setattr(module.Path, "write_text", lambda *_: None)
+    assert b.take(1)
+    assert not c.take(1)
+
+
 def test_the_clock_of_a_host_does_not_count(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with Leases(folder, "a") as a, Leases(folder, "b") as b:
         a.take(1)
-        for shift in (-1e6, 1e6):
-            now = time.time() + shift
+        real = time.time()
+        for now in (real - 1e6, real + 1e6):
             monkeypatch.setattr(module.time, "time", lambda now=now: now)
             assert not b.take(1)
 

@@ -91,8 +91,8 @@ class Launch:
     def _command(self, number: int) -> list[str]:
         folder = self.site.records.folder
         return [
-            sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(folder / SETTINGS),
-            "--num_cpu_threads_per_process", str(threads(self.count)),
+            sys.executable, "-m", "accelerate.commands.launch", "--config-file", str(folder / SETTINGS),
+            "--num-cpu-threads-per-process", str(threads(self.count)),
             "-m", "diffusion_tricks_batch.rank", str(folder / WORK), str(number),
         ]  # fmt: skip
 

@@ -37,9 +37,11 @@ class Shards:
 
     def results(self) -> Iterator[Outcome]:
         """Of all jobs, whoever does them, as they come."""
-        from diffusion_tricks_batch.work import Worker
+        yield from self.watch.known()
+        if not self.watch.groups:
+            return
+        from diffusion_tricks_batch.work import Worker  # here, as it needs torch
 
-        self._heard.extend(self.watch.known())
         with Leases(self.site.records.leases, self.site.name) as leases:
             worker = Worker(self.site.how, self.site.ledger, self.site.name, leases.holds)
             while self.watch.groups:

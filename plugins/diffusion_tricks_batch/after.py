@@ -1,0 +1,134 @@
+"""What is made of a batch's pictures once they are there: their scores as a table, contact sheets, a gallery."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from diffusion_tricks.plugin import DiffusionTricksError, Journal, OutputError
+from diffusion_tricks_batch.made import Made, pictures
+from diffusion_tricks_batch.ours import Ours
+from diffusion_tricks_batch.records import RUN
+from diffusion_tricks_batch.scores import FILE, table
+from diffusion_tricks_batch.sheets import sheets
+from diffusion_tricks_batch.standing import Standing
+
+INDEX, PAGES = "index.html", "index-pages"
+NEW = "gallery"  # in the ledger, where a gallery is made
+MOST_PIXELS = 2**26  # of all pictures together, of which a gallery is made by itself: 1,000 of 256 x 256
+Gallery = Callable[[Path, Path], None]  # of the pictures in a folder, written to a page
+
+
+@dataclass
+class After:
+    """paths: of the files. notes: what there is to say of those that were not made."""
+
+    paths: list[Path] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def after(standing: Standing, gallery: Gallery | None = None, *, others: bool = True) -> After:
+    """Writes `scores.csv`, the sheets and the gallery of what was made, unless they are there, and of the same.
+
+    Files of others are never replaced. gallery: makes one. others: may still be at work; while any is, nothing is made,
+    nor while another process makes the same.
+    """
+    made = list(pictures(standing))
+    if not made or (others and standing.at_work(time.time())):
+        return After()
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(Journal(standing.records.folder / RUN).alone())
+        except OutputError:
+            return After()
+        ours, of = Ours(standing.records), f"{digest(made)} {bool(gallery)}"
+        if ours.stand(of):
+            return After([ours.home / name for name in ours.digests if is_shown(name)])
+        return Making(made, ours, gallery).done(of)
+
+
+def digest(made: Sequence[Made]) -> str:
+    """SHA-256 of all that the files are made of."""
+    data = [[one.path, one.digest, one.seed, one.job.id, dict(one.job.fields), one.score] for one in made]
+    return hashlib.sha256(json.dumps(data, default=str).encode()).hexdigest()
+
+
+def is_shown(name: str) -> bool:
+    """Whether a file is one to begin with, no page of a gallery."""
+    return not name.startswith(f"{PAGES}/")
+
+
+class Making:
+    """Makes the files of pictures."""
+
+    def __init__(self, made: Sequence[Made], ours: Ours, gallery: Gallery | None):
+        self.made, self.ours, self.gallery = made, ours, gallery
+        self.after, self.names, self.missing = After(), set[str](), False
+
+    def done(self, of: str) -> After:
+        """All of them. of: see `Ours.note`."""
+        self._put(FILE, table(self.made))
+        for name, data in sheets(self.ours.home, self.made):
+            self._put(name, data)
+        self._put_gallery()
+        self.ours.remove_others(self.names)
+        self.ours.note("" if self.missing else of)
+        return self.after
+
+    def _put(self, name: str, data: bytes) -> None:
+        written = self.ours.write(name, data)
+        self._tell([name], [] if written else [name])
+
+    def _tell(self, names: Sequence[str], left: Sequence[str]) -> None:
+        """Takes note of files, and of those in whose place there are others."""
+        self.names |= set(names)
+        self.after.paths += [self.ours.home / name for name in names if name not in left and is_shown(name)]
+        if left:
+            self._leave(left[0])
+
+    def _leave(self, name: str) -> None:
+        """Says that a file of another's stands in the way."""
+        self.missing = True
+        self.after.notes.append(f"{self.ours.home / name} is not of this batch, and was left as it is; move it away,"
+                                " and the command `report` makes what belongs there")  # fmt: skip
+
+    def _put_gallery(self) -> None:
+        if self.gallery is None or (why := self._no_gallery()):
+            self.after.notes.append(f"no gallery was made: {why if self.gallery else 'there is no command `gallery`'}")
+        elif not self.ours.may_write(INDEX):
+            self._leave(INDEX)
+        else:
+            self._put_pages(self.gallery)
+
+    def _put_pages(self, gallery: Gallery) -> None:
+        made = self.ours.path.parent / NEW
+        shutil.rmtree(made, ignore_errors=True)
+        made.mkdir()
+        try:
+            gallery(self.folder, made / INDEX)
+            files = {f"{PAGES}/{path.name}": path for path in sorted((made / PAGES).iterdir())}
+            files |= {INDEX: made / INDEX}
+            self._tell(list(files), self.ours.move(files))
+        except DiffusionTricksError as error:
+            self.after.notes.append(f"no gallery was made: {error}")
+        finally:
+            shutil.rmtree(made, ignore_errors=True)
+
+    @property
+    def folder(self) -> Path:
+        """The one that holds the first picture."""
+        return (self.ours.home / self.made[0].path).parent
+
+    def _no_gallery(self) -> str:
+        """Why there is none; empty where there is to be one."""
+        if len({Path(one.path).parent for one in self.made}) > 1:
+            return "the pictures lie in several folders; the command `gallery` makes one of each"
+        if sum(one.size[0] * one.size[1] for one in self.made) > MOST_PIXELS:
+            return f"it would take long; the command `gallery` makes it of {self.folder}"
+        return ""
