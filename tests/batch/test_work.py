@@ -168,7 +168,7 @@ def test_where_nothing_can_be_noted_the_run_ends_and_says_why(monkeypatch: pytes
 
     tried([job("a")])
     monkeypatch.setattr("diffusion_tricks.io.journal._written", full)
-    with pytest.raises(OutputFailed, match="here.jsonl could not be written: the disk is full"):
+    with pytest.raises(OutputFailed, match=r"here\.jsonl could not be written: the disk is full"):
         tried([job("a"), job("b")], resume=True)
     monkeypatch.undo()
     assert not Path("out/b.png").exists()
