@@ -273,11 +273,13 @@ BATCH = {
     "max_rows": "--max-rows 1", "quality": "--quality 40", "no_metadata": "--no-metadata",
     "no_provenance": "--no-provenance", "keep_gps": "--keep-gps", "engine": "--engine steam",
     "workers": "--workers 2", "devices": "--devices cuda:0,cuda:1", "shard": "--shard 2/3",
+    "address": "--engine ray --address auto", "collect": "--engine ray --collect",
     "dry_run": "--dry-run", "as_json": "--json", "quiet": "--quiet",
 }  # fmt: skip
 ASKED_OF_BATCH = {"jobs": "source", "on_error": "stop", "no_metadata": "metadata", "no_provenance": "provenance"}
 
-FOLLOWING = {"devices": {"workers", "engine"}, "workers": {"engine"}, "shard": {"engine"}}  # from who is to work
+FOLLOWING = {"devices": {"workers", "engine"}, "workers": {"engine"}, "shard": {"engine"}, "address": {"engine"},
+             "collect": {"engine"}}  # from who is to work  # fmt: skip
 
 
 def batched(words: str) -> dict[str, Any]:

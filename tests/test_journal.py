@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import pytest
 
-from diffusion_tricks.plugin import Journal, OutputError, UsageError
+from diffusion_tricks.plugin import Journal, OutputError, OutputFailed, UsageError
 
 LINES = [{"a": 1}, {"b": "ü"}]
 
@@ -18,6 +19,22 @@ def test_what_was_appended_is_found_again(tmp_path: Path) -> None:
     assert path.read_text() == '{"a": 1}\n{"b": "ü"}\n'
     assert journal.lines == Journal.found(path).lines == LINES
     assert journal.of("b") == LINES[1:]
+
+
+def test_on_a_full_disk_a_journal_is_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal = Journal.begun(tmp_path / "j.jsonl", LINES[:1])
+    before = journal.path.read_bytes()
+
+    def synced(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("os.fsync", synced)
+        with pytest.raises(OutputFailed, match=r"j.jsonl could not be written: the disk is full"):
+            journal.append(LINES[1:])
+    assert (journal.path.read_bytes(), journal.lines) == (before, LINES[:1])
+    journal.append(LINES[1:])
+    assert Journal.found(journal.path).lines == LINES
 
 
 @pytest.mark.parametrize("torn", ['{"c": ', '{"c": 1}', "x" * 10_000])

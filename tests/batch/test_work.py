@@ -144,7 +144,7 @@ def test_a_disk_that_stays_full_fails_what_it_is_full_for(monkeypatch: pytest.Mo
     assert not list(Path("out").glob("*.png"))
 
 
-def test_where_nothing_can_be_noted_the_run_ends_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_note_that_cannot_be_written_fails_its_job_and_leaves_nothing_torn(monkeypatch: pytest.MonkeyPatch) -> None:
     from diffusion_tricks.io import journal
 
     real = journal._written
@@ -160,6 +160,18 @@ def test_where_nothing_can_be_noted_the_run_ends_and_says_so(monkeypatch: pytest
     assert kinds(tally) == {"a": "OutputFailed"}
     monkeypatch.setattr(journal, "_written", real)
     assert list(tried([job("a")], resume=True).made) == ["a"]  # nothing torn was left
+
+
+def test_where_nothing_can_be_noted_the_run_ends_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(file: Any, data: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    tried([job("a")])
+    monkeypatch.setattr("diffusion_tricks.io.journal._written", full)
+    with pytest.raises(OutputFailed, match=r"here\.jsonl could not be written: the disk is full"):
+        tried([job("a"), job("b")], resume=True)
+    monkeypatch.undo()
+    assert not Path("out/b.png").exists()
 
 
 def test_what_a_network_fails_for_is_tried_again(pauses: list[float]) -> None:
