@@ -160,7 +160,7 @@ class Worker:
 
     def _loaded(self, recipe: Recipe) -> Model:
         return load_model(
-            recipe.model, loras=recipe.lora, upscaler=recipe.upscaler or None, device=self.how.device,
+            recipe.model, loras=recipe.lora, upscaler=recipe.upscaler or None, whole=False, device=self.how.device,
             dtype=self.how.dtype, memory=self.how.memory, quantize=self.how.quantize, compile=self.how.compile,
         )  # fmt: skip
 
