@@ -32,14 +32,14 @@ import torch
 
 from diffusion_tricks import load_model, made_together
 from diffusion_tricks.plugin import Journal, Line, recipe_from
-from diffusion_tricks_batch.after import after
 from diffusion_tricks_batch.asked import Asked
 from diffusion_tricks_batch.engines.leases import Leases
 from diffusion_tricks_batch.groups import Group
 from diffusion_tricks_batch.how import How
 from diffusion_tricks_batch.records import FOLDER, Records, Timed
+from diffusion_tricks_batch.results.after import after
 from diffusion_tricks_batch.run import begun
-from diffusion_tricks_batch.standing import Standing
+from diffusion_tricks_batch.telling.standing import Standing
 from diffusion_tricks_batch.work import Worker
 from diffusion_tricks_search.pairs import pairs_of
 from pull_queue import Queue

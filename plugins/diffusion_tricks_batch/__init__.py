@@ -5,9 +5,9 @@
     tally = batch(Asked("jobs.jsonl", "out/{id}.png", how=How(device="cpu"), resume=True))
     print(len(tally.made), "made;", dict(tally.kinds), "failed;", tally.left, "left")
 
-`jobs`, `grid` and `names` read what is asked and where it goes; `plan` judges it, and `groups` says which jobs share a
-batch; `records` keeps what was done; `work` makes pictures, and `engines` bring groups to workers; `run` holds it all
-together; `serve` answers jobs one by one.
+`lists` reads what is asked and where it goes; `plan` judges it, and `groups` says which jobs share a batch; `records`
+keeps what was done; `work` makes pictures, and `engines` bring groups to workers; `run` holds it all together; `serve`
+answers jobs one by one. `telling` says how it goes on, `results` what came of it.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def register_engines(register: Callable[..., None]) -> None:
 def register_commands(cli: click.Group) -> None:
     """The commands `batch`, `status` and `report`."""
     from diffusion_tricks_batch.commands import batch
-    from diffusion_tricks_batch.look_commands import report, status
+    from diffusion_tricks_batch.report_commands import report, status
 
     for command in (batch, status, report):
         cli.add_command(command)

@@ -14,9 +14,9 @@ from diffusion_tricks.plugin import UsageError
 from diffusion_tricks_batch.asked import AUTO, Asked
 from diffusion_tricks_batch.chosen import chosen
 from diffusion_tricks_batch.how import How
-from diffusion_tricks_batch.look_commands import write_after
-from diffusion_tricks_batch.progress import Progress
 from diffusion_tricks_batch.ranks import speaks
+from diffusion_tricks_batch.report_commands import write_after
+from diffusion_tricks_batch.telling.progress import Progress
 
 if TYPE_CHECKING:
     from diffusion_tricks_batch.say import Teller
@@ -122,7 +122,7 @@ def batch(ctx: click.Context, /, as_json: bool, quiet: bool, dry_run: bool, **op
     is itself a list of jobs. What is stopped goes on with --resume, as if it had not been. With - for JOBS each line of
     standard input is a job, answered by one line.
     """
-    from diffusion_tricks_batch.names import home_of
+    from diffusion_tricks_batch.lists.names import home_of
     from diffusion_tricks_batch.say import Teller
 
     asked = asked_of(options)
@@ -151,7 +151,7 @@ def planned_only(asked: Asked, tell: Teller) -> bool:
 
 def carried_out(asked: Asked, tell: Teller) -> bool:
     """Makes what is asked; gives whether anything failed, or is left."""
-    from diffusion_tricks_batch.rows import STDIN
+    from diffusion_tricks_batch.lists.rows import STDIN
     from diffusion_tricks_batch.run import batch as made
     from diffusion_tricks_batch.serve import served
 

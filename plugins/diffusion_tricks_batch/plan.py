@@ -36,13 +36,13 @@ from diffusion_tricks.plugin import (
 )
 from diffusion_tricks_batch.asked import AUTO, Asked
 from diffusion_tricks_batch.chosen import RAY, sharing
-from diffusion_tricks_batch.grid import axis_from
 from diffusion_tricks_batch.groups import Group, Item, grouped, kinds
 from diffusion_tricks_batch.how import asked_of
-from diffusion_tricks_batch.jobs import Job, read_jobs
+from diffusion_tricks_batch.lists.grid import axis_from
+from diffusion_tricks_batch.lists.jobs import Job, read_jobs
+from diffusion_tricks_batch.lists.names import check_names
+from diffusion_tricks_batch.lists.places import places
 from diffusion_tricks_batch.models import Models
-from diffusion_tricks_batch.names import check_names
-from diffusion_tricks_batch.places import places
 from diffusion_tricks_batch.records import FAILED, FOLDER, SCORES, Records, Run, task_of
 
 PICTURES = 8  # in a batch on a CPU: 16 of the model inside cost 4.2 s one by one, and 2.6 s by 4, by 8 or by 16

@@ -13,13 +13,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from diffusion_tricks.plugin import Ledger, Line, OutputFailed, atomic_write, host
-from diffusion_tricks_batch.again import row_of
 from diffusion_tricks_batch.asked import Asked
 from diffusion_tricks_batch.chosen import HERE, chosen, worker_of
 from diffusion_tricks_batch.engines.protocol import Engine, Site
 from diffusion_tricks_batch.job_list import keep_list
-from diffusion_tricks_batch.jobs import Job
-from diffusion_tricks_batch.names import home_of
+from diffusion_tricks_batch.lists.again import row_of
+from diffusion_tricks_batch.lists.jobs import Job
+from diffusion_tricks_batch.lists.names import home_of
 from diffusion_tricks_batch.outcome import Failure, Outcome, failure_of
 from diffusion_tricks_batch.plan import Ready, planned
 from diffusion_tricks_batch.ranks import Ranks

@@ -19,14 +19,14 @@ from diffusion_tricks.plugin import DiffusionTricksError, Ledger, OutputError, U
 from diffusion_tricks_batch.asked import Asked
 from diffusion_tricks_batch.chosen import HERE
 from diffusion_tricks_batch.groups import Group, Item
-from diffusion_tricks_batch.jobs import Job, job_from
+from diffusion_tricks_batch.lists.jobs import Job, job_from
+from diffusion_tricks_batch.lists.names import check_names
+from diffusion_tricks_batch.lists.places import places
+from diffusion_tricks_batch.lists.rows import Base, base_in, base_of
 from diffusion_tricks_batch.models import Models
-from diffusion_tricks_batch.names import check_names
 from diffusion_tricks_batch.outcome import Outcome, failure_of
-from diffusion_tricks_batch.places import places
 from diffusion_tricks_batch.plan import check_folder, check_recipe, item_of, run_begun, seed_of, with_seed
 from diffusion_tricks_batch.records import FAILED, SCORES, Records, Run, task_of
-from diffusion_tricks_batch.rows import Base, base_in, base_of
 from diffusion_tricks_batch.run import check_alone, written_failures
 from diffusion_tricks_batch.say import Teller, in_flags
 

@@ -1,4 +1,4 @@
-"""A worker as `diffusion_tricks_batch.rank`, but that makes nothing; what its jobs do is said by FAKED, as JSON.
+"""A worker as `engines.rank`, but that makes nothing; what its jobs do is said by FAKED, as JSON.
 
 kill: jobs that end it, whenever they are begun. slow: seconds that each job takes, by worker. exits: with that code at
 once.
@@ -18,8 +18,8 @@ from typing import Any
 from batch.faked import Faked
 from diffusion_tricks_batch.engines import shards
 from diffusion_tricks_batch.engines.process import end_with_parent
+from diffusion_tricks_batch.engines.rank import work
 from diffusion_tricks_batch.groups import Item
-from diffusion_tricks_batch.rank import work
 
 said: dict[str, Any] = json.loads(os.environ.get("FAKED", "{}"))
 

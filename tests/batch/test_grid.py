@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from diffusion_tricks import UsageError
-from diffusion_tricks_batch.grid import MOST, Axis, axis_from, combined, size_of
+from diffusion_tricks_batch.lists.grid import MOST, Axis, axis_from, combined, size_of
 
 
 @pytest.fixture(autouse=True)

@@ -21,11 +21,11 @@ from PIL import Image
 from diffusion_tricks import PluginError, Recipe, UsageError
 from diffusion_tricks.plugin import RecipeError
 from diffusion_tricks.recipes.record import save
-from diffusion_tricks_batch.again import row_of
-from diffusion_tricks_batch.cells import of_option
-from diffusion_tricks_batch.grid import axis_from
-from diffusion_tricks_batch.jobs import Job, job_from, read_jobs
-from diffusion_tricks_batch.names import check_names, name_of
+from diffusion_tricks_batch.lists.again import row_of
+from diffusion_tricks_batch.lists.cells import of_option
+from diffusion_tricks_batch.lists.grid import axis_from
+from diffusion_tricks_batch.lists.jobs import Job, job_from, read_jobs
+from diffusion_tricks_batch.lists.names import check_names, name_of
 
 ANAGRAM = {"trick": "anagram", "views": [["identity", "a {first}"], ["{view}", "a {second}"]]}
 
@@ -537,8 +537,8 @@ def test_names_from_jobs() -> None:
 def test_reading_a_list_costs_no_torch() -> None:
     lines({"prompt": "a {x}", "x": "b", "tricks": ["guidance"], "scale": 3})
     code = (
-        "import sys\nfrom diffusion_tricks_batch.jobs import read_jobs\nfrom diffusion_tricks_batch.names import"
-        " check_names\njobs = read_jobs('jobs.jsonl')\nassert jobs[0].recipe, jobs[0].problem\nassert 'torch' not in"
+        "import sys\nfrom diffusion_tricks_batch.lists.jobs import read_jobs\n"
+        "from diffusion_tricks_batch.lists.names import check_names\njobs = read_jobs('jobs.jsonl')\nassert jobs[0].recipe, jobs[0].problem\nassert 'torch' not in"
         " sys.modules"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

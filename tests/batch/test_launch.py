@@ -24,10 +24,10 @@ from diffusion_tricks_batch.engines.launch import Launch
 from diffusion_tricks_batch.engines.leases import holdings
 from diffusion_tricks_batch.engines.process import Process
 from diffusion_tricks_batch.engines.protocol import Site
+from diffusion_tricks_batch.engines.rank import on_device
 from diffusion_tricks_batch.groups import Group
 from diffusion_tricks_batch.how import How
 from diffusion_tricks_batch.outcome import Outcome
-from diffusion_tricks_batch.rank import on_device
 from diffusion_tricks_batch.records import Records
 
 HERE = Path(__file__).parent

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from diffusion_tricks import DiffusionTricksError, UsageError
 from diffusion_tricks.plugin import OutputError, UnknownName
-from diffusion_tricks_batch.jobs import Job, job_from
-from diffusion_tricks_batch.names import check_names, home_of, name_of
-from diffusion_tricks_batch.places import LONGEST, escaped, filled, slug
+from diffusion_tricks_batch.lists.jobs import Job, job_from
+from diffusion_tricks_batch.lists.names import check_names, home_of, name_of
+from diffusion_tricks_batch.lists.places import LONGEST, escaped, filled, slug
 
 
 @pytest.fixture(autouse=True)

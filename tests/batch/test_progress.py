@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from diffusion_tricks_batch import progress
 from diffusion_tricks_batch.outcome import Failure, Outcome
-from diffusion_tricks_batch.pace import WINDOW, Pace, clock, seconds_left
-from diffusion_tricks_batch.progress import Board, Progress, State
+from diffusion_tricks_batch.telling import progress
+from diffusion_tricks_batch.telling.pace import WINDOW, Pace, clock, seconds_left
+from diffusion_tricks_batch.telling.progress import Board, Progress, State
 
 
 def ready(jobs: int, kept: int = 0, problems: int = 0, pictures: int = 1) -> Any:

@@ -17,12 +17,12 @@ from PIL import Image
 from batch.noted import VIEWS, Noted
 from command_line import run
 from diffusion_tricks.plugin import read_record
-from diffusion_tricks_batch import sheets
-from diffusion_tricks_batch.after import after
-from diffusion_tricks_batch.report import report
-from diffusion_tricks_batch.report_page import as_markdown, as_page
-from diffusion_tricks_batch.standing import Standing
-from diffusion_tricks_batch.tables import said
+from diffusion_tricks_batch.results import sheets
+from diffusion_tricks_batch.results.after import after
+from diffusion_tricks_batch.results.report import report
+from diffusion_tricks_batch.results.report_page import as_markdown, as_page
+from diffusion_tricks_batch.telling.standing import Standing
+from diffusion_tricks_batch.telling.tables import said
 
 AT = 1000.0
 

@@ -20,7 +20,7 @@ from diffusion_tricks_batch.asked import Asked
 from diffusion_tricks_batch.engines import shards
 from diffusion_tricks_batch.engines.leases import Leases
 from diffusion_tricks_batch.groups import Group, Item
-from diffusion_tricks_batch.jobs import Job
+from diffusion_tricks_batch.lists.jobs import Job
 from diffusion_tricks_batch.outcome import Outcome
 from diffusion_tricks_batch.plan import Ready, check_free
 from diffusion_tricks_batch.records import Records, task_of

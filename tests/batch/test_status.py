@@ -14,10 +14,10 @@ import pytest
 
 from batch.noted import Noted, jobs
 from command_line import run
-from diffusion_tricks_batch import standing
 from diffusion_tricks_batch.records import Records
-from diffusion_tricks_batch.standing import YOUNG, Standing
-from diffusion_tricks_batch.status import events, status
+from diffusion_tricks_batch.telling import standing
+from diffusion_tricks_batch.telling.standing import YOUNG, Standing
+from diffusion_tricks_batch.telling.status import events, status
 
 NOW = 10_000.0
 

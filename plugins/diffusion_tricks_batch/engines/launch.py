@@ -93,7 +93,7 @@ class Launch:
         return [
             sys.executable, "-m", "accelerate.commands.launch", "--config-file", str(folder / SETTINGS),
             "--num-cpu-threads-per-process", str(threads(self.count)),
-            "-m", "diffusion_tricks_batch.rank", str(folder / WORK), str(number),
+            "-m", "diffusion_tricks_batch.engines.rank", str(folder / WORK), str(number),
         ]  # fmt: skip
 
     def _mourned(self, process: Process) -> Iterator[Outcome]:

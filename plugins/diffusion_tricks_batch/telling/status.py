@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from diffusion_tricks.plugin import Line
-from diffusion_tricks_batch.pace import clock, seconds_left
-from diffusion_tricks_batch.standing import Seen, Standing
-from diffusion_tricks_batch.tables import columns, counted
+from diffusion_tricks_batch.telling.pace import clock, seconds_left
+from diffusion_tricks_batch.telling.standing import Seen, Standing
+from diffusion_tricks_batch.telling.tables import columns, counted
 
 POLL = 1.0  # seconds from look to look
 

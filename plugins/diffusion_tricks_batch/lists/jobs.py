@@ -25,10 +25,10 @@ from diffusion_tricks.plugin import (
     object_in,
     recipe_from,
 )
-from diffusion_tricks_batch.cells import RECIPE_KEYS, TEXTS, cell, of_option
-from diffusion_tricks_batch.grid import Axis, combined, size_of
-from diffusion_tricks_batch.places import filled, places
-from diffusion_tricks_batch.rows import BASE, Base, Row, read_rows
+from diffusion_tricks_batch.lists.cells import RECIPE_KEYS, TEXTS, cell, of_option
+from diffusion_tricks_batch.lists.grid import Axis, combined, size_of
+from diffusion_tricks_batch.lists.places import filled, places
+from diffusion_tricks_batch.lists.rows import BASE, Base, Row, read_rows
 
 ONE_OF_TWO = {"steps": "stride", "stride": "steps"}
 FAILED = "failed"  # why a job of a list of failures failed, which is none of its fields

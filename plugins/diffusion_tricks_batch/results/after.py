@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from diffusion_tricks.plugin import DiffusionTricksError, Journal, OutputError
-from diffusion_tricks_batch.made import Made, pictures
-from diffusion_tricks_batch.ours import Ours
 from diffusion_tricks_batch.records import RUN
-from diffusion_tricks_batch.scores import FILE, table
-from diffusion_tricks_batch.sheets import sheets
-from diffusion_tricks_batch.standing import Standing
+from diffusion_tricks_batch.results.made import Made, pictures
+from diffusion_tricks_batch.results.ours import Ours
+from diffusion_tricks_batch.results.scores import FILE, table
+from diffusion_tricks_batch.results.sheets import sheets
+from diffusion_tricks_batch.telling.standing import Standing
 
 INDEX, PAGES = "index.html", "index-pages"
 NEW = "gallery"  # in the ledger, where a gallery is made

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from diffusion_tricks.plugin import Journal, Line
-from diffusion_tricks_batch.standing import Standing
+from diffusion_tricks_batch.telling.standing import Standing
 
 
 def throughput(standing: Standing) -> dict[str, Any]:

@@ -38,9 +38,9 @@ def status(ctx: click.Context, /, folder: Path, follow: bool, as_json: bool) -> 
 
     It is read from the ledger, in any process and on any host that sees DIR, while the batch runs and after.
     """
-    from diffusion_tricks_batch.standing import Standing
-    from diffusion_tricks_batch.status import all_done, events, told
-    from diffusion_tricks_batch.status import status as stands
+    from diffusion_tricks_batch.telling.standing import Standing
+    from diffusion_tricks_batch.telling.status import all_done, events, told
+    from diffusion_tricks_batch.telling.status import status as stands
 
     standing = Standing(folder)
     happens = events(standing) if follow else iter([stands(standing, time.time())])
@@ -61,8 +61,8 @@ def _as_lines(happens: Iterator[dict[str, Any]]) -> dict[str, Any]:
 
 def _shown(happens: Iterator[dict[str, Any]]) -> dict[str, Any]:
     """Tells how it stands, on a terminal in one place, else once a minute; gives the last."""
-    from diffusion_tricks_batch.progress import Board
-    from diffusion_tricks_batch.status import sentence
+    from diffusion_tricks_batch.telling.progress import Board
+    from diffusion_tricks_batch.telling.status import sentence
 
     board = Board(sys.stdout) if sys.stdout.isatty() else None
     told, data = time.monotonic(), dict[str, Any]()
@@ -95,9 +95,9 @@ def report(
     Pairs of jobs that are alike but for FIELD say what it makes of the scores. All is read from the ledger; the table
     scores.csv, the contact sheets and the gallery in DIR are made again where they are missing or old.
     """
-    from diffusion_tricks_batch.report import report as reported
-    from diffusion_tricks_batch.report_page import as_text, writer_for
-    from diffusion_tricks_batch.standing import Standing
+    from diffusion_tricks_batch.results.report import report as reported
+    from diffusion_tricks_batch.results.report_page import as_text, writer_for
+    from diffusion_tricks_batch.telling.standing import Standing
 
     write = writer_for(output) if output else as_text
     if output:
@@ -114,8 +114,8 @@ def report(
 
 def write_after(ctx: click.Context, folder: Path, *, say: Callable[[str], None], others: bool = True) -> None:
     """Makes what is made of the pictures of a batch, and says what was not. others: who may still be at work."""
-    from diffusion_tricks_batch.after import after
-    from diffusion_tricks_batch.standing import Standing
+    from diffusion_tricks_batch.results.after import after
+    from diffusion_tricks_batch.telling.standing import Standing
 
     for note in after(Standing(folder), gallery_of(ctx), others=others).notes:
         say(f"Note: {note}")

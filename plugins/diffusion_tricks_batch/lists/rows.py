@@ -33,8 +33,8 @@ from diffusion_tricks.plugin import (
     read_record,
     recipe_from,
 )
-from diffusion_tricks_batch.cells import RECIPE_KEYS, cell
-from diffusion_tricks_batch.places import places
+from diffusion_tricks_batch.lists.cells import RECIPE_KEYS, cell
+from diffusion_tricks_batch.lists.places import places
 
 STDIN = "-"
 LINES = {".jsonl", ".ndjson", ""}

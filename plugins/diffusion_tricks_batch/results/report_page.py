@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from diffusion_tricks.plugin import UsageError
-from diffusion_tricks_batch.figures import MOST, intervals
-from diffusion_tricks_batch.tables import columns, counted, said, short
+from diffusion_tricks_batch.results.figures import MOST, intervals
+from diffusion_tricks_batch.telling.tables import columns, counted, said, short
 
 WIDE = 100  # characters
 TEMPLATES = Path(__file__).parent / "templates"

@@ -17,8 +17,8 @@ from pathlib import Path
 
 from diffusion_tricks.plugin import Journal, Line, OutputError, UsageError
 from diffusion_tricks_batch.job_list import Listed, kept_list
-from diffusion_tricks_batch.pace import Pace
 from diffusion_tricks_batch.records import Records
+from diffusion_tricks_batch.telling.pace import Pace
 
 YOUNG = 120.0  # seconds: who wrote so lately on another host is taken to be at work
 LEASES = "leases"  # a folder in the ledger

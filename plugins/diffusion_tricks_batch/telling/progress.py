@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import IO, TYPE_CHECKING, Self
 
-from diffusion_tricks_batch.pace import Pace, clock, seconds_left
+from diffusion_tricks_batch.telling.pace import Pace, clock, seconds_left
 
 if TYPE_CHECKING:
     from diffusion_tricks_batch.outcome import Outcome

@@ -9,9 +9,9 @@ from typing import Any
 
 from diffusion_tricks import Recipe
 from diffusion_tricks.plugin import mapped, paths
-from diffusion_tricks_batch.cells import RECIPE_KEYS
-from diffusion_tricks_batch.jobs import Job, entries_of, meant, options_of, places_in
-from diffusion_tricks_batch.places import escaped
+from diffusion_tricks_batch.lists.cells import RECIPE_KEYS
+from diffusion_tricks_batch.lists.jobs import Job, entries_of, meant, options_of, places_in
+from diffusion_tricks_batch.lists.places import escaped
 
 
 def row_of(job: Job, folder: Path) -> dict[str, Any]:

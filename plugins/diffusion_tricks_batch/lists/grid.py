@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from diffusion_tricks.plugin import UsageError
-from diffusion_tricks_batch.cells import TEXTS, cell
-from diffusion_tricks_batch.places import plain, slug
+from diffusion_tricks_batch.lists.cells import TEXTS, cell
+from diffusion_tricks_batch.lists.places import plain, slug
 
 LIST = "@"  # before the name of a list; `@-` is one from standard input
 FORM = "a grid is such as seed=0-99, guidance=3,5,7 or prompt=@prompts.txt"

@@ -13,7 +13,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from diffusion_tricks_batch.made import SCORES, Made
+from diffusion_tricks_batch.results.made import SCORES, Made
 
 FILE = "scores.csv"
 OWN = ("id", "path", "seed")

@@ -6,7 +6,7 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from diffusion_tricks_batch.tables import said, short
+from diffusion_tricks_batch.telling.tables import said, short
 
 WIDE, ROW, ABOVE = 7.2, 0.32, 1.1  # inches: of a figure, for each value, and for title and axis
 MOST = 40  # values in a figure

@@ -9,8 +9,8 @@ from pathlib import Path
 from PIL import Image
 
 from diffusion_tricks.plugin import PictureError, labelled_grid, read_picture
-from diffusion_tricks_batch.made import Made
-from diffusion_tricks_batch.tables import short
+from diffusion_tricks_batch.results.made import Made
+from diffusion_tricks_batch.telling.tables import short
 
 ON_A_SHEET, ACROSS = 100, 10  # pictures
 THUMB = 160  # pixels: of the longer side of a picture, at the most

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from diffusion_tricks.plugin import OutputError, UnknownName, UsageError, format_of, paths
-from diffusion_tricks_batch.cells import RECIPE_KEYS
-from diffusion_tricks_batch.jobs import OWN, Job
-from diffusion_tricks_batch.places import PLACE, filled, formed, places
+from diffusion_tricks_batch.lists.cells import RECIPE_KEYS
+from diffusion_tricks_batch.lists.jobs import OWN, Job
+from diffusion_tricks_batch.lists.places import PLACE, filled, formed, places
 
 OF_PICTURES = ("seed", "index")
 NO_NAMES = {"version", "tricks", "folder"}  # of what recipes say

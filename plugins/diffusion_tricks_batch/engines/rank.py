@@ -1,4 +1,4 @@
-"""A worker that `batch --workers N` has begun: `python -m diffusion_tricks_batch.rank WORK NUMBER`."""
+"""A worker that `batch --workers N` has begun: `python -m diffusion_tricks_batch.engines.rank WORK NUMBER`."""
 
 from __future__ import annotations
 

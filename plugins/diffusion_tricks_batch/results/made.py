@@ -9,7 +9,7 @@ from typing import Any
 
 from diffusion_tricks_batch.job_list import Listed
 from diffusion_tricks_batch.records import FOLDER
-from diffusion_tricks_batch.standing import Standing
+from diffusion_tricks_batch.telling.standing import Standing
 
 SCORES = ("alignment", "concealment", "sep_min")
 

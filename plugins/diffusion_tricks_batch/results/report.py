@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from diffusion_tricks.plugin import bootstrap
-from diffusion_tricks_batch.fields import (
+from diffusion_tricks_batch.results.fields import (
     OF_PICTURES,
     OF_VIEWS,
     VIEW,
@@ -27,9 +27,9 @@ from diffusion_tricks_batch.fields import (
     rows,
     rows_of_views,
 )
-from diffusion_tricks_batch.made import pictures
-from diffusion_tricks_batch.standing import Standing
-from diffusion_tricks_batch.throughput import throughput
+from diffusion_tricks_batch.results.made import pictures
+from diffusion_tricks_batch.results.throughput import throughput
+from diffusion_tricks_batch.telling.standing import Standing
 
 MOST_VALUES = 5  # of a field: all pairs of so many are compared, of more each with the first
 

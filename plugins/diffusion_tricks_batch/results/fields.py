@@ -9,7 +9,7 @@ from typing import Any
 
 from diffusion_tricks.plugin import UnknownName
 from diffusion_tricks_batch.job_list import Listed
-from diffusion_tricks_batch.made import Made
+from diffusion_tricks_batch.results.made import Made
 
 SEED, VIEW = "seed", "view"
 OF_PICTURES = ("alignment", "concealment", "sep_min")

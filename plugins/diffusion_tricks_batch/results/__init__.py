@@ -1,0 +1,1 @@
+"""What stands after a batch: scores, sheets, a gallery, a report."""

@@ -1,0 +1,1 @@
+"""How a batch goes on, told while it does, from within and from outside."""
