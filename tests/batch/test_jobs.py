@@ -538,8 +538,8 @@ def test_reading_a_list_costs_no_torch() -> None:
     lines({"prompt": "a {x}", "x": "b", "tricks": ["guidance"], "scale": 3})
     code = (
         "import sys\nfrom diffusion_tricks_batch.lists.jobs import read_jobs\n"
-        "from diffusion_tricks_batch.lists.names import check_names\njobs = read_jobs('jobs.jsonl')\nassert jobs[0].recipe, jobs[0].problem\nassert 'torch' not in"
-        " sys.modules"
+        "from diffusion_tricks_batch.lists.names import check_names\n"
+        "jobs = read_jobs('jobs.jsonl')\nassert jobs[0].recipe, jobs[0].problem\nassert 'torch' not in sys.modules"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -55,9 +55,9 @@ def command(folder: Path, name: str, *words: str) -> list[str]:
 def check_same(folder: Path, name: str) -> None:
     """Each job was done once, and its picture is the one of one process."""
     assert Counter(key for _, key in lines(folder / name, "done")) == {f"j{number}": 1 for number in range(JOBS)}
-    for path in (folder / "one").glob("*.png"):
+    for path in (folder / "one").glob("j*.png"):
         assert (folder / name / path.name).read_bytes() == path.read_bytes()
-    assert len(list((folder / name).glob("*.png"))) == JOBS
+    assert len(list((folder / name).glob("j*.png"))) == JOBS
 
 
 def test_workers_of_which_one_is_killed(jobs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
