@@ -44,7 +44,8 @@ def _list(count: int) -> str:
     return "".join(json.dumps(line) + "\n" for line in ({"base": base}, *map(_job, range(count))))
 
 
-LISTS = {"pictures": (16, "out/{id}-{index}.png"), "pictures with side-cars": (6, "out/{id}-{index}.jpg")}
+SCORED = "scored pictures with side-cars"
+LISTS = {"pictures": (16, "out/{id}-{index}.png"), SCORED: (6, "out/{id}-{index}.jpg")}
 
 
 @cache
@@ -60,7 +61,8 @@ def before() -> Path:
 
 def words(name: str) -> list[str]:
     """Those of a command."""
-    return ["batch", f"{name}.jsonl", "-o", LISTS[name][1], "--seed", "1", "--batch", "4", "--no-scores", "--quiet"]
+    scores = "--scores" if name == SCORED else "--no-scores"
+    return ["batch", f"{name}.jsonl", "-o", LISTS[name][1], "--seed", "1", "--batch", "4", scores, "--quiet"]
 
 
 @cache
