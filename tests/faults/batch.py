@@ -23,6 +23,8 @@ BATCH = Harness(
     "batch", "a batch that is killed goes on to the same files, byte for byte", 20, 250, lambda rng: _kills(rng)
 )
 HOME = Path("out")
+TIMES = {"at", "seconds"}  # of what is noted
+NOTED = {"here.jsonl", "after.json"}  # in the ledger, which is no output
 Files = dict[str, bytes]
 
 
@@ -42,7 +44,8 @@ def _list(count: int) -> str:
     return "".join(json.dumps(line) + "\n" for line in ({"base": base}, *map(_job, range(count))))
 
 
-LISTS = {"pictures": (16, "out/{id}-{index}.png"), "pictures with side-cars": (6, "out/{id}-{index}.jpg")}
+SCORED = "scored pictures with side-cars"
+LISTS = {"pictures": (16, "out/{id}-{index}.png"), SCORED: (6, "out/{id}-{index}.jpg")}
 
 
 @cache
@@ -58,7 +61,8 @@ def before() -> Path:
 
 def words(name: str) -> list[str]:
     """Those of a command."""
-    return ["batch", f"{name}.jsonl", "-o", LISTS[name][1], "--seed", "1", "--batch", "4", "--no-scores", "--quiet"]
+    scores = "--scores" if name == SCORED else "--no-scores"
+    return ["batch", f"{name}.jsonl", "-o", LISTS[name][1], "--seed", "1", "--batch", "4", scores, "--quiet"]
 
 
 @cache
@@ -73,7 +77,7 @@ def after(name: str) -> Files:
 
 def held() -> Files:
     """What stands in each file that a user sees; of the ledger, where each job stands in the end."""
-    files = [file for file in HOME.rglob("[!.]*") if file.is_file() and file.name != "here.jsonl"]
+    files = [file for file in HOME.rglob("[!.]*") if file.is_file() and file.name not in NOTED]
     journal = (HOME / "ledger" / "here.jsonl").read_text()
     return {str(file): file.read_bytes() for file in files} | {"ledger": _ends(journal)}
 
@@ -81,7 +85,7 @@ def held() -> Files:
 def _ends(journal: str) -> bytes:
     last: dict[str, Any] = {}
     for line in map(json.loads, journal.splitlines()):
-        line.pop("at", None)
+        line = {key: value for key, value in line.items() if key not in TIMES}
         last |= {line[key]: line for key in ("begun", "done", "failed") if key in line}
     return json.dumps(last, sort_keys=True).encode()
 
