@@ -247,7 +247,7 @@ BESIDE = {"follow": "--json", "force": "-o old.md"}  # what an option is compare
 
 @pytest.mark.parametrize("command", LOOKED)
 def test_options_that_look_at_a_batch_act(command: str) -> None:
-    from batch.noted import Noted, jobs
+    from batches.noted import Noted, jobs
 
     made = Noted(Path("out"), jobs(1, guidance=3))
     made.worker("here", began=1.0)

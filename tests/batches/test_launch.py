@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from batch.faked import groups_of, lines, records_of
+from batches.faked import groups_of, lines, records_of
 from diffusion_tricks.plugin import UsageError
 from diffusion_tricks_batch.engines import launch
 from diffusion_tricks_batch.engines.launch import Launch

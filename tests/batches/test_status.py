@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from batch.noted import Noted, jobs
+from batches.noted import Noted, jobs
 from command_line import run
 from diffusion_tricks_batch.records import Records
 from diffusion_tricks_batch.telling import standing

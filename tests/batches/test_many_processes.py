@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from batch.faked import lines
+from batches.faked import lines
 from diffusion_tricks_batch.asked import Asked
 from diffusion_tricks_batch.how import How
 from diffusion_tricks_batch.outcome import Outcome

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from batch.faked import Faked
+from batches.faked import Faked
 from diffusion_tricks_batch.engines import shards
 from diffusion_tricks_batch.engines.process import end_with_parent
 from diffusion_tricks_batch.engines.rank import work

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from batch.noted import VIEWS, Noted
+from batches.noted import VIEWS, Noted
 from command_line import run
 from diffusion_tricks.plugin import read_record
 from diffusion_tricks_batch.results import sheets

@@ -14,7 +14,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from batch.faked import Faked, code_of, groups_of, in_process, lines, pause, records_of, shard, use_faked
+from batches.faked import Faked, code_of, groups_of, in_process, lines, pause, records_of, shard, use_faked
 from diffusion_tricks.plugin import OutputError
 from diffusion_tricks_batch.asked import Asked
 from diffusion_tricks_batch.engines import shards
