@@ -10,7 +10,7 @@ Host hooks are called once a process and register names; they must not import to
     register_scorers(register)       register("my-clip", "my_package.score:my_clip"), of a function of a device
     register_masks(register)         register("star", "my_package.masks:Star", summary="x,y,r"): a form of `--mask`
     register_movements(register)     register("cartwheel", "my_package.films:cartwheel", view="rotate_cw"), for films
-    register_engines(register)       register("lan", "my_package.lan:Lan", summary="idle machines"), for `batch --engine`
+    register_engines(register)       register("lan", "my_package.lan:Lan", summary="idle machines"), for `batch`
     register_commands(cli)       add commands to the command line
 
 Run hooks are filled by the tricks of one run, in command order, the first outermost (`sampling.run_hooks`):
