@@ -227,6 +227,34 @@ def test_files_in_the_way_are_named_before_anything_is_made() -> None:
     assert {Path("out", name).read_bytes() == b"mine" for name in ("a-0.jpg", "b-1.jpg.json")} == {False}
 
 
+def test_force_leaves_a_folder_that_is_no_ledger() -> None:
+    shutil.rmtree("out")
+    accounts = Path("out/ledger/accounts.txt")
+    accounts.parent.mkdir(parents=True)
+    accounts.write_text("mine")
+    for force in (False, True):
+        with pytest.raises(OutputError, match=r"out/ledger/accounts.txt is of no batch"):
+            batch(asked(resume=False, force=force))
+    assert [path for path in Path("out").rglob("*") if path.is_file()] == [accounts]
+
+
+def test_force_leaves_files_of_others_in_the_ledger() -> None:
+    noted = JOURNAL.read_bytes()
+    Path("out/ledger/accounts.txt").write_text("mine")
+    with pytest.raises(OutputError, match=r"out/ledger/accounts.txt is of no batch"):
+        batch(asked(resume=False, force=True))
+    assert JOURNAL.read_bytes() == noted
+    Path("out/ledger/accounts.txt").rename("out/ledger/.accounts")
+    assert len(batch(asked(resume=False, force=True)).made) == 5
+    assert Path("out/ledger/.accounts").read_text() == "mine"
+
+
+def test_a_picture_in_the_place_of_the_ledger_is_refused() -> None:
+    listed([job("ledger/a")])
+    with pytest.raises(UsageError, match="where the run keeps what it notes itself"):
+        batch(asked(output="out/{id}.png"))
+
+
 def test_a_job_less_changes_nothing_and_a_job_more_is_made() -> None:
     before = pictures()
     listed(JOBS[:2] + JOBS[3:])
