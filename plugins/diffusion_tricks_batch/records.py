@@ -52,7 +52,7 @@ class Timed(Ledger):
     def note(self, *lines: Line) -> None:
         """Adds lines, safe on the disk."""
         for line in lines:
-            line["at"] = round(max(time.time(), self.latest), 3)  # clocks of hosts differ
+            line["at"] = self.latest = round(max(time.time(), self.latest), 3)  # clocks differ, and are set back
         super().note(*lines)
 
     def look(self, beside: Iterable[Journal] = ()) -> list[tuple[Journal, Line]]:
@@ -152,7 +152,8 @@ class Records:
         with Journal(path).alone():
             ledger = Timed.found(path)
             ledger.beside = self.journals(but=worker)
-            ledger.latest = max([float(line.get("at", 0)) for one in ledger.beside for line in one.lines], default=0.0)
+            noted = [line for journal in (*ledger.beside, ledger) for line in journal.lines]
+            ledger.latest = max([float(line.get("at", 0)) for line in noted], default=0.0)
             ledger.note({"worker": worker, "host": socket.gethostname(), "process": os.getpid()})
             yield ledger
 
