@@ -17,6 +17,7 @@ import pytest
 from PIL import Image
 
 from command_line import Outcome, run
+from diffusion_tricks import Result
 from diffusion_tricks.errors import OutputError, UsageError
 from diffusion_tricks_batch import Asked, How, Tally, batch
 from diffusion_tricks_batch.groups import Group
@@ -204,6 +205,53 @@ def test_a_picture_edited_by_hand_is_left_alone_and_the_others_go_on() -> None:
     assert tally.failures["d"].message.startswith("out/d-0.jpg has been changed since it was made")
     assert Path("out/d-0.jpg").read_bytes() == edited
     assert [json.loads(line)["id"] for line in Path("out/failed.jsonl").read_text().splitlines()] == ["d"]
+
+
+def test_a_picture_put_in_the_place_of_a_failed_job_is_left_alone() -> None:
+    shutil.rmtree("out")
+    with mock.patch("diffusion_tricks_batch.work.load_model", side_effect=RuntimeError("boom")):
+        assert len(batch(asked(resume=False)).failures) == 5
+    Image.new("RGB", (16, 16), "red").save("out/d-0.jpg")
+    Path("out/e-0.jpg").write_bytes(b"half a pic")
+    mine = Path("out/d-0.jpg").read_bytes()
+    tally = batch(asked())
+    assert sorted(tally.made) == ["a", "b", "c", "e"]
+    assert tally.failures["d"].message.startswith("out/d-0.jpg was made by none of these runs; keep it")
+    assert Path("out/d-0.jpg").read_bytes() == mine
+
+
+def test_a_picture_edited_while_it_was_to_be_made_anew_is_left_alone() -> None:
+    JOURNAL.write_text(JOURNAL.read_text() + '{"begun": "d", "at": 4e9}\n')
+    Image.new("RGB", (16, 16), "red").save("out/d-0.jpg")
+    mine = Path("out/d-0.jpg").read_bytes()
+    assert "none of these runs, or by one that was killed" in batch(asked()).failures["d"].message
+    assert Path("out/d-0.jpg").read_bytes() == mine
+
+
+def test_what_a_failed_job_wrote_is_its_own() -> None:
+    before = pictures()
+    shutil.rmtree("out")
+    real = Result.save
+
+    def full(result: Result, path: str, **how: Any) -> Any:
+        if "b-1" in str(path):
+            raise RuntimeError("boom")
+        return real(result, path, **how)
+
+    with mock.patch.object(Result, "save", full):
+        assert list(batch(asked(resume=False)).failures) == ["b"]
+    assert Path("out/b-0.jpg").exists()
+    assert list(batch(asked()).made) == ["b"]
+    assert pictures() == before
+
+
+def test_other_names_make_the_pictures_under_them() -> None:
+    before = pictures()
+    again = {"output": "out/{id}-{index}.png"}
+    assert whys(batch(asked(**again))) == dict.fromkeys("abcde", "other names")
+    assert len(list(Path("out").glob("*.png"))) == 6
+    assert batch(asked(**again)).ready.kept == 5
+    assert {name: pictures()[name] for name in before} == before
 
 
 def test_force_makes_a_picture_edited_by_hand_anew() -> None:
