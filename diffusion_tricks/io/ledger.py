@@ -128,8 +128,7 @@ class Ledger(Journal):
     def done(self, task: Task, **facts: Any) -> Line:
         """Notes what a task was made from, and what it made; gives the line."""
         said = {"done": task.key, "inputs": list(task.inputs or ()), "recipe": task.asked}
-        said["outputs"] = self._outputs(task)
-        line: Line = said | facts
+        line: Line = said | {"outputs": self._outputs(task)} | facts
         self.note(line)
         return line
 

@@ -21,6 +21,7 @@ from diffusion_tricks import Result
 from diffusion_tricks.errors import OutputError, UsageError
 from diffusion_tricks_batch import Asked, How, Tally, batch
 from diffusion_tricks_batch.groups import Group
+from diffusion_tricks_batch.telling.standing import Standing
 from diffusion_tricks_batch.work import Worker
 
 JOURNAL = Path("out/ledger/here.jsonl")
@@ -168,6 +169,18 @@ def test_an_input_that_is_gone_fails_its_job_and_leaves_its_picture() -> None:
     tally = batch(asked())
     assert {key: failure.kind for key, failure in tally.failures.items()} == {"c": "PictureError"}
     assert {name: data for name, data in pictures().items() if name != "failed.jsonl"} == before
+
+
+def test_an_input_that_is_there_again_leaves_its_picture_as_it_was() -> None:
+    Path("in.png").rename("away.png")
+    assert list(batch(asked()).failures) == ["c"]
+    assert [json.loads(line)["id"] for line in Path("out/failed.jsonl").read_text().splitlines()] == ["c"]
+    standing = Standing(Path("out"))
+    assert [(job.id, kind) for job, kind in standing.failures()] == [("c", "PictureError")]
+    Path("away.png").rename("in.png")
+    assert batch(asked()).ready.kept == 5
+    assert Standing(Path("out")).states() == {"kept": 5}
+    assert not Path("out/failed.jsonl").exists()
 
 
 def test_another_recipe_or_other_settings_make_a_job_anew() -> None:
