@@ -1,7 +1,7 @@
 """What has been done of many tasks, in a journal, and what of it still holds: by hashes, never names or times.
 
-A task has lines `begun`, then `done` or `failed`, each with its key; its last line counts. Paths are as from the folder
-of the journal. No torch here.
+A task has lines `begun`, then `done` or `failed`, each with its key; its last line counts. What it wrote, if in part,
+stands in `outputs` of a line. Paths are as from the folder of the journal. No torch here.
 """
 
 from __future__ import annotations
@@ -78,8 +78,9 @@ class Ledger(Journal):
         return self._last.get(key, {})
 
     def verdict(self, task: Task, *, force: bool = False) -> Verdict:
-        """What is to be done with a task. Raises OutputError for a file of it that somebody has changed since.
+        """What is to be done with a task. Raises OutputError for a whole file in its place that is somebody's.
 
+        That is one that no line says; where a task was begun and not finished, only if lines say others in its place.
         force: such a file is made anew.
         """
         last, done = self._last.get(task.key), self._done.get(task.key)
@@ -87,8 +88,8 @@ class Ledger(Journal):
             return Verdict(False, "new")
         standing = [path for path in task.files if path.is_file()]
         begun = "begun" in last
-        for path in () if begun or force else standing:
-            self._check_ours(path)
+        for path in () if force else standing:
+            self._check_ours(path, begun)
         if not done or "done" not in last:
             return Verdict(False, "was not finished" if begun else "had failed", bool(standing))
         if why := self._changed(task, done):
@@ -100,6 +101,8 @@ class Ledger(Journal):
             return "an input has changed"
         if done["recipe"] != task.asked:
             return "other options"
+        if not done["outputs"].keys() <= {self.relative(path) for path in task.files}:
+            return "other names"
         for name, digest in done["outputs"].items():
             path = self.home / name
             if not path.is_file():
@@ -108,14 +111,15 @@ class Ledger(Journal):
                 return "a file is damaged"
         return ""
 
-    def _check_ours(self, path: Path) -> None:
-        """Raises OutputError for a file that is whole, and that no task has written so."""
-        known = self._digests.get(self.relative(path))
-        if known and sha256(path) not in known and not is_damaged(path):
-            raise OutputError(
-                f"{path} has been changed since it was made, by none of these runs; keep it under another name, or "
-                "give `force` to make it anew"
-            )
+    def _check_ours(self, path: Path, begun: bool) -> None:
+        known = self._digests.get(self.relative(path), set())
+        if (begun and not known) or sha256(path) in known or is_damaged(path):
+            return
+        what = "has been changed since it was made, by" if known else "was made by"
+        raise OutputError(
+            f"{path} {what} none of these runs{', or by one that was killed' if begun else ''}; keep it under another "
+            "name, or give `force` to make it anew"
+        )
 
     def begin(self, *tasks: Task) -> None:
         """Notes that the files of tasks, as far as there are any, are their own from now on."""
@@ -123,17 +127,20 @@ class Ledger(Journal):
 
     def done(self, task: Task, **facts: Any) -> Line:
         """Notes what a task was made from, and what it made; gives the line."""
-        outputs = {self.relative(path): sha256(path) for path in task.files if path.is_file()}
-        said = {"done": task.key, "inputs": list(task.inputs or ()), "recipe": task.asked, "outputs": outputs}
-        line: Line = said | facts
+        said = {"done": task.key, "inputs": list(task.inputs or ()), "recipe": task.asked}
+        line: Line = said | {"outputs": self._outputs(task)} | facts
         self.note(line)
         return line
 
     def failed(self, task: Task, why: Mapping[str, Any]) -> Line:
-        """Notes why a task could not be done; gives the line."""
-        line: Line = {"failed": task.key, **why}
+        """Notes why a task could not be done, and what it made nevertheless; gives the line."""
+        outputs = self._outputs(task)
+        line: Line = {"failed": task.key, **why} | ({"outputs": outputs} if outputs else {})
         self.note(line)
         return line
+
+    def _outputs(self, task: Task) -> dict[str, str]:
+        return {self.relative(path): sha256(path) for path in task.files if path.is_file()}
 
     def note(self, *lines: Line) -> None:
         """Adds lines, safe on the disk."""
@@ -180,8 +187,8 @@ def _index(line: Line, last: dict[str, Line], done: dict[str, Line], digests: di
         last[key] = line
     if "done" in line:
         done[line["done"]] = line
-        for name, digest in line["outputs"].items():
-            digests.setdefault(name, set()).add(digest)
+    for name, digest in line.get("outputs", {}).items():
+        digests.setdefault(name, set()).add(digest)
 
 
 def is_damaged(path: Path) -> bool:

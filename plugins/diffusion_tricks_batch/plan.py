@@ -43,7 +43,7 @@ from diffusion_tricks_batch.lists.jobs import Job, read_jobs
 from diffusion_tricks_batch.lists.names import check_names
 from diffusion_tricks_batch.lists.places import places
 from diffusion_tricks_batch.models import Models
-from diffusion_tricks_batch.records import FAILED, FOLDER, SCORES, Records, Run, task_of
+from diffusion_tricks_batch.records import FAILED, FOLDER, Records, Run, task_of
 
 PICTURES = 8  # in a batch on a CPU: 16 of the model inside cost 4.2 s one by one, and 2.6 s by 4, by 8 or by 16
 MOST = 32  # of which a batch gains nothing more
@@ -93,7 +93,7 @@ def planned(asked: Asked, records: Records) -> Ready:
     begun = run_begun(asked, records)
     seed = seed_of(asked) if begun is None else begun.seed
     jobs = jobs_of(asked, seed)
-    names = check_names(jobs, asked.output, _read(asked), [records.home / name for name in (FAILED, SCORES)])
+    names = check_names(jobs, asked.output, _read(asked), records.others)
     recipes = [job.recipe for job in jobs if job.recipe]
     firsts = kinds(recipes)[:KINDS]
     run = begun or Run(seed, _pictures(firsts, asked), sharing(asked))

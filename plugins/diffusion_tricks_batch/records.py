@@ -14,6 +14,7 @@ import socket
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 FOLDER = "ledger"
 RUN = "run.json"
 LEASES = "leases"
+NOTED = ("jobs.json", "work.json", "launch.json", "after.json", "*.jsonl", "*.log", RUN)  # the last says whose they are
+WITHIN = (LEASES, "gallery")  # folders
 FAILED, SCORES = "failed.jsonl", "scores.csv"  # beside the pictures: what is left to do, and what was scored
 VERSION = 1
 
@@ -49,7 +52,7 @@ class Timed(Ledger):
     def note(self, *lines: Line) -> None:
         """Adds lines, safe on the disk."""
         for line in lines:
-            line["at"] = round(max(time.time(), self.latest), 3)  # clocks of hosts differ
+            line["at"] = self.latest = round(max(time.time(), self.latest), 3)  # clocks differ, and are set back
         super().note(*lines)
 
     def look(self, beside: Iterable[Journal] = ()) -> list[tuple[Journal, Line]]:
@@ -73,12 +76,21 @@ class Records:
         return self.folder / LEASES
 
     @property
+    def others(self) -> list[Path]:
+        """What the run writes beside the pictures; of a folder, all that is in it."""
+        return [self.home / FAILED, self.home / SCORES, self.folder]
+
+    @property
     def begun(self) -> bool:
         """Whether a run has begun here."""
         return (self.folder / RUN).exists()
 
     def begin(self, run: Run) -> Run:
-        """Begins a run, unless another process has just begun it; gives what holds for all. Raises OutputError."""
+        """Begins a run, unless another process has just begun it; gives what holds for all.
+
+        Raises OutputError for a folder that cannot be made, and for one that is not ours.
+        """
+        self._check_ours()
         data = json.dumps({"batch": VERSION, **asdict(run)}, indent=1).encode()
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -102,8 +114,26 @@ class Records:
             raise UsageError(f"{path} is damaged, or of another version; begin anew with `force`") from None
 
     def forget(self) -> None:
-        """Removes what an earlier run here has noted; its pictures stay."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Removes what an earlier run here has noted; its pictures stay. Raises OutputError where others' files are."""
+        self._check_ours()
+        if not self.begun:
+            return
+        for name in WITHIN:
+            shutil.rmtree(self.folder / name, ignore_errors=True)
+        for path in [path for name in NOTED for path in self.folder.glob(name)]:
+            path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # of what is hidden in it
+            self.folder.rmdir()
+
+    def _check_ours(self) -> None:
+        """Raises OutputError where the folder holds what no run has noted."""
+        there = sorted(path.name for path in self.folder.glob("[!.]*"))  # looked at before `begun`: others begin, too
+        ours = (*NOTED, *WITHIN) if self.begun else ()
+        if others := [name for name in there if not any(fnmatch(name, one) for one in ours)]:
+            raise OutputError(
+                f"{self.folder / others[0]} is of no batch, and the ledger needs that folder for itself; keep it "
+                "elsewhere, or choose another output"
+            )
 
     def journals(self, but: str = "") -> list[Journal]:
         """Those of all workers but one, as they stand; a last line that is being written is left out."""
@@ -122,7 +152,8 @@ class Records:
         with Journal(path).alone():
             ledger = Timed.found(path)
             ledger.beside = self.journals(but=worker)
-            ledger.latest = max([float(line.get("at", 0)) for one in ledger.beside for line in one.lines], default=0.0)
+            noted = [line for journal in (*ledger.beside, ledger) for line in journal.lines]
+            ledger.latest = max([float(line.get("at", 0)) for line in noted], default=0.0)
             ledger.note({"worker": worker, "host": socket.gethostname(), "process": os.getpid()})
             yield ledger
 

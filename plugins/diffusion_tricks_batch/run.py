@@ -7,7 +7,7 @@ import json
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
@@ -114,7 +114,7 @@ def batch(asked: Asked, begin: Callable[[Ready], Tell] = lambda ready: silent) -
             with contextlib.suppress(OutputFailed):  # of that, what ended the run speaks
                 ledger.note({"ended": tally.data()})
                 if ranks.main:
-                    written_failures(records, todo.jobs, asked)
+                    written_failures(records, todo.jobs, asked, todo.problems)
     ranks.part()
     return tally
 
@@ -166,10 +166,10 @@ def _outcomes(asked: Asked, site: Site, tally: Tally) -> Iterator[Outcome]:
 
 
 def _refused(todo: Ready, ledger: Ledger) -> Iterator[Outcome]:
-    """The outcomes of jobs that cannot be made."""
+    """The outcomes of jobs that cannot be made; what an earlier run made of them still counts."""
     for key, error in todo.problems.items():
-        failure = failure_of(error)
-        line = {"failed": key, **failure.data()}
+        failure, done = failure_of(error), "done" in ledger.last(key)
+        line = {"refused" if done else "failed": key, **failure.data()}
         ledger.note(line)
         yield Outcome(key, HERE, line, failure)
 
@@ -186,13 +186,19 @@ def _finished_unseen(records: Records, tally: Tally) -> Iterator[Outcome]:
             yield outcome
 
 
-def written_failures(records: Records, jobs: Sequence[Job], asked: Asked) -> None:
-    """`failed.jsonl`: a job list of what failed, and why; of such a list, what is left of it."""
+def written_failures(
+    records: Records, jobs: Sequence[Job], asked: Asked, problems: Mapping[str, Exception] | None = None
+) -> None:
+    """`failed.jsonl`: a job list of what failed, and why; of such a list, what is left of it.
+
+    problems: of jobs that could not be made now, by id.
+    """
     path, ledger = records.home / FAILED, records.every()
     own = asked.source is not None and os.path.realpath(asked.source) == os.path.realpath(path)
+    refused = {key: {"failed": key, **failure_of(error).data()} for key, error in (problems or {}).items()}
     lines = []
     for job in jobs:
-        last = ledger.last(job.id)
+        last = refused.get(job.id, ledger.last(job.id))
         if "failed" in last or (own and "done" not in last):
             lines.append(_row(job, last, records))
     if lines:

@@ -26,7 +26,7 @@ from diffusion_tricks_batch.lists.rows import Base, base_in, base_of
 from diffusion_tricks_batch.models import Models
 from diffusion_tricks_batch.outcome import Outcome, failure_of
 from diffusion_tricks_batch.plan import check_folder, check_recipe, item_of, run_begun, seed_of, with_seed
-from diffusion_tricks_batch.records import FAILED, SCORES, Records, Run, task_of
+from diffusion_tricks_batch.records import Records, Run, task_of
 from diffusion_tricks_batch.run import check_alone, written_failures
 from diffusion_tricks_batch.say import Teller, in_flags
 
@@ -135,7 +135,7 @@ class Desk:
         if job.recipe is None:
             assert job.problem is not None
             raise job.problem
-        names = check_names([job], self.asked.output, (), [self.records.home / name for name in (FAILED, SCORES)])
+        names = check_names([job], self.asked.output, (), self.records.others)
         check_recipe(job.recipe)
         self._take(job.id, names[job.id])
         item = item_of(job.id, job.recipe, names[job.id], self.asked, self.models)

@@ -209,6 +209,12 @@ def test_a_file_in_the_place_of_a_folder() -> None:
         check_names([job(0, id="0", v="a.png"), job(1, id="1", v="a.png/b.png")], "out/{v}")
 
 
+def test_a_folder_of_the_run_itself() -> None:
+    with pytest.raises(UsageError, match=r"'Ledger/a' would be written to out/Ledger/a.png, where the run keeps what"):
+        check_names([job(id="Ledger/a")], "out", others=[Path("out/ledger")])
+    assert check_names([job(id="ledger")], "out", others=[Path("out/ledger")])
+
+
 def test_several_pictures_of_one_job() -> None:
     one = job(id="j", count=3, seed=7)
     with pytest.raises(UsageError, match=r"the pictures of job 'j' would all be written to out/j.png; put \{index\}"):

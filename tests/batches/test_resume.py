@@ -17,9 +17,11 @@ import pytest
 from PIL import Image
 
 from command_line import Outcome, run
+from diffusion_tricks import Result
 from diffusion_tricks.errors import OutputError, UsageError
 from diffusion_tricks_batch import Asked, How, Tally, batch
 from diffusion_tricks_batch.groups import Group
+from diffusion_tricks_batch.telling.standing import Standing
 from diffusion_tricks_batch.work import Worker
 
 JOURNAL = Path("out/ledger/here.jsonl")
@@ -169,6 +171,18 @@ def test_an_input_that_is_gone_fails_its_job_and_leaves_its_picture() -> None:
     assert {name: data for name, data in pictures().items() if name != "failed.jsonl"} == before
 
 
+def test_an_input_that_is_there_again_leaves_its_picture_as_it_was() -> None:
+    Path("in.png").rename("away.png")
+    assert list(batch(asked()).failures) == ["c"]
+    assert [json.loads(line)["id"] for line in Path("out/failed.jsonl").read_text().splitlines()] == ["c"]
+    standing = Standing(Path("out"))
+    assert [(job.id, kind) for job, kind in standing.failures()] == [("c", "PictureError")]
+    Path("away.png").rename("in.png")
+    assert batch(asked()).ready.kept == 5
+    assert Standing(Path("out")).states() == {"kept": 5}
+    assert not Path("out/failed.jsonl").exists()
+
+
 def test_another_recipe_or_other_settings_make_a_job_anew() -> None:
     listed([one | {"steps": 1} if one["id"] == "d" else one for one in JOBS])
     assert whys(batch(asked())) == {"d": "other options"}
@@ -206,6 +220,53 @@ def test_a_picture_edited_by_hand_is_left_alone_and_the_others_go_on() -> None:
     assert [json.loads(line)["id"] for line in Path("out/failed.jsonl").read_text().splitlines()] == ["d"]
 
 
+def test_a_picture_put_in_the_place_of_a_failed_job_is_left_alone() -> None:
+    shutil.rmtree("out")
+    with mock.patch("diffusion_tricks_batch.work.load_model", side_effect=RuntimeError("boom")):
+        assert len(batch(asked(resume=False)).failures) == 5
+    Image.new("RGB", (16, 16), "red").save("out/d-0.jpg")
+    Path("out/e-0.jpg").write_bytes(b"half a pic")
+    mine = Path("out/d-0.jpg").read_bytes()
+    tally = batch(asked())
+    assert sorted(tally.made) == ["a", "b", "c", "e"]
+    assert tally.failures["d"].message.startswith("out/d-0.jpg was made by none of these runs; keep it")
+    assert Path("out/d-0.jpg").read_bytes() == mine
+
+
+def test_a_picture_edited_while_it_was_to_be_made_anew_is_left_alone() -> None:
+    JOURNAL.write_text(JOURNAL.read_text() + '{"begun": "d", "at": 4e9}\n')
+    Image.new("RGB", (16, 16), "red").save("out/d-0.jpg")
+    mine = Path("out/d-0.jpg").read_bytes()
+    assert "none of these runs, or by one that was killed" in batch(asked()).failures["d"].message
+    assert Path("out/d-0.jpg").read_bytes() == mine
+
+
+def test_what_a_failed_job_wrote_is_its_own() -> None:
+    before = pictures()
+    shutil.rmtree("out")
+    real = Result.save
+
+    def full(result: Result, path: str, **how: Any) -> Any:
+        if "b-1" in str(path):
+            raise RuntimeError("boom")
+        return real(result, path, **how)
+
+    with mock.patch.object(Result, "save", full):
+        assert list(batch(asked(resume=False)).failures) == ["b"]
+    assert Path("out/b-0.jpg").exists()
+    assert list(batch(asked()).made) == ["b"]
+    assert pictures() == before
+
+
+def test_other_names_make_the_pictures_under_them() -> None:
+    before = pictures()
+    again = {"output": "out/{id}-{index}.png"}
+    assert whys(batch(asked(**again))) == dict.fromkeys("abcde", "other names")
+    assert len(list(Path("out").glob("*.png"))) == 6
+    assert batch(asked(**again)).ready.kept == 5
+    assert {name: pictures()[name] for name in before} == before
+
+
 def test_force_makes_a_picture_edited_by_hand_anew() -> None:
     before = pictures()
     Image.new("RGB", (16, 16), "red").save("out/d-0.jpg")
@@ -225,6 +286,34 @@ def test_files_in_the_way_are_named_before_anything_is_made() -> None:
     assert not Path("out/ledger").exists()
     batch(asked(resume=False, force=True))
     assert {Path("out", name).read_bytes() == b"mine" for name in ("a-0.jpg", "b-1.jpg.json")} == {False}
+
+
+def test_force_leaves_a_folder_that_is_no_ledger() -> None:
+    shutil.rmtree("out")
+    accounts = Path("out/ledger/accounts.txt")
+    accounts.parent.mkdir(parents=True)
+    accounts.write_text("mine")
+    for force in (False, True):
+        with pytest.raises(OutputError, match=r"out/ledger/accounts.txt is of no batch"):
+            batch(asked(resume=False, force=force))
+    assert [path for path in Path("out").rglob("*") if path.is_file()] == [accounts]
+
+
+def test_force_leaves_files_of_others_in_the_ledger() -> None:
+    noted = JOURNAL.read_bytes()
+    Path("out/ledger/accounts.txt").write_text("mine")
+    with pytest.raises(OutputError, match=r"out/ledger/accounts.txt is of no batch"):
+        batch(asked(resume=False, force=True))
+    assert JOURNAL.read_bytes() == noted
+    Path("out/ledger/accounts.txt").rename("out/ledger/.accounts")
+    assert len(batch(asked(resume=False, force=True)).made) == 5
+    assert Path("out/ledger/.accounts").read_text() == "mine"
+
+
+def test_a_picture_in_the_place_of_the_ledger_is_refused() -> None:
+    listed([job("ledger/a")])
+    with pytest.raises(UsageError, match="where the run keeps what it notes itself"):
+        batch(asked(output="out/{id}.png"))
 
 
 def test_a_job_less_changes_nothing_and_a_job_more_is_made() -> None:

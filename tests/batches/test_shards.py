@@ -214,6 +214,23 @@ def test_times_of_lines_follow_each_other_though_clocks_differ(tmp_path: Path, m
     assert records.every().verdict(task).kept is True
 
 
+def test_times_of_lines_follow_each_other_though_the_clock_is_set_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the journal's own lines, too, in one session and from one to the next."""
+    records = records_of(tmp_path)
+    items = groups_of(tmp_path, 1)[0].items
+    tasks = [task_of(item) for item in items]
+    with records.mine("here") as ledger:
+        with monkeypatch.context() as patched:
+            patched.setattr(time, "time", lambda: 4e9)
+            ledger.begin(*tasks)
+        ledger.done(tasks[0])
+    with records.mine("here") as ledger:
+        ledger.done(tasks[1])
+    assert [task.key for task in tasks if not records.every().verdict(task).kept] == []
+
+
 def test_two_processes_are_never_one_shard(tmp_path: Path) -> None:
     records = records_of(tmp_path)
     with (

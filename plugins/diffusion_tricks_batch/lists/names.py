@@ -112,8 +112,8 @@ def check_names(
     """The files of every job that has no problem, by its id, one for each picture. Recipes have their seeds.
 
     inputs: files that are read beside those of the recipes, as the list itself. others: files that the run writes
-    beside the pictures. Raises UnknownName and UsageError as `name_of`; UsageError where two pictures would have one
-    name, also where they differ but in case; OutputError for the name of an input.
+    beside the pictures, and folders of its own. Raises UnknownName and UsageError as `name_of`; UsageError where two
+    pictures would have one name, also where they differ but in case; OutputError for the name of an input.
     """
     template = whole(template)
     sound = [job for job in jobs if job.recipe is not None]
@@ -150,6 +150,8 @@ def _check_apart(found: Mapping[str, Sequence[Path]], others: Iterable[Path], ho
     for name, path in list(taken.values()):
         above = () if path.parent == home else path.parents
         if other := next((taken[key] for key in map(_key, above) if key in taken), None):
+            if not other[0]:
+                raise UsageError(_clash(name, path, *other))
             raise UsageError(f"{other[1]} is the file of job {other[0]!r}, and job {name!r} needs a folder of that"
                              " name; name one of them otherwise")  # fmt: skip
 

@@ -68,7 +68,8 @@ class Seen:
 class Standing:
     """All that the ledger in a folder says. Raises UsageError where there is none, or it is damaged.
 
-    last: the last line of each job. session: when the present or the last session began, in seconds since 1970.
+    last: the last line of each job. refused: later lines, why jobs that were done cannot be made now.
+    session: when the present or the last session began, in seconds since 1970.
     """
 
     def __init__(self, home: Path):
@@ -79,6 +80,7 @@ class Standing:
         self.jobs: dict[str, Listed] = {one.id: one for one in listed or ()}
         self.workers: dict[str, Seen] = {}
         self.last: dict[str, Line] = {}
+        self.refused: dict[str, Line] = {}
         self.session = 0.0
         self.read()
 
@@ -118,9 +120,12 @@ class Standing:
         worker.ended = worker.ended or "ended" in line
         for key in (line[state] for state in STATES if state in line):
             self.last[key] = line
+            self.refused.pop(key, None)
             if not self.listed:
                 self.jobs.setdefault(key, Listed(key))
             self._count(worker, key, line, at)
+        if "refused" in line:
+            self.refused[line["refused"]] = line
 
     def _count(self, worker: Seen, key: str, line: Line, at: float) -> None:
         worker.began = at if worker.began is None else worker.began
@@ -143,13 +148,20 @@ class Standing:
 
     def state(self, job: Listed) -> str:
         """What came of a job: made or kept, failed, or left."""
-        line = self.last.get(job.id)
-        if line is None:
+        line = self._end(job)
+        if not line:
             return "failed" if job.problem else "left"
         now = float(line.get("at", 0)) >= self.session
         if "done" in line:
             return "made" if now else "kept"
         return "failed" if "failed" in line and now else "left"
+
+    def _end(self, job: Listed) -> Line:
+        """The line that counts of a job; an empty one where there is none."""
+        refused = self.refused.get(job.id)
+        if refused and float(refused.get("at", 0)) >= self.session:
+            return {"failed": job.id} | refused
+        return self.last.get(job.id, {})
 
     def states(self) -> Counter[str]:
         """How many jobs there are of each."""
@@ -165,7 +177,7 @@ class Standing:
         """The jobs that failed, and the kind of their error."""
         for job in self.jobs.values():
             if self.state(job) == "failed":
-                yield job, str(self.last.get(job.id, job.problem or {}).get("kind", "?"))
+                yield job, str((self._end(job) or job.problem or {}).get("kind", "?"))
 
     def at_work(self, now: float) -> list[Seen]:
         """The workers that go on."""

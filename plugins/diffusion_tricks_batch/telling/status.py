@@ -131,8 +131,8 @@ def event(worker: Seen, line: Line) -> Iterator[dict[str, Any]]:
     if "done" in line:
         facts = [{name: one[name] for name in ("path", "seed") if name in one} for one in line.get("facts", ())]
         yield {"event": "done", "id": line["done"], "worker": worker.name, "at": line.get("at"), "pictures": facts}
-    if "failed" in line:
+    if key := line.get("failed", line.get("refused")):
         yield {
-            "event": "failed", "id": line["failed"], "worker": worker.name, "at": line.get("at"),
+            "event": "failed", "id": key, "worker": worker.name, "at": line.get("at"),
             "kind": line.get("kind"), "message": line.get("message"),
         }  # fmt: skip
