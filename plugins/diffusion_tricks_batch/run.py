@@ -129,8 +129,7 @@ def check_alone(asked: Asked, records: Records) -> None:
     """Raises OutputError where others work in the folder just now with whom this process takes no leases."""
     for journal in records.journals():
         if not (asked.shard and journal.path.stem.startswith("shard-")):
-            with journal.alone():
-                pass
+            journal.check_free()
 
 
 def begun(asked: Asked, records: Records) -> Ready:
