@@ -181,7 +181,7 @@ _HOMES = {
     "diffusion.schedulers": ("SCHEDULERS",),
     "errors": (
         "DiffusionTricksError", "ModelError", "OutOfMemory", "OutputError", "OutputFailed", "PictureError",
-        "PluginError",        "RecipeError", "UnknownName", "UsageError",
+        "PluginError", "RecipeError", "UnknownName", "UsageError",
     ),
     "families.base": ("Family",),
     "families.controlnet": ("control",),

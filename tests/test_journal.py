@@ -70,5 +70,8 @@ def test_what_cannot_be_is_told(tmp_path: Path) -> None:
         Journal.begun(path / "below" / "k.jsonl", LINES)
     with journal.alone(), pytest.raises(OutputError, match="another run writes to"), Journal.found(path).alone():
         pass
+    with journal.alone(), pytest.raises(OutputError, match="another run writes to"):
+        Journal.found(path).check_free()
     with journal.alone():
         pass
+    journal.check_free()

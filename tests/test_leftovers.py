@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ import pytest
 
 from diffusion_tricks.io import atomic
 from diffusion_tricks.io.atomic import atomic_write
-from diffusion_tricks.io.leftovers import AGE, held, sweep
+from diffusion_tricks.io.leftovers import AGE, alone, held, is_free, sweep
 from diffusion_tricks.training import folder
 
 KILLED = """
@@ -85,6 +87,55 @@ def test_what_somebody_holds_is_left(tmp_path: Path) -> None:
         holder.wait()
         sweep(tmp_path, ".diffusion-tricks-*.tmp")
         assert not file.exists()
+
+
+@pytest.mark.parametrize(("number", "free"), [("EBADF", True), ("ENOLCK", True), ("EAGAIN", False), ("EACCES", False)])
+def test_a_lock_that_cannot_be_told_is_no_refusal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: str, free: bool
+) -> None:
+    """But what may be held is not swept."""
+    file = tmp_path / "j.jsonl"
+    file.touch()
+
+    def refused(descriptor: int, kind: int) -> None:
+        raise OSError(getattr(errno, number), "")
+
+    monkeypatch.setattr("fcntl.flock", refused)
+    with alone(file) as mine:
+        assert mine is free
+    assert is_free(file) is free
+    aged(file)
+    sweep(tmp_path, "*.jsonl")
+    assert file.exists()
+
+
+def test_what_is_held_alone_is_open_for_writing_as_locks_over_nfs_want_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where that may not be, as on a folder, for reading."""
+    import fcntl
+
+    modes: list[int] = []
+
+    def locked(descriptor: int, kind: int) -> None:
+        modes.append(fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE)
+
+    monkeypatch.setattr(fcntl, "flock", locked)
+    (tmp_path / "j.jsonl").write_text("{}")
+    for path in (tmp_path / "j.jsonl", tmp_path):
+        with alone(path) as mine:
+            assert mine
+    assert modes == [os.O_RDWR, os.O_RDONLY]
+    assert (tmp_path / "j.jsonl").read_text() == "{}"
+
+
+def test_any_number_may_ask_whether_a_file_is_free(tmp_path: Path) -> None:
+    file = tmp_path / "j.jsonl"
+    file.touch()
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(is_free, [file] * 400))
+        with alone(file):
+            assert not any(pool.map(is_free, [file] * 40))
 
 
 def test_what_is_new_or_none_of_ours_is_left(tmp_path: Path) -> None:

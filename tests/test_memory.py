@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from diffusion_tricks import Model, Recipe, Step, Trick, hookimpl, load_model, m
 from diffusion_tricks.devices import offload
 from diffusion_tricks.devices import rungs as ladder
 from diffusion_tricks.devices.capacity import rows_that_fit, width_of
-from diffusion_tricks.devices.memory import Work
+from diffusion_tricks.devices.memory import Memory, Work
 from diffusion_tricks.devices.text_encoders import hooked
 from diffusion_tricks.errors import ModelError, OutOfMemory, UnknownName, UsageError
 from diffusion_tricks.families.replay import dtype_of
@@ -88,7 +89,21 @@ def test_rows_are_halved_until_they_fit_and_the_run_goes_on_from_the_same_step(m
     assert calls == [8, 4, 2, 2, 2, 2, *[2, 2, 2, 2] * 2]  # no step is begun anew, and none fails after the first
     assert [step.rows for step in steps] == [8] * 3
     assert model.memory.given_up == ["4 rows at a time", "2 rows at a time"]
-    assert model.memory.notes[0] == "memory was full on 8 rows of 16x16; went on with 4 rows at a time"
+    assert model.memory.told()[0][0] == "memory was full on 8 rows of 16x16; went on with 4 rows at a time"
+
+
+def test_a_full_memory_is_told_in_the_thread_that_met_it() -> None:
+    """Another finishes earlier pictures meanwhile, which have nothing to do with it."""
+    memory = Memory(notes=["of loading"])
+    memory.gave_up("2 rows at a time", "on 4 rows")
+    memory.cut_to(2)
+    memory.cut_to(3)
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(memory.told).result() == (["of loading"], None)
+        pool.submit(memory.gave_up, "tiles", "decoding").result()
+        assert memory.told() == (["memory was full on 4 rows; went on with 2 rows at a time"], 2)
+        assert memory.told() == ([], None)
+        assert pool.submit(memory.told).result() == (["memory was full decoding; went on with tiles"], None)
 
 
 def test_prompts_of_earlier_runs_are_forgotten_first(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -332,7 +347,7 @@ def test_a_step_that_a_trick_fills_the_memory_in_is_taken_again(
     assert torch.equal(steps[-1].x, expected)
     assert [step.rows for step in steps] == [2, 2, 2]
     assert steps[-1].run.rows == 6
-    assert model.memory.notes[0].startswith("memory was full in step 1; went on with models on the device only")
+    assert model.memory.told()[0][0].startswith("memory was full in step 1; went on with models on the device only")
 
 
 def test_the_noise_a_trick_forked_is_set_back_with_it(monkeypatch: pytest.MonkeyPatch, accelerated: None) -> None:
@@ -386,7 +401,7 @@ def test_rows_are_guessed_from_the_free_memory(monkeypatch: pytest.MonkeyPatch) 
     calls = filled(monkeypatch, model, "predict", lambda *_: True).calls
     last(model, count=4)
     assert calls == [3, 3, 2] * 3
-    assert model.memory.cut == 3
+    assert model.memory.told() == ([], 3)
     monkeypatch.setattr("diffusion_tricks.devices.capacity.free_memory", lambda device: 1)
     assert fitting() == 1
     monkeypatch.setattr("diffusion_tricks.devices.capacity.free_memory", lambda device: None)

@@ -26,6 +26,7 @@ from diffusion_tricks import (
     make,
 )
 from diffusion_tricks.errors import PictureError, PluginError, RecipeError, UsageError
+from diffusion_tricks.generate import batch
 from diffusion_tricks.registry.trick import changing
 from diffusion_tricks.sampling.begin import begin
 from diffusion_tricks.sampling.loop import denoise, denoise_together
@@ -398,6 +399,18 @@ def test_another_thread_finishes_while_the_next_are_denoised(model: Model) -> No
         made = [one.result() for one in waiting]
     for results, single in zip(made, expected, strict=True):
         alike(results, single, most=1)
+
+
+def test_what_waits_is_not_begun_yet(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So what the runs need does not grow with the number of pictures."""
+    begun: list[Any] = []
+    monkeypatch.setattr(batch, "begin", lambda *given: begun.append(given) or begin(*given))
+    recipes = [Recipe(prompt="a", seed=1, steps=2, count=2 * batch.PICTURES + 1), Recipe(prompt="b", seed=2, steps=2)]
+    seen: list[int] = []
+    made = made_together(recipes, model, watch=lambda step: seen.append(len(begun)))
+    assert seen == [2] * 4 + [3] * 2 + [4] * 2
+    for recipe, one in zip(recipes, made, strict=True):
+        alike(one(), make(recipe, model), most=1)
 
 
 def test_what_changes_the_model_goes_alone() -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -39,9 +40,10 @@ class Memory:
     "int8" or "nf4". rows, pictures: at most so many in one call, by the size of the pictures; None is no limit.
     offloaded: "models" or "layers" are on the device only while they work. tiles: pictures are decoded and encoded in
     tiles. beside: networks that are no part of the pipeline, and are offloaded with its own. thrown: text encoders are
-    thrown away once they have worked. elsewhere: where the weights lie of those that were, or were not loaded yet. cut:
-    the fewest rows that a lack of memory, and not the caller, cut a call down to. given_up: the rungs taken, in words.
-    notes: of those, what was not yet told.
+    thrown away once they have worked. elsewhere: where the weights lie of those that were, or were not loaded yet.
+    given_up: the rungs taken, in words. notes: what is to be told of loading. taken: of the rungs, what was not yet
+    told, by the thread that took them: others finish earlier pictures meanwhile. cuts: the fewest rows that a lack of
+    memory, and not the caller, cut a call down to, likewise.
     """
 
     mode: str = "auto"
@@ -55,9 +57,10 @@ class Memory:
     beside: list[torch.nn.Module] = field(default_factory=list)
     thrown: bool = False
     elsewhere: dict[str, Path] = field(default_factory=dict)
-    cut: int | None = None
     given_up: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    taken: dict[int, list[str]] = field(default_factory=dict)
+    cuts: dict[int, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Raises UnknownName for a mode that is none."""
@@ -65,10 +68,21 @@ class Memory:
             raise UnknownName("memory", self.mode, MEMORY)
 
     def told(self) -> tuple[list[str], int | None]:
-        """What was given up since this was last asked, in words, and `cut`; both are forgotten."""
-        told = self.notes, self.cut
-        self.notes, self.cut = [], None
-        return told
+        """What this thread gave up since it last asked, in words, and the fewest rows; both are forgotten."""
+        thread, loading = threading.get_ident(), self.notes
+        self.notes = []
+        return [*loading, *self.taken.pop(thread, ())], self.cuts.pop(thread, None)
+
+    def gave_up(self, rung: str, doing: str) -> None:
+        """Notes a rung that was taken in this thread, and what was being done, in words."""
+        self.given_up.append(rung)
+        note = f"memory was full {doing}; went on with {rung}"
+        self.taken.setdefault(threading.get_ident(), []).append(note)
+
+    def cut_to(self, rows: int) -> None:
+        """Notes to how many rows a call in this thread was cut down."""
+        thread = threading.get_ident()
+        self.cuts[thread] = min(rows, self.cuts.get(thread, rows))
 
 
 class Holder(Protocol):
@@ -125,8 +139,7 @@ def _step_down(holder: Holder, ladder: Sequence[Rung], work: Work, full: Excepti
     memory = holder.memory
     for rung in ladder:
         if done := rung(holder, work):
-            memory.given_up.append(done)
-            memory.notes.append(f"memory was full {work.doing}; went on with {done}")
+            memory.gave_up(done, work.doing)
             return
     tried = f", also with {' and '.join(dict.fromkeys(memory.given_up))}" if memory.given_up else ""
     raise OutOfMemory(f"{holder.device} ran out of memory {work.doing}{tried}; {advice(holder.device)}") from full

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from diffusion_tricks.sampling.run import Run
     from diffusion_tricks.sampling.step import Step
 
-PICTURES = 8  # that go through the loop together; the rest wait, so memory does not grow with `count`
+PICTURES = 8  # that go through the loop together; the rest are begun later: what runs need does not grow with `count`
 
 
 @dataclass

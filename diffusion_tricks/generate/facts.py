@@ -20,7 +20,7 @@ NOTHING = GivenUp()
 
 
 def given_up(runs: Iterable[Run]) -> GivenUp:
-    """What the models of runs have given up since that was last asked."""
+    """What the models of runs have given up in this thread since it last asked."""
     told = [stage.model.memory.told() for run in runs for stage in run.stages]
     rows = min((cut for _, cut in told if cut is not None), default=None)
     return GivenUp(tuple(note for notes, _ in told for note in notes), rows)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain, zip_longest
 from typing import Any
@@ -64,16 +64,26 @@ def made_together(
 
 @dataclass
 class _Order:
-    """A recipe on its way, and its batches: of each part of its pictures one, or one for each version of a strip."""
+    """A recipe on its way.
+
+    candidates: what is made for it, with nothing left open. parts: of each part of its pictures, as far as they are
+    begun, one batch, or one for each version of a strip.
+    """
 
     recipe: Recipe
+    candidates: Recipe
     tricks: list[Trick[Any]]
-    parts: list[list[Batch]]
+    parts: list[list[Batch]] = field(default_factory=list)
 
-    @property
-    def rounds(self) -> list[list[Batch]]:
-        """What goes through the loop at a time; where the model is changed, each batch by itself."""
-        return [[batch] for batch in chain(*self.parts)] if changing(self.tricks) else self.parts
+    def rounds(self, model: Model, max_rows: int | None) -> Iterator[list[Batch]]:
+        """What goes through the loop at a time, begun in its turn; where the model is changed, each by itself."""
+        if self.recipe.picture is not None:
+            return
+        for indices in batches(self.candidates.count):
+            every = versions(self.tricks)
+            part = [Batch.begun(self.candidates, model, each, indices, max_rows) for each in every]
+            self.parts.append(part)
+            yield from ([batch] for batch in part) if changing(self.tricks) else [part]
 
 
 def _alone(recipe: Recipe) -> bool:
@@ -84,27 +94,22 @@ def _alone(recipe: Recipe) -> bool:
         return True
 
 
-def _begun(recipe: Recipe, model: Model, max_rows: int | None) -> _Order:
-    """A recipe whose runs are ready to go. Raises what making it would."""
+def _ordered(recipe: Recipe, model: Model) -> _Order:
+    """A recipe whose runs may begin. Raises what making it would."""
     check_candidates(recipe)
     candidates = recipe.resolved().candidates()
     check_settings(candidates, tricks := candidates.build())
     if recipe.picture is not None:
-        return _Order(recipe, tricks, [])
+        return _Order(recipe, candidates, tricks)
     fitting(model, recipe)
-    candidates, tricks = settled(candidates, tricks, model, said_by(model))
-    parts = [
-        [Batch.begun(candidates, model, version, indices, max_rows) for version in versions(tricks)]
-        for indices in batches(candidates.count)
-    ]
-    return _Order(recipe, tricks, parts)
+    return _Order(recipe, *settled(candidates, tricks, model, said_by(model)))
 
 
 def _denoised(recipes: Sequence[Recipe], model: Model, max_rows: int | None, watch: Watch) -> list[_Order | Exception]:
     """Recipes that went through the loop together; where that fails, each half of them, down to who is to blame."""
     try:
-        orders = [_begun(recipe, model, max_rows) for recipe in recipes]
-        for parts in zip_longest(*(order.rounds for order in orders), fillvalue=()):
+        orders = [_ordered(recipe, model) for recipe in recipes]
+        for parts in zip_longest(*(order.rounds(model, max_rows) for order in orders), fillvalue=()):
             _through_the_loop(list(chain(*parts)), watch)
     except Exception as error:
         if len(recipes) == 1:

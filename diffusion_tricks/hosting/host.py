@@ -30,8 +30,7 @@ BUILT_IN = (
     "diffusion_tricks_plugins", "diffusion_tricks_learn", "diffusion_tricks_print", "diffusion_tricks_search",
     "diffusion_tricks_show", "diffusion_tricks_kit", "diffusion_tricks_batch",
 )  # fmt: skip
-# of the core; they register as plugins do
-CORE = (
+CORE = (  # they register as plugins do
     "diffusion_tricks.loading.known", "diffusion_tricks.diffusion.schedulers", "diffusion_tricks.families.table",
     "diffusion_tricks.generate.scorers",
 )  # fmt: skip

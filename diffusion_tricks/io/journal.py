@@ -17,7 +17,7 @@ from typing import Any, Self
 
 from diffusion_tricks.errors import OutputError, OutputFailed, UsageError
 from diffusion_tricks.io.atomic import FULL, sync_folder
-from diffusion_tricks.io.leftovers import alone
+from diffusion_tricks.io.leftovers import alone, is_free
 
 Line = dict[str, Any]
 _one_at_a_time = threading.Lock()
@@ -101,9 +101,16 @@ class Journal:
     def alone(self) -> Iterator[None]:
         """While it lasts, nobody else holds this file so, in whatever process. Raises OutputError where one does."""
         with alone(self.path) as mine:
-            if not mine:
-                raise OutputError(f"another run writes to {self.path} just now; wait for it, or choose another folder")
+            self._check(mine)
             yield
+
+    def check_free(self) -> None:
+        """Raises OutputError where somebody holds this file `alone`. Any number may ask at once."""
+        self._check(is_free(self.path))
+
+    def _check(self, free: bool) -> None:
+        if not free:
+            raise OutputError(f"another run writes to {self.path} just now; wait for it, or choose another folder")
 
 
 def _written(file: io.FileIO, data: bytes) -> None:

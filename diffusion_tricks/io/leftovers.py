@@ -6,6 +6,7 @@ Who holds one has it locked (flock), and a lock goes with its process, wherever 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import stat
@@ -18,6 +19,7 @@ if sys.platform != "win32":
     import fcntl
 
 AGE = 60.0  # seconds; a younger one may not be locked yet
+HELD = {errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES}  # what flock says where another has the lock
 
 
 @contextlib.contextmanager
@@ -26,7 +28,7 @@ def held(path: Path) -> Iterator[None]:
     descriptor = _opened(path)
     try:
         if descriptor is not None:
-            _locked(descriptor)
+            _failed(descriptor)
         yield
     finally:
         if descriptor is not None:
@@ -39,12 +41,24 @@ def alone(path: Path) -> Iterator[bool]:
 
     True also where that cannot be told.
     """
-    descriptor = _opened(path)
+    descriptor = _opened(path, os.O_RDWR)  # over NFS only a file open for writing can be locked
+    descriptor = _opened(path) if descriptor is None else descriptor
     try:
-        yield descriptor is None or _locked(descriptor)
+        yield descriptor is None or _is_free(descriptor)
     finally:
         if descriptor is not None:
             os.close(descriptor)
+
+
+def is_free(path: Path) -> bool:
+    """Whether nobody holds a file `alone`; True also where that cannot be told. Any number may ask at once."""
+    descriptor = _opened(path)
+    if descriptor is None:
+        return True
+    try:
+        return _is_free(descriptor, shared=True)
+    finally:
+        os.close(descriptor)
 
 
 def sweep(folder: Path, pattern: str) -> None:
@@ -64,24 +78,31 @@ def _is_held(path: Path, mode: int) -> bool:
     if descriptor is None:
         return True
     try:
-        return not _locked(descriptor)
+        return _failed(descriptor) is not None
     finally:
         os.close(descriptor)
 
 
-def _opened(path: Path) -> int | None:
+def _opened(path: Path, mode: int = os.O_RDONLY) -> int | None:
     """A descriptor to lock; None on Windows, which renames and removes no file that is open."""
     if sys.platform == "win32":
         return None
     with contextlib.suppress(OSError):
-        return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        return os.open(path, mode | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     return None
 
 
-def _locked(descriptor: int) -> bool:
-    """Locks it, or says that it cannot be."""
+def _is_free(descriptor: int, *, shared: bool = False) -> bool:
+    """Locks it, or says that another has it."""
+    error = _failed(descriptor, shared=shared)
+    return error is None or error.errno not in HELD
+
+
+def _failed(descriptor: int, *, shared: bool = False) -> OSError | None:
+    """Locks it, or says why it cannot be."""
     if sys.platform != "win32":
-        with contextlib.suppress(OSError):
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return True
-    return False
+        try:
+            fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        except OSError as error:
+            return error
+    return None

@@ -70,7 +70,8 @@ def load_model(
     `FILE:WEIGHT`; they stay on a DiffusionPipeline object.
     memory: auto, low or lowest, see `memory`; a pipeline with hooks of its own is left alone. quantize: weights in
     "int8" or "nf4", see `quantizing`. compile: the denoiser is compiled, which pays for many pictures of one size.
-    whole: False leaves large text encoders unread until a prompt needs them, and the pipeline not to be called by you.
+    whole: False promises that you neither call nor change the pipeline: large text encoders are unread until a prompt
+    needs them, and encoded prompts are kept on the disk for other runs.
     Only safetensors are read, and no code that comes with a model is run. Raises UsageError and ModelError.
     """
     no_code()
@@ -105,7 +106,7 @@ def load_model(
     second = upscaler_from(upscaler or upscaler_of(name, said, defaults), where, precision)
     return _ready(Model(
         pipe, label, where, precision, defaults=defaults, revision=commit, second=second, vocabulary=words, loras=found,
-        memory=saved, store=store_of(pipe, location, precision, saved),
+        memory=saved, store=None if whole else store_of(pipe, location, precision, saved),
     ), compile)  # fmt: skip
 
 
@@ -123,6 +124,7 @@ def _ready(model: Model, compile: bool) -> Model:
     """The model, its denoiser compiled where that is asked for. Raises UsageError where it cannot be."""
     from diffusion_tricks.loading.compiling import compiled
 
+    model.memory.notes, _ = model.memory.told()  # whichever thread runs it first
     return compiled(model) if compile else model
 
 

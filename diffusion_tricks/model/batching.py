@@ -167,7 +167,7 @@ def _in_chunks(model: Model, batch: Batch, t: Tensor, terms: Terms) -> Tensor:
     def limit() -> int | None:
         rows = model.rows_at_once(size, terms.max_rows)
         if rows is not None and rows < min(terms.max_rows or total, total):
-            model.memory.cut = min(rows, model.memory.cut or rows)
+            model.memory.cut_to(rows)
         return rows
 
     def compute(part: slice) -> Tensor:

@@ -129,8 +129,7 @@ def check_alone(asked: Asked, records: Records) -> None:
     """Raises OutputError where others work in the folder just now with whom this process takes no leases."""
     for journal in records.journals():
         if not (asked.shard and journal.path.stem.startswith("shard-")):
-            with journal.alone():
-                pass
+            journal.check_free()
 
 
 def begun(asked: Asked, records: Records) -> Ready:
@@ -166,12 +165,16 @@ def _outcomes(asked: Asked, site: Site, tally: Tally) -> Iterator[Outcome]:
 
 
 def _refused(todo: Ready, ledger: Ledger) -> Iterator[Outcome]:
-    """The outcomes of jobs that cannot be made; what an earlier run made of them still counts."""
-    for key, error in todo.problems.items():
-        failure, done = failure_of(error), "done" in ledger.last(key)
-        line = {"refused" if done else "failed": key, **failure.data()}
-        ledger.note(line)
-        yield Outcome(key, HERE, line, failure)
+    """The outcomes of jobs that cannot be made."""
+    yield from (refused(ledger, key, error) for key, error in todo.problems.items())
+
+
+def refused(ledger: Ledger, key: str, error: Exception) -> Outcome:
+    """Notes that a job cannot be made, and why; what an earlier run made of it still counts."""
+    failure, done = failure_of(error), "done" in ledger.last(key)
+    line = {"refused" if done else "failed": key, **failure.data()}
+    ledger.note(line)
+    return Outcome(key, HERE, line, failure)
 
 
 def _finished_unseen(records: Records, tally: Tally) -> Iterator[Outcome]:
@@ -195,10 +198,10 @@ def written_failures(
     """
     path, ledger = records.home / FAILED, records.every()
     own = asked.source is not None and os.path.realpath(asked.source) == os.path.realpath(path)
-    refused = {key: {"failed": key, **failure_of(error).data()} for key, error in (problems or {}).items()}
+    now = {key: {"failed": key, **failure_of(error).data()} for key, error in (problems or {}).items()}
     lines = []
     for job in jobs:
-        last = refused.get(job.id, ledger.last(job.id))
+        last = now.get(job.id, ledger.last(job.id))
         if "failed" in last or (own and "done" not in last):
             lines.append(_row(job, last, records))
     if lines:

@@ -24,10 +24,10 @@ from diffusion_tricks_batch.lists.names import check_names
 from diffusion_tricks_batch.lists.places import places
 from diffusion_tricks_batch.lists.rows import Base, base_in, base_of
 from diffusion_tricks_batch.models import Models
-from diffusion_tricks_batch.outcome import Outcome, failure_of
+from diffusion_tricks_batch.outcome import Outcome
 from diffusion_tricks_batch.plan import check_folder, check_recipe, item_of, run_begun, seed_of, with_seed
 from diffusion_tricks_batch.records import Records, Run, task_of
-from diffusion_tricks_batch.run import check_alone, written_failures
+from diffusion_tricks_batch.run import check_alone, refused, written_failures
 from diffusion_tricks_batch.say import Teller, in_flags
 
 QUIT = {"quit": True}
@@ -55,7 +55,7 @@ def served(asked: Asked, tell: Teller, lines: Iterable[bytes | str] | None = Non
                 if desk.answered(line):
                     break
         finally:
-            written_failures(records, list(desk.failed.values()), asked)
+            written_failures(records, list(desk.failed.values()), asked, desk.problems)
     return bool(desk.failed)
 
 
@@ -70,7 +70,7 @@ def check_asked(asked: Asked) -> None:
 class Desk:
     """Takes jobs in, one at a time, and answers them.
 
-    failed: jobs whose last try failed, by id.
+    failed: jobs whose last try failed, by id. problems: of those of them that could not be begun.
     """
 
     def __init__(self, asked: Asked, tell: Teller, records: Records, ledger: Ledger, run: Run):
@@ -79,6 +79,7 @@ class Desk:
         self.asked, self.tell, self.records, self.ledger, self.run = asked, tell, records, ledger, run
         self.worker, self.models = Worker(asked.how, ledger, HERE), Models()
         self.failed: dict[str, Job] = {}
+        self.problems: dict[str, DiffusionTricksError] = {}
         self._base, self._count, self._lines = Base(), 0, 0
         self._used = set(places(asked.output))
         self._places: dict[str, str] = {}
@@ -100,12 +101,12 @@ class Desk:
 
     def _tell(self, job: Job) -> None:
         """Makes a job, unless it is there, and answers."""
+        self.problems.pop(job.id, None)
         try:
             outcome, kept = self._outcome(job)
         except DiffusionTricksError as error:
-            failure = failure_of(error)
-            self.ledger.note({"failed": job.id, **failure.data()})
-            outcome, kept = Outcome(job.id, HERE, {}, failure), False
+            self.problems[job.id] = error
+            outcome, kept = refused(self.ledger, job.id, error), False
         if outcome.failure:
             self.failed[job.id] = job
             said = {"error": in_flags(outcome.failure.message), "kind": outcome.failure.kind}

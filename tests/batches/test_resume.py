@@ -260,9 +260,9 @@ def test_what_a_failed_job_wrote_is_its_own() -> None:
 
 def test_other_names_make_the_pictures_under_them() -> None:
     before = pictures()
-    again = {"output": "out/{id}-{index}.png"}
+    again = {"output": "out/{id}-{index}.webp"}
     assert whys(batch(asked(**again))) == dict.fromkeys("abcde", "other names")
-    assert len(list(Path("out").glob("*.png"))) == 6
+    assert len(list(Path("out").glob("*.webp"))) == 6
     assert batch(asked(**again)).ready.kept == 5
     assert {name: pictures()[name] for name in before} == before
 

@@ -101,6 +101,14 @@ def answered(monkeypatch: pytest.MonkeyPatch, lines: list[Any], *more: str) -> t
     return outcome, [json.loads(line) for line in outcome.lines]
 
 
+def test_a_wrong_line_does_not_undo_what_was_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    outcome, said = answered(monkeypatch, [job(id="a"), job(id="a", stepps=1), job(id="a"), job(id="a", stepps=1)])
+    assert ["error" in one for one in said] == [False, True, False, True]
+    assert said[2]["kept"]
+    assert outcome.code == 1
+    assert "stepps" in json.loads(Path("out/failed.jsonl").read_text())["failed"]["message"]
+
+
 def test_what_is_asked_again_is_answered_from_what_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
     outcome, first = answered(monkeypatch, [job(id="a"), job(id="b", seed=None)])
     assert outcome.code == 0

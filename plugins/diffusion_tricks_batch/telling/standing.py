@@ -218,7 +218,7 @@ def is_alive(process: int) -> bool:
 def is_held(path: Path) -> bool:
     """Whether a process holds a journal. Ask of living workers alone: one that just begins must find it free."""
     try:
-        with Journal(path).alone():
-            return False
+        Journal(path).check_free()
     except OutputError:
         return True
+    return False
