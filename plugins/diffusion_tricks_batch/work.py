@@ -154,7 +154,8 @@ class Worker:
             try:
                 self._models[asked] = self._tried(partial(self._loaded, recipe), Exception)
             except Exception as error:
-                self._unloadable[asked] = error
+                if not passes(error):
+                    self._unloadable[asked] = error
                 raise
         return self._models[asked]
 
