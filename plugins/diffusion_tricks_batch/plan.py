@@ -6,7 +6,6 @@ No torch here until a recipe is tried.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,11 +17,9 @@ from diffusion_tricks.plugin import (
     DiffusionTricksError,
     Ledger,
     OutputError,
-    PictureError,
     Task,
     UsageError,
     Verdict,
-    check_before,
     check_quality,
     check_save,
     device_of,
@@ -44,12 +41,11 @@ from diffusion_tricks_batch.lists.names import check_names
 from diffusion_tricks_batch.lists.places import places
 from diffusion_tricks_batch.models import Models
 from diffusion_tricks_batch.records import FAILED, FOLDER, SCORES, Records, Run, task_of
+from diffusion_tricks_batch.trial import KINDS, but_seed, check_first, rehearsed
 
 PICTURES = 8  # in a batch on a CPU: 16 of the model inside cost 4.2 s one by one, and 2.6 s by 4, by 8 or by 16
 MOST = 32  # of which a batch gains nothing more
-TRIED = 3  # jobs that fail alike before their fault is taken for that of all
 NAMED = 3  # files that are named of those in the way
-KINDS = 16  # of recipes, of which one each is tried before anything is made
 
 
 @dataclass(frozen=True)
@@ -234,25 +230,6 @@ def check_recipe(recipe: Recipe) -> None:
             read_picture(path)
 
 
-def rehearsed(firsts: Sequence[Recipe]) -> dict[str, DiffusionTricksError]:
-    """What recipes fail with on a stand-in of their model, by all they say but for the seed.
-
-    firsts: those that are tried, the first of each kind: so it depends on the list alone, as do the batches.
-    """
-    found = {}
-    for recipe in firsts:
-        try:
-            check_before(recipe) if recipe.picture is None else None
-        except DiffusionTricksError as error:
-            found[but_seed(recipe)] = error
-    return found
-
-
-def but_seed(recipe: Recipe) -> str:
-    """All that a recipe says but for its seed."""
-    return json.dumps(recipe.model_copy(update={"seed": 0}).data(), sort_keys=True)
-
-
 def _without(group: Group, keys: set[str]) -> Group:
     return replace(group, items=tuple(item for item in group.items if item.key not in keys))
 
@@ -296,17 +273,3 @@ def check_folder(home: Path) -> None:
         raise OutputError(f"{above} is not a folder, so nothing can be written in it; choose another")
     if not os.access(above, os.W_OK | os.X_OK):
         raise OutputError(f"the folder {above} is not writable; choose another")
-
-
-def check_first(recipes: Sequence[Recipe]) -> None:
-    """Raises what the first jobs would, where it is the same for all, and so no fault of one job's."""
-    said = set()
-    for number, recipe in enumerate(recipes[:TRIED], 1):
-        try:
-            check_before(recipe) if recipe.picture is None else None
-        except DiffusionTricksError as error:
-            said.add(str(error))
-            if len(said) == 1 and number == min(len(recipes), TRIED) and not isinstance(error, PictureError):
-                raise
-        else:
-            return
