@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from diffusion_tricks import Recipe
 from diffusion_tricks.plugin import DiffusionTricksError, PictureError, check_before
+from diffusion_tricks_batch.groups import kinds
 
-TRIED = 3  # jobs that fail alike before their fault is taken for that of all
+TRIED = 3  # jobs that are tried before others of the list are
 KINDS = 16  # of recipes, of which one each is tried before anything is made
 
 
@@ -30,15 +31,22 @@ def but_seed(recipe: Recipe) -> str:
 
 
 def check_first(recipes: Sequence[Recipe]) -> None:
-    """Raises what the first jobs would, where it is the same for all, and so no fault of one job's."""
-    said = set()
-    for number, recipe in enumerate(recipes[:TRIED], 1):
+    """Raises what all jobs would, as far as that can be told: some first ones, one of each kind and the last."""
+    said, error = set(), None
+    for recipe in _samples(recipes):
         error = _fault(recipe)
-        if error is None:
-            return
         said.add(str(error))
-        if len(said) == 1 and number == min(len(recipes), TRIED) and not isinstance(error, PictureError):
-            raise error
+        if error is None or isinstance(error, PictureError) or len(said) > 1:
+            return
+    if error:
+        raise error
+
+
+def _samples(recipes: Sequence[Recipe]) -> Iterator[Recipe]:
+    """The first few; where nothing is made of these, one of each kind that follows, and the last."""
+    yield from recipes[:TRIED]
+    yield from kinds(recipes[TRIED:])[:KINDS]
+    yield from recipes[-1:]
 
 
 def _fault(recipe: Recipe) -> DiffusionTricksError | None:
