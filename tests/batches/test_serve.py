@@ -101,6 +101,12 @@ def answered(monkeypatch: pytest.MonkeyPatch, lines: list[Any], *more: str) -> t
     return outcome, [json.loads(line) for line in outcome.lines]
 
 
+def test_a_path_that_cannot_be_looked_at_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    edit = [{"trick": "sdedit", "image": "x" * 300 + ".png"}]
+    outcome, told = answered(monkeypatch, [job(id="a", tricks=edit), job(id="b")])
+    assert (outcome.code, told[0]["kind"], told[1]["id"]) == (1, "PictureError", "b")
+
+
 def test_what_is_asked_again_is_answered_from_what_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
     outcome, first = answered(monkeypatch, [job(id="a"), job(id="b", seed=None)])
     assert outcome.code == 0
