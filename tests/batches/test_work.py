@@ -352,8 +352,8 @@ def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on() -> None:
     outcome = run(*words, "--resume")
     assert outcome.code == 0
     assert outcome.lines == [f"out/{name}.png" for name in "cdef"]
-    done = [json.loads(line).get("done") for line in Path("out/ledger/here.jsonl").read_text().splitlines()]
-    assert [key for key in done if key] == [*"abcdef"], "each once"
+    noted = [json.loads(line).get("done") for line in Path("out/ledger/here.jsonl").read_text().splitlines()]
+    assert [key for key in noted if key] == [*"abcdef"], "each once"
 
 
 # groups and errors, as data
