@@ -10,7 +10,8 @@ from typing import Any
 from diffusion_tricks import Recipe
 from diffusion_tricks.plugin import DiffusionTricksError, plan
 from diffusion_tricks_batch.groups import kind_of
-from diffusion_tricks_batch.plan import Ready, but_seed
+from diffusion_tricks_batch.plan import Ready
+from diffusion_tricks_batch.trial import but_seed
 
 PLANNED = 50  # recipes that are played through; others of their kind are taken to cost as much
 

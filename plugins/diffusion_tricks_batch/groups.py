@@ -96,6 +96,11 @@ def again(group: Group, keys: Collection[str]) -> Group:
     return replace(group, items=items, tries=group.tries + 1)
 
 
+def but(group: Group, keys: Collection[str]) -> Group:
+    """A group of which some jobs are not to be made, and are there for the others only."""
+    return replace(group, items=tuple(replace(one, make=one.make and one.key not in keys) for one in group.items))
+
+
 def halves(group: Group, keys: Collection[str]) -> list[Group]:
     """Some jobs of a group in two smaller ones, for which there may be memory."""
     items = tuple(item for item in group.items if item.key in keys)

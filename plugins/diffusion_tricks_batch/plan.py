@@ -5,11 +5,11 @@ No torch here until a recipe is tried.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-import json
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,7 +22,6 @@ from diffusion_tricks.plugin import (
     Task,
     UsageError,
     Verdict,
-    check_before,
     check_quality,
     check_save,
     device_of,
@@ -44,12 +43,11 @@ from diffusion_tricks_batch.lists.names import check_names
 from diffusion_tricks_batch.lists.places import places
 from diffusion_tricks_batch.models import Models
 from diffusion_tricks_batch.records import FAILED, FOLDER, Records, Run, task_of
+from diffusion_tricks_batch.trial import KINDS, but_seed, check_first, rehearsed
 
 PICTURES = 8  # in a batch on a CPU: 16 of the model inside cost 4.2 s one by one, and 2.6 s by 4, by 8 or by 16
 MOST = 32  # of which a batch gains nothing more
-TRIED = 3  # jobs that fail alike before their fault is taken for that of all
 NAMED = 3  # files that are named of those in the way
-KINDS = 16  # of recipes, of which one each is tried before anything is made
 
 
 @dataclass(frozen=True)
@@ -72,6 +70,10 @@ class Ready:
         """Jobs of which nothing is to be made."""
         return sum(verdict.kept for verdict in self.verdicts.values())
 
+    def keeps(self, key: str) -> bool:
+        """Whether nothing is to be made of a job."""
+        return key in self.verdicts and self.verdicts[key].kept
+
     @property
     def again(self) -> Counter[str]:
         """Why jobs that an earlier run has begun are made anew."""
@@ -86,8 +88,8 @@ class Ready:
 def planned(asked: Asked, records: Records) -> Ready:
     """What is to be done of what is asked, after what the records say; all that can be checked before is checked.
 
-    Raises UsageError and OutputError for what cannot be done as asked, and what each of the first jobs fails with where
-    it is the same.
+    Raises UsageError and OutputError for what cannot be done as asked, and what all jobs fail with where it is the
+    same.
     """
     check_settings(asked)
     begun = run_begun(asked, records)
@@ -98,9 +100,9 @@ def planned(asked: Asked, records: Records) -> Ready:
     firsts = kinds(recipes)[:KINDS]
     run = begun or Run(seed, _pictures(firsts, asked), sharing(asked))
     ledger = records.every() if begun else Ledger(records.folder / FOLDER)
-    if len(recipes) == len(jobs):
-        check_first(recipes)
     todo = ready(jobs, names, rehearsed(firsts), run, asked, ledger)
+    if len(recipes) == len(jobs):
+        check_first([job.recipe for job in jobs if job.recipe and not todo.keeps(job.id)])
     check_free(todo, asked, records)
     return todo
 
@@ -198,13 +200,14 @@ def ready(
     names: of the pictures of each job. failing: what recipes fail with, see `rehearsed`.
     """
     problems = {job.id: job.problem for job in jobs if job.problem is not None}
-    models, verdicts = Models(), dict[str, Verdict]()
+    models, hashes, verdicts = Models(), dict[str, str](), dict[str, Verdict]()
     listed, unmakeable = list[tuple[Recipe, Item]](), set[str]()
     for job in jobs:
         if job.recipe is None:
             continue
-        item = item_of(job.id, job.recipe, names[job.id], asked, models)
+        item = Item(job.id, job.recipe.data(), "", {}, tuple(map(str, names[job.id])), make=False)
         try:
+            item = item_of(job.id, job.recipe, names[job.id], asked, models, hashes)
             check_recipe(job.recipe)
             if error := failing.get(but_seed(job.recipe)):
                 raise error
@@ -220,37 +223,35 @@ def ready(
     return Ready(jobs, items, verdicts, [one for one in groups if any(i.make for i in one.items)], problems, run)
 
 
-def item_of(key: str, recipe: Recipe, names: Sequence[Path], asked: Asked, models: Models) -> Item:
-    """A job with its files, of which nothing is to be made so far."""
-    what = asked_of(recipe, asked.how, models.of(recipe))
-    return Item(key, recipe.data(), what, hashes_of(recipe), tuple(map(str, names)), make=False)
+def item_of(
+    key: str, recipe: Recipe, names: Sequence[Path], asked: Asked, models: Models,
+    hashes: MutableMapping[str, str] | None = None,
+) -> Item:  # fmt: skip
+    """A job with its files, of which nothing is to be made so far. Raises PictureError for files that cannot be read.
+
+    hashes: of files that were read already, by path.
+    """
+    with _readable():
+        what, inputs = asked_of(recipe, asked.how, models.of(recipe)), hashes_of(recipe, hashes)
+    return Item(key, recipe.data(), what, inputs, tuple(map(str, names)), make=False)
+
+
+@contextlib.contextmanager
+def _readable() -> Iterator[None]:
+    """Raises PictureError where a file cannot be read, whatever the system says of it."""
+    try:
+        yield
+    except OSError as error:
+        raise PictureError(f"{error.filename} cannot be read: {error.strerror}; name a file that can be") from error
 
 
 def check_recipe(recipe: Recipe) -> None:
     """Raises what a job fails with, as far as it can be told at once: missing pictures, tricks that clash."""
     refuse_clashes(recipe.build())
     for path in paths(recipe, of=["argument"]):
-        if not path.is_file() or not path.stat().st_size:
-            read_picture(path)
-
-
-def rehearsed(firsts: Sequence[Recipe]) -> dict[str, DiffusionTricksError]:
-    """What recipes fail with on a stand-in of their model, by all they say but for the seed.
-
-    firsts: those that are tried, the first of each kind: so it depends on the list alone, as do the batches.
-    """
-    found = {}
-    for recipe in firsts:
-        try:
-            check_before(recipe) if recipe.picture is None else None
-        except DiffusionTricksError as error:
-            found[but_seed(recipe)] = error
-    return found
-
-
-def but_seed(recipe: Recipe) -> str:
-    """All that a recipe says but for its seed."""
-    return json.dumps(recipe.model_copy(update={"seed": 0}).data(), sort_keys=True)
+        with _readable():
+            if not path.is_file() or not path.stat().st_size:
+                read_picture(path)
 
 
 def _without(group: Group, keys: set[str]) -> Group:
@@ -296,17 +297,3 @@ def check_folder(home: Path) -> None:
         raise OutputError(f"{above} is not a folder, so nothing can be written in it; choose another")
     if not os.access(above, os.W_OK | os.X_OK):
         raise OutputError(f"the folder {above} is not writable; choose another")
-
-
-def check_first(recipes: Sequence[Recipe]) -> None:
-    """Raises what the first jobs would, where it is the same for all, and so no fault of one job's."""
-    said = set()
-    for number, recipe in enumerate(recipes[:TRIED], 1):
-        try:
-            check_before(recipe) if recipe.picture is None else None
-        except DiffusionTricksError as error:
-            said.add(str(error))
-            if len(said) == 1 and number == min(len(recipes), TRIED) and not isinstance(error, PictureError):
-                raise
-        else:
-            return

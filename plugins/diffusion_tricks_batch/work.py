@@ -25,6 +25,7 @@ PAUSE = 1.0  # seconds before the second try; before each further one twice as m
 T = TypeVar("T")
 Finish = Callable[[], list[Result]]
 Finished = Outcome | Exception
+Behind = tuple[Group, list[tuple[Item, float, Future[Finished]]]]
 
 
 class Lost(Exception):
@@ -47,17 +48,31 @@ class Worker:
     def outcomes(self, groups: Iterable[Group]) -> Iterator[Outcome]:
         """The outcome of every job that is to be made; those of a group come while the next is denoised."""
         left, waiting = iter(groups), deque[Group]()
-        behind: tuple[Group, list[tuple[Item, float, Future[Finished]]]] | None = None
+        behind: Behind | None = None
         with ThreadPoolExecutor(1) as pool:
             while True:
                 group = waiting.popleft() if waiting else next(left, None)
                 if group is None and behind is None:
                     return
-                done = self._denoised(group) if group else []
-                futures = [(item, seconds, pool.submit(finish)) for item, seconds, finish in done]
+                if group and behind and self._is_of_another_model(group):
+                    yield from self._told(*behind, waiting)
+                    behind = None  # which holds the model that makes room
+                    waiting.append(group)
+                    continue
+                now = self._begun(group, pool) if group else None
                 if behind:
                     yield from self._told(*behind, waiting)
-                behind = (group, futures) if group else None
+                behind, now = now, None
+
+    def _is_of_another_model(self, group: Group) -> bool:
+        """Whether a model must make room for that of a group."""
+        recipe = recipe_from(group.items[0].recipe, group.items[0].key)
+        held = recipe.picture is not None or not self._models or model_of(recipe) in self._models
+        return not held and model_of(recipe) not in self._unloadable
+
+    def _begun(self, group: Group, pool: ThreadPoolExecutor) -> Behind:
+        """A group that has been denoised, and is being finished."""
+        return group, [(item, seconds, pool.submit(finish)) for item, seconds, finish in self._denoised(group)]
 
     def _told(
         self, group: Group, futures: Iterable[tuple[Item, float, Future[Finished]]], waiting: deque[Group]
@@ -146,7 +161,7 @@ class Worker:
 
     def _model(self, recipe: Recipe) -> Model:
         """The model of a recipe; another takes the place of the last. One that cannot be loaded is tried once."""
-        asked = json.dumps([recipe.model, recipe.lora, recipe.upscaler])
+        asked = model_of(recipe)
         if asked in self._unloadable:
             raise self._unloadable[asked]
         if asked not in self._models:
@@ -154,7 +169,8 @@ class Worker:
             try:
                 self._models[asked] = self._tried(partial(self._loaded, recipe), Exception)
             except Exception as error:
-                self._unloadable[asked] = error
+                if not passes(error):
+                    self._unloadable[asked] = error
                 raise
         return self._models[asked]
 
@@ -167,6 +183,11 @@ class Worker:
     @cached_property
     def _scorer(self) -> Scorer | None:
         return scorer_named(self.how.scorer) if self.how.scores else None
+
+
+def model_of(recipe: Recipe) -> str:
+    """What is loaded for a recipe."""
+    return json.dumps([recipe.model, recipe.lora, recipe.upscaler])
 
 
 def _raised(error: Exception) -> list[Result]:

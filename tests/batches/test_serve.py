@@ -109,6 +109,12 @@ def test_a_wrong_line_does_not_undo_what_was_made(monkeypatch: pytest.MonkeyPatc
     assert "stepps" in json.loads(Path("out/failed.jsonl").read_text())["failed"]["message"]
 
 
+def test_a_path_that_cannot_be_looked_at_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    edit = [{"trick": "sdedit", "image": "x" * 300 + ".png"}]
+    outcome, told = answered(monkeypatch, [job(id="a", tricks=edit), job(id="b")])
+    assert (outcome.code, told[0]["kind"], told[1]["id"]) == (1, "PictureError", "b")
+
+
 def test_what_is_asked_again_is_answered_from_what_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
     outcome, first = answered(monkeypatch, [job(id="a"), job(id="b", seed=None)])
     assert outcome.code == 0

@@ -15,11 +15,15 @@ from types import SimpleNamespace
 import pytest
 
 from batches.faked import Faked, code_of, groups_of, in_process, lines, pause, records_of, shard, use_faked
-from diffusion_tricks.plugin import OutputError
+from diffusion_tricks.plugin import Ledger, OutputError
 from diffusion_tricks_batch.asked import Asked
 from diffusion_tricks_batch.engines import shards
+from diffusion_tricks_batch.engines.deaths import deaths
+from diffusion_tricks_batch.engines.inline import Inline
 from diffusion_tricks_batch.engines.leases import Leases
+from diffusion_tricks_batch.engines.protocol import Site
 from diffusion_tricks_batch.groups import Group, Item
+from diffusion_tricks_batch.how import How
 from diffusion_tricks_batch.lists.jobs import Job
 from diffusion_tricks_batch.outcome import Outcome
 from diffusion_tricks_batch.plan import Ready, check_free
@@ -119,7 +123,89 @@ def test_no_other_group_goes_with_one_that_was_left_unfinished(tmp_path: Path, m
     with records.mine("dead") as ledger:
         ledger.begin(task_of(groups[1].items[1]))
     list(shard(tmp_path, 1, 1, groups))
-    assert rounds == [[0, 1], [2, 3]]
+    assert rounds == [[0, 2, 3], [1]]
+
+
+@needs_fork
+def test_a_job_that_ends_its_process_fails_in_the_end_and_all_others_are_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(item: Item) -> None:
+        if item.key == "0-0":
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    use_faked(monkeypatch, killed)
+    records_of(tmp_path)
+    groups = groups_of(tmp_path, 4, jobs=1)
+    for _ in range(3):
+        assert code_of(in_process(lambda: list(shard(tmp_path, 1, 1, groups)))) == -signal.SIGKILL
+    assert sorted(key for _, key in lines(tmp_path, "done")) == ["1-0", "2-0", "3-0"]
+    told = {outcome.key: outcome.failure for outcome in shard(tmp_path, 1, 1, groups)}
+    assert {key for key, failure in told.items() if failure} == {"0-0"}
+    assert told["0-0"] is not None
+    assert told["0-0"].kind == "WorkerDied"
+    assert told["0-0"].message.startswith("its worker has ended 3 times while making it; take it out")
+    assert len(lines(tmp_path, "begun")) == 3 + 3, "and it was not begun again"
+
+
+def left_begun(home: Path, worker: str, key: str, *more: dict[str, object]) -> None:
+    """A process that begins with a job, notes some more, and is gone."""
+    with Records(home).mine(worker) as ledger:
+        ledger.note({"began": {}}, {"begun": key}, {"begun": key}, *more)
+
+
+def test_deaths_are_counted_by_processes_until_a_job_comes_to_something(tmp_path: Path) -> None:
+    records = records_of(tmp_path)
+    for worker in ("a", "b", "a"):
+        left_begun(tmp_path, worker, "x")
+    left_begun(tmp_path, "a", "x", {"ended": {}})  # as by Ctrl-C
+    with records.mine("c") as ledger:
+        ledger.note({"begun": "x"}, {"begun": "y"})  # by this one, which lives
+        assert deaths(ledger)["x"] == 3
+        assert deaths(ledger)["y"] == 0
+    left_begun(tmp_path, "b", "x", {"failed": "x", "kind": "WorkerDied", "message": ""})
+    left_begun(tmp_path, "b", "x")
+    with records.mine("c") as ledger:
+        assert deaths(ledger)["x"] == 1
+
+
+def test_workers_that_were_ended_with_what_led_them_have_not_died(tmp_path: Path) -> None:
+    records = records_of(tmp_path)
+    with records.mine("here") as here, records.mine("worker-1") as led:
+        here.note({"began": {}})
+        led.note({"begun": "x"})
+        assert deaths(records.every())["x"] == 1
+        here.note({"ended": {}})
+        assert deaths(records.every())["x"] == 0
+
+
+def inline(home: Path, groups: list[Group]) -> Iterator[Outcome]:
+    records = Records(home)
+    with records.mine("here") as ledger:
+        engine = Inline(Site(How(), records, ledger))
+        for group in groups:
+            engine.submit(group)
+        yield from engine.results()
+
+
+def test_in_one_process_what_others_died_of_comes_last_and_fails_in_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "diffusion_tricks_batch.work", SimpleNamespace(Worker=here_faked))
+    records_of(tmp_path)
+    groups = groups_of(tmp_path, 3, jobs=1)
+    for _ in range(2):
+        left_begun(tmp_path, "here", "0-0")
+    assert [outcome.key for outcome in inline(tmp_path, groups)] == ["1-0", "2-0", "0-0"]
+    for _ in range(3):
+        left_begun(tmp_path, "here", "0-0")
+    (failed,) = inline(tmp_path, groups[:1])
+    assert failed.failure is not None
+    assert failed.failure.kind == "WorkerDied"
+
+
+def here_faked(how: How, ledger: Ledger, name: str) -> Faked:
+    return Faked(how, ledger, name, lambda number: True)
 
 
 @needs_fork

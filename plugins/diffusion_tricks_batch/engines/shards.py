@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import replace
 
+from diffusion_tricks_batch.engines.deaths import deaths, died_of, unfinished
 from diffusion_tricks_batch.engines.leases import Leases
 from diffusion_tricks_batch.engines.protocol import Site
 from diffusion_tricks_batch.engines.watch import Watch
@@ -69,25 +70,37 @@ class Shards:
 
     def _free(self, leases: Leases) -> Iterator[Group]:
         """The groups that can be had now, once round. One that was left unfinished may have ended who had it, and is
-        the last of a round, so that no other goes with it."""
+        a round by itself, so that no other goes with it."""
+        first = True
         for number in self._order():
             if number not in self.watch.groups or number in leases.held or not leases.take(number):
                 continue
             self._heard.extend(self.watch.news())
+            alone = number in self.watch.groups and unfinished(self.watch.groups[number], self.site.ledger)
+            if alone and not first:
+                leases.release(number)
+                return
+            if alone:
+                self._give_up(number)
             if number not in self.watch.groups:
                 leases.release(number)
                 continue
-            group = self._as_it_stands(number)
-            unfinished = any("begun" in self.site.ledger.last(item.key) for item in group.items if item.make)
-            yield group
-            if unfinished:
+            yield self._as_it_stands(number)
+            if alone:
                 return
+            first = False
+
+    def _give_up(self, number: int) -> None:
+        """Lets those jobs of a group fail that too many have died of."""
+        outcomes = died_of(self.watch.narrowed(number), deaths(self.site.ledger), self.site)
+        self._heard.extend(outcome for outcome in outcomes if self.watch.told(outcome))
 
     def _order(self) -> list[int]:
-        """Our own groups, then those of the others, from behind, where they come to them last."""
+        """Our own groups, then those of the others, from behind, where they come to them last; then the unfinished."""
         nth, of = self.site.shard or (1, 1)
         ours = [number for number in self.watch.groups if number % of == nth - 1]
-        return [*ours, *reversed([number for number in self.watch.groups if number % of != nth - 1])]
+        others = reversed([number for number in self.watch.groups if number % of != nth - 1])
+        return sorted([*ours, *others], key=lambda one: unfinished(self.watch.groups[one], self.site.ledger))
 
     def _as_it_stands(self, number: int) -> Group:
         """A group with what is left to be made of it; files of jobs that somebody has begun are ours."""
