@@ -70,9 +70,8 @@ def load_model(
     `FILE:WEIGHT`; they stay on a DiffusionPipeline object.
     memory: auto, low or lowest, see `memory`; a pipeline with hooks of its own is left alone. quantize: weights in
     "int8" or "nf4", see `quantizing`. compile: the denoiser is compiled, which pays for many pictures of one size.
-    whole: False promises that you neither call nor change the pipeline: large text encoders are unread until a prompt
-    needs them, and encoded prompts are kept on the disk for other runs.
-    Only safetensors are read, and no code that comes with a model is run. Raises UsageError and ModelError.
+    whole: False promises that you neither call nor change the pipeline: large text encoders are read when needed, and
+    what they make is kept on the disk. Only safetensors are read, no code is run. Raises UsageError and ModelError.
     """
     no_code()
     from diffusion_tricks.devices.memory import Memory
