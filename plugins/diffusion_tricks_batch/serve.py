@@ -49,13 +49,16 @@ def served(asked: Asked, tell: Teller, lines: Iterable[bytes | str] | None = Non
         records.forget()
     run = records.begin(run)
     with records.mine(HERE) as ledger:
+        ledger.note({"began": {"warm": True}})
         desk = Desk(asked, tell, records, ledger, run)
         try:
             for line in sys.stdin.buffer if lines is None else lines:
                 if desk.answered(line):
                     break
         finally:
-            written_failures(records, list(desk.failed.values()), asked)
+            if not written_failures(records, ledger, list(desk.failed.values()), asked, others=True):
+                tell.not_listed()
+            ledger.note({"ended": {}})
     return bool(desk.failed)
 
 
