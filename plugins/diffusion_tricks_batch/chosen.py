@@ -11,6 +11,7 @@ from pathlib import Path
 from diffusion_tricks.plugin import UsageError, sha256
 from diffusion_tricks_batch.asked import Asked
 from diffusion_tricks_batch.engines.cluster import library
+from diffusion_tricks_batch.engines.leases import stale_after
 from diffusion_tricks_batch.how import WRITTEN
 from diffusion_tricks_batch.ranks import ranked
 
@@ -22,6 +23,11 @@ def chosen(asked: Asked) -> Asked:
     """What is asked, with the engine that follows from it. Raises UsageError for options that contradict each other."""
     if asked.engine in (HERE, LAUNCH, SHARDS) and (asked.address or asked.collect):
         raise UsageError("`address` and `collect` are for `engine='ray'`; leave them out, or give that")
+    if asked.how.scorer and not asked.how.scores:
+        raise UsageError("a `scorer` is for pictures that are scored, and none are to be; leave it out, or have them "
+                         "scored")  # fmt: skip
+    if asked.engine not in (HERE, RAY) or ranked() or asked.shard or asked.workers or asked.devices:
+        stale_after()
     if ranked():
         _check_ranked(asked)
     elif asked.shard is not None or asked.engine == SHARDS:
@@ -30,6 +36,8 @@ def chosen(asked: Asked) -> Asked:
         _check_ray(asked)
     elif asked.engine in (HERE, LAUNCH) and (asked.workers is not None or asked.devices):
         return replace(_with_workers(asked), engine=LAUNCH)
+    elif asked.engine == LAUNCH:
+        raise UsageError("the engine `launch` begins several workers; say how many by `workers`, or where by `devices`")
     return asked
 
 
@@ -75,6 +83,8 @@ def _check_ray(asked: Asked) -> None:
         said = ", ".join(asked.devices) or asked.how.device
         raise UsageError(f"the engine `ray` gives each worker a device of its own, got {said}; say how many `workers`, "
                          f"and leave `device` one of {', '.join(ONE_OF_ITS_OWN)}")  # fmt: skip
+    if asked.address is not None and not asked.address.rpartition("://")[2].partition(":")[0]:
+        raise UsageError(f"expected an `address` as auto, HOST:PORT or ray://HOST:PORT, got {asked.address!r}")
     library()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -27,9 +27,13 @@ class Listed:
     problem: Mapping[str, str] | None = None
 
 
-def keep_list(records: Records, ready: Ready) -> None:
-    """Writes the list of a run into its ledger, in the place of an earlier one. Raises as `atomic_write`."""
-    data = {"jobs": [asdict(one) for one in listed(ready)]}
+def keep_list(records: Records, ready: Ready, old: Sequence[Listed] = ()) -> None:
+    """Writes the list of a run into its ledger, in the place of an earlier one. Raises as `atomic_write`.
+
+    old: the list that these jobs are a part of, whose others stay in their places.
+    """
+    every = {one.id: one for one in old} | {one.id: one for one in listed(ready)}
+    data = {"jobs": [asdict(one) for one in every.values()]}
     text = json.dumps(data, ensure_ascii=False, default=str)
     atomic_write(records.folder / FILE, text.encode(), force=True)
 

@@ -109,7 +109,8 @@ def planned(asked: Asked, records: Records) -> Ready:
 
 def check_settings(asked: Asked) -> None:
     """Raises what every job would fail with, whatever it is: UsageError, UnknownName, ModelError."""
-    device_of(_device(asked))
+    for device in (_device(asked), *asked.devices):
+        device_of(device)
     host().find("engine", asked.engine)
     if asked.how.scores and asked.how.scorer:
         scorer_named(asked.how.scorer)

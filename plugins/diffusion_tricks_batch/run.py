@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import time
@@ -10,13 +11,14 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from diffusion_tricks.plugin import Ledger, Line, OutputFailed, atomic_write, host
+from diffusion_tricks.plugin import Ledger, Line, OutputFailed, atomic_write, host, sha256
 from diffusion_tricks_batch.asked import Asked
 from diffusion_tricks_batch.chosen import HERE, chosen, worker_of
 from diffusion_tricks_batch.engines.protocol import Engine, Site
-from diffusion_tricks_batch.job_list import keep_list
+from diffusion_tricks_batch.job_list import keep_list, kept_list
 from diffusion_tricks_batch.lists.again import row_of
 from diffusion_tricks_batch.lists.jobs import Job
 from diffusion_tricks_batch.lists.names import home_of
@@ -26,6 +28,7 @@ from diffusion_tricks_batch.ranks import Ranks
 from diffusion_tricks_batch.records import FAILED, Records, task_of
 
 Tell = Callable[[Outcome], None]
+WROTE = "failures"  # in a line of the ledger: SHA-256 of the list of failures that is written next
 
 
 def silent(outcome: Outcome) -> None:
@@ -36,7 +39,8 @@ def silent(outcome: Outcome) -> None:
 class Tally:
     """What came of a batch. made: outcomes by id. failures: by id. ready: the list.
 
-    seconds: that all took. denoised: seconds that workers spent in the loop. workers: their names.
+    seconds: that all took. denoised: seconds that workers spent in the loop. workers: their names. listed: whether
+    `failed.jsonl` lists the failures; another's file in its place is left as it is.
     """
 
     ready: Ready
@@ -45,6 +49,7 @@ class Tally:
     seconds: float = 0.0
     denoised: float = 0.0
     workers: set[str] = field(default_factory=set)
+    listed: bool = True
 
     def add(self, outcome: Outcome) -> None:
         """Takes an outcome in."""
@@ -98,10 +103,11 @@ def batch(asked: Asked, begin: Callable[[Ready], Tell] = lambda ready: silent) -
     with ranks.main_first():
         check_alone(asked, records) if ranks.main else None
         todo = begun(asked, records)
-        keep_list(records, todo)
+        retried = is_own(asked, records)  # and so a part of a list
+        keep_list(records, todo, (kept_list(records) or ()) if retried else ())
     asked = ranks.worker(asked)
     with records.mine(worker_of(asked)) as ledger:
-        ledger.note({"began": {"jobs": len(todo.jobs), "kept": todo.kept}})
+        ledger.note({"began": {"jobs": len(todo.jobs)} | ({} if retried else {"kept": todo.kept})})
         tally, tell, start = Tally(todo), begin(todo), time.perf_counter()
         try:
             for outcome in _outcomes(asked, site_of(asked, records, ledger), tally):
@@ -112,9 +118,10 @@ def batch(asked: Asked, begin: Callable[[Ready], Tell] = lambda ready: silent) -
                 tell(outcome)
             tally.seconds = time.perf_counter() - start
             with contextlib.suppress(OutputFailed):  # of that, what ended the run speaks
-                ledger.note({"ended": tally.data()})
                 if ranks.main:
-                    written_failures(records, todo.jobs, asked, todo.problems)
+                    tally.listed = written_failures(records, ledger, todo.jobs, asked, problems=todo.problems)
+            with contextlib.suppress(OutputFailed):
+                ledger.note({"ended": tally.data()})
     ranks.part()
     return tally
 
@@ -189,25 +196,52 @@ def _finished_unseen(records: Records, tally: Tally) -> Iterator[Outcome]:
             yield outcome
 
 
+def is_own(asked: Asked, records: Records) -> bool:
+    """Whether the list is the one of what failed before in the same folder."""
+    path = records.home / FAILED
+    return asked.source is not None and os.path.realpath(asked.source) == os.path.realpath(path)
+
+
 def written_failures(
-    records: Records, jobs: Sequence[Job], asked: Asked, problems: Mapping[str, Exception] | None = None
-) -> None:
+    records: Records, ledger: Ledger, jobs: Sequence[Job], asked: Asked, *, others: bool = False,
+    problems: Mapping[str, Exception] | None = None,
+) -> bool:  # fmt: skip
     """`failed.jsonl`: a job list of what failed, and why; of such a list, what is left of it.
 
-    problems: of jobs that could not be made now, by id.
+    others: what it lists beside these jobs, and has not been made since, stays. problems: of jobs that could not be made
+    now, by id. Gives whether it tells of all: a file
+    that none of these runs has written is left as it is.
     """
-    path, ledger = records.home / FAILED, records.every()
-    own = asked.source is not None and os.path.realpath(asked.source) == os.path.realpath(path)
+    path, every, own = records.home / FAILED, records.every(), is_own(asked, records)
+    lines = _listed_still(path, every, {job.id for job in jobs}) if others else []
     now = {key: {"failed": key, **failure_of(error).data()} for key, error in (problems or {}).items()}
-    lines = []
     for job in jobs:
-        last = now.get(job.id, ledger.last(job.id))
+        last = now.get(job.id, every.last(job.id))
         if "failed" in last or (own and "done" not in last):
             lines.append(_row(job, last, records))
-    if lines:
-        atomic_write(path, b"".join(lines), force=True)
+    if os.path.lexists(path) and not (_is_ours(path, records) or (asked.force and not own)):
+        return not lines
+    data = b"".join(lines)
+    if data:
+        ledger.note({WROTE: hashlib.sha256(data).hexdigest()})
+        atomic_write(path, data, force=True)
     else:
         path.unlink(missing_ok=True)
+    return True
+
+
+def _is_ours(path: Path, records: Records) -> bool:
+    """Whether a run here has written the file so: each notes the digest in its journal before it writes."""
+    known = {line[WROTE] for journal in records.journals() for line in journal.lines if WROTE in line}
+    return path.is_file() and sha256(path) in known
+
+
+def _listed_still(path: Path, ledger: Ledger, but: set[str]) -> list[bytes]:
+    """The lines of a list of failures whose jobs have failed and not been made since, but for some."""
+    with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
+        lines = path.read_bytes().splitlines(keepends=True)
+        return [one for one in lines if (key := json.loads(one)["id"]) not in but and "failed" in ledger.last(key)]
+    return []
 
 
 def _row(job: Job, last: Line, records: Records) -> bytes:

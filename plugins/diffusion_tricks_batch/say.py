@@ -84,14 +84,21 @@ class Teller:
             self.print({"batch": tally.data()})
         self.remark(f"{len(tally.ready.jobs)} in all: {', '.join(_sorts(tally))}")
         if tally.failures:
-            click.echo(f"{len(tally.failures)} of {len(tally.ready.jobs)} failed, as listed in {self.home / FAILED}:",
-                       err=True)  # fmt: skip
+            where = f", as listed in {self.home / FAILED}" if tally.listed else ""
+            click.echo(f"{len(tally.failures)} of {len(tally.ready.jobs)} failed{where}:", err=True)
         for key, failure in [*tally.failures.items()][:LISTED]:
             click.echo(f"  {key}  {failure.kind}: {in_flags(failure.message)}", err=True)
         if len(tally.failures) > LISTED:
             click.echo(f"  and {len(tally.failures) - LISTED} more", err=True)
+        if not tally.listed:
+            self.not_listed()
         if tally.failures or tally.left:
             self.remark(in_flags(GO_ON))
+
+    def not_listed(self) -> None:
+        """Says that a file of another's stands where failures are listed."""
+        self.remark(f"{self.home / FAILED} is not of this batch, and was left as it is; move it away, and the next run "
+                    "lists there what failed")  # fmt: skip
 
     def interrupted(self) -> None:
         """What stands where all was interrupted."""

@@ -49,13 +49,17 @@ def served(asked: Asked, tell: Teller, lines: Iterable[bytes | str] | None = Non
         records.forget()
     run = records.begin(run)
     with records.mine(HERE) as ledger:
+        ledger.note({"began": {"warm": True}})
         desk = Desk(asked, tell, records, ledger, run)
         try:
             for line in sys.stdin.buffer if lines is None else lines:
                 if desk.answered(line):
                     break
         finally:
-            written_failures(records, list(desk.failed.values()), asked, desk.problems)
+            failed = list(desk.failed.values())
+            if not written_failures(records, ledger, failed, asked, others=True, problems=desk.problems):
+                tell.not_listed()
+            ledger.note({"ended": {}})
     return bool(desk.failed)
 
 

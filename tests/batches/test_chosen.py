@@ -51,6 +51,10 @@ def test_the_engine_follows(asked: dict[str, object], engine: str, workers: int 
         ("--devices cpu,,cpu", "expected devices between commas, as cuda:0,cuda:1, got 'cpu,,cpu'"),
         ("--devices cpu,cpu --workers 1", "2 --devices need at least as many --workers, got 1"),
         ("--devices cpu,cpu --device cpu", "--devices says where each worker works; leave --device out"),
+        ("--devices cpu,cdua:0", "'cdua:0'"),
+        ("--engine launch", "the engine `launch` begins several workers; say how many by --workers, or where by"),
+        ("--engine ray --address :6379", "expected an --address as auto, HOST:PORT or ray://HOST:PORT, got ':6379'"),
+        ("--scorer inside --no-scores", "a --scorer is for pictures that are scored, and none are to be"),
         ("--workers 0", "expected a whole number of at least 1, got 0"),
     ],
 )
@@ -62,6 +66,13 @@ def test_contradictions_are_refused(words: str, said: str, tmp_path: Path, monke
         assert came.code == 2
         assert said in came.err
     assert not Path("out").exists()
+
+
+@pytest.mark.parametrize("asked", [{"shard": (1, 2)}, {"workers": 2}, {"devices": ("cpu", "cpu")}])
+def test_a_wrong_time_of_leases_is_refused_at_once(asked: dict[str, object], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DIFFUSION_TRICKS_STALE", "soon")
+    with pytest.raises(UsageError, match="DIFFUSION_TRICKS_STALE must be a number"):
+        chosen(replace(ASKED, **asked))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

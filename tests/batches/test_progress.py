@@ -107,6 +107,7 @@ def test_each_of_several_workers_has_a_line() -> None:
         "[############            ] 2/4 jobs, 1 pictures/s, 00:02 left",
         "  a: 1 made, 0.5 pictures/s", "  b: 1 made, 1 pictures/s",
     ]  # fmt: skip
+    assert state.line() == "2/4 jobs, 1 pictures/s, 00:02 left; a: 1 made, 0.5 pictures/s; b: 1 made, 1 pictures/s"
 
 
 def test_lines_take_the_place_of_those_before() -> None:

@@ -384,6 +384,33 @@ def test_what_failed_is_a_list_of_jobs_by_itself() -> None:
     assert whys(batch(asked(source="lists/jobs.jsonl"))) == {}
 
 
+def test_what_failed_is_tried_again_as_a_part_of_its_list() -> None:
+    shutil.rmtree("out")
+    Path("in.png").rename("gone.png")
+    words = ["batch", "-o", NAMES, "--no-scores", "--quality", "90", "--quiet"]
+    assert run(*words, "jobs.jsonl").code == 1
+    Path("gone.png").rename("in.png")
+    assert run(*words, "out/failed.jsonl", "--resume").code == 0
+    data = run("status", "out", "--json").json
+    assert {name: data[name] for name in ("jobs", "made", "kept", "left")} == {
+        "jobs": 5, "made": 1, "kept": 4, "left": 0,
+    }  # fmt: skip
+    ids = [one["id"] for one in json.loads(Path("out/ledger/jobs.json").read_bytes())["jobs"]]
+    assert ids == ["a", "b", "c", "d", "e"]
+    assert len(Path("out/scores.csv").read_text().splitlines()) == 1 + 6  # b has two
+    assert not Path("out/failed.jsonl").exists()
+
+
+def test_a_list_of_failures_that_is_of_another_is_left_alone() -> None:
+    Path("out/failed.jsonl").write_text("mine\n")
+    assert batch(asked()).listed
+    listed([*JOBS, job("f", stepps=1)])
+    assert not batch(asked()).listed
+    outcome = run("batch", "jobs.jsonl", "-o", NAMES, "--resume", "--no-scores", "--quality", "90")
+    assert "out/failed.jsonl is not of this batch, and was left as it is" in outcome.err
+    assert Path("out/failed.jsonl").read_text() == "mine\n"
+
+
 def test_what_failed_keeps_the_name_that_it_had_by_its_place_in_the_list() -> None:
     shutil.rmtree("out")
     how = {"output": "out/{number}-{index}.jpg", "resume": False}

@@ -160,6 +160,17 @@ def test_what_cannot_be_made_is_answered_too(
     assert outcome.code == 1
 
 
+def test_a_warm_session_leaves_what_a_list_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("jobs.jsonl").write_text("".join(json.dumps(one) + "\n" for one in
+                                          (job(id="x"), job(id="y", stepps=1), job(id="z", stepps=1))))  # fmt: skip
+    assert run("batch", "jobs.jsonl", *WORDS[2:], "--batch", "1", "--no-scores").code == 1
+    outcome, _ = answered(monkeypatch, [job(id="a"), job(id="z")], "--resume")
+    assert outcome.code == 0, outcome.err
+    assert [json.loads(line)["id"] for line in Path("out/failed.jsonl").read_text().splitlines()] == ["y"]
+    data = run("status", "out", "--json").json
+    assert [data[name] for name in ("jobs", "made", "kept")] == [4, 2, 1]
+
+
 def test_two_jobs_never_write_one_file(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(
         "".join(json.dumps(job(id=name)) + "\n" for name in "ab").encode())))  # fmt: skip

@@ -47,8 +47,7 @@ class Axis:
         word = re.sub(r"\W", "_", self.name)
         said = [_label(self.name, value) for value in self.values]
         if None in said or len(set(said)) < len(said):
-            digits = len(str(len(said) - 1))
-            said = [f"{place:0{digits}}" for place in range(len(said))]
+            said = list(map(str, range(len(said))))
         return [f"{word}-{one}" for one in said]
 
 

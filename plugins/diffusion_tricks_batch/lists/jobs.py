@@ -26,7 +26,7 @@ from diffusion_tricks.plugin import (
     recipe_from,
 )
 from diffusion_tricks_batch.lists.cells import RECIPE_KEYS, TEXTS, cell, of_option
-from diffusion_tricks_batch.lists.grid import Axis, combined, size_of
+from diffusion_tricks_batch.lists.grid import Axis, combined
 from diffusion_tricks_batch.lists.places import filled, places
 from diffusion_tricks_batch.lists.rows import BASE, Base, Row, read_rows
 
@@ -66,10 +66,9 @@ def read_jobs(
     if rows is None and source is None and not axes:
         raise UsageError("nothing says what to make; name a list of jobs, a recipe, or the values of a grid")
     rows = [Row({}, source or "the grid")] if rows is None else rows
-    digits = len(str(len(rows) * size_of(axes) - 1))
     taken, used = dict[str, str](), frozenset(used)
     return [
-        job_from(data, number, base, taken, where=where, digits=digits, used=used)
+        job_from(data, number, base, taken, where=where, used=used)
         for number, (data, where) in enumerate(_each(rows, axes))
     ]
 
@@ -77,13 +76,12 @@ def read_jobs(
 def _each(rows: Sequence[Row], axes: Sequence[Axis]) -> Iterator[tuple[Any, str]]:
     """What each job says, and where; the rows slowest."""
     combinations = list(combined(axes)) if axes else []
-    digits = len(str(len(rows) - 1))
     for number, row in enumerate(rows):
         said = _read(row.data, row.where)
         if isinstance(said, DiffusionTricksError) or not axes:
             yield said, row.where
             continue
-        own = [str(said["id"])] if "id" in said else [f"{number:0{digits}}"] if len(rows) > 1 else []
+        own = [str(said["id"])] if "id" in said else [str(number)] if len(rows) > 1 else []
         for values, label in combinations:
             name = "-".join([*own, label])
             named = {"id": name} if len(name) <= LONGEST else {}
@@ -92,15 +90,15 @@ def _each(rows: Sequence[Row], axes: Sequence[Axis]) -> Iterator[tuple[Any, str]
 
 def job_from(
     data: Any, number: int, base: Base | None = None, taken: dict[str, str] | None = None, *, where: str = "",
-    digits: int = 1, used: Collection[str] = (),
+    used: Collection[str] = (),
 ) -> Job:  # fmt: skip
     """One job, from an object or a line of JSON; what is wrong with it is its `problem`, and never raised.
 
     base: what it begins with. taken: where each id stands so far; its own is added. where: where it stands itself, for
-    messages. digits: of the number that is its id where it says none.
+    messages. Its id is its number where it says none.
     """
     where, base, taken = where or f"job {number + 1}", base or Base(), {} if taken is None else taken
-    name, fields, said = f"{number:0{digits}}", dict[str, Any](), dict[str, Any]()
+    name, fields, said = str(number), dict[str, Any](), dict[str, Any]()
     recipe, problem = None, None
     try:
         data = _read(data, where)

@@ -121,19 +121,27 @@ class State:
             pace.add(now, pictures)
 
     def line(self) -> str:
-        """All that counts, in a line."""
+        """All that counts, and what each of several workers has made, in a line."""
+        return "; ".join([self.total(), *self.each()])
+
+    def total(self) -> str:
+        """All that counts, of all workers."""
         left = seconds_left(sum(self.pictures.values()), self.pace.rate)
         failed = f", {self.failed} failed" if self.failed else ""
         return f"{self.done}/{self.jobs} jobs{failed}, {speed(self.pace)}, {clock(left)} left"
+
+    def each(self) -> list[str]:
+        """What each worker has made, where there are several."""
+        several = sorted(self.workers.items()) if len(self.workers) > 1 else ()
+        return [f"{name}: {pace.pictures} made, {speed(pace)}" for name, pace in several]
 
     def lines(self) -> list[str]:
         """A bar, and where there are several workers, a line for each."""
         from tqdm import tqdm
 
         ended = min(self.done + self.failed, self.jobs)
-        bar = tqdm.format_meter(ended, self.jobs or 1, 0, ascii=" #", bar_format=METER, prefix=self.line())
-        several = sorted(self.workers.items()) if len(self.workers) > 1 else ()
-        return [bar, *(f"  {name}: {pace.pictures} made, {speed(pace)}" for name, pace in several)]
+        bar = tqdm.format_meter(ended, self.jobs or 1, 0, ascii=" #", bar_format=METER, prefix=self.total())
+        return [bar, *(f"  {one}" for one in self.each())]
 
 
 def speed(pace: Pace) -> str:

@@ -31,7 +31,8 @@ class Seen:
 
     pace: of its pictures in the present session. last: when its last line was noted, in seconds since 1970; 0: never.
     touched: when it last touched what it has leased, likewise.
-    began: when it began with its session; ended: whether it said that it ended. at_work: jobs begun and not finished.
+    began: when it began with its session; ended: whether it said that it ended. warm: whether its jobs come one by one.
+    at_work: jobs begun and not finished.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Seen:
     began: float | None = None
     ended: bool = False
     kept: int | None = None
+    warm: bool = False
     pace: Pace | None = None
     at_work: set[str] = field(default_factory=set)
     read_to: int = 0
@@ -111,17 +113,17 @@ class Standing:
         at = float(line.get("at", 0))
         if "host" in line:
             worker.host, worker.process = line["host"], line.get("process")
-            worker.began, worker.pace, worker.ended = None, None, False
+            worker.began, worker.pace, worker.ended, worker.kept, worker.warm = None, None, False, None, False
         worker.last = max(worker.last, at)
         if "began" in line:
             worker.began, worker.ended, worker.pace = at, False, Pace(at)
-            worker.kept = line["began"].get("kept")
+            worker.kept, worker.warm = line["began"].get("kept"), line["began"].get("warm", False)
             worker.at_work.clear()
         worker.ended = worker.ended or "ended" in line
         for key in (line[state] for state in STATES if state in line):
             self.last[key] = line
             self.refused.pop(key, None)
-            if not self.listed:
+            if worker.warm or not self.listed:
                 self.jobs.setdefault(key, Listed(key))
             self._count(worker, key, line, at)
         if "refused" in line:
