@@ -138,11 +138,15 @@ def batch(ctx: click.Context, /, as_json: bool, quiet: bool, dry_run: bool, **op
 def planned_only(asked: Asked, tell: Teller) -> bool:
     """Says what would be done; gives whether a job cannot be."""
     from diffusion_tricks_batch.cost import cost_of
+    from diffusion_tricks_batch.lists.rows import STDIN
     from diffusion_tricks_batch.plan import planned
     from diffusion_tricks_batch.records import Records
+    from diffusion_tricks_batch.serve import check_asked
 
     if not speaks():
         return False
+    if asked.source == STDIN:
+        check_asked(asked)
     todo = planned(asked, Records(tell.home))
     cost = cost_of(todo)
     tell.plan(todo, cost)

@@ -208,9 +208,8 @@ def written_failures(
 ) -> bool:  # fmt: skip
     """`failed.jsonl`: a job list of what failed, and why; of such a list, what is left of it.
 
-    others: what it lists beside these jobs, and has not been made since, stays. problems: of jobs that could not be made
-    now, by id. Gives whether it tells of all: a file
-    that none of these runs has written is left as it is.
+    others: what it lists beside these jobs, and has not been made since, stays. problems: of jobs that could not be
+    made now, by id. Gives whether it tells of all: a file that none of these runs has written is left as it is.
     """
     path, every, own = records.home / FAILED, records.every(), is_own(asked, records)
     lines = _listed_still(path, every, {job.id for job in jobs}) if others else []

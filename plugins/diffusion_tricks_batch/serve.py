@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from diffusion_tricks.plugin import DiffusionTricksError, Ledger, OutputError, UsageError, check_save
-from diffusion_tricks_batch.asked import Asked
+from diffusion_tricks_batch.asked import AUTO, Asked
 from diffusion_tricks_batch.chosen import HERE
 from diffusion_tricks_batch.groups import Group, Item
 from diffusion_tricks_batch.lists.jobs import Job, job_from
@@ -24,10 +24,25 @@ from diffusion_tricks_batch.lists.names import check_names
 from diffusion_tricks_batch.lists.places import places
 from diffusion_tricks_batch.lists.rows import Base, base_in, base_of
 from diffusion_tricks_batch.models import Models
+<<<<<<< HEAD
 from diffusion_tricks_batch.outcome import Outcome
 from diffusion_tricks_batch.plan import check_folder, check_recipe, item_of, run_begun, seed_of, with_seed
 from diffusion_tricks_batch.records import Records, Run, task_of
 from diffusion_tricks_batch.run import check_alone, refused, written_failures
+=======
+from diffusion_tricks_batch.outcome import Outcome, failure_of
+from diffusion_tricks_batch.plan import (
+    check_folder,
+    check_recipe,
+    check_settings,
+    item_of,
+    run_begun,
+    seed_of,
+    with_seed,
+)
+from diffusion_tricks_batch.records import FAILED, SCORES, Records, Run, task_of
+from diffusion_tricks_batch.run import check_alone, written_failures
+>>>>>>> work-fb
 from diffusion_tricks_batch.say import Teller, in_flags
 
 QUIT = {"quit": True}
@@ -41,6 +56,7 @@ def served(asked: Asked, tell: Teller, lines: Iterable[bytes | str] | None = Non
     lines: instead of those of standard input.
     """
     check_asked(asked)
+    check_settings(asked)
     records = Records(tell.home)
     check_alone(asked, records)
     run = run_begun(replace(asked, pictures=0), records) or Run(seed_of(asked), PICTURES)
@@ -53,14 +69,14 @@ def served(asked: Asked, tell: Teller, lines: Iterable[bytes | str] | None = Non
         desk = Desk(asked, tell, records, ledger, run)
         try:
             for line in sys.stdin.buffer if lines is None else lines:
-                if desk.answered(line):
+                if desk.answered(line) or (asked.stop and desk.went_wrong):
                     break
         finally:
             failed = list(desk.failed.values())
             if not written_failures(records, ledger, failed, asked, others=True, problems=desk.problems):
                 tell.not_listed()
             ledger.note({"ended": {}})
-    return bool(desk.failed)
+    return desk.went_wrong
 
 
 def check_asked(asked: Asked) -> None:
@@ -69,12 +85,18 @@ def check_asked(asked: Asked) -> None:
         raise UsageError("a `grid` is over a recipe or a list in a file, and - reads jobs as they come; leave it out")
     if asked.engine != HERE:
         raise UsageError(f"jobs that come by - are made by this process, got `engine={asked.engine}`; leave it out")
+    if asked.pictures not in (AUTO, PICTURES):
+        raise UsageError(f"jobs that come by - are made one by one, got `pictures={asked.pictures}`; leave it out")
 
 
 class Desk:
     """Takes jobs in, one at a time, and answers them.
 
+<<<<<<< HEAD
     failed: jobs whose last try failed, by id. problems: of those of them that could not be begun.
+=======
+    failed: jobs whose last try failed, by id. refused: whether a job was, for the id of another.
+>>>>>>> work-fb
     """
 
     def __init__(self, asked: Asked, tell: Teller, records: Records, ledger: Ledger, run: Run):
@@ -83,10 +105,20 @@ class Desk:
         self.asked, self.tell, self.records, self.ledger, self.run = asked, tell, records, ledger, run
         self.worker, self.models = Worker(asked.how, ledger, HERE), Models()
         self.failed: dict[str, Job] = {}
+<<<<<<< HEAD
         self.problems: dict[str, DiffusionTricksError] = {}
+=======
+        self.refused = False
+        self._made: dict[str, Job] = {}
+>>>>>>> work-fb
         self._base, self._count, self._lines = Base(), 0, 0
         self._used = set(places(asked.output))
         self._places: dict[str, str] = {}
+
+    @property
+    def went_wrong(self) -> bool:
+        """Whether a job failed, or was refused."""
+        return bool(self.failed) or self.refused
 
     def answered(self, line: bytes | str) -> bool:
         """Answers a line, as far as it asks anything; gives whether it ends all."""
@@ -105,7 +137,14 @@ class Desk:
 
     def _tell(self, job: Job) -> None:
         """Makes a job, unless it is there, and answers."""
+<<<<<<< HEAD
         self.problems.pop(job.id, None)
+=======
+        first = self._made.get(job.id)
+        if first and first.recipe != job.recipe:
+            self._refuse(job)
+            return
+>>>>>>> work-fb
         try:
             outcome, kept = self._outcome(job)
         except DiffusionTricksError as error:
@@ -116,9 +155,17 @@ class Desk:
             said = {"error": in_flags(outcome.failure.message), "kind": outcome.failure.kind}
         else:
             self.failed.pop(job.id, None)
+            self._made[job.id] = job
             self.tell.made += not kept
             said = self._facts(outcome) | ({"kept": True} if kept else {})
         self.tell.print({"id": job.id, **said})
+
+    def _refuse(self, job: Job) -> None:
+        """Answers a job whose id is that of another, of which nothing is noted: what was made stands."""
+        self.refused = True
+        failure = failure_of(job.problem or UsageError(
+            f"the id {job.id!r} is that of another job, which was made already; give each one of its own"))  # fmt: skip
+        self.tell.print({"id": job.id, "error": in_flags(failure.message), "kind": failure.kind})
 
     def _facts(self, outcome: Outcome) -> dict[str, Any]:
         """What is said of pictures: those of the first, and of all where there are more."""

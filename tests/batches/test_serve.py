@@ -180,6 +180,31 @@ def test_two_jobs_never_write_one_file(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "out/a-rabbit.png is the file of job 'a'" in second["error"]
 
 
-@pytest.mark.parametrize("more", [["--grid", "seed=1-3"], ["--engine", "other"]])
-def test_what_is_of_lists_alone_is_refused(more: list[str]) -> None:
-    assert "and - reads jobs" in (err := run(*WORDS, *more).err) or "that come by -" in err
+@pytest.mark.parametrize("dry", [[], ["--dry-run"]])
+@pytest.mark.parametrize("more", [["--grid", "seed=1-3"], ["--engine", "other"], ["--batch", "4"], ["--workers", "2"]])
+def test_what_is_of_lists_alone_is_refused(more: list[str], dry: list[str]) -> None:
+    assert "and - reads jobs" in (err := run(*WORDS, *more, *dry).err) or "that come by -" in err
+
+
+@pytest.mark.parametrize(("option", "value"), [("--device", "cdua")])
+def test_settings_are_checked_before_the_first_job(option: str, value: str) -> None:
+    outcome = run(*WORDS, option, value)
+    assert outcome.code in (2, 3)
+    assert value in outcome.err
+    assert not Path("out").exists()
+
+
+def test_stop_ends_with_the_first_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    outcome, answers = answered(monkeypatch, [job(id="a", stepps=1), job(id="b")], "--on-error", "stop")
+    assert (outcome.code, [one["id"] for one in answers]) == (1, ["a"])
+
+
+def test_an_id_is_that_of_one_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = [job(id="a"), job(id="a", seed=2), job(id="a", stepps=1), job(id="a")]
+    outcome, (first, other, wrong, again) = answered(monkeypatch, asked)
+    assert other == {"id": "a", "kind": "UsageError", "error": (
+        "the id 'a' is that of another job, which was made already; give each one of its own")}  # fmt: skip
+    assert "did you mean 'steps'" in wrong["error"]
+    assert again == first | {"kept": True}
+    assert outcome.code == 1
+    assert not Path("out/failed.jsonl").exists()
