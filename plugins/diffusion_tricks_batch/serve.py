@@ -24,12 +24,6 @@ from diffusion_tricks_batch.lists.names import check_names
 from diffusion_tricks_batch.lists.places import places
 from diffusion_tricks_batch.lists.rows import Base, base_in, base_of
 from diffusion_tricks_batch.models import Models
-<<<<<<< HEAD
-from diffusion_tricks_batch.outcome import Outcome
-from diffusion_tricks_batch.plan import check_folder, check_recipe, item_of, run_begun, seed_of, with_seed
-from diffusion_tricks_batch.records import Records, Run, task_of
-from diffusion_tricks_batch.run import check_alone, refused, written_failures
-=======
 from diffusion_tricks_batch.outcome import Outcome, failure_of
 from diffusion_tricks_batch.plan import (
     check_folder,
@@ -40,9 +34,8 @@ from diffusion_tricks_batch.plan import (
     seed_of,
     with_seed,
 )
-from diffusion_tricks_batch.records import FAILED, SCORES, Records, Run, task_of
-from diffusion_tricks_batch.run import check_alone, written_failures
->>>>>>> work-fb
+from diffusion_tricks_batch.records import Records, Run, task_of
+from diffusion_tricks_batch.run import check_alone, refused, written_failures
 from diffusion_tricks_batch.say import Teller, in_flags
 
 QUIT = {"quit": True}
@@ -92,11 +85,8 @@ def check_asked(asked: Asked) -> None:
 class Desk:
     """Takes jobs in, one at a time, and answers them.
 
-<<<<<<< HEAD
     failed: jobs whose last try failed, by id. problems: of those of them that could not be begun.
-=======
     failed: jobs whose last try failed, by id. refused: whether a job was, for the id of another.
->>>>>>> work-fb
     """
 
     def __init__(self, asked: Asked, tell: Teller, records: Records, ledger: Ledger, run: Run):
@@ -105,12 +95,9 @@ class Desk:
         self.asked, self.tell, self.records, self.ledger, self.run = asked, tell, records, ledger, run
         self.worker, self.models = Worker(asked.how, ledger, HERE), Models()
         self.failed: dict[str, Job] = {}
-<<<<<<< HEAD
         self.problems: dict[str, DiffusionTricksError] = {}
-=======
         self.refused = False
         self._made: dict[str, Job] = {}
->>>>>>> work-fb
         self._base, self._count, self._lines = Base(), 0, 0
         self._used = set(places(asked.output))
         self._places: dict[str, str] = {}
@@ -137,14 +124,11 @@ class Desk:
 
     def _tell(self, job: Job) -> None:
         """Makes a job, unless it is there, and answers."""
-<<<<<<< HEAD
         self.problems.pop(job.id, None)
-=======
         first = self._made.get(job.id)
         if first and first.recipe != job.recipe:
             self._refuse(job)
             return
->>>>>>> work-fb
         try:
             outcome, kept = self._outcome(job)
         except DiffusionTricksError as error:
