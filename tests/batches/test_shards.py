@@ -175,6 +175,7 @@ def test_workers_that_were_ended_with_what_led_them_have_not_died(tmp_path: Path
         here.note({"began": {}})
         led.note({"begun": "x"})
         assert deaths(records.every())["x"] == 1
+        time.sleep(0.002)  # lines say milliseconds
         here.note({"ended": {}})
         assert deaths(records.every())["x"] == 0
 
