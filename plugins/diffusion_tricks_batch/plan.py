@@ -70,10 +70,6 @@ class Ready:
         """Jobs of which nothing is to be made."""
         return sum(verdict.kept for verdict in self.verdicts.values())
 
-    def keeps(self, key: str) -> bool:
-        """Whether nothing is to be made of a job."""
-        return key in self.verdicts and self.verdicts[key].kept
-
     @property
     def again(self) -> Counter[str]:
         """Why jobs that an earlier run has begun are made anew."""
@@ -88,8 +84,8 @@ class Ready:
 def planned(asked: Asked, records: Records) -> Ready:
     """What is to be done of what is asked, after what the records say; all that can be checked before is checked.
 
-    Raises UsageError and OutputError for what cannot be done as asked, and what all jobs fail with where it is the
-    same.
+    Raises UsageError and OutputError for what cannot be done as asked, and what all jobs of a new
+    run fail with where it is the same.
     """
     check_settings(asked)
     begun = run_begun(asked, records)
@@ -101,8 +97,8 @@ def planned(asked: Asked, records: Records) -> Ready:
     run = begun or Run(seed, _pictures(firsts, asked), sharing(asked))
     ledger = records.every() if begun else Ledger(records.folder / FOLDER)
     todo = ready(jobs, names, rehearsed(firsts), run, asked, ledger)
-    if len(recipes) == len(jobs):
-        check_first([job.recipe for job in jobs if job.recipe and not todo.keeps(job.id)])
+    if begun is None and len(recipes) == len(jobs):
+        check_first(recipes)
     check_free(todo, asked, records)
     return todo
 
