@@ -24,9 +24,9 @@ from diffusion_tricks.errors import DiffusionTricksError, UsageError
 from diffusion_tricks.families.defaults import DEFAULTS_FILE
 from diffusion_tricks.io.foreign import read_object
 from diffusion_tricks.training import folder
+from diffusion_tricks.training.data.captions import STYLES
 from diffusion_tricks.training.data.drawn import DrawnSource
 from diffusion_tricks.training.data.emoji import COLOURS
-from diffusion_tricks.training.data.captions import STYLES
 from diffusion_tricks.training.data.sets import Drawings
 from diffusion_tricks.training.network import WORD
 from diffusion_tricks.training.task import opened_pipeline
