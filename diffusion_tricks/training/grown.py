@@ -1,6 +1,7 @@
-"""A model that reads, made to know more words: what `start_from` asks of weights whose captions were fewer.
+"""A model that reads, made to know more words, and wider: what `start_from` asks of weights that learnt less.
 
     python -m diffusion_tricks.training.grown diffusion_tricks/models/emoji drawings.npz MODEL
+    python -m diffusion_tricks.training.grown ... --widths 32,64,96,128,256
 
 Words that the model was taught keep their pieces, so that what it draws of them stays the same to the bit; every other
 word of the drawings' captions becomes a piece of its own, whose embedding begins as the mean of the pieces that the
@@ -30,6 +31,7 @@ from diffusion_tricks.training.data.emoji import COLOURS
 from diffusion_tricks.training.data.sets import Drawings
 from diffusion_tricks.training.network import WORD
 from diffusion_tricks.training.task import opened_pipeline
+from diffusion_tricks.training.widened import widened
 
 
 def grow(pipe: Any, taught: Iterable[str], texts: Iterable[str]) -> list[str]:
@@ -71,6 +73,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("start", type=Path, help="the directory of a model that reads")
     parser.add_argument("drawings", type=Path, help="what `diffusion_tricks.training.data.sets` wrote")
     parser.add_argument("model", type=Path, help="the directory to write")
+    parser.add_argument("--widths", help="channels of every level, if more than it has, as in 32,64,96,128,256")
     given = parser.parse_args(argv)
     try:
         with quiet_libraries():
@@ -80,6 +83,8 @@ def main(argv: list[str] | None = None) -> int:
                 raise UsageError(f"{given.start / DEFAULTS_FILE} names no `captions` that the model was taught")
             texts = DrawnSource(Drawings.read(given.drawings)).texts()
             new = grow(pipe, taught(defaults["captions"]), texts)
+            if given.widths:
+                pipe.register_modules(unet=widened(pipe.unet, [int(width) for width in given.widths.split(",")]))
             given.model.mkdir(parents=True, exist_ok=True)
             folder.save_pipeline(given.model, pipe, defaults)
     except DiffusionTricksError as error:
