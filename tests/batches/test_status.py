@@ -161,7 +161,7 @@ def test_the_command_says_it_in_words_and_as_json(noted: Noted, follow: bool) ->
     assert outcome.code == 1
     assert outcome.lines[0] == "10 jobs: 6 made, 0 kept, 1 failed (1 OutOfMemory), 3 left; stopped, 0.333 pictures/s"
     assert "stale" in outcome.out
-    assert "`batch`" in outcome.lines[-1]
+    assert "`batch` with --resume" in outcome.lines[-1]
     data: dict[str, Any] = run("status", noted.home, "--json", *more).json
     assert (data["made"], data["left"], data["stale"], data.get("event")) == (6, 3, ["here"], "end" if follow else None)
 
