@@ -64,6 +64,7 @@ def test_the_tricks_are_built_in_order_with_their_options() -> None:
         ({"promt": "a"}, r"^where: promt: Extra inputs are not permitted, got 'a'; did you mean 'prompt'\?$"),
         ({"steps": "many"}, "^where: steps: expected a whole number, got 'many'$"),
         ({"steps": 0}, "^where: steps: expected at least 1, got 0$"),
+        ({"size": 0}, r"^where: size\.0: expected at least 1, got 0; size\.1: expected at least 1, got 0$"),
         ({"size": [64]}, r"^where: size\.1: Field required$"),
         ({"size": [64, 0]}, r"^where: size\.1: expected at least 1, got 0$"),
         ({"guidance": -1}, "^where: guidance: expected at least 0, got -1$"),
@@ -256,3 +257,8 @@ def test_several_prompts_are_several_pictures() -> None:
     assert Recipe(prompt=["a", "b"], seed=3).seeds == [3, 4]
     assert recipe_from({"prompt": ["a", "b"], "count": 1}).count == 1
     assert (Recipe(prompt="ab").count, Recipe().count, Recipe(prompt=[]).count) == (1, 1, 1)
+
+
+def test_one_number_is_the_side_of_a_square():
+    assert Recipe.model_validate({"size": 64}).size == Recipe(size=(64, 64)).size == (64, 64)
+    assert Recipe.model_validate({"size": 64}).data()["size"] == Recipe(size=(64, 64)).data()["size"]

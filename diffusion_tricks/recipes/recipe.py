@@ -33,11 +33,17 @@ SCHEMA_KEY = "$schema"  # what editors read, and nothing else
 SEEDS = 2**63  # of a recipe, from 0 up
 Seed = Annotated[int, Field(ge=0, lt=SEEDS)]
 Side = Annotated[int, Field(ge=1, le=MAX_SIDE)]
+_Size = int | tuple[Side, Side] | None
 
 
 def _listed(said: Any) -> Any:
     """One text may stand for a list of one."""
     return [said] if isinstance(said, str) else said
+
+
+def _square(said: Any) -> Any:
+    """One number may stand for both sides."""
+    return (said, said) if isinstance(said, int) else said
 
 
 class Recipe(Checked):
@@ -48,9 +54,10 @@ class Recipe(Checked):
     its own, where the size asks for it: x4, if-ii, a directory or a hub name, or several, each behind the last; a
     single one may be a text; none is the model's own. prompt: one text, or one per picture. negative, guidance: for the
     guidance that is added when the tricks hold none; None is the model's default. picture: an existing picture to
-    finish instead of making one. size: (width, height) in pixels. steps: of the schedule. stride: instead of steps,
-    every so many of the training's. scheduler: by name. upscale_steps, upscale_guidance, upscale_scheduler,
-    noise_level: of every later stage, where the size takes any; None is its model's default. distilled_guidance: the
+    finish instead of making one. size: (width, height) in pixels, or one number for both. steps: of the schedule.
+    stride: instead of steps, every so many of the training's. scheduler: by name. upscale_steps,
+    upscale_guidance, upscale_scheduler, noise_level: of every later stage, where the size takes any; None is its
+    model's default. distilled_guidance: the
     scale that a guidance-distilled model takes as an input, which costs no second row. seed: of the first picture, None
     draws one; or a list of all seeds that are tried. count: pictures, seeds counting up; unless said, as many as there
     are prompts in a list, or as the listed seeds are for. best_of: candidates for each picture, of which the one that
@@ -72,7 +79,7 @@ class Recipe(Checked):
     negative: str | None = None
     guidance: float | None = Field(None, ge=0)
     picture: str | None = None
-    size: tuple[Side, Side] | None = None
+    size: Annotated[tuple[Side, Side] | None, BeforeValidator(_square, json_schema_input_type=_Size)] = None
     steps: int | None = Field(None, ge=1)
     stride: int | None = Field(None, ge=1)
     scheduler: str | None = None

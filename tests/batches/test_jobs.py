@@ -80,6 +80,21 @@ def test_ids_are_numbers_where_none_are_said_however_long_the_list_is() -> None:
     assert all(job.recipe and job.recipe.seed == i for i, job in enumerate(jobs))
 
 
+@pytest.mark.parametrize("text", ['[[job]]\nprompt = "a"\n[[jobs]]\nprompt = "b"\n', '[[jobs]]\nprompt = "b"\n'])
+def test_jobs_under_a_name_nearly_right_are_never_left_out(text: str) -> None:
+    with pytest.raises(RecipeError, match=r"jobs.toml: expected each job as \[\[job\]\], got \[\[jobs\]\]"):
+        read_jobs(table(text, "jobs.toml"))
+
+
+@pytest.mark.parametrize(("wrong", "right"), [("stpes", "steps"), ("sede", "seed"), ("szie", "size")])
+def test_two_letters_in_each_others_place_are_a_slip(wrong: str, right: str) -> None:
+    assert f"unknown field {wrong!r}; did you mean {right!r}?" in refused(one(prompt="a", **{wrong: 3}))
+
+
+def test_other_words_of_the_same_letters_are_fields_of_their_own() -> None:
+    assert one(prompt="a", dees=3).problem is None
+
+
 def test_a_seed_that_is_not_said_is_not_drawn() -> None:
     assert sound([one(prompt="a")])[0].seed is None
 

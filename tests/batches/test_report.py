@@ -20,7 +20,7 @@ from diffusion_tricks.plugin import read_record
 from diffusion_tricks_batch.results import sheets
 from diffusion_tricks_batch.results.after import after
 from diffusion_tricks_batch.results.report import report
-from diffusion_tricks_batch.results.report_page import as_markdown, as_page
+from diffusion_tricks_batch.results.report_page import as_markdown, as_page, as_text
 from diffusion_tricks_batch.telling.standing import Standing
 from diffusion_tricks_batch.telling.tables import said
 
@@ -84,6 +84,19 @@ def test_pairs_that_are_alike_but_for_a_field_say_what_it_makes(tmp_path: Path) 
     (one,) = report(Standing(made.write()), ["guidance"])["differences"]
     assert (one["field"], one["first"], one["second"], one["pairs"]) == ("guidance", 3, 5, 12)
     assert list(one["alignment"].values()) == pytest.approx([0.2] * 3, abs=1e-9)  # seed by seed, whatever seeds do
+
+
+def test_one_picture_and_one_pair_have_a_mean_and_no_interval(tmp_path: Path) -> None:
+    """Nothing says how sure a single number is, so none is said to be sure."""
+    found = report(Standing(grid(tmp_path, 1).write()), ["guidance"])
+    alone, (pair,) = found["scores"][1]["alignment"], found["differences"]
+    assert (alone["low"], alone["high"]) == (None, None)
+    assert pair["alignment"] == {"mean": pytest.approx(0.2), "low": None, "high": None}
+    read = as_text(found)
+    assert "+0.200" in read
+    assert "+0.200 [" not in read
+    assert "one value has no interval" in " ".join(read.split())
+    assert f"{alone['mean']:.3f}" in as_page(found)
 
 
 def test_of_a_field_with_many_values_each_is_compared_with_the_first(tmp_path: Path) -> None:

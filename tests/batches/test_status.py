@@ -89,6 +89,15 @@ def test_on_this_host_the_lock_of_a_living_process_decides(tmp_path: Path) -> No
     assert (data["going_on"], data["stale"]) == (False, ["here"])
 
 
+def test_who_was_interrupted_has_ended_and_is_not_stale(tmp_path: Path) -> None:
+    made = Noted(tmp_path / "out", jobs(2))
+    made.write()
+    with Records(made.home).mine("here") as ledger:
+        ledger.note({"began": {"jobs": 2, "kept": 0}}, {"begun": "j0"}, {"ended": {}})
+    data = status(Standing(made.home), time.time())
+    assert (data["going_on"], data["stale"], data["left"]) == (False, [], 2)
+
+
 def test_asking_for_a_worker_that_is_gone_holds_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Or a batch that begins meanwhile would find its journal taken."""
     made = Noted(tmp_path / "out", jobs(1))
@@ -161,7 +170,7 @@ def test_the_command_says_it_in_words_and_as_json(noted: Noted, follow: bool) ->
     assert outcome.code == 1
     assert outcome.lines[0] == "10 jobs: 6 made, 0 kept, 1 failed (1 OutOfMemory), 3 left; stopped, 0.333 pictures/s"
     assert "stale" in outcome.out
-    assert "`batch`" in outcome.lines[-1]
+    assert "`batch` with --resume" in outcome.lines[-1]
     data: dict[str, Any] = run("status", noted.home, "--json", *more).json
     assert (data["made"], data["left"], data["stale"], data.get("event")) == (6, 3, ["here"], "end" if follow else None)
 

@@ -240,8 +240,14 @@ def _check_spelling(unused: Collection[str], tricks: Sequence[Any]) -> None:
 
 
 def meant(name: str, tricks: Sequence[Any]) -> str | None:
-    """The key of a recipe, or the option of one of its tricks, that a field is nearly called as."""
+    """The key of a recipe, or the option of one of its tricks, that a field is nearly called as.
+
+    That is one whose letters are nearly all there, in order, or of which two stand in each other's place.
+    """
     known = [*RECIPE_KEYS, *dict.fromkeys(option for one in tricks for option in _known(one))]
+    swapped = {name[:i] + name[i + 1 : i + 2] + name[i] + name[i + 2 :] for i in range(len(name))}
+    if slip := next((one for one in known if one in swapped), None):
+        return slip
     return next(iter(difflib.get_close_matches(name, known, n=1, cutoff=NEAR)), None)
 
 

@@ -39,7 +39,7 @@ from diffusion_tricks_batch.lists.places import places
 STDIN = "-"
 LINES = {".jsonl", ".ndjson", ""}
 TABLES = {".csv": ",;\t", ".tsv": "\t"}  # what may stand between cells
-BASE, JOBS = "base", "job"
+BASE, JOBS, NEARLY_JOBS = "base", "job", "jobs"
 WITH_PATHS = ("picture", "lora", "tricks", "model", "upscaler")
 BOM = "\ufeff"
 UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
@@ -196,6 +196,8 @@ def _there(model: str, folder: Path, moved: Any) -> str:
 
 def _of_object(said: dict[str, Any], source: str, folder: Path) -> tuple[Base, list[Row] | None]:
     """A recipe, or a list of jobs in TOML and what they begin with."""
+    if isinstance(near := said.get(NEARLY_JOBS), list) and all(isinstance(job, dict) for job in near):
+        raise RecipeError(f"{source}: expected each job as [[{JOBS}]], got [[{NEARLY_JOBS}]]")
     if JOBS not in said:
         return _whole(said, source, folder), None
     jobs = said.pop(JOBS)

@@ -27,7 +27,8 @@ def intervals(groups: Sequence[Mapping[str, Any]], measure: str, overall: float 
         axes = figure.subplots()
         for place, one in enumerate(shown):
             value = one[measure]
-            axes.plot([value["low"], value["high"]], [place, place], color=INK, linewidth=2)
+            if value["low"] is not None:
+                axes.plot([value["low"], value["high"]], [place, place], color=INK, linewidth=2)
             axes.plot([value["mean"]], [place], "o", color=INK, markersize=5)
         if overall is not None:
             axes.axvline(overall, color=LINE, linewidth=1, linestyle="--", zorder=0)

@@ -72,12 +72,12 @@ def _values(measured: Iterable[Row], name: str) -> list[float]:
     return [float(row.measures[name]) for row in measured if name in row.measures]
 
 
-def interval(values: Sequence[float]) -> dict[str, float] | None:
-    """The mean, and the ends of its 95 % interval; None where there are no values."""
+def interval(values: Sequence[float]) -> dict[str, float | None] | None:
+    """The mean, and the ends of its 95 % interval: None of one value; None for all where there are no values."""
     if not values:
         return None
     known = torch.tensor(values, dtype=torch.float64)
-    low, high = bootstrap(known)
+    low, high = bootstrap(known) if len(values) > 1 else (None, None)
     return {"mean": float(known.mean()), "low": low, "high": high}
 
 

@@ -16,7 +16,7 @@ WIDE = 100  # characters
 TEMPLATES = Path(__file__).parent / "templates"
 HOW = (
     "Intervals are 95 % of a bootstrap over {of}. A difference is of the second value less the first, over pairs "
-    "that are alike in all other fields; where its interval holds no 0, the two differ."
+    "that are alike in all other fields; where its interval holds no 0, the two differ; one value has no interval."
 )
 
 
@@ -80,11 +80,11 @@ def _measured(one: Mapping[str, Any], measures: Sequence[str], sign: str = "") -
     return [_interval(one[name], sign) for name in measures]
 
 
-def _interval(value: Mapping[str, float] | None, sign: str) -> str:
+def _interval(value: Mapping[str, float | None] | None, sign: str) -> str:
     if value is None:
         return "-"
-    mean, low, high = (format(value[name], f"{sign}.3f") for name in ("mean", "low", "high"))
-    return f"{mean} [{low}, {high}]"
+    mean, *ends = (format(value[end], f"{sign}.3f") for end in ("mean", "low", "high") if value[end] is not None)
+    return f"{mean} [{', '.join(ends)}]" if ends else mean
 
 
 def _values(of: Mapping[str, Any]) -> list[str]:

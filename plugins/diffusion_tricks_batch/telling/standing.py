@@ -63,8 +63,8 @@ class Seen:
         return max(self.last, self.touched)
 
     def is_stale(self, now: float) -> bool:
-        """Whether it left jobs undone, and is gone."""
-        return bool(self.at_work) and not self.goes_on(now)
+        """Whether it left jobs undone, and is gone without a word; who was interrupted says so at its end."""
+        return bool(self.at_work) and not self.ended and not self.goes_on(now)
 
 
 class Standing:
