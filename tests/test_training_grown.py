@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from diffusion_tricks.training import grown
+from diffusion_tricks.training import folder, grown
 from diffusion_tricks.training.data.sets import Drawings
 from diffusion_tricks.training.network import pipeline, text_encoder, train_tokenizer, unet
 from diffusion_tricks.training.task import opened_pipeline
@@ -26,7 +26,8 @@ def pipe() -> Any:
 
 def read(pipe: Any, caption: str) -> torch.Tensor:
     ids = pipe.tokenizer(caption, return_tensors="pt").input_ids
-    return pipe.text_encoder(ids)[0].detach()
+    states: torch.Tensor = pipe.text_encoder(ids)[0].detach()
+    return states
 
 
 def test_what_was_taught_is_read_as_before_to_the_bit(pipe: Any) -> None:
@@ -60,7 +61,7 @@ def test_nothing_new_changes_nothing(pipe: Any) -> None:
 def test_the_command_writes_a_model_that_a_training_goes_on_with(tmp_path: Path, pipe: Any, capsys: Any) -> None:
     start, drawings, made = tmp_path / "start", tmp_path / "drawings.npz", tmp_path / "grown"
     start.mkdir()
-    grown.folder.save_pipeline(start, pipe, {"captions": {"rabbit": ["bunny"]}})
+    folder.save_pipeline(start, pipe, {"captions": {"rabbit": ["bunny"]}})
     pixels = torch.full((1, 4, 8, 8), 255, dtype=torch.uint8)
     zero = torch.zeros(1, dtype=torch.long)
     Drawings(pixels, zero, zero, (("giraffe",),), ("noto",), pixels[:, :3]).write(drawings)
@@ -74,7 +75,7 @@ def test_the_command_writes_a_model_that_a_training_goes_on_with(tmp_path: Path,
 def test_a_model_that_names_no_captions_is_refused(tmp_path: Path, pipe: Any, capsys: Any) -> None:
     start = tmp_path / "start"
     start.mkdir()
-    grown.folder.save_pipeline(start, pipe, {})
+    folder.save_pipeline(start, pipe, {})
     assert grown.main([str(start), str(tmp_path / "none.npz"), str(tmp_path / "grown")]) == 2
     assert "captions" in capsys.readouterr().err
     assert not (tmp_path / "grown").exists()

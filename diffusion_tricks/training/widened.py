@@ -22,7 +22,7 @@ UNEVEN = 0.3  # the least share of the weights that one of two repeated channels
 
 
 def widened(narrow: UNet2DConditionModel, widths: Sequence[int], seed: int = 0) -> UNet2DConditionModel:
-    """The network with so many channels at each level: none fewer than before, the first a multiple, the last as it was.
+    """The network with so many channels at each level: none fewer, the first a multiple, the last as it was.
 
     Raises UsageError for widths that it cannot be given.
     """
@@ -35,6 +35,9 @@ def widened(narrow: UNet2DConditionModel, widths: Sequence[int], seed: int = 0) 
     wide = UNet2DConditionModel.from_config({**narrow.config, "block_out_channels": widths})
     generator = torch.Generator().manual_seed(seed)
     old, new = narrow.state_dict(), wide.state_dict()
+    if old.keys() != new.keys():
+        raise UsageError(f"levels of {widths} channels are alike where those of {before} are not, or the other way, "
+                         "and what joins them is then another; choose other widths")  # fmt: skip
     copied = {name: _copied(name, old[name], before, widths, generator) for name in new}
     wide.load_state_dict(copied)
     return wide.to(narrow.dtype)
@@ -105,7 +108,7 @@ def _of_block(found: re.Match[str], count: int) -> tuple[int, tuple[int, ...]]:
 
 
 def _places(levels: Sequence[int], before: Sequence[int], widths: Sequence[int]) -> Tensor:
-    """Of every channel of the wide network, the narrow one's that it repeats, where channels of levels stand in a row."""
+    """Of every channel of the wide network, the narrow one's that it repeats; those of levels stand in a row."""
     rows, first = [], 0
     for level in levels:
         rows.append(first + torch.arange(widths[level]) * before[level] // widths[level])
