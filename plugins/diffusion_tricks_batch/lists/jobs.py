@@ -13,6 +13,7 @@ import difflib
 import unicodedata
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import IO, Any
 
 from diffusion_tricks import Recipe
@@ -29,6 +30,7 @@ from diffusion_tricks_batch.lists.cells import RECIPE_KEYS, TEXTS, cell, of_opti
 from diffusion_tricks_batch.lists.grid import Axis, combined
 from diffusion_tricks_batch.lists.places import filled, places
 from diffusion_tricks_batch.lists.rows import BASE, Base, Row, read_rows
+from diffusion_tricks_batch.traits import Traits, traits_of
 
 ONE_OF_TWO = {"steps": "stride", "stride": "steps"}
 FAILED = "failed"  # why a job of a list of failures failed, which is none of its fields
@@ -51,6 +53,12 @@ class Job:
     fields: Mapping[str, Any]
     problem: DiffusionTricksError | None = None
     said: Mapping[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def traits(self) -> Traits:
+        """What follows from its recipe, which it has."""
+        assert self.recipe is not None
+        return traits_of(self.recipe)
 
 
 def read_jobs(
