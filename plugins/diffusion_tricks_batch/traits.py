@@ -27,7 +27,7 @@ class Traits:
 
 
 def traits_of(recipe: Recipe) -> Traits:
-    """Looks at a recipe, of which nothing is raised."""
+    """Looks at a recipe. Raises UnknownName for a trick that there is not."""
     tricks, problem = None, None
     try:
         tricks = recipe.build()
