@@ -13,7 +13,7 @@ import difflib
 import unicodedata
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import IO, Any
 
 from diffusion_tricks import Recipe
@@ -249,7 +249,11 @@ def _check_spelling(unused: Collection[str], tricks: Sequence[Any]) -> None:
 
 def meant(name: str, tricks: Sequence[Any]) -> str | None:
     """The key of a recipe, or the option of one of its tricks, that a field is nearly called as."""
-    known = [*RECIPE_KEYS, *dict.fromkeys(option for one in tricks for option in _known(one))]
+    return _nearest(name, (*RECIPE_KEYS, *dict.fromkeys(option for one in tricks for option in _known(one))))
+
+
+@lru_cache(maxsize=1024)
+def _nearest(name: str, known: Sequence[str]) -> str | None:
     return next(iter(difflib.get_close_matches(name, known, n=1, cutoff=NEAR)), None)
 
 
