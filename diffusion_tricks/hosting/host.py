@@ -56,8 +56,7 @@ class Host:
 
     def find(self, kind: str, name: str) -> Entry:
         """The entry of that name. Raises what `unknown` gives."""
-        entry = self._entries.get(kind, {}).get(name)
-        if entry is None:
+        if (entry := self._entries.get(kind, {}).get(name)) is None:
             raise self.unknown(kind, name)
         return entry
 
@@ -130,8 +129,7 @@ class Host:
     def _enter(self, plugin: str, kind: str, name: str, target: str, *, summary: str = "", **notes: Any) -> None:
         if not (isinstance(name, str) and isinstance(target, str)):
             raise TypeError(f"expected the name of a {kind} and where it is, as texts, got {name!r} and {target!r}")
-        other = self._entries[kind].get(name)
-        if other is not None:
+        if other := self._entries[kind].get(name):
             raise Clash(
                 f"there is already a {kind} called {name!r}, from {other.plugin!r} ({self._origins[other.plugin]})"
             )
@@ -140,8 +138,7 @@ class Host:
     def _forget(self, name: str) -> None:
         if self.manager.has_plugin(name):
             self.manager.unregister(name=name)
-        for kind, entries in self._entries.items():
-            self._entries[kind] = {key: entry for key, entry in entries.items() if entry.plugin != name}
+        self._entries = {kind: {n: e for n, e in of.items() if e.plugin != name} for kind, of in self._entries.items()}
 
     def but(self, found: Found) -> Host:
         """A host that has one plugin more, which takes the place of another one of its name that is not built in.

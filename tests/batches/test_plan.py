@@ -23,7 +23,7 @@ from diffusion_tricks_batch.records import Records
 from diffusion_tricks_batch.traits import traits_of
 
 BASE = {"steps": 2, "tricks": [{"trick": "anagram", "views": [["identity", "a {first}"], ["{view}", "a {second}"]]}]}
-LOOKED_AT = {"recipe_from": 1, "build": 2, "_changed": 3}  # times that each job's recipe is, beside those that are tried
+LOOKED_AT = {"recipe_from": 1, "build": 2, "_changed": 3}  # times for each job
 
 
 @pytest.fixture(autouse=True)
@@ -76,7 +76,8 @@ def test_a_folder_is_looked_at_once_whatever_lies_in_it(calls: Counter[str]) -> 
 
 
 RECIPES: list[dict[str, Any]] = [
-    {"prompt": "a", "steps": 2}, {"picture": "photo.png"}, {"prompt": "a", "tricks": [{"trick": "guidance", "scale": 3}]},
+    {"prompt": "a", "steps": 2}, {"picture": "photo.png"},
+    {"prompt": "a", "tricks": [{"trick": "guidance", "scale": 3}]},
     {"prompt": "a", "tricks": [{"trick": "sdedit", "image": "photo.png", "start_index": 1}], "lora": ["a.safetensors"]},
     {"tricks": [{"trick": "anagram", "views": [["identity", "picture:photo.png"], ["flip", "b"]]}]},
 ]  # fmt: skip
