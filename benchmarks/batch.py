@@ -12,16 +12,14 @@ seconds of the processor: those of other threads count. 8 and 64 workers are sim
 from __future__ import annotations
 
 import argparse
+import gc
 import json
-import os
 import random
 import shutil
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
 from itertools import combinations
@@ -30,24 +28,23 @@ from typing import Any
 
 import torch
 
+from batch_runs import growth, run
 from diffusion_tricks import load_model, made_together
-from diffusion_tricks.plugin import Journal, Line, recipe_from
+from diffusion_tricks.plugin import recipe_from
 from diffusion_tricks_batch.asked import Asked
 from diffusion_tricks_batch.engines.leases import Leases
 from diffusion_tricks_batch.groups import Group
 from diffusion_tricks_batch.how import How
-from diffusion_tricks_batch.records import FOLDER, Records, Timed
+from diffusion_tricks_batch.records import Records, Timed
 from diffusion_tricks_batch.results.after import after
+from diffusion_tricks_batch.results.ours import Ours
 from diffusion_tricks_batch.run import begun
 from diffusion_tricks_batch.telling.standing import Standing
 from diffusion_tricks_batch.work import Worker
 from diffusion_tricks_search.pairs import pairs_of
+from diffusion_tricks_show.gallery import make_gallery
 from pull_queue import Queue
 
-DONE = b'{"done": '
-AT_ONCE = 0.005  # seconds within which the lines of one group's beginning are noted
-SETTLED = 50  # pictures after which memory is to stay as it is
-LOOKS = 0.5  # seconds from one look at the memory to the next
 WORKERS = (1, 2, 8, 64)
 GOALS = {"overhead": 1.03, "share": 0.95, "growth": 1.02}
 
@@ -64,76 +61,6 @@ def written_jobs(path: Path, count: int, steps: int, model: str) -> Path:
             job = {"id": f"{number:05}", "model": model, "seed": number, "steps": steps, "tricks": [anagram]}
             file.write(json.dumps(job) + "\n")
     return path
-
-
-def run(jobs: Path, out: Path, workers: int, threads: int, *options: str) -> dict[str, Any]:
-    """What a run of the command line took, by phases, and its memory as pictures came."""
-    command = [sys.executable, "-m", "diffusion_tricks_cli", "batch", str(jobs), "-o", str(out), "--quiet", *options]
-    command += ["--workers", str(workers)] if workers > 1 else []
-    began = time.time()
-    with subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, env=os.environ | {"OMP_NUM_THREADS": str(threads)}
-    ) as process:
-        memory = list(watched(process, out))
-    if process.returncode:
-        raise SystemExit(f"the run ended with {process.returncode}: {' '.join(command)}")
-    return phases(out, began, time.time()) | {"workers": workers, "threads": threads, "memory": memory}
-
-
-def watched(process: subprocess.Popen[bytes], out: Path) -> Iterator[tuple[int, int]]:
-    """How many pictures there are, and the process's own memory in KB, again and again until it ends."""
-    while process.poll() is None:
-        done = sum(path.read_bytes().count(DONE) for path in (out / FOLDER).glob("*.jsonl"))
-        if kilobytes := memory_of(process.pid):
-            yield done, kilobytes
-        time.sleep(LOOKS)
-
-
-def memory_of(pid: int) -> int:
-    """The proportional set size of a process in KB; 0 where it cannot be read."""
-    try:
-        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    except OSError:
-        return 0
-    return next((int(line.split()[1]) for line in lines if line.startswith("Pss:")), 0)
-
-
-def phases(out: Path, began: float, ended: float) -> dict[str, Any]:
-    """What a run spent, in seconds: plan, start of workers, work, what came after; and on each group."""
-    journals = [Journal.seen(path).lines for path in sorted((out / FOLDER).glob("*.jsonl"))]
-    said = {name: line for lines in journals for line in lines for name in ("began", "ended") if name in line}
-    cycles = [cycle for lines in journals if (cycle := cycles_of(lines))]
-    services = [seconds for cycle in cycles for seconds in cycle[1][1:]]
-    typical = statistics.median(services)
-    planned = said["began"]["at"]
-    ready = statistics.mean(first + seconds[0] - typical for first, seconds, _ in cycles)
-    last = max(end for *_, end in cycles)
-    return {
-        "pictures": said["ended"]["ended"]["made"], "share": said["ended"]["ended"]["share"], "services": services,
-        "plan": planned - began, "start": ready - planned, "work": last - ready, "after": ended - last,
-    }  # fmt: skip
-
-
-def cycles_of(lines: Sequence[Line]) -> tuple[float, list[float], float] | None:
-    """When a worker began, the seconds from each group to the next, of the last to its end, and that end."""
-    begins, done = list[float](), list[float]()
-    for before, line in zip([{}, *lines], lines, strict=False):
-        if "done" in line:
-            done.append(line["at"])
-        elif "begun" in line and not ("begun" in before and line["at"] - before["at"] < AT_ONCE):
-            begins.append(line["at"])
-    if not begins or not done:
-        return None
-    ends = [*begins[1:], done[-1]]
-    return begins[0], [end - begin for begin, end in zip(begins, ends, strict=True)], done[-1]
-
-
-def growth(memory: Sequence[tuple[int, int]]) -> float | None:
-    """The most memory of the last tenth of the pictures over the most after the first 50, to 100; None if short."""
-    most = max((done for done, _ in memory), default=0)
-    early = [kilobytes for done, kilobytes in memory if SETTLED <= done <= 2 * SETTLED]
-    late = [kilobytes for done, kilobytes in memory if done >= most * 0.9]
-    return max(late) / max(early) if early and most > 2 * SETTLED else None
 
 
 def overhead(jobs: Path, folder: Path, groups_at_once: int) -> dict[str, Any]:
@@ -162,10 +89,17 @@ def overhead(jobs: Path, folder: Path, groups_at_once: int) -> dict[str, Any]:
                 seconds[name].append(clocked(ways_now[name]))
     ratios = {name: [ratio(seconds[name], seconds["bare"], which) for which in (0, 1)] for name in work}
     alone = statistics.median(cpu for cpu, _ in seconds["bare"]) / (groups_at_once * len(todo.groups[0].items))
-    clock = time.process_time()
-    after(Standing(folder / ways[1]), others=False)
-    pages = (time.process_time() - clock) / len(todo.jobs)
-    return {"ratios": ratios, "bare": alone, "planned": planning(jobs, folder), "pages": pages}
+    return {"ratios": ratios, "bare": alone, "pages": pages(folder / ways[1]) / len(todo.jobs)}
+
+
+def pages(home: Path) -> float:
+    """Seconds of the processor for what is made of a run's pictures; the first time, which reads fonts, is left out."""
+    for _ in range(2):
+        ours = Ours(Records(home))
+        ours.remove_others(set())
+        ours.note("")
+        seconds, _ = clocked(partial(after, Standing(home), partial(make_gallery, scores=False), others=False))
+    return seconds
 
 
 def planning(jobs: Path, folder: Path) -> float:
@@ -174,10 +108,13 @@ def planning(jobs: Path, folder: Path) -> float:
     few = jobs.with_name("few.jsonl")
     few.write_text("".join(lines[: len(lines) // 2]))
     seconds = []
-    for number, some in enumerate((few, jobs)):
+    for number, some in enumerate((few, few, jobs)):  # the first time it imports
         asked = Asked(str(some), str(folder / f"planned-{number}"))
+        gc.collect()
+        gc.freeze()  # as the command line does, so that no collection looks through what was imported
         seconds.append(clocked(partial(begun, asked, Records(Path(asked.output))))[0])
-    return max(0.0, seconds[1] - seconds[0]) / (len(lines) - len(lines) // 2)
+        gc.unfreeze()
+    return max(0.0, seconds[2] - seconds[1]) / (len(lines) - len(lines) // 2)
 
 
 def bare(groups: Sequence[Group], model: Any) -> Callable[[], object]:
@@ -256,7 +193,7 @@ def measure(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
         made = run(lists[count], folder / f"run-{number}", workers, threads, "--batch", str(given.batch), *options)
         runs.append(made)
         print(line_of(made), flush=True)
-    beside = overhead(lists[given.turns], folder, given.at_once)
+    beside = overhead(lists[given.turns], folder, given.at_once) | {"planned": planning(lists[given.jobs], folder)}
     (folder / "leases").mkdir()
     queue = queue_of(runs[-1], given.one, beside, given.batch, leases(folder / "leases"))
     lengths = [1_000, 10_000, 100_000]
@@ -288,7 +225,7 @@ def table(report: dict[str, Any]) -> str:
         ("the same by the wall", f"{ratios['without scores'][1]:.3f}", ""),
         ("a job with scores / the bare loop", f"{ratios['with scores'][0]:.3f}", ""),
         ("planning / the bare loop", f"{beside['planned'] / beside['bare']:.4f}", ""),
-        ("scores.csv and sheets / the bare loop", f"{beside['pages'] / beside['bare']:.4f}", ""),
+        ("scores.csv, sheets and gallery / the bare loop", f"{beside['pages'] / beside['bare']:.4f}", ""),
         ("the loop / all the time of a run", f"{first['share']:.3f}", f">= {GOALS['share']}"),
         ("memory at the end / after 50 pictures", f"{first['growth'] or float('nan'):.3f}", f"<= {GOALS['growth']}"),
     ]  # fmt: skip

@@ -25,7 +25,7 @@ FOLDER = Path(__file__).parents[1] / "benchmarks"
 NAMES = (
     "speed", "peers", "memory", "judge", "drawings", "verdicts", "sheets", "measures", "reach", "defaults", "plots",
     "true_sizes", "gpu", "anagrams", "selection", "illusions", "temperature", "editing", "start", "prompts",
-    "pull_queue", "batch", "throughput",
+    "pull_queue", "batch", "batch_runs", "throughput",
 )  # fmt: skip
 BATCHED = 1e-4  # convolutions of several rows may round otherwise than of one
 
@@ -442,7 +442,7 @@ def test_speedups_of_long_lists_are_linear_and_of_short_ones_not(benchmarks: dic
 
 
 def test_what_a_run_took_is_read_from_its_ledger(benchmarks: dict[str, ModuleType]) -> None:
-    cycles_of, growth = benchmarks["batch"].cycles_of, benchmarks["batch"].growth
+    cycles_of, growth = benchmarks["batch_runs"].cycles_of, benchmarks["batch_runs"].growth
     begun = [{"begun": name, "at": at} for name, at in (("a", 1.0), ("b", 1.001), ("c", 4.0), ("d", 4.001))]
     done = [{"done": name, "at": at} for name, at in (("a", 4.5), ("b", 4.6), ("c", 6.0), ("d", 7.5))]
     lines = [{"worker": "here"}, *begun, *done[:2], {"begun": "e", "at": 6.5}, *done[2:], {"done": "e", "at": 8.0}]

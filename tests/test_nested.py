@@ -17,9 +17,10 @@ from torch import Tensor
 
 from command_line import run
 from diffusion_tricks import Branch, Recipe, TrickEntry, UsageError, make, sample
+from diffusion_tricks.plugin import Prompted, Trick, TrickOptions, option
 from diffusion_tricks.recipes.paths import mapped, paths
-from diffusion_tricks.registry.branch import outline
-from diffusion_tricks.testing import exact_model, tiny_pipeline
+from diffusion_tricks.registry.branch import options_in_full, outline
+from diffusion_tricks.testing import exact_model, registered, tiny_pipeline
 from diffusion_tricks_plugins import Anagram, Guidance, Hybrid
 from diffusion_tricks_plugins.filters import blur
 
@@ -271,3 +272,24 @@ def test_one_branch_in_two_places_is_refused_as_a_trick_would_be() -> None:
     anagram = Anagram(views=[("identity", shared), ("flip", shared)])
     with pytest.raises(UsageError, match="the same trick object is given twice; make a new one for each place"):
         sample(exact_model({"a": A, "b": B}), tricks=[anagram], steps=2)
+
+
+class LateOptions(TrickOptions):
+    """Options of a type that its module names behind them."""
+
+    said: Late = option(help="what is asked")
+
+
+class LateTrick(Trick[LateOptions]):
+    """Asks something."""
+
+    name = "late"
+
+
+Late = Prompted
+
+
+def test_what_stands_for_a_prompt_is_told_also_where_its_type_is_named_later() -> None:
+    with registered(LateTrick):
+        entry = TrickEntry(trick="late", said="picture:photo.png")
+        assert options_in_full(entry) == {"said": {"trick": "picture", "image": "photo.png"}}

@@ -446,6 +446,7 @@ def test_likeness_is_of_what_is_asked_when(photo: str) -> None:
     ):
         assert likeness(plain) == likeness(same)
         assert hash(likeness(plain)) == hash(likeness(same))
+        assert likeness(same, same.build()) == likeness(same)
     for other in (
         Recipe(prompt="a", seed=1, steps=4),
         Recipe(prompt="a", seed=1, steps=3, scheduler="euler"),
@@ -458,6 +459,7 @@ def test_likeness_is_of_what_is_asked_when(photo: str) -> None:
         assert likeness(plain) != likeness(other)
     strided = Recipe(prompt="a", tricks=[{"trick": "sdedit", "image": photo, "sweep": True}])
     assert likeness(strided) != likeness(Recipe(prompt="a"))
+    assert likeness(strided, strided.build()) == likeness(strided)
     with pytest.raises(UsageError, match="did you mean"):
         likeness(Recipe(prompt="a", tricks=[{"trick": "hybird"}]))
 

@@ -24,7 +24,7 @@ from diffusion_tricks.hosting.api import Foreign, check_api
 from diffusion_tricks.hosting.host_hooks import PROJECT, HostHooks
 from diffusion_tricks.hosting.interrupts import is_interrupt
 from diffusion_tricks.hosting.plugin_file import check_file, forgotten, from_file
-from diffusion_tricks.hosting.registration import PLURALS, Clash, Entry, Found, PluginStatus
+from diffusion_tricks.hosting.registration import KINDS, PLURALS, Clash, Entry, Found, PluginStatus
 
 BUILT_IN = (
     "diffusion_tricks_plugins", "diffusion_tricks_learn", "diffusion_tricks_print", "diffusion_tricks_search",
@@ -47,17 +47,16 @@ class Host:
         self.manager = pluggy.PluginManager(PROJECT)
         self.manager.add_hookspecs(HostHooks)
         self.statuses: list[PluginStatus] = []
-        self._entries: dict[tuple[str, str], Entry] = {}
+        self._entries: dict[str, dict[str, Entry]] = {kind: {} for kind in KINDS}
         self._origins: dict[str, str] = {}
 
     def entries(self, kind: str) -> dict[str, Entry]:
         """Name to entry of one kind, as `KINDS` names them; in order of registration."""
-        return {name: entry for (k, name), entry in self._entries.items() if k == kind}
+        return dict(self._entries.get(kind, {}))
 
     def find(self, kind: str, name: str) -> Entry:
         """The entry of that name. Raises what `unknown` gives."""
-        entry = self._entries.get((kind, name))
-        if entry is None:
+        if (entry := self._entries.get(kind, {}).get(name)) is None:
             raise self.unknown(kind, name)
         return entry
 
@@ -130,17 +129,16 @@ class Host:
     def _enter(self, plugin: str, kind: str, name: str, target: str, *, summary: str = "", **notes: Any) -> None:
         if not (isinstance(name, str) and isinstance(target, str)):
             raise TypeError(f"expected the name of a {kind} and where it is, as texts, got {name!r} and {target!r}")
-        other = self._entries.get((kind, name))
-        if other is not None:
+        if other := self._entries[kind].get(name):
             raise Clash(
                 f"there is already a {kind} called {name!r}, from {other.plugin!r} ({self._origins[other.plugin]})"
             )
-        self._entries[kind, name] = Entry(kind, name, target, summary, plugin, notes)
+        self._entries[kind][name] = Entry(kind, name, target, summary, plugin, notes)
 
     def _forget(self, name: str) -> None:
         if self.manager.has_plugin(name):
             self.manager.unregister(name=name)
-        self._entries = {key: entry for key, entry in self._entries.items() if entry.plugin != name}
+        self._entries = {kind: {n: e for n, e in of.items() if e.plugin != name} for kind, of in self._entries.items()}
 
     def but(self, found: Found) -> Host:
         """A host that has one plugin more, which takes the place of another one of its name that is not built in.
@@ -150,7 +148,8 @@ class Host:
         made = Host(self.files, self.without)
         for name, plugin in self.manager.list_name_plugin():
             made.manager.register(plugin, name=name)
-        made.statuses, made._origins, made._entries = list(self.statuses), dict(self._origins), dict(self._entries)
+        made.statuses, made._origins = list(self.statuses), dict(self._origins)
+        made._entries = {kind: dict(entries) for kind, entries in self._entries.items()}
         made._add_asked_for(found)
         if error := made.statuses[-1].error:
             raise PluginError(f"plugin {found.name!r} is broken: {error}")

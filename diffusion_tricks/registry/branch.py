@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
@@ -14,6 +14,7 @@ from diffusion_tricks.hosting.host import host
 from diffusion_tricks.hosting.host_hooks import PROJECT
 from diffusion_tricks.registry.checked import Checked
 from diffusion_tricks.registry.entry import TrickEntry
+from diffusion_tricks.registry.options import TrickOptions
 from diffusion_tricks.registry.trick import Shown, Trick
 
 if TYPE_CHECKING:
@@ -89,9 +90,15 @@ Prompted = Annotated[str | Branch, BeforeValidator(in_full)]  # an option that t
 
 def options_in_full(entry: TrickEntry) -> dict[str, Any]:
     """The options of a trick as given, with `in_full` for all that stands in the place of prompts."""
-    fields = entry.kind.Options.model_fields
-    asks = {name for name, field in fields.items() if _takes_branch(field.annotation)}
+    asks = _asking(entry.kind.Options)
     return {name: _each_in_full(value) if name in asks else value for name, value in entry.options.items()}
+
+
+@cache
+def _asking(options: type[TrickOptions]) -> frozenset[str]:
+    """The options of a trick that stand for prompts."""
+    options.model_rebuild(raise_errors=False)  # of what its module says behind it
+    return frozenset(name for name, field in options.model_fields.items() if _takes_branch(field.annotation))
 
 
 def _takes_branch(annotation: Any) -> bool:

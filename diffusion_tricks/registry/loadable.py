@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from diffusion_tricks.errors import PluginError
@@ -24,9 +25,15 @@ def checked_trick(entry: Entry, loaded: Any) -> type[Trick[Any]]:
     options: Any = loaded.Options
     if not isinstance(options, type) or not issubclass(options, TrickOptions):
         raise PluginError(f"{name}: expected Options that inherit from TrickOptions, got {options!r}")
-    if taken := sorted(RESERVED & {flag for field in options.model_fields.items() for flag in _flags(*field)}):
+    if taken := _taken(options):
         raise PluginError(f"{name} has an option called {taken[0]!r}, which stands for something else; rename it")
     return loaded
+
+
+@cache
+def _taken(options: type[TrickOptions]) -> list[str]:
+    """What options are called that stands for something else."""
+    return sorted(RESERVED & {flag for field in options.model_fields.items() for flag in _flags(*field)})
 
 
 def checked_view(entry: Entry, loaded: Any) -> type[View]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import cache
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
@@ -36,7 +37,7 @@ class TrickOptions(Checked):
         """Recipes hold paths as text; scripts may give `pathlib.Path`."""
         if not isinstance(data, dict):
             return data
-        check_texts(data, names={name for name, field in cls.model_fields.items() if hint(field, "path")})
+        check_texts(data, names=_that_are_paths(cls))
         return {key: _paths_as_text(value) for key, value in data.items()}
 
     @model_validator(mode="after")
@@ -50,6 +51,12 @@ class TrickOptions(Checked):
                 others = " or ".join(f"`{other}`" for other in needs)
                 raise ValueError(f"`{name}` is of no use without {others}; give that as well, or leave it out")
         return self
+
+
+@cache
+def _that_are_paths(options: type[TrickOptions]) -> frozenset[str]:
+    """The options that are marked with `path`."""
+    return frozenset(name for name, field in options.model_fields.items() if hint(field, "path"))
 
 
 def _paths_as_text(value: Any) -> Any:

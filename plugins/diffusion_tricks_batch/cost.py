@@ -7,10 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from diffusion_tricks import Recipe
 from diffusion_tricks.plugin import DiffusionTricksError, plan
-from diffusion_tricks_batch.groups import kind_of
 from diffusion_tricks_batch.plan import Ready
+from diffusion_tricks_batch.traits import Traits
 from diffusion_tricks_batch.trial import but_seed
 
 PLANNED = 50  # recipes that are played through; others of their kind are taken to cost as much
@@ -50,7 +49,7 @@ class Cost:
 
 def cost_of(todo: Ready) -> Cost:
     """The cost of what is to be done. A job whose recipe fails when it is played through cannot be made."""
-    recipes = {job.id: job.recipe for job in todo.jobs if job.recipe is not None}
+    recipes = {job.id: job.traits for job in todo.jobs if job.recipe is not None}
     played = _Played()
     problems = dict(todo.problems)
     for key, verdict in todo.verdicts.items():
@@ -58,8 +57,8 @@ def cost_of(todo: Ready) -> Cost:
             problems[key] = error
     make = [recipes[job.id] for job, _ in todo.todo if job.id not in problems]
     denoised = [recipes[item.key] for group in todo.groups for item in group.items if item.key not in problems]
-    pictures = sum(recipe.count for recipe in make)
-    rows = sum(played.rows(recipe) for recipe in denoised)
+    pictures = sum(one.recipe.count for one in make)
+    rows = sum(played.rows(one) for one in denoised)
     return Cost(len(todo.jobs), len(make), todo.kept, pictures, len(todo.groups), rows, played.exact, problems)
 
 
@@ -71,29 +70,30 @@ class _Played:
         self._known: dict[str, int | DiffusionTricksError] = {}
         self._alike: dict[Any, list[int]] = defaultdict(list)
 
-    def problem(self, recipe: Recipe) -> DiffusionTricksError | None:
+    def problem(self, traits: Traits) -> DiffusionTricksError | None:
         """Why a recipe cannot be made, as far as that was found."""
-        found = self._of(recipe)
+        found = self._of(traits)
         return found if isinstance(found, DiffusionTricksError) else None
 
-    def rows(self, recipe: Recipe) -> int:
+    def rows(self, traits: Traits) -> int:
         """Of all pictures of a recipe."""
-        found = self._of(recipe)
+        found, recipe = self._of(traits), traits.recipe
         if found is None:
             self.exact = False
-            alike = self._alike[kind_of(recipe)] or [one for some in self._alike.values() for one in some] or [0]
+            alike = self._alike[traits.kind] or [one for some in self._alike.values() for one in some] or [0]
             found = round(sum(alike) / len(alike))
         return 0 if isinstance(found, DiffusionTricksError) else found * recipe.count * recipe.best_of
 
-    def _of(self, recipe: Recipe) -> int | DiffusionTricksError | None:
+    def _of(self, traits: Traits) -> int | DiffusionTricksError | None:
         """Rows of one picture; None for one recipe too many."""
+        recipe = traits.recipe
         if recipe.picture is not None:
             return 0
         key = but_seed(recipe)
         if key not in self._known and len(self._known) < PLANNED:
             try:
                 self._known[key] = rows = sum(plan(recipe).rows)
-                self._alike[kind_of(recipe)].append(rows)
+                self._alike[traits.kind].append(rows)
             except DiffusionTricksError as error:
                 self._known[key] = error
         return self._known.get(key)

@@ -5,12 +5,11 @@ So a run that is stopped and resumed makes the same batches, and in them the sam
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from diffusion_tricks import Recipe, likeness
-from diffusion_tricks.plugin import DiffusionTricksError
+from diffusion_tricks_batch.traits import Traits
 
 
 @dataclass(frozen=True)
@@ -50,36 +49,29 @@ def group_from(data: Mapping[str, Any]) -> Group:
     return Group(data["number"], items, data["tries"])
 
 
-def grouped(items: Sequence[tuple[Recipe, Item]], pictures: int) -> list[Group]:
+def grouped(items: Sequence[tuple[Traits, Item]], pictures: int) -> list[Group]:
     """The batches of a list of jobs, at most so many pictures in each: of those alike, in the order of the list.
 
     Those of one model stand together, as only one is held at a time.
     """
-    models: dict[str, dict[Any, list[tuple[Recipe, Item]]]] = {}
-    for recipe, item in items:
-        alike = models.setdefault(recipe.model, {})
-        alike.setdefault(kind_of(recipe), []).append((recipe, item))
+    models: dict[str, dict[Hashable, list[tuple[Traits, Item]]]] = {}
+    for traits, item in items:
+        alike = models.setdefault(traits.recipe.model, {})
+        alike.setdefault(traits.kind, []).append((traits, item))
     batches = [batch for alike in models.values() for kind in alike.values() for batch in _batches(kind, pictures)]
     return [Group(number, batch) for number, batch in enumerate(batches)]
 
 
-def kind_of(recipe: Recipe) -> Any:
-    """What is equal for recipes that can share a batch; one that cannot tell is its own."""
-    try:
-        return likeness(recipe)
-    except DiffusionTricksError:
-        return repr(recipe)
-
-
-def kinds(recipes: Iterable[Recipe]) -> list[Recipe]:
+def kinds(recipes: Iterable[Traits]) -> list[Traits]:
     """The first recipe of each kind that can share a batch."""
-    return list({kind_of(recipe): recipe for recipe in reversed([*recipes])}.values())[::-1]
+    return list({one.kind: one for one in reversed([*recipes])}.values())[::-1]
 
 
-def _batches(items: Iterable[tuple[Recipe, Item]], pictures: int) -> Iterator[tuple[Item, ...]]:
+def _batches(items: Iterable[tuple[Traits, Item]], pictures: int) -> Iterator[tuple[Item, ...]]:
     batch: list[Item] = []
     held = 0
-    for recipe, item in items:
+    for traits, item in items:
+        recipe = traits.recipe
         more = recipe.count * recipe.best_of
         if batch and held + more > pictures:
             yield tuple(batch)

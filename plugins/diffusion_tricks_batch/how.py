@@ -52,9 +52,9 @@ def asked_of(recipe: Recipe, how: How, models: Mapping[str, str] | None = None) 
 
     models: fingerprints of those that are files, by name.
     """
-    settings = {name: value for name, value in how.data().items() if name in WRITTEN}
-    said = mapped(recipe, lambda path: "").model_copy(update={"folder": None})
+    settings = {name: getattr(how, name) for name in WRITTEN}
+    said = mapped(recipe, lambda path: "").model_copy(update={"folder": None, "model": "", "upscaler": []})
     known = models or {}
     named = [known.get(name, name) for name in (recipe.model, *recipe.upscaler)]
-    data = [said.model_copy(update={"model": "", "upscaler": []}).data(), named, settings]
+    data = [said.data(), named, settings]
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()

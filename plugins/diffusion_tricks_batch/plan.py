@@ -27,10 +27,8 @@ from diffusion_tricks.plugin import (
     device_of,
     hashes_of,
     host,
-    paths,
     pictures_that_fit,
     read_picture,
-    refuse_clashes,
     scorer_named,
 )
 from diffusion_tricks_batch.asked import AUTO, Asked
@@ -43,6 +41,7 @@ from diffusion_tricks_batch.lists.names import check_names
 from diffusion_tricks_batch.lists.places import places
 from diffusion_tricks_batch.models import Models
 from diffusion_tricks_batch.records import FAILED, FOLDER, Records, Run, task_of
+from diffusion_tricks_batch.traits import Traits
 from diffusion_tricks_batch.trial import KINDS, but_seed, check_first, rehearsed
 
 PICTURES = 8  # in a batch on a CPU: 16 of the model inside cost 4.2 s one by one, and 2.6 s by 4, by 8 or by 16
@@ -92,8 +91,8 @@ def planned(asked: Asked, records: Records) -> Ready:
     seed = seed_of(asked) if begun is None else begun.seed
     jobs = jobs_of(asked, seed)
     names = check_names(jobs, asked.output, _read(asked), records.others)
-    recipes = [job.recipe for job in jobs if job.recipe]
-    firsts = kinds(recipes)[:KINDS]
+    recipes = [job.traits for job in jobs if job.recipe]
+    firsts = [one.recipe for one in kinds(recipes)[:KINDS]]
     run = begun or Run(seed, _pictures(firsts, asked), sharing(asked))
     ledger = records.every() if begun else Ledger(records.folder / FOLDER)
     todo = ready(jobs, names, rehearsed(firsts), run, asked, ledger)
@@ -198,15 +197,15 @@ def ready(
     """
     problems = {job.id: job.problem for job in jobs if job.problem is not None}
     models, hashes, verdicts = Models(), dict[str, str](), dict[str, Verdict]()
-    listed, unmakeable = list[tuple[Recipe, Item]](), set[str]()
+    listed, unmakeable = list[tuple[Traits, Item]](), set[str]()
     for job in jobs:
         if job.recipe is None:
             continue
         item = Item(job.id, job.recipe.data(), "", {}, tuple(map(str, names[job.id])), make=False)
         try:
-            item = item_of(job.id, job.recipe, names[job.id], asked, models, hashes)
-            check_recipe(job.recipe)
-            if error := failing.get(but_seed(job.recipe)):
+            item = item_of(job, names[job.id], asked, models, hashes)
+            check_traits(job.traits)
+            if failing and (error := failing.get(but_seed(job.recipe))):
                 raise error
             verdict = verdicts[job.id] = _verdict(task_of(item), ledger, asked.force)
             item = replace(item, make=not verdict.kept, ours=verdict.ours or asked.force)
@@ -214,23 +213,24 @@ def ready(
             problems[job.id] = error
             if not isinstance(error, OutputError):  # of a picture of its that somebody has changed
                 unmakeable.add(job.id)
-        listed.append((job.recipe, item))
+        listed.append((job.traits, item))
     groups = [_without(group, unmakeable) for group in grouped(listed, run.pictures)]
     items = {item.key: item for _, item in listed if item.key not in unmakeable}
     return Ready(jobs, items, verdicts, [one for one in groups if any(i.make for i in one.items)], problems, run)
 
 
 def item_of(
-    key: str, recipe: Recipe, names: Sequence[Path], asked: Asked, models: Models,
-    hashes: MutableMapping[str, str] | None = None,
-) -> Item:  # fmt: skip
+    job: Job, names: Sequence[Path], asked: Asked, models: Models, hashes: MutableMapping[str, str] | None = None
+) -> Item:
     """A job with its files, of which nothing is to be made so far. Raises PictureError for files that cannot be read.
 
     hashes: of files that were read already, by path.
     """
+    recipe = job.traits.recipe
     with _readable():
-        what, inputs = asked_of(recipe, asked.how, models.of(recipe)), hashes_of(recipe, hashes)
-    return Item(key, recipe.data(), what, inputs, tuple(map(str, names)), make=False)
+        what = asked_of(recipe, asked.how, models.of(recipe))
+        inputs = hashes_of(recipe, hashes) if job.traits.files else {}
+    return Item(job.id, recipe.data(), what, inputs, tuple(map(str, names)), make=False)
 
 
 @contextlib.contextmanager
@@ -242,10 +242,11 @@ def _readable() -> Iterator[None]:
         raise PictureError(f"{error.filename} cannot be read: {error.strerror}; name a file that can be") from error
 
 
-def check_recipe(recipe: Recipe) -> None:
+def check_traits(traits: Traits) -> None:
     """Raises what a job fails with, as far as it can be told at once: missing pictures, tricks that clash."""
-    refuse_clashes(recipe.build())
-    for path in paths(recipe, of=["argument"]):
+    if traits.problem:
+        raise traits.problem
+    for path in traits.pictures:
         with _readable():
             if not path.is_file() or not path.stat().st_size:
                 read_picture(path)

@@ -27,8 +27,8 @@ from diffusion_tricks_batch.models import Models
 from diffusion_tricks_batch.outcome import Outcome, failure_of
 from diffusion_tricks_batch.plan import (
     check_folder,
-    check_recipe,
     check_settings,
+    check_traits,
     item_of,
     run_begun,
     seed_of,
@@ -172,9 +172,9 @@ class Desk:
             assert job.problem is not None
             raise job.problem
         names = check_names([job], self.asked.output, (), self.records.others)
-        check_recipe(job.recipe)
+        check_traits(job.traits)
         self._take(job.id, names[job.id])
-        item = item_of(job.id, job.recipe, names[job.id], self.asked, self.models)
+        item = item_of(job, names[job.id], self.asked, self.models)
         verdict = self.ledger.verdict(task_of(item), force=self.asked.force)
         ours = verdict.ours or self.asked.force
         for path in () if verdict.kept else item.paths:

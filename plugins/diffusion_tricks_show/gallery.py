@@ -20,7 +20,8 @@ from diffusion_tricks.plugin import (
     check_place,
     read_record,
 )
-from diffusion_tricks_show.page import page_of, png_url, rendered
+from diffusion_tricks_show.address import png_url
+from diffusion_tricks_show.page import page_of, rendered
 from diffusion_tricks_show.subject import Subject, subject_of
 
 KINDS = {".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff"}
@@ -57,27 +58,34 @@ def make_gallery(folder: Path, output: Path, *, scores: bool = True, force: bool
     if not folder.is_dir():
         raise UsageError(f"{folder} is not a folder; expected one with pictures that diffusion-tricks made")
     check_place(output, force=force)
-    found, notes = _subjects(folder)
-    if not found:
+    home = output.with_name(f"{output.stem}-pages")
+    cards, pages, read, notes = list[Card](), dict[Path, bytes](), list[Path](), list[str]()
+    judge: Scorer | None = None
+    for one in _subjects(folder, notes):
+        if scores and judge is None and (one.record or {}).get("score") is None:
+            judge = Scorer()
+        cards.append(card_of(one, f"{quote(home.name)}/{quote(one.path.name)}.html", judge))
+        pages[home / f"{one.path.name}.html"] = page_of(one).encode()
+        read.append(one.path)
+    if not cards:
         raise UsageError(f"{folder} holds no picture with a record; expected pictures that diffusion-tricks saved"
                          + (f" ({notes[0]})" if notes else ""))  # fmt: skip
-    scorer = Scorer() if scores and any("score" not in (one.record or {}) for one in found) else None
-    home = output.with_name(f"{output.stem}-pages")
-    cards = [card_of(one, f"{quote(home.name)}/{quote(one.path.name)}.html", scorer) for one in found]
     tricks = sorted({trick for card in cards for trick in card.tricks})
     index = rendered("gallery.html.jinja", cards=cards, folder=folder.resolve().name, tricks=tricks)
-    pages = {home / f"{one.path.name}.html": page_of(one).encode() for one in found}
     _make(home)
-    atomic_write_all(pages | {output: index.encode()}, force=force, inputs=[one.path for one in found])
+    atomic_write_all(pages | {output: index.encode()}, force=force, inputs=read)
     return notes
 
 
-def _subjects(folder: Path) -> tuple[list[Subject], list[str]]:
-    """The pictures of a folder that have a record, in the order of their names, and what is to be said of the rest."""
-    found, bare, notes = [], list[str](), list[str]()
+def _subjects(folder: Path, notes: list[str]) -> Iterator[Subject]:
+    """The pictures of a folder that have a record, one at a time, in the order of their names.
+
+    notes: are told what there is to say of the rest.
+    """
+    bare = list[str]()
     for path in sorted(path for path in folder.iterdir() if path.suffix.lower() in KINDS and path.is_file()):
         try:
-            read_record(path)
+            record = read_record(path)
         except PictureError:
             bare.append(path.name)
             continue
@@ -85,20 +93,21 @@ def _subjects(folder: Path) -> tuple[list[Subject], list[str]]:
             notes.append(str(error))
             continue
         try:
-            found.append(subject_of(path))
+            subject = subject_of(path, record=record)
         except DiffusionTricksError as error:
             notes.append(f"{path.name} is left out: {error}")
+            continue
+        yield subject
     if bare:
         named = ", ".join(bare[:NAMED]) + (", ..." if len(bare) > NAMED else "")
         notes.append(f"{len(bare)} without a record are left out: {named}")
-    return found, notes
 
 
 def card_of(subject: Subject, page: str, scorer: Scorer | None = None) -> Card:
     """The card of a picture; scorer: judges one whose record has no score."""
     record, recipe = subject.record or {}, subject.recipe
     return Card(
-        subject.path.name, page, png_url(_thumb(subject.image)), [(view.name, view.prompt) for view in subject.views],
+        subject.path.name, page, _thumb(subject), [(view.name, view.prompt) for view in subject.views],
         list(dict.fromkeys(entry.trick for entry in recipe.tricks)) if recipe else [],
         {key: record[key] for key in ("model", "seed") if record.get(key) is not None},
         dict(_scores(subject, scorer)), recipe.to_toml() if recipe else "",
@@ -114,10 +123,13 @@ def _scores(subject: Subject, scorer: Scorer | None) -> Iterator[tuple[str, floa
             yield name, float(said[name])
 
 
-def _thumb(image: Image.Image) -> Image.Image:
-    small = image.copy()
+def _thumb(subject: Subject) -> str:
+    """The address of the picture made small; its own, where it is."""
+    if max(subject.image.size) <= THUMB:
+        return subject.address
+    small = subject.image.copy()
     small.thumbnail((THUMB, THUMB), Image.Resampling.LANCZOS)
-    return small
+    return png_url(small)
 
 
 def _make(folder: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 from functools import cache
 from pathlib import Path
@@ -12,6 +11,7 @@ from PIL import Image
 
 from diffusion_tricks.plugin import fit
 from diffusion_tricks_show.acts import Act, Distance, Frames, act_of
+from diffusion_tricks_show.address import data_url, png_url
 from diffusion_tricks_show.subject import Subject, instruction
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -24,7 +24,7 @@ def page_of(subject: Subject) -> str:
     views = [{"how": instruction(view), "says": view.prompt, **_act(act_of(subject, view))} for view in subject.views]
     puzzle = next((view["puzzle"] for view in views if view.get("puzzle")), None)
     home = next((view["how"] for view, shown in zip(views, subject.views, strict=True) if subject.is_home(shown)), None)
-    data = {"picture": png_url(subject.image), "views": views, "puzzle": puzzle}
+    data = {"picture": subject.address, "views": views, "puzzle": puzzle}
     return rendered("page.html.jinja", data=data, size=subject.image.size, made=_made(subject), home=home)
 
 
@@ -51,18 +51,6 @@ def _small(image: Image.Image) -> str:
     data = io.BytesIO()
     fit(image, (round(image.width * scale), round(image.height * scale)), "stretch").save(data, "WEBP", quality=QUALITY)
     return data_url(data.getvalue(), "image/webp")
-
-
-def png_url(image: Image.Image) -> str:
-    """A picture as an address that needs no network."""
-    data = io.BytesIO()
-    image.save(data, "PNG", optimize=True)
-    return data_url(data.getvalue(), "image/png")
-
-
-def data_url(data: bytes, kind: str) -> str:
-    """Bytes as an address that needs no network."""
-    return f"data:{kind};base64,{base64.b64encode(data).decode()}"
 
 
 def rendered(template: str, **values: Any) -> str:

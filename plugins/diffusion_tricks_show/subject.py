@@ -25,6 +25,7 @@ from diffusion_tricks.plugin import (
     shown_through,
     view_named,
 )
+from diffusion_tricks_show.address import png_url
 
 FAR, NEAR, ALONE = "go far away, or squint", "come near", "look at this part alone"
 BEYOND = {  # what a person does, for no view
@@ -59,19 +60,27 @@ class Subject:
         """What it was made by."""
         return None if self.record is None else recipe_from(self.record["recipe"], str(self.path))
 
+    @cached_property
+    def address(self) -> str:
+        """The picture itself, as an address that needs no network."""
+        return png_url(self.image)
+
     def is_home(self, view: Shown) -> bool:
         """Whether a view shows the picture as it is."""
         return same(view.picture, self.image)
 
 
-def subject_of(path: str | Path, said: Sequence[tuple[str, str]] = ()) -> Subject:
+def subject_of(
+    path: str | Path, said: Sequence[tuple[str, str]] = (), record: dict[str, Any] | None = None
+) -> Subject:  # fmt: skip
     """The picture in a file and its views: those that are said, each a name and a text, else those of its record.
 
-    Raises PictureError for no picture, UsageError where nothing says what it shows, and as `view_named` does.
+    record: where it was read already. Raises PictureError for no picture, UsageError where nothing says what it shows,
+    and as `view_named` does.
     """
     path = Path(path)
     image = flatten(read_picture(path).srgb)
-    record = _record(path, needed=not said)
+    record = _record(path, needed=not said) if record is None else record
     views = shown_through(said, image) if said else shown(recipe_from((record or {})["recipe"], str(path)), image)
     views = sorted(views, key=lambda view: not same(view.picture, image))
     return Subject(path, image, tuple(views), record)

@@ -32,6 +32,7 @@ from diffusion_tricks_batch.groups import Group, Item, again, grouped, halves
 from diffusion_tricks_batch.outcome import failure_of, passes
 from diffusion_tricks_batch.plan import planned
 from diffusion_tricks_batch.records import Records
+from diffusion_tricks_batch.traits import traits_of
 
 FAST = How(device="cpu", scores=False)
 
@@ -377,7 +378,7 @@ def test_jobs_of_one_model_stand_together_and_pictures_are_counted() -> None:
 
     recipes = [("a", "emoji", 1, 1), ("b", "digits", 1, 1), ("c", "emoji", 1, 2), ("d", "emoji", 2, 1),
                ("e", "emoji", 1, 1)]  # fmt: skip
-    items = [(Recipe(prompt="x", model=model, count=count, steps=steps), item(name))
+    items = [(traits_of(Recipe(prompt="x", model=model, count=count, steps=steps)), item(name))
              for name, model, count, steps in recipes]  # fmt: skip
     groups = grouped(items, 3)
     assert [[one.key for one in group.items] for group in groups] == [["a", "d"], ["e"], ["c"], ["b"]]

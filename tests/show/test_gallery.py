@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import io
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +13,9 @@ from PIL import Image
 
 from command_line import run
 from diffusion_tricks.generate.score import Scorer
+from diffusion_tricks_show import gallery, subject
 from diffusion_tricks_show.gallery import card_of
-from diffusion_tricks_show.subject import subject_of
+from diffusion_tricks_show.subject import same, subject_of
 from show.illusions import HYBRID, TURNED, made, pattern
 
 
@@ -58,11 +62,44 @@ def test_the_index_and_its_pages(folder: Path, tmp_path: Path, phone: Any) -> No
     assert page.title() == "What do you see?"
 
 
+def test_each_picture_is_read_once_and_encoded_once(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made(folder / "large.png", HYBRID, pattern(gallery.THUMB + 1))
+    done = Counter[str]()
+
+    def count(owner: Any, name: str) -> None:
+        real = getattr(owner, name)
+
+        def noted(*given: Any, **named: Any) -> Any:
+            done[name] += 1
+            return real(*given, **named)
+
+        monkeypatch.setattr(owner, name, noted)
+
+    for owner, name in ((gallery, "read_record"), (subject, "read_record"), (subject, "read_picture")):
+        count(owner, name)
+    for owner in (gallery, subject):
+        count(owner, "png_url")
+    gallery.make_gallery(folder, tmp_path / "index.html", scores=False)
+    # five pictures, of which one has no record, and one is shown smaller in the index
+    assert done == {"read_record": 5, "read_picture": 4, "png_url": 5}
+
+
+def test_a_picture_stands_in_the_index_as_it_is_or_smaller(tmp_path: Path) -> None:
+    for side in (gallery.THUMB, 2 * gallery.THUMB):
+        one = subject_of(made(tmp_path / f"{side}.png", HYBRID, pattern(side)))
+        with Image.open(io.BytesIO(base64.b64decode(card_of(one, "p").thumb.partition(",")[2]))) as thumb:
+            assert thumb.size == (gallery.THUMB, gallery.THUMB)
+            if side == gallery.THUMB:
+                assert same(thumb.convert("RGB"), one.image)
+
+
 def test_a_picture_without_a_score_is_judged(folder: Path) -> None:
-    subject = subject_of(made(folder / "new.png", TURNED))
-    assert card_of(subject, "p").score == {}
-    judged = Scorer().score(subject.views)
-    assert card_of(subject, "p", Scorer()).score == pytest.approx(
+    one = subject_of(made(folder / "new.png", TURNED))
+    assert card_of(one, "p").score == {}
+    judged = Scorer().score(one.views)
+    assert card_of(one, "p", Scorer()).score == pytest.approx(
         {"alignment": judged.alignment, "concealment": judged.concealment}
     )
 

@@ -13,6 +13,7 @@ import difflib
 import unicodedata
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 from typing import IO, Any
 
 from diffusion_tricks import Recipe
@@ -29,6 +30,7 @@ from diffusion_tricks_batch.lists.cells import RECIPE_KEYS, TEXTS, cell, of_opti
 from diffusion_tricks_batch.lists.grid import Axis, combined
 from diffusion_tricks_batch.lists.places import filled, places
 from diffusion_tricks_batch.lists.rows import BASE, Base, Row, read_rows
+from diffusion_tricks_batch.traits import Traits, traits_of
 
 ONE_OF_TWO = {"steps": "stride", "stride": "steps"}
 FAILED = "failed"  # why a job of a list of failures failed, which is none of its fields
@@ -51,6 +53,12 @@ class Job:
     fields: Mapping[str, Any]
     problem: DiffusionTricksError | None = None
     said: Mapping[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def traits(self) -> Traits:
+        """What follows from its recipe, which it has."""
+        assert self.recipe is not None
+        return traits_of(self.recipe)
 
 
 def read_jobs(
@@ -244,7 +252,11 @@ def meant(name: str, tricks: Sequence[Any]) -> str | None:
 
     That is one whose letters are nearly all there, in order, or of which two stand in each other's place.
     """
-    known = [*RECIPE_KEYS, *dict.fromkeys(option for one in tricks for option in _known(one))]
+    return _nearest(name, (*RECIPE_KEYS, *dict.fromkeys(option for one in tricks for option in _known(one))))
+
+
+@lru_cache(maxsize=1024)
+def _nearest(name: str, known: Sequence[str]) -> str | None:
     swapped = {name[:i] + name[i + 1 : i + 2] + name[i] + name[i + 2 :] for i in range(len(name))}
     if slip := next((one for one in known if one in swapped), None):
         return slip

@@ -10,11 +10,12 @@ import contextlib
 import os
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, MutableSet, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from diffusion_tricks.plugin import OutputError, UnknownName, UsageError, format_of, paths
+from diffusion_tricks.plugin import OutputError, UnknownName, UsageError, format_of
 from diffusion_tricks_batch.lists.cells import RECIPE_KEYS
 from diffusion_tricks_batch.lists.jobs import OWN, Job
 from diffusion_tricks_batch.lists.places import PLACE, filled, formed, places
@@ -49,15 +50,19 @@ def home_of(template: str) -> Path:
     return Path(_home(whole(template)))
 
 
+@lru_cache(maxsize=16)
 def _home(template: str) -> str:
     first = next((found.start() for found in PLACE.finditer(template) if found[1]), len(template))
     return filled(os.path.dirname(template[:first]), str)
 
 
-def name_of(template: str, job: Job, seed: int | None, index: int) -> Path:
+def name_of(
+    template: str, job: Job, seed: int | None, index: int, inside: MutableSet[Path] | None = None
+) -> Path:  # fmt: skip
     """The file of one picture of a job.
 
-    seed, index: of that picture; one that is only finished may have no seed. Raises UnknownName for a placeholder that
+    seed, index: of that picture; one that is only finished may have no seed. inside: folders that are known to lie in
+    that of the template; those that are found to are added. Raises UnknownName for a placeholder that
     the job has nothing for, UsageError for a name that is none, or that leads out of the folder of the template, and
     OutputError for an ending that no picture is written with.
     """
@@ -80,8 +85,11 @@ def name_of(template: str, job: Job, seed: int | None, index: int) -> Path:
             raise UsageError(f"job {job.id!r} would be written to {text!r}, where {part!r} {why}; use {{...:slug}}, or"
                              " name it otherwise")  # fmt: skip
     format_of(text)
-    _check_inside(Path(text), Path(home), job)
-    return Path(text)
+    path, inside = Path(text), set[Path]() if inside is None else inside
+    if path.parent not in inside:
+        _check_inside(path, Path(home), job)
+        inside.add(path.parent)
+    return path
 
 
 def value_of(job: Job, name: str, index: int = 0) -> Any:
@@ -118,18 +126,19 @@ def check_names(
     template = whole(template)
     sound = [job for job in jobs if job.recipe is not None]
     _check_placeholders(template, sound)
-    found = {job.id: _names(template, job) for job in sound}
+    inside = set[Path]()
+    found = {job.id: _names(template, job, inside) for job in sound}
     _check_apart(found, others, Path(_home(template)))
-    _check_inputs(found, [*inputs, *(path for job in sound for path in _read_by(job))])
+    _check_inputs(found, [*inputs, *(path for job in sound for path in job.traits.files)])
     return found
 
 
-def _names(template: str, job: Job) -> list[Path]:
+def _names(template: str, job: Job, inside: MutableSet[Path]) -> list[Path]:
     recipe = job.recipe
     assert recipe is not None
     finished = recipe.picture is not None and recipe.seed is None
     seeds: Sequence[int | None] = [None] * recipe.count if finished else recipe.seeds
-    return [name_of(template, job, seed, index) for index, seed in enumerate(seeds)]
+    return [name_of(template, job, seed, index, inside) for index, seed in enumerate(seeds)]
 
 
 def _check_placeholders(template: str, jobs: Sequence[Job]) -> None:
@@ -144,10 +153,13 @@ def _check_apart(found: Mapping[str, Sequence[Path]], others: Iterable[Path], ho
     taken: dict[str, tuple[str, Path]] = {_key(path): ("", path) for path in others}
     for name, files in found.items():
         for path in files:
-            if other := taken.get(_key(path)):
+            if other := taken.get(key := _key(path)):
                 raise UsageError(_clash(name, path, *other))
-            taken[_key(path)] = (name, path)
-    for name, path in list(taken.values()):
+            taken[key] = (name, path)
+    firsts = dict[Path, tuple[str, Path]]()  # of each folder
+    for name, path in taken.values():
+        firsts.setdefault(path.parent, (name, path))
+    for name, path in firsts.values():
         above = () if path.parent == home else path.parents
         if other := next((taken[key] for key in map(_key, above) if key in taken), None):
             if not other[0]:
@@ -171,14 +183,11 @@ def _key(path: Path) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", os.path.normpath(path)).casefold())
 
 
-def _read_by(job: Job) -> Iterator[Path]:
-    yield from paths(job.recipe) if job.recipe else ()
-
-
 def _check_inputs(found: Mapping[str, Sequence[Path]], inputs: Iterable[Path]) -> None:
     read = {known: path for path in dict.fromkeys(inputs) if (known := _identity(path))}
+    there = {folder for folder in {path.parent for files in found.values() for path in files} if folder.is_dir()}
     for name, files in found.items() if read else ():
-        for path in files:
+        for path in (one for one in files if one.parent in there):
             for one in (path, path.with_name(path.name + RECORD)):
                 if source := read.get(_identity(one) or (0, 0)):
                     raise OutputError(f"job {name!r} would be written to {one}, which is the input {source}, and an"

@@ -10,6 +10,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import Any
 
 from diffusion_tricks.plugin import UsageError
@@ -76,6 +77,7 @@ def _reads(kind: Callable[[str], object], text: str) -> bool:
     return True
 
 
+@lru_cache(maxsize=4096)
 def slug(text: str) -> str:
     """A text as part of a file's name: lower case, letters and digits of any script, the rest dashes.
 
