@@ -87,7 +87,7 @@ class Devices(click.ParamType[tuple[str, ...]]):
 @click.option("--on-error", type=click.Choice(["continue", "stop"]), default="continue", show_default=True,
               help="stop: begin no other job once one has failed.")  # fmt: skip
 @click.option("--retry", type=click.IntRange(0), default=1, show_default=True, metavar="N",
-              help="Times that what may pass is tried again.")  # fmt: skip
+              help="Times that what may pass, a worker's death as well, is tried again.")  # fmt: skip
 @click.option("--scores/--no-scores", default=True, show_default=True, help="Score what pictures show.")
 @click.option("--scorer", help="A CLIP model: name, directory or hub name.  [default: the one inside]")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")

@@ -115,11 +115,13 @@ def groups_in(folder: Path, count: int, size: int = 2) -> list[Group]:
     return [Group(n, tuple(items)) for n, items in enumerate(every)]
 
 
-def played(records: Records, crew: Fake, groups: list[Group], workers: int = 2, **site: Any) -> list[Outcome]:
+def played(
+    records: Records, crew: Fake, groups: list[Group], workers: int = 2, retry: int = 1, **site: Any
+) -> list[Outcome]:
     """What the engine tells, with that crew in the place of Ray."""
     with records.mine("here") as ledger, pytest.MonkeyPatch.context() as patch:
         patch.setattr(on_ray, "library", lambda: None)
-        engine = OnRay(Site(How(), records, ledger, **site))
+        engine = OnRay(Site(How(retry=retry), records, ledger, **site))
         vars(engine).update(_crew=crew, _share=Share(1, 0, workers))
         for group in groups:
             engine.submit(group)
@@ -152,19 +154,20 @@ def test_no_more_workers_than_batches(records: Records) -> None:
     assert crew.begun == [0, 1, 2]
 
 
-def test_a_batch_that_ends_three_workers_fails_and_the_rest_goes_on(records: Records) -> None:
+@pytest.mark.parametrize("retry", [0, 1, 4])
+def test_a_batch_that_ends_too_many_workers_fails_and_the_rest_goes_on(records: Records, retry: int) -> None:
     groups = groups_in(records.home, 9)
     with pytest.warns(UserWarning, match="node-. is lost: the node went away"):
-        outcomes = played(records, crew := Fake(deadly=[4]), groups)
+        outcomes = played(records, crew := Fake(deadly=[4]), groups, retry=retry)
     failed = [one for one in outcomes if one.failure]
     assert {one.key for one in failed} == {"4-0", "4-1"}
     assert len({one.key for one in outcomes}) == len(outcomes) == 18
     for one in failed:
         assert one.failure is not None
         assert one.failure.kind == "WorkerDied"
-        assert "batch 4 of 2 jobs has ended 3 workers" in one.failure.message
+        assert f"batch 4 of 2 jobs has ended {retry + 2} workers" in one.failure.message
         assert "the node went away" in one.failure.message
-    assert len(crew.begun) == 2 + 3
+    assert len(crew.begun) == 2 + retry + 2
     assert {line["failed"] for line in lines_of(records) if "failed" in line} == {"4-0", "4-1"}
 
 

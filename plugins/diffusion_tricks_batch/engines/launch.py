@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from diffusion_tricks.plugin import UsageError, atomic_write, host
+from diffusion_tricks_batch.engines.deaths import most_deaths
 from diffusion_tricks_batch.engines.leases import freed, holdings
 from diffusion_tricks_batch.engines.process import Process
 from diffusion_tricks_batch.engines.protocol import Site
@@ -24,7 +25,7 @@ from diffusion_tricks_batch.records import task_of
 
 WORK, SETTINGS = "work.json", "launch.json"
 PAUSE = 0.2  # seconds between looks at the journals
-FRUITLESS = 3  # deaths of a worker, with nothing done between them, after which it is not begun again
+FRUITLESS = 2  # times as many deaths in a row as one batch may cost, with nothing come of: it is not begun again
 # of accelerate: what the user has set up for trainings is no matter here
 LAUNCHED = {
     "compute_environment": "LOCAL_MACHINE", "distributed_type": "NO", "mixed_precision": "no", "use_cpu": False,
@@ -35,8 +36,7 @@ LAUNCHED = {
 class Launch:
     """Several workers here. One that dies is begun again, and the others go on with what it had.
 
-    The jobs of a group that more workers have died of than `retry` allows fail, as do all that are left once no worker
-    is.
+    The jobs of a group that too many workers have died of fail, as do all that are left once no worker is.
     """
 
     def __init__(self, site: Site):
@@ -46,6 +46,7 @@ class Launch:
         self.watch = Watch(site.ledger)
         self.processes: list[Process] = []
         self._deaths, self._fruitless, self._last = Counter[int](), Counter[str](), ""
+        self._most = most_deaths(site.how)
 
     def submit(self, group: Group) -> None:
         """Puts it with what the workers are to do."""
@@ -102,11 +103,11 @@ class Launch:
         leases, name = self.site.records.leases, process.name
         had = [number for number in holdings(leases, name) if number in self.watch.groups]
         self._deaths.update(had)
-        lost = [number for number in had if self._deaths[number] > self.site.how.retry]
+        lost = [number for number in had if self._deaths[number] >= self._most]
         yield from self._failed(lost, f"{name} ended {process.why} at this job")
         freed(leases, name)
-        self._fruitless[name] += 1
-        if process.code and had and self._fruitless[name] < FRUITLESS:
+        self._fruitless[name] = 0 if lost else self._fruitless[name] + 1
+        if process.code and had and self._fruitless[name] < FRUITLESS * self._most:
             self._write_work()
             process.begin()
         else:
