@@ -13,6 +13,7 @@ import click
 from diffusion_tricks.plugin import UsageError
 from diffusion_tricks_batch.asked import AUTO, Asked
 from diffusion_tricks_batch.chosen import chosen
+from diffusion_tricks_batch.engines.cluster import ADDRESS
 from diffusion_tricks_batch.how import How
 from diffusion_tricks_batch.ranks import speaks
 from diffusion_tricks_batch.report_commands import write_after
@@ -127,6 +128,8 @@ def batch(ctx: click.Context, /, as_json: bool, quiet: bool, dry_run: bool, **op
 
     asked = asked_of(options)
     tell = Teller(home_of(asked.output), sys.stdout, as_json=as_json, quiet=quiet)
+    if asked.address != options["address"]:
+        tell.remark(f"the cluster is that at {asked.address}, as {ADDRESS} says")
     if quiet:
         os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"  # of downloads
     with redirect_stdout(sys.stderr):  # what is printed meanwhile: stdout holds results alone
