@@ -147,6 +147,7 @@ class Worker:
                 told = result.save(
                     path, force=item.ours, inputs=item.inputs, hashes=item.inputs, metadata=self.how.metadata,
                     provenance=self.how.provenance, keep_gps=self.how.keep_gps, quality=self.how.quality,
+                    before=self.ledger.foretell,
                 )  # fmt: skip
                 told["path"] = self.ledger.relative(Path(path))
                 facts[path] = {name: told[name] for name in FACTS if told.get(name) is not None}

@@ -211,6 +211,7 @@ def _write(files: Mapping[str, bytes], item: Item, ledger: Ledger) -> None:
     for path in paths:
         path.parent.mkdir(parents=True, exist_ok=True)
     made = {path: files[name] for path in paths if (name := ledger.relative(path)) in files}
+    ledger.foretell(made)
     atomic_write_all(made, force=item.ours, inputs=item.inputs)
     for path in paths:
         if path not in made and path.is_file() and os.path.realpath(path) in ledger.written():
