@@ -60,9 +60,9 @@ def test_the_index_and_its_pages(folder: Path, tmp_path: Path, phone: Any) -> No
 
 def test_a_picture_without_a_score_is_judged(folder: Path) -> None:
     subject = subject_of(made(folder / "new.png", TURNED))
-    assert card_of(subject, "p").score == {}
+    assert card_of(subject, "a.png", "p").score == {}
     judged = Scorer().score(subject.views)
-    assert card_of(subject, "p", Scorer()).score == pytest.approx(
+    assert card_of(subject, "a.png", "p", Scorer()).score == pytest.approx(
         {"alignment": judged.alignment, "concealment": judged.concealment}
     )
 
@@ -84,3 +84,18 @@ def test_bad_input_is_a_sentence(folder: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "a-pages").exists()
     assert run("gallery", folder, "-o", tmp_path / "a.html", "--force").code == 0
     assert len(list((tmp_path / "a-pages").iterdir())) == 3
+
+
+def test_the_folders_below_are_in_it_where_that_is_asked(folder: Path, tmp_path: Path) -> None:
+    below = folder / "far off" / "below"
+    below.mkdir(parents=True)
+    made(below / "plain.png", [], prompt="a boat", score={"views": [], "alignment": 0.5, "concealment": 1.0})
+    pattern().save(below / "bare.png")
+    for words, pages in (((), 3), (("--recursive", "--force"), 4)):
+        outcome = run("gallery", folder, "-o", tmp_path / "a.html", *words)
+        assert outcome.code == 0, outcome.err
+        assert (tmp_path / "a.html").read_text().count("<h2>") == pages
+    assert "2 without a record are left out: bare.png, far off/below/bare.png" in outcome.err
+    assert 'href="a-pages/far%20off/below/plain.png.html">far off/below/plain.png<' in (tmp_path / "a.html").read_text()
+    assert (tmp_path / "a-pages/far off/below/plain.png.html").is_file()
+    assert (tmp_path / "a-pages/plain.png.html").read_text().count("a boat") == 0

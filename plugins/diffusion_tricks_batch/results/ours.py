@@ -60,7 +60,7 @@ class Ours:
         free = {name: file for name, file in files.items() if self.may_write(name)}
         self._expect({name: sha256(file) for name, file in free.items()})
         for name, file in free.items():
-            (self.home / name).parent.mkdir(exist_ok=True)
+            (self.home / name).parent.mkdir(parents=True, exist_ok=True)
             file.replace(self.home / name)
         return [name for name in files if name not in free]
 
