@@ -9,13 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from diffusion_tricks.plugin import UsageError, sha256
-from diffusion_tricks_batch.asked import Asked
+from diffusion_tricks_batch.asked import HERE, Asked
 from diffusion_tricks_batch.engines.cluster import address_of, check_address, library
 from diffusion_tricks_batch.engines.leases import stale_after
 from diffusion_tricks_batch.how import WRITTEN
 from diffusion_tricks_batch.ranks import ranked
 
-HERE, LAUNCH, SHARDS, RAY = "here", "launch", "shards", "ray"
+LAUNCH, SHARDS, RAY = "launch", "shards", "ray"
 ONE_OF_ITS_OWN = ("auto", "cpu", "cuda", "mps")  # devices, of which Ray chooses one for each worker
 
 

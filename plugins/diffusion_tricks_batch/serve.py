@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from diffusion_tricks.plugin import DiffusionTricksError, Ledger, OutputError, UsageError, check_save
-from diffusion_tricks_batch.asked import AUTO, Asked
-from diffusion_tricks_batch.chosen import HERE
+from diffusion_tricks_batch.asked import AUTO, HERE, Asked
 from diffusion_tricks_batch.groups import Group, Item
 from diffusion_tricks_batch.lists.jobs import Job, job_from
 from diffusion_tricks_batch.lists.names import check_names

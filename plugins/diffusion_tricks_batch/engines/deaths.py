@@ -52,7 +52,7 @@ def died_of(group: Group, counted: Counter[str], site: Site) -> list[Outcome]:
     for item in group.items:
         if item.make and counted[item.key] >= most_deaths(site.how):
             failure = Failure("WorkerDied", f"its worker has ended {counted[item.key]} times while making it; take it "
-                              "out, or run it by itself", passing=True)  # fmt: skip
+                              "out, or run it by itself")  # fmt: skip
             line = site.ledger.failed(task_of(item), failure.data())
             outcomes.append(Outcome(item.key, site.name, line, failure))
     return outcomes

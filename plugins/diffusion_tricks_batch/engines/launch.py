@@ -21,9 +21,8 @@ from diffusion_tricks_batch.engines.protocol import Site
 from diffusion_tricks_batch.engines.watch import Watch
 from diffusion_tricks_batch.groups import Group
 from diffusion_tricks_batch.outcome import Failure, Outcome
-from diffusion_tricks_batch.records import task_of
+from diffusion_tricks_batch.records import SETTINGS, WORK, task_of
 
-WORK, SETTINGS = "work.json", "launch.json"
 PAUSE = 0.2  # seconds between looks at the journals
 FRUITLESS = 2  # times as many deaths in a row as one batch may cost, with nothing come of: it is not begun again
 # of accelerate: what the user has set up for trainings is no matter here
@@ -80,11 +79,10 @@ class Launch:
 
     def _write_work(self) -> None:
         """What is left to do, for workers that begin now."""
-        files = [str(status.file) for status in host().statuses if status.file and status.works]
-        left_out = [status.name for status in host().statuses if "without" in (status.skipped or "")]
         work = {
             "home": str(self.site.records.home), "how": self.site.how.data(), "workers": self.count,
-            "devices": self.site.devices, "plugins": files, "without": left_out,
+            "devices": self.site.devices,
+            "plugins": [os.path.abspath(file) for file in host().files], "without": sorted(host().without),
             "groups": [group.data() for group in self.watch.left()],
         }  # fmt: skip
         atomic_write(self.site.records.folder / WORK, json.dumps(work).encode(), force=True)
@@ -115,7 +113,7 @@ class Launch:
 
     def _failed(self, numbers: Iterable[int], message: str) -> Iterator[Outcome]:
         """Notes that what is left of some groups failed, so that no other worker begins with it."""
-        failure = Failure("WorkerDied", message, passing=True)
+        failure = Failure("WorkerDied", message)
         for number in numbers:
             for task in [task_of(item) for item in self.watch.narrowed(number).items if item.make]:
                 outcome = Outcome(task.key, self.site.name, self.site.ledger.failed(task, failure.data()), failure)

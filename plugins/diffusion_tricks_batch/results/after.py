@@ -13,15 +13,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from diffusion_tricks.plugin import DiffusionTricksError, Journal, OutputError
-from diffusion_tricks_batch.records import RUN
+from diffusion_tricks_batch.records import GALLERY, RUN, SCORES
 from diffusion_tricks_batch.results.made import Made, pictures
 from diffusion_tricks_batch.results.ours import Ours
-from diffusion_tricks_batch.results.scores import FILE, table
+from diffusion_tricks_batch.results.scores import table
 from diffusion_tricks_batch.results.sheets import sheets
 from diffusion_tricks_batch.telling.standing import Standing
 
 INDEX, PAGES = "index.html", "index-pages"
-NEW = "gallery"  # in the ledger, where a gallery is made
 MOST_PIXELS = 2**26  # of all pictures together, of which a gallery is made by itself: 1,000 of 256 x 256
 Gallery = Callable[[Path, Path, bool], None]  # of the pictures in a folder, written to a page; of those below as well
 
@@ -74,7 +73,7 @@ class Making:
 
     def done(self, of: str) -> After:
         """All of them. of: see `Ours.note`."""
-        self._put(FILE, table(self.made))
+        self._put(SCORES, table(self.made))
         for name, data in sheets(self.ours.home, self.made):
             self._put(name, data)
         self._put_gallery()
@@ -108,7 +107,7 @@ class Making:
             self._put_pages(self.gallery)
 
     def _put_pages(self, gallery: Gallery) -> None:
-        made = self.ours.path.parent / NEW
+        made = self.ours.path.parent / GALLERY
         shutil.rmtree(made, ignore_errors=True)
         made.mkdir()
         try:
