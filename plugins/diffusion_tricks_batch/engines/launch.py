@@ -11,7 +11,7 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from diffusion_tricks.plugin import UsageError, atomic_write, host
 from diffusion_tricks_batch.engines.deaths import most_deaths
@@ -77,13 +77,13 @@ class Launch:
             (folder / f"{name}.log").unlink(missing_ok=True)
             self.processes.append(Process(name, self._command(number), folder / f"{name}.log"))
 
-    def _write_work(self) -> None:
-        """What is left to do, for workers that begin now."""
+    def _write_work(self, but: Collection[int] = ()) -> None:
+        """What is left to do but some groups, for workers that begin now."""
         work = {
             "home": str(self.site.records.home), "how": self.site.how.data(), "workers": self.count,
             "devices": self.site.devices,
             "plugins": [os.path.abspath(file) for file in host().files], "without": sorted(host().without),
-            "groups": [group.data() for group in self.watch.left()],
+            "groups": [group.data() for group in self.watch.left() if group.number not in but],
         }  # fmt: skip
         atomic_write(self.site.records.folder / WORK, json.dumps(work).encode(), force=True)
 
@@ -102,6 +102,8 @@ class Launch:
         had = [number for number in holdings(leases, name) if number in self.watch.groups]
         self._deaths.update(had)
         lost = [number for number in had if self._deaths[number] >= self._most]
+        if lost:  # who begins just now hears of it: here, or as it is noted
+            self._write_work(but=lost)
         yield from self._failed(lost, f"{name} ended {process.why} at this job")
         freed(leases, name)
         self._fruitless[name] = 0 if lost else self._fruitless[name] + 1
