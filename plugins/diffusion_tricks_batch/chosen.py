@@ -80,10 +80,12 @@ def _check_ranked(asked: Asked) -> None:
 def _with_cluster(asked: Asked) -> Asked:
     """With the address of the cluster. Raises UsageError for what Ray does not let one choose, where it is not
     installed, and where no cluster answers."""
-    if asked.devices or asked.how.device not in ONE_OF_ITS_OWN:
-        said = ", ".join(asked.devices) or asked.how.device
-        raise UsageError(f"the engine `ray` gives each worker a device of its own, got {said}; say how many `workers`, "
-                         f"and leave `device` one of {', '.join(ONE_OF_ITS_OWN)}")  # fmt: skip
+    if asked.devices:
+        raise UsageError("the engine `ray` gives each worker a device of its own; say how many `workers`, and leave "
+                         "`devices` out")  # fmt: skip
+    if asked.how.device not in ONE_OF_ITS_OWN:
+        raise UsageError(f"the engine `ray` gives each worker a device of its own, got {asked.how.device}; say how "
+                         f"many `workers`, and leave `device` one of {', '.join(ONE_OF_ITS_OWN)}")  # fmt: skip
     address = address_of(asked.address)
     if address is not None:
         check_address(address)

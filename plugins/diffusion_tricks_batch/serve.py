@@ -75,8 +75,9 @@ def check_asked(asked: Asked) -> None:
     """Raises UsageError for what is of lists alone."""
     if asked.grid:
         raise UsageError("a `grid` is over a recipe or a list in a file, and - reads jobs as they come; leave it out")
-    if asked.engine != HERE:
-        raise UsageError(f"jobs that come by - are made by this process, got `engine={asked.engine}`; leave it out")
+    who = {"shard": asked.shard, "devices": asked.devices, "workers": asked.workers, "engine": asked.engine != HERE}
+    if said := next((name for name, value in who.items() if value), None):
+        raise UsageError(f"jobs that come by - are made by this process alone; leave `{said}` out")
     if asked.pictures not in (AUTO, PICTURES):
         raise UsageError(f"jobs that come by - are made one by one, got `pictures={asked.pictures}`; leave it out")
 
