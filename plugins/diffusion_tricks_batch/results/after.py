@@ -134,6 +134,6 @@ class Making:
     def _no_gallery(self) -> str:
         """Why there is none; empty where there is to be one."""
         if sum(one.size[0] * one.size[1] for one in self.made) > MOST_PIXELS:
-            how = "`gallery --recursive`" if len(self.folders) > 1 else "`gallery`"
-            return f"it would take long; the command {how} makes it of {self.folder}"
+            how = ", if it is to be `recursive`," if len(self.folders) > 1 else ""
+            return f"it would take long; the command `gallery`{how} makes it of {self.folder}"
         return ""
