@@ -90,6 +90,7 @@ if TYPE_CHECKING:
     from diffusion_tricks.io.fonts import is_invisible as is_invisible
     from diffusion_tricks.io.foreign import object_in as object_in
     from diffusion_tricks.io.grid import labelled_grid as labelled_grid
+    from diffusion_tricks.io.hashes import sampled as sampled
     from diffusion_tricks.io.hashes import sha256 as sha256
     from diffusion_tricks.io.journal import Journal as Journal
     from diffusion_tricks.io.journal import Line as Line
@@ -124,6 +125,7 @@ if TYPE_CHECKING:
     from diffusion_tricks.recipes.inputs import hashes_of as hashes_of
     from diffusion_tricks.recipes.paths import mapped as mapped
     from diffusion_tricks.recipes.paths import paths as paths
+    from diffusion_tricks.recipes.ranges import range_in as range_in
     from diffusion_tricks.recipes.reading import anchored as anchored
     from diffusion_tricks.recipes.recipe import recipe_from as recipe_from
     from diffusion_tricks.recipes.record import check_save as check_save
@@ -215,7 +217,7 @@ _HOMES = {
     ),
     "io.foreign": ("object_in",),
     "io.grid": ("labelled_grid",),
-    "io.hashes": ("sha256",),
+    "io.hashes": ("sampled", "sha256"),
     "io.journal": ("Journal", "Line"),
     "io.ledger": ("Ledger", "Task", "Verdict"),
     "io.lettering": ("Block", "block"),
@@ -241,6 +243,7 @@ _HOMES = {
     "metrics": ("bootstrap", "diversity", "frechet_distance", "kernel_distance", "psnr", "sharpness"),
     "recipes.inputs": ("hashes_of",),
     "recipes.paths": ("mapped", "paths"),
+    "recipes.ranges": ("range_in",),
     "recipes.reading": ("anchored",),
     "recipes.recipe": ("recipe_from",),
     "recipes.record": ("check_save", "read_record", "sidecar_path"),

@@ -282,7 +282,7 @@ FOLLOWING = {"devices": {"workers", "engine"}, "workers": {"engine"}, "shard": {
              "collect": {"engine"}}  # from who is to work  # fmt: skip
 
 
-def batched(words: str) -> dict[str, Any]:
+def batched(words: str, jobs: str = "jobs.jsonl") -> dict[str, Any]:
     """What `batch` asks, flat, and how it speaks."""
     seen: list[dict[str, Any]] = []
 
@@ -291,8 +291,8 @@ def batched(words: str) -> dict[str, Any]:
         seen.append({**plain, **plain.pop("how"), "dry_run": dry_run, "as_json": tell.as_json, "quiet": tell.quiet})
         return False
 
-    jobs = "" if words == BATCH["jobs"] else "jobs.jsonl"
-    output = "" if words.startswith("-o") else "-o out"
+    jobs = "" if words == BATCH["jobs"] else jobs
+    output = "" if "-o " in words else "-o out"
     with (
         mock.patch("diffusion_tricks_batch.commands.planned_only", partial(noted, True)),
         mock.patch("diffusion_tricks_batch.commands.carried_out", partial(noted, False)),

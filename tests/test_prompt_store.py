@@ -20,6 +20,7 @@ from diffusion_tricks import Model, UsageError, load_model, make
 from diffusion_tricks.devices import rungs, text_encoders
 from diffusion_tricks.devices.memory import Memory, Work
 from diffusion_tricks.errors import ModelError
+from diffusion_tricks.io import hashes
 from diffusion_tricks.loading import kept_prompts
 from diffusion_tricks.model import prompt_store
 from diffusion_tricks.model.row_files import Encoded, from_bytes, to_bytes
@@ -184,8 +185,9 @@ def test_a_large_file_is_known_by_samples_of_it_and_when_it_was_written(
     saved: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = Path(shutil.copytree(saved("sd"), tmp_path / "model"))
-    monkeypatch.setattr(kept_prompts, "WHOLE", 0)
-    monkeypatch.setattr(kept_prompts, "SAMPLE", 8)
+    for module in (kept_prompts, hashes):
+        monkeypatch.setattr(module, "WHOLE", 0)
+    monkeypatch.setattr(hashes, "PART", 8)
     file, before = folder / "unet" / "diffusion_pytorch_model.safetensors", kept_prompts.fingerprint(folder)
     os.utime(file, ns=(1, 1))
     touched = kept_prompts.fingerprint(folder)

@@ -55,7 +55,7 @@ def test_values_are_read_exactly(said: str, texts: str, values: list[object]) ->
         ("strength=", "got 'strength='"), ("strength=1,,2", "holds an empty value"),
         ("strength=1.5", "the sweep of strength: 1.5 is not in the range 0<=x<=1"),
         ("strength=0:1:0", "goes from 0 to 1 by 0"), ("strength=1:0:0.1", "goes from 1 to 0 by 0.1"),
-        ("seed=0:5000", "no way of at most 1000 steps"), ("seed=4-1", "goes from 4 to 1 by 1"),
+        ("seed=0:5000", "no way of at most 1,000 steps"), ("seed=4-1", "goes from 4 to 1 by 1"),
         ("steps=2.5", "'2.5' is not a valid integer"), ("scheduler=edim", "did you mean 'ddim'"),
         ("guidance=3,3", "names 3 twice"), ("image=a,b", "is a picture, and cannot be swept"),
         ("count=2", "unknown option to sweep 'count'"),

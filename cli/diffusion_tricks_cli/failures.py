@@ -8,6 +8,8 @@ import os
 from collections.abc import Mapping, Sequence
 from itertools import takewhile
 
+import click
+
 from diffusion_tricks.errors import DiffusionTricksError, UsageError
 from diffusion_tricks.io.foreign import NO_NAME
 from diffusion_tricks_cli.printable import echo
@@ -35,9 +37,9 @@ def of_a_name(error: OSError) -> UsageError | None:
     )
 
 
-def say_error(error: DiffusionTricksError, as_json: bool) -> None:
-    """One of the project's errors, with the path and the seed of the picture where they are known."""
-    message = in_flags(str(error))
+def say_error(error: DiffusionTricksError, as_json: bool, command: click.Command | None = None) -> None:
+    """One of the project's errors of a command, with the path and the seed of the picture where they are known."""
+    message = in_flags(str(error), command)
     echo(f"Error: {message}", err=True)
     if as_json:
         say_failure(message, error.about)

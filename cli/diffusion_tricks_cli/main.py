@@ -8,6 +8,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -188,7 +189,7 @@ def _run(args: Sequence[str]) -> int:
     except DiffusionTricksError as error:
         if wants("--debug", args):
             traceback.print_exception(error)
-        say_error(error, as_json)
+        say_error(error, as_json, _plugins_command(args))
         return error.exit_code
     except OSError as error:
         if (said := of_a_name(error)) is None:
@@ -200,6 +201,14 @@ def _run(args: Sequence[str]) -> int:
         if as_json:
             say_failure(SAID)
         return INTERRUPTED
+
+
+def _plugins_command(args: Sequence[str]) -> click.Command | None:
+    """The command of a plugin that was called: its options may be called as those of others are."""
+    with suppress(Exception):  # a broken plugin is told of elsewhere
+        commands = commands_of_plugins(click.Context(cli), COMMANDS)
+        return next((commands[word].command for word in args if word in commands), None)
+    return None
 
 
 def _quieten() -> None:

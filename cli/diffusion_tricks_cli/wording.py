@@ -11,6 +11,7 @@ import re
 import shlex
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from itertools import chain
 
 import click
 
@@ -25,14 +26,18 @@ ON_OR_OFF = {None, "True", "False"}  # what may be said of a flag
 OF_HOST = {"files": "plugin", "without": "no_plugin"}  # in Python, and on the command line
 
 
-def in_flags(text: str) -> str:
-    """The text with the options that stand in backticks spelt as flags; what is no option stays as it is."""
-    return NAMED.sub(lambda found: _flagged(found, text), text)
+def in_flags(text: str, command: click.Command | None = None) -> str:
+    """The text with the options that stand in backticks spelt as flags; what is no option stays as it is.
+
+    command: whose options are meant first, where several commands have one of that name.
+    """
+    return NAMED.sub(lambda found: _flagged(found, text, command), text)
 
 
-def _flagged(found: re.Match[str], text: str) -> str:
+def _flagged(found: re.Match[str], text: str, command: click.Command | None) -> str:
     name, value = found.groups()
-    of_name = (o for o in _options(text) if o.name == OF_HOST.get(name, name))
+    own = [p for p in (command.params if command else ()) if isinstance(p, click.Option)]
+    of_name = (o for o in chain(own, _options(text)) if o.name == OF_HOST.get(name, name))
     option = next((o for o in of_name if not (o.is_flag and value not in ON_OR_OFF)), None)
     if option is None:
         return found[0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -64,17 +64,18 @@ class Result:
     def save(
         self, path: str | Path, *, force: bool = False, inputs: Iterable[str | Path] = (), metadata: bool = True,
         provenance: bool = True, hashes: Mapping[str, str] | None = None, keep_gps: bool = False,
-        quality: int | None = None,
+        quality: int | None = None, before: Callable[[Mapping[Path, bytes]], object] | None = None,
     ) -> dict[str, Any]:  # fmt: skip
         """Writes the picture with its record, whole or not at all, and gives its facts with `path` and `index`.
 
         force: replace a file that is there, but none of the inputs. metadata: the record, and the settings as text.
         provenance: the mark that a model made it. hashes: SHA-256 of the files it was made from, for the record.
-        keep_gps: the position that its source names. quality: 1..100, of lossy formats. What of the source could not be
-        kept is in the notes. Raises OutputError and OutputFailed where it cannot be written.
+        keep_gps: the position that its source names. quality: 1..100, of lossy formats. before: is given all files, the
+        record's as well, before they take their places. What of the source could not be kept is in the notes.
+        Raises OutputError and OutputFailed where it cannot be written.
         """
         facts, told = self._told(path, metadata, provenance, hashes, keep_gps, quality)
-        return facts | self.lost_in(save(self.whole, path, force=force, inputs=inputs, **told), facts)
+        return facts | self.lost_in(save(self.whole, path, force=force, inputs=inputs, before=before, **told), facts)
 
     def encoded(
         self, path: str | Path, *, metadata: bool = True, provenance: bool = True,

@@ -1,11 +1,13 @@
 """What has been done of many tasks, in a journal, and what of it still holds: by hashes, never names or times.
 
 A task has lines `begun`, then `done` or `failed`, each with its key; its last line counts. What it wrote, if in part,
-stands in `outputs` of a line. Paths are as from the folder of the journal. No torch here.
+and what it is about to put in the place of its earlier files, stands in `outputs` of a line. Paths are as from the
+folder of the journal. No torch here.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -124,6 +126,12 @@ class Ledger(Journal):
     def begin(self, *tasks: Task) -> None:
         """Notes that the files of tasks, as far as there are any, are their own from now on."""
         self.note(*({"begun": task.key} for task in tasks))
+
+    def foretell(self, files: Mapping[Path, bytes]) -> None:
+        """Notes what will stand in the place of files that tasks made: it is theirs, should all end before `done`."""
+        told = {name: data for path, data in files.items() if (name := self.relative(path)) in self._digests}
+        if told:
+            self.note({"outputs": {name: hashlib.sha256(data).hexdigest() for name, data in told.items()}})
 
     def done(self, task: Task, **facts: Any) -> Line:
         """Notes what a task was made from, and what it made; gives the line."""

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from diffusion_tricks.devices.memory import Memory
 from diffusion_tricks.devices.text_encoders import text_encoders, without_weights
 from diffusion_tricks.families.table import row_for
+from diffusion_tricks.io.hashes import WHOLE, sampled
 from diffusion_tricks.loading.checks import read_index
 from diffusion_tricks.loading.configs import described_in
 from diffusion_tricks.loading.files import INDEX_FILE, components_of
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
     import torch
 
 LEAST = 100 * 10**6  # bytes of text encoders, below which encoding takes no longer than looking it up is worth
-WHOLE = 2**22  # bytes; of a larger file samples are read
-SAMPLES, SAMPLE = 64, 2**12  # so many, of so many bytes each
 LIBRARIES = ("diffusion-tricks", "diffusers", "torch", "transformers", "tokenizers")  # that decide what a row is
 OF_THE_HUB = re.compile("[0-9a-f]{40}|[0-9a-f]{64}")  # how a file is called in its cache: by what is in it
 
@@ -94,17 +93,11 @@ def _versions() -> list[str]:
 
 
 def _told(file: Path) -> bytes:
-    seen = file.stat()
     if file.parent.name == "blobs" and OF_THE_HUB.fullmatch(file.name):
         return file.name.encode()
-    with file.open("rb") as opened:
-        if seen.st_size <= WHOLE:
-            return opened.read()
-        parts = [f"{seen.st_size} {seen.st_mtime_ns} ".encode()]
-        for i in range(SAMPLES):
-            opened.seek(i * (seen.st_size - SAMPLE) // (SAMPLES - 1))
-            parts.append(opened.read(SAMPLE))
-    return b"".join(parts)
+    seen = file.stat()
+    written = f" {seen.st_mtime_ns}" if seen.st_size > WHOLE else ""
+    return f"{sampled(file)}{written}".encode()
 
 
 def _encoders(location: Path) -> dict[str, tuple[str, str]]:

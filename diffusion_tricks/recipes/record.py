@@ -10,7 +10,7 @@ import importlib.metadata
 import json
 import os
 import platform
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import cache
 from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
@@ -20,7 +20,7 @@ from PIL import Image
 from pydantic import BaseModel, Field, ValidationError
 
 from diffusion_tricks.errors import OutputError, PictureError, RecipeError
-from diffusion_tricks.io.atomic import Data, atomic_write, atomic_write_all, check_place
+from diffusion_tricks.io.atomic import atomic_write_all, check_place
 from diffusion_tricks.io.encode import Encoded, Said, encode, is_lossy
 from diffusion_tricks.io.foreign import object_in, read_object
 from diffusion_tricks.io.metadata import Metadata
@@ -157,12 +157,13 @@ def save(
     image: Image.Image | Raster, path: str | Path, record: Mapping[str, Any] | None, *, parameters: str = "",
     provenance: Provenance | None = None, icc: bytes | None = None, force: bool = False,
     inputs: Iterable[str | Path] = (), metadata: Metadata | None = None, keep_gps: bool = False,
-    quality: int | None = None,
+    quality: int | None = None, before: Callable[[Mapping[Path, bytes]], object] | None = None,
 ) -> Encoded:  # fmt: skip
     """Write a picture with its record, in one piece or not at all, marked as made by a model if `provenance` says how.
 
     image: Pillow's, in the space of `icc`, or one at the depth of its source.  metadata: of the source, which is
-    kept, its position if `keep_gps`.  quality: 1..100, of lossy formats.  What it gives says what could not be kept.
+    kept, its position if `keep_gps`.  quality: 1..100, of lossy formats.  before: is given all files that are written,
+    before they take their places.  What it gives says what could not be kept.
 
     A PNG carries the record and the `parameters` text itself; other formats get a side-car, which takes its place
     before the picture does, and JPEG and WebP the `parameters` as EXIF UserComment too, where common programs look for
@@ -174,16 +175,20 @@ def save(
         image, path, record, parameters=parameters, provenance=provenance, icc=icc, metadata=metadata,
         keep_gps=keep_gps, quality=quality,
     )  # fmt: skip
-    if _carries_text(path) or record is None:
-        atomic_write(path, encoded.data, force=force, inputs=inputs)
-        if force and _is_stale(sidecar_path(path), inputs):
-            sidecar_path(path).unlink(missing_ok=True)
-        return encoded
-    parameters = _readable(parameters)
-    sidecar = _dump({**record, **({PARAMETERS_KEY: parameters} if parameters else {})}, indent=2) + "\n"
-    files: dict[Path, Data] = {sidecar_path(path): sidecar.encode("utf-8", "replace"), path: encoded.data}
+    beside = record is not None and not _carries_text(path)
+    files = {sidecar_path(path): _sidecar(record or {}, _readable(parameters))} if beside else {}
+    files[path] = encoded.data
+    if before:
+        before(files)
     atomic_write_all(files, force=force, inputs=inputs)
+    if not beside and force and _is_stale(sidecar_path(path), inputs):
+        sidecar_path(path).unlink(missing_ok=True)
     return encoded
+
+
+def _sidecar(record: Mapping[str, Any], parameters: str) -> bytes:
+    data = {**record, **({PARAMETERS_KEY: parameters} if parameters else {})}
+    return f"{_dump(data, indent=2)}\n".encode("utf-8", "replace")
 
 
 def encoded_with_record(

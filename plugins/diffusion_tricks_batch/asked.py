@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from diffusion_tricks_batch.how import How
 
 AUTO = 0  # pictures in a batch, as memory holds them
+HERE = "here"  # the engine that works in this process, and this process among workers
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Asked:
     resume: bool = False
     force: bool = False
     stop: bool = False
-    engine: str = "here"
+    engine: str = HERE
     workers: int | None = None
     devices: tuple[str, ...] = ()
     address: str | None = None

@@ -9,13 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from diffusion_tricks.plugin import UsageError, sha256
-from diffusion_tricks_batch.asked import Asked
-from diffusion_tricks_batch.engines.cluster import library
+from diffusion_tricks_batch.asked import HERE, Asked
+from diffusion_tricks_batch.engines.cluster import address_of, check_address, library
 from diffusion_tricks_batch.engines.leases import stale_after
 from diffusion_tricks_batch.how import WRITTEN
 from diffusion_tricks_batch.ranks import ranked
 
-HERE, LAUNCH, SHARDS, RAY = "here", "launch", "shards", "ray"
+LAUNCH, SHARDS, RAY = "launch", "shards", "ray"
 ONE_OF_ITS_OWN = ("auto", "cpu", "cuda", "mps")  # devices, of which Ray chooses one for each worker
 
 
@@ -33,7 +33,7 @@ def chosen(asked: Asked) -> Asked:
     elif asked.shard is not None or asked.engine == SHARDS:
         return replace(_check_shard(asked), engine=SHARDS)
     elif asked.engine == RAY:
-        _check_ray(asked)
+        return _with_cluster(asked)
     elif asked.engine in (HERE, LAUNCH) and (asked.workers is not None or asked.devices):
         return replace(_with_workers(asked), engine=LAUNCH)
     elif asked.engine == LAUNCH:
@@ -77,15 +77,20 @@ def _check_ranked(asked: Asked) -> None:
                          f"{asked.how.device!r}")  # fmt: skip
 
 
-def _check_ray(asked: Asked) -> None:
-    """Raises UsageError for what Ray does not let one choose, and where it is not installed."""
-    if asked.devices or asked.how.device not in ONE_OF_ITS_OWN:
-        said = ", ".join(asked.devices) or asked.how.device
-        raise UsageError(f"the engine `ray` gives each worker a device of its own, got {said}; say how many `workers`, "
-                         f"and leave `device` one of {', '.join(ONE_OF_ITS_OWN)}")  # fmt: skip
-    if asked.address is not None and not asked.address.rpartition("://")[2].partition(":")[0]:
-        raise UsageError(f"expected an `address` as auto, HOST:PORT or ray://HOST:PORT, got {asked.address!r}")
+def _with_cluster(asked: Asked) -> Asked:
+    """With the address of the cluster. Raises UsageError for what Ray does not let one choose, where it is not
+    installed, and where no cluster answers."""
+    if asked.devices:
+        raise UsageError("the engine `ray` gives each worker a device of its own; say how many `workers`, and leave "
+                         "`devices` out")  # fmt: skip
+    if asked.how.device not in ONE_OF_ITS_OWN:
+        raise UsageError(f"the engine `ray` gives each worker a device of its own, got {asked.how.device}; say how "
+                         f"many `workers`, and leave `device` one of {', '.join(ONE_OF_ITS_OWN)}")  # fmt: skip
+    address = address_of(asked.address)
+    if address is not None:
+        check_address(address)
     library()
+    return replace(asked, address=address)
 
 
 def _check_shard(asked: Asked) -> Asked:

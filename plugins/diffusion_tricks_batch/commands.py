@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from diffusion_tricks.plugin import UsageError
-from diffusion_tricks_batch.asked import AUTO, Asked
+from diffusion_tricks_batch.asked import AUTO, HERE, Asked
 from diffusion_tricks_batch.chosen import chosen
+from diffusion_tricks_batch.engines.cluster import ADDRESS
 from diffusion_tricks_batch.how import How
 from diffusion_tricks_batch.ranks import speaks
 from diffusion_tricks_batch.report_commands import write_after
@@ -87,7 +88,7 @@ class Devices(click.ParamType[tuple[str, ...]]):
 @click.option("--on-error", type=click.Choice(["continue", "stop"]), default="continue", show_default=True,
               help="stop: begin no other job once one has failed.")  # fmt: skip
 @click.option("--retry", type=click.IntRange(0), default=1, show_default=True, metavar="N",
-              help="Times that what may pass is tried again.")  # fmt: skip
+              help="Times that what may pass, a worker's death as well, is tried again.")  # fmt: skip
 @click.option("--scores/--no-scores", default=True, show_default=True, help="Score what pictures show.")
 @click.option("--scorer", help="A CLIP model: name, directory or hub name.  [default: the one inside]")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
@@ -106,7 +107,7 @@ class Devices(click.ParamType[tuple[str, ...]]):
 @click.option("--devices", type=Devices(), default=(), metavar="D,D",
               help="A process on each: cuda:0,cuda:1.")  # fmt: skip
 @click.option("--shard", type=Shard(), help="This process is worker I of N that share a disk, begun elsewhere.")
-@click.option("--engine", default="here", show_default=True, help="What brings jobs to workers.")
+@click.option("--engine", default=HERE, show_default=True, help="What brings jobs to workers.")
 @click.option("--address", metavar="ADDRESS",
               help="Of a cluster: auto, HOST:PORT, ray://HOST:PORT.  [default: RAY_ADDRESS, or none]")  # fmt: skip
 @click.option("--collect", is_flag=True, help="Pictures come back from the cluster, where no disk is shared.")
@@ -125,8 +126,10 @@ def batch(ctx: click.Context, /, as_json: bool, quiet: bool, dry_run: bool, **op
     from diffusion_tricks_batch.lists.names import home_of
     from diffusion_tricks_batch.say import Teller
 
-    asked = asked_of(options)
+    asked = asked_by(options)
     tell = Teller(home_of(asked.output), sys.stdout, as_json=as_json, quiet=quiet)
+    if asked.address != options["address"]:
+        tell.remark(f"the cluster is that at {asked.address}, as {ADDRESS} says")
     if quiet:
         os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"  # of downloads
     with redirect_stdout(sys.stderr):  # what is printed meanwhile: stdout holds results alone
@@ -174,7 +177,7 @@ def carried_out(asked: Asked, tell: Teller) -> bool:
     return bool(tally.failures or tally.left)
 
 
-def asked_of(options: dict[str, Any]) -> Asked:
+def asked_by(options: dict[str, Any]) -> Asked:
     """What the options ask."""
     options = dict(options)
     options["source"] = options.pop("jobs")

@@ -20,7 +20,7 @@ class How:
 
     device, dtype, memory, quantize, compile, max_rows: as for `load_model` and `making`. scores, scorer: whether and by
     what pictures are scored. quality, metadata, provenance, keep_gps: as for `Result.save`. retry: how often what
-    failed for a passing reason is tried again.
+    failed for a passing reason is tried again, and a batch that its worker has died of, see `most_deaths`.
     """
 
     device: str = "auto"

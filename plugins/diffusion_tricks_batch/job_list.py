@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from diffusion_tricks.plugin import UsageError, atomic_write
 from diffusion_tricks_batch.outcome import failure_of
-from diffusion_tricks_batch.records import Records
+from diffusion_tricks_batch.records import JOBS, Records
 
 if TYPE_CHECKING:
     from diffusion_tricks_batch.plan import Ready
-
-FILE = "jobs.json"
 
 
 @dataclass(frozen=True)
@@ -35,7 +33,7 @@ def keep_list(records: Records, ready: Ready, old: Sequence[Listed] = ()) -> Non
     every = {one.id: one for one in old} | {one.id: one for one in listed(ready)}
     data = {"jobs": [asdict(one) for one in every.values()]}
     text = json.dumps(data, ensure_ascii=False, default=str)
-    atomic_write(records.folder / FILE, text.encode(), force=True)
+    atomic_write(records.folder / JOBS, text.encode(), force=True)
 
 
 def listed(ready: Ready) -> list[Listed]:
@@ -51,7 +49,7 @@ def listed(ready: Ready) -> list[Listed]:
 
 def kept_list(records: Records) -> list[Listed] | None:
     """The list that a run's ledger keeps, None where jobs come one by one. Raises UsageError for a damaged one."""
-    path = records.folder / FILE
+    path = records.folder / JOBS
     try:
         return [Listed(**one) for one in json.loads(path.read_bytes())["jobs"]]
     except FileNotFoundError:

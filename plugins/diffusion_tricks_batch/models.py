@@ -1,6 +1,6 @@
 """Models on this machine's disk, told apart by what is in them, so that another one of the same name is noticed.
 
-Weights are gigabytes: of a large file its size and parts of it count. No torch here.
+Of a large file its size and parts of it count. No torch here.
 """
 
 from __future__ import annotations
@@ -10,30 +10,16 @@ import os
 from pathlib import Path
 
 from diffusion_tricks import Recipe
-from diffusion_tricks.plugin import sha256
+from diffusion_tricks.plugin import sampled
 
 OF_MODELS = {".json", ".safetensors", ".gguf", ".txt", ".model"}  # settings, weights, vocabularies
-WHOLE = 2**22  # bytes of a file that is read whole
-PARTS, PART = 32, 2**16  # of a larger one: how many, at equal distances, and bytes of each
 
 
 def fingerprint(path: Path) -> str:
     """SHA-256 of a model in a file, or in a folder with the names of its files. Raises OSError."""
     within = sorted(file for file in path.rglob("*") if file.suffix in OF_MODELS and file.is_file())
-    told = [f"{file.relative_to(path)} {_told(file)}" for file in ([path] if path.is_file() else within)]
+    told = [f"{file.relative_to(path)} {sampled(file)}" for file in ([path] if path.is_file() else within)]
     return hashlib.sha256("\n".join(told).encode(errors="surrogateescape")).hexdigest()
-
-
-def _told(file: Path) -> str:
-    size = file.stat().st_size
-    if size <= WHOLE:
-        return sha256(file)
-    digest = hashlib.sha256(str(size).encode())
-    with file.open("rb") as opened:
-        for number in range(PARTS):
-            opened.seek(number * (size - PART) // (PARTS - 1))
-            digest.update(opened.read(PART))
-    return digest.hexdigest()
 
 
 class Models:

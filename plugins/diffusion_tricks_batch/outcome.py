@@ -14,11 +14,10 @@ BUSY = {429, 500, 502, 503, 504}  # what a server answers that may do better lat
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a job could not be done. kind: name of the error. passing: whether another try may mend it."""
+    """Why a job could not be done. kind: name of the error."""
 
     kind: str
     message: str
-    passing: bool = False
 
     def data(self) -> dict[str, Any]:
         """As a line of the ledger says it."""
@@ -49,7 +48,7 @@ class Outcome:
 
 def failure_of(error: BaseException) -> Failure:
     """An error as data."""
-    return Failure(type(error).__name__, str(error) or type(error).__name__, passes(error))
+    return Failure(type(error).__name__, str(error) or type(error).__name__)
 
 
 def passes(error: BaseException) -> bool:

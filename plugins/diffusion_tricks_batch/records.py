@@ -25,9 +25,10 @@ if TYPE_CHECKING:
 
 FOLDER = "ledger"
 RUN = "run.json"
-LEASES = "leases"
-NOTED = ("jobs.json", "work.json", "launch.json", "after.json", "*.jsonl", "*.log", RUN)  # the last says whose they are
-WITHIN = (LEASES, "gallery")  # folders
+JOBS, WORK, SETTINGS, AFTER = "jobs.json", "work.json", "launch.json", "after.json"
+LEASES, GALLERY = "leases", "gallery"  # folders
+NOTED = (JOBS, WORK, SETTINGS, AFTER, "*.jsonl", "*.log", RUN)  # the last says whose they are
+WITHIN = (LEASES, GALLERY)
 FAILED, SCORES = "failed.jsonl", "scores.csv"  # beside the pictures: what is left to do, and what was scored
 VERSION = 1
 

@@ -16,7 +16,7 @@ import click
 
 from diffusion_tricks.plugin import atomic_write, check_place
 
-Gallery = Callable[[Path, Path], None]
+Gallery = Callable[[Path, Path, bool], None]
 MINUTE = 60.0  # seconds
 ENDS = "Ends with 0 where all is made and nothing failed, with 1 where something failed or is left."
 FOLDER = click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
@@ -126,8 +126,8 @@ def gallery_of(ctx: click.Context) -> Gallery | None:
     program: Any = ctx.find_root().command
     command: Any = program.get_command(ctx, "gallery") if isinstance(program, click.Group) else None
 
-    def made(folder: Path, index: Path) -> None:
+    def made(folder: Path, index: Path, recursive: bool) -> None:
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-            ctx.invoke(command, folder=folder, output=index, scores=False, force=False)
+            ctx.invoke(command, folder=folder, output=index, recursive=recursive, scores=False, force=False)
 
     return made if command else None

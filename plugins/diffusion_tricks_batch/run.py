@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from diffusion_tricks.plugin import Ledger, Line, OutputFailed, atomic_write, host, sha256
-from diffusion_tricks_batch.asked import Asked
-from diffusion_tricks_batch.chosen import HERE, chosen, worker_of
+from diffusion_tricks_batch.asked import HERE, Asked
+from diffusion_tricks_batch.chosen import chosen, worker_of
 from diffusion_tricks_batch.engines.protocol import Engine, Site
 from diffusion_tricks_batch.job_list import keep_list, kept_list
 from diffusion_tricks_batch.lists.again import row_of

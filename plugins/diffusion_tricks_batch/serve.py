@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from diffusion_tricks.plugin import DiffusionTricksError, Ledger, OutputError, UsageError, check_save
-from diffusion_tricks_batch.asked import AUTO, Asked
-from diffusion_tricks_batch.chosen import HERE
+from diffusion_tricks_batch.asked import AUTO, HERE, Asked
 from diffusion_tricks_batch.groups import Group, Item
 from diffusion_tricks_batch.lists.jobs import Job, job_from
 from diffusion_tricks_batch.lists.names import check_names
@@ -76,8 +75,9 @@ def check_asked(asked: Asked) -> None:
     """Raises UsageError for what is of lists alone."""
     if asked.grid:
         raise UsageError("a `grid` is over a recipe or a list in a file, and - reads jobs as they come; leave it out")
-    if asked.engine != HERE:
-        raise UsageError(f"jobs that come by - are made by this process, got `engine={asked.engine}`; leave it out")
+    who = {"shard": asked.shard, "devices": asked.devices, "workers": asked.workers, "engine": asked.engine != HERE}
+    if said := next((name for name, value in who.items() if value), None):
+        raise UsageError(f"jobs that come by - are made by this process alone; leave `{said}` out")
     if asked.pictures not in (AUTO, PICTURES):
         raise UsageError(f"jobs that come by - are made one by one, got `pictures={asked.pictures}`; leave it out")
 

@@ -28,7 +28,7 @@ Finished = Outcome | Exception
 Behind = tuple[Group, list[tuple[Item, float, Future[Finished]]]]
 
 
-class Lost(Exception):
+class TakenOver(Exception):
     """Another worker has taken over the group of a job."""
 
 
@@ -83,7 +83,7 @@ class Worker:
             came = future.result()
             if isinstance(came, Outcome):
                 yield came
-            elif isinstance(came, Lost) or not self.holds(group.number):
+            elif isinstance(came, TakenOver) or not self.holds(group.number):
                 continue
             elif isinstance(came, OutOfMemory) and len(group.items) > 1:
                 full.append(item.key)
@@ -122,7 +122,7 @@ class Worker:
         try:
             results = finish()
             if not self.holds(number):
-                raise Lost
+                raise TakenOver
             line = self._tried(partial(self._written, item, results, {}, seconds), OutputFailed)
             return Outcome(item.key, self.name, line, None, seconds)
         except Exception as error:
@@ -147,6 +147,7 @@ class Worker:
                 told = result.save(
                     path, force=item.ours, inputs=item.inputs, hashes=item.inputs, metadata=self.how.metadata,
                     provenance=self.how.provenance, keep_gps=self.how.keep_gps, quality=self.how.quality,
+                    before=self.ledger.foretell,
                 )  # fmt: skip
                 told["path"] = self.ledger.relative(Path(path))
                 facts[path] = {name: told[name] for name in FACTS if told.get(name) is not None}

@@ -48,10 +48,10 @@ def _page(picture: Path, output: Path, views: Views, force: bool) -> None:
     click.echo(str(output))
 
 
-def _gallery(folder: Path, output: Path, scores: bool, force: bool) -> None:
+def _gallery(folder: Path, output: Path, recursive: bool, scores: bool, force: bool) -> None:
     from diffusion_tricks_show.gallery import make_gallery
 
-    for note in make_gallery(folder, output, scores=scores, force=force):
+    for note in make_gallery(folder, output, recursive=recursive, scores=scores, force=force):
         click.echo(f"Note: {note}", err=True)
     click.echo(str(output))
 
@@ -107,6 +107,7 @@ gallery = click.Command(
     params=[
         click.Argument(["folder"], type=click.Path(path_type=Path), metavar="DIR"),
         output("The index.", "index.html"),
+        click.Option(["--recursive"], is_flag=True, help="Of the folders below DIR as well."),
         click.Option(
             ["--scores/--no-scores"], default=True, show_default=True,
             help="Score pictures whose record has no score, by the CLIP inside.",

@@ -1,8 +1,8 @@
-"""The gallery of a folder: all its pictures that have a record, to be filtered, and the page of each."""
+"""The gallery of a folder, or of all below it: pictures that have a record, to be filtered, and the page of each."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,10 +49,12 @@ class Card:
         return " ".join(parts).lower()
 
 
-def make_gallery(folder: Path, output: Path, *, scores: bool = True, force: bool = False) -> list[str]:
+def make_gallery(
+    folder: Path, output: Path, *, recursive: bool = False, scores: bool = True, force: bool = False
+) -> list[str]:  # fmt: skip
     """Writes the index and a page for each picture, in a folder beside it; gives what is to be said of the others.
 
-    scores: of pictures whose record has none, by the CLIP inside.
+    recursive: of the folders below as well. scores: of pictures whose record has none, by the CLIP inside.
     Raises UsageError for a folder that is none or has no such picture, and as `check_place` and `atomic_write_all`.
     """
     if not folder.is_dir():
@@ -61,33 +63,42 @@ def make_gallery(folder: Path, output: Path, *, scores: bool = True, force: bool
     home = output.with_name(f"{output.stem}-pages")
     cards, pages, read, notes = list[Card](), dict[Path, bytes](), list[Path](), list[str]()
     judge: Scorer | None = None
-    for one in _subjects(folder, notes):
+    for one in _subjects(folder, _pictures(folder, recursive), notes):
         if scores and judge is None and (one.record or {}).get("score") is None:
             judge = Scorer()
-        cards.append(card_of(one, f"{quote(home.name)}/{quote(one.path.name)}.html", judge))
-        pages[home / f"{one.path.name}.html"] = page_of(one).encode()
+        name = one.path.relative_to(folder).as_posix()
+        cards.append(card_of(one, name, f"{quote(home.name)}/{quote(name)}.html", judge))
+        pages[home / f"{name}.html"] = page_of(one).encode()
         read.append(one.path)
     if not cards:
         raise UsageError(f"{folder} holds no picture with a record; expected pictures that diffusion-tricks saved"
                          + (f" ({notes[0]})" if notes else ""))  # fmt: skip
     tricks = sorted({trick for card in cards for trick in card.tricks})
     index = rendered("gallery.html.jinja", cards=cards, folder=folder.resolve().name, tricks=tricks)
-    _make(home)
+    for place in dict.fromkeys(page.parent for page in pages):
+        _make(place)
     atomic_write_all(pages | {output: index.encode()}, force=force, inputs=read)
     return notes
 
 
-def _subjects(folder: Path, notes: list[str]) -> Iterator[Subject]:
-    """The pictures of a folder that have a record, one at a time, in the order of their names.
+def _pictures(folder: Path, recursive: bool) -> list[Path]:
+    """Files that may be pictures, in the order of their names."""
+    every = folder.rglob("*") if recursive else folder.iterdir()
+    return sorted(path for path in every if path.suffix.lower() in KINDS and path.is_file())
+
+
+def _subjects(folder: Path, paths: Iterable[Path], notes: list[str]) -> Iterator[Subject]:
+    """The pictures that have a record, one at a time, in their order.
 
     notes: are told what there is to say of the rest.
     """
     bare = list[str]()
-    for path in sorted(path for path in folder.iterdir() if path.suffix.lower() in KINDS and path.is_file()):
+    for path in paths:
+        name = path.relative_to(folder).as_posix()
         try:
             record = read_record(path)
         except PictureError:
-            bare.append(path.name)
+            bare.append(name)
             continue
         except DiffusionTricksError as error:
             notes.append(str(error))
@@ -95,7 +106,7 @@ def _subjects(folder: Path, notes: list[str]) -> Iterator[Subject]:
         try:
             subject = subject_of(path, record=record)
         except DiffusionTricksError as error:
-            notes.append(f"{path.name} is left out: {error}")
+            notes.append(f"{name} is left out: {error}")
             continue
         yield subject
     if bare:
@@ -103,11 +114,11 @@ def _subjects(folder: Path, notes: list[str]) -> Iterator[Subject]:
         notes.append(f"{len(bare)} without a record are left out: {named}")
 
 
-def card_of(subject: Subject, page: str, scorer: Scorer | None = None) -> Card:
-    """The card of a picture; scorer: judges one whose record has no score."""
+def card_of(subject: Subject, name: str, page: str, scorer: Scorer | None = None) -> Card:
+    """The card of a picture, by the name that it has in the folder; scorer: judges one whose record has no score."""
     record, recipe = subject.record or {}, subject.recipe
     return Card(
-        subject.path.name, page, _thumb(subject), [(view.name, view.prompt) for view in subject.views],
+        name, page, _thumb(subject), [(view.name, view.prompt) for view in subject.views],
         list(dict.fromkeys(entry.trick for entry in recipe.tricks)) if recipe else [],
         {key: record[key] for key in ("model", "seed") if record.get(key) is not None},
         dict(_scores(subject, scorer)), recipe.to_toml() if recipe else "",
@@ -134,6 +145,6 @@ def _thumb(subject: Subject) -> str:
 
 def _make(folder: Path) -> None:
     try:
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"the folder {folder} cannot be made: {error.strerror}; choose another") from None

@@ -82,11 +82,11 @@ def use_faked(monkeypatch: pytest.MonkeyPatch, doing: Callable[[Item], None] = n
     monkeypatch.setitem(sys.modules, "diffusion_tricks_batch.work", SimpleNamespace(Worker=made))
 
 
-def shard(home: Path, nth: int, of: int, groups: list[Group]) -> Iterator[Outcome]:
+def shard(home: Path, nth: int, of: int, groups: list[Group], retry: int = 1) -> Iterator[Outcome]:
     """What one of several workers in this process gives."""
     records, name = Records(home), f"shard-{nth}-of-{of}"
     with records.mine(name) as ledger:
-        engine = Shards(Site(How(), records, ledger, name=name, shard=(nth, of)))
+        engine = Shards(Site(How(retry=retry), records, ledger, name=name, shard=(nth, of)))
         for group in groups:
             engine.submit(group)
         yield from engine.results()

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import json
+import socket
 import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from threading import Thread
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from command_line import run
 from diffusion_tricks.plugin import DiffusionTricksError, OutputError, UsageError
+from diffusion_tricks_batch.asked import Asked
+from diffusion_tricks_batch.chosen import chosen
 from diffusion_tricks_batch.engines import on_ray
 from diffusion_tricks_batch.engines.away import Away, Orders
-from diffusion_tricks_batch.engines.cluster import Own, Share, share_of
+from diffusion_tricks_batch.engines.cluster import Own, Share, connected, share_of
 from diffusion_tricks_batch.engines.crew import Lost, in_short
 from diffusion_tricks_batch.engines.on_ray import OnRay
 from diffusion_tricks_batch.engines.protocol import Site
@@ -115,11 +120,13 @@ def groups_in(folder: Path, count: int, size: int = 2) -> list[Group]:
     return [Group(n, tuple(items)) for n, items in enumerate(every)]
 
 
-def played(records: Records, crew: Fake, groups: list[Group], workers: int = 2, **site: Any) -> list[Outcome]:
+def played(
+    records: Records, crew: Fake, groups: list[Group], workers: int = 2, retry: int = 1, **site: Any
+) -> list[Outcome]:
     """What the engine tells, with that crew in the place of Ray."""
     with records.mine("here") as ledger, pytest.MonkeyPatch.context() as patch:
         patch.setattr(on_ray, "library", lambda: None)
-        engine = OnRay(Site(How(), records, ledger, **site))
+        engine = OnRay(Site(How(retry=retry), records, ledger, **site))
         vars(engine).update(_crew=crew, _share=Share(1, 0, workers))
         for group in groups:
             engine.submit(group)
@@ -152,19 +159,20 @@ def test_no_more_workers_than_batches(records: Records) -> None:
     assert crew.begun == [0, 1, 2]
 
 
-def test_a_batch_that_ends_three_workers_fails_and_the_rest_goes_on(records: Records) -> None:
+@pytest.mark.parametrize("retry", [0, 1, 4])
+def test_a_batch_that_ends_too_many_workers_fails_and_the_rest_goes_on(records: Records, retry: int) -> None:
     groups = groups_in(records.home, 9)
     with pytest.warns(UserWarning, match="node-. is lost: the node went away"):
-        outcomes = played(records, crew := Fake(deadly=[4]), groups)
+        outcomes = played(records, crew := Fake(deadly=[4]), groups, retry=retry)
     failed = [one for one in outcomes if one.failure]
     assert {one.key for one in failed} == {"4-0", "4-1"}
     assert len({one.key for one in outcomes}) == len(outcomes) == 18
     for one in failed:
         assert one.failure is not None
         assert one.failure.kind == "WorkerDied"
-        assert "batch 4 of 2 jobs has ended 3 workers" in one.failure.message
+        assert f"batch 4 of 2 jobs has ended {retry + 2} workers" in one.failure.message
         assert "the node went away" in one.failure.message
-    assert len(crew.begun) == 2 + 3
+    assert len(crew.begun) == 2 + retry + 2
     assert {line["failed"] for line in lines_of(records) if "failed" in line} == {"4-0", "4-1"}
 
 
@@ -319,3 +327,72 @@ def test_without_ray_it_says_how_to_get_it(jobs: str, monkeypatch: pytest.Monkey
     monkeypatch.setitem(sys.modules, "ray", None)
     outcome = run(*jobs.split(), "--engine", "ray")
     assert (outcome.code, "pip install 'diffusion-tricks[ray]'" in outcome.err) == (2, True), outcome.err
+
+
+@pytest.fixture
+def listens(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The address of a port that is open, where Ray is installed."""
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace())
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"127.0.0.1:{server.getsockname()[1]}"
+
+
+@pytest.mark.parametrize(("said", "taken"), [(None, True), ("auto", True), ("local", False)])
+def test_what_ray_reads_by_itself_is_an_address_as_if_it_were_given(
+    listens: str, said: str | None, taken: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = Asked("jobs.jsonl", "out", engine="ray", address=said)
+    monkeypatch.setenv("RAY_ADDRESS", listens)
+    assert chosen(asked).address == (listens if taken else said)
+    assert chosen(replace(asked, address=f"ray://{listens}")).address == f"ray://{listens}"
+    monkeypatch.setenv("RAY_ADDRESS", "")
+    assert chosen(asked).address == said
+
+
+def test_it_is_said_which_cluster_that_is(jobs: str, listens: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = [*jobs.split(), "--engine", "ray", "--dry-run"]
+    monkeypatch.setenv("RAY_ADDRESS", listens)
+    said = f"the cluster is that at {listens}, as RAY_ADDRESS says"
+    outcome = run(*words)
+    assert (outcome.code, said in outcome.err) == (0, True), outcome.err
+    assert said not in run(*words, "--quiet").err
+    assert said not in run(*words, "--address", f"ray://{listens}").err
+
+
+@pytest.mark.parametrize(("address", "said"), [
+    ("{}", "no Ray cluster answers at --address {}"),
+    ("ray://{}", "no Ray cluster answers at --address ray://{}"),
+    ("nowhere.invalid:6379", "no Ray cluster answers at --address nowhere.invalid:6379"),
+    ("http://{}", "expected an --address as auto, HOST:PORT or ray://HOST:PORT, got 'http://{}'"),
+    ("127.0.0.1", "expected an --address as auto, HOST:PORT or ray://HOST:PORT, got '127.0.0.1'"),
+    ("127.0.0.1:x", "expected an --address as auto, HOST:PORT or ray://HOST:PORT, got '127.0.0.1:x'"),
+])  # fmt: skip
+@pytest.mark.parametrize("more", [[], ["--dry-run"]])
+def test_a_cluster_that_is_not_there_is_refused_at_once(
+    jobs: str, address: str, said: str, more: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ray itself would wait for two minutes, and then end the process without a word."""
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace())
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        closed = f"127.0.0.1:{server.getsockname()[1]}"
+    address, said = address.format(closed), said.format(closed)
+    words = [*jobs.split(), "--engine", "ray", *more]
+    outcome = run(*words, "--address", address)
+    assert (outcome.code, said in outcome.err) == (2, True), outcome.err
+    assert "RAY_ADDRESS" not in outcome.err
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    outcome = run(*words)
+    assert (outcome.code, f"{said}, as RAY_ADDRESS says" in outcome.err) == (2, True), outcome.err
+    assert not Path("out").exists()
+
+
+def test_where_ray_ends_the_process_it_is_said_why() -> None:
+    def init(**_: Any) -> None:
+        raise SystemExit(15)
+
+    ray = SimpleNamespace(is_initialized=lambda: False, init=init)
+    with (
+        pytest.raises(UsageError, match=r"no Ray cluster answers at `address='10\.0\.0\.1:80'`"),
+        connected(ray, "10.0.0.1:80"),
+    ):
+        pass

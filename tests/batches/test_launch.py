@@ -100,7 +100,7 @@ def test_workers_share_the_groups_and_a_slow_one_takes_fewer(tmp_path: Path, mon
 @needs_signals
 def test_what_a_killed_worker_had_is_finished_by_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """At once, as it is known that it is dead: else its leases would be stale after a minute only."""
-    monkeypatch.setattr(launch, "FRUITLESS", 1)  # it is not begun again
+    monkeypatch.setattr(launch, "FRUITLESS", 0)  # it is not begun again
     faking(monkeypatch, slow={"0": 0.1, "1": 0.1})
     records_of(tmp_path)
     begun, killed = time.monotonic(), 0
@@ -119,19 +119,33 @@ def test_what_a_killed_worker_had_is_finished_by_the_others(tmp_path: Path, monk
 
 
 @needs_signals
-def test_a_job_that_kills_its_workers_fails_and_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("retry", "workers"), [(0, 1), (0, 2), (1, 1), (1, 2), (3, 1)])
+def test_a_job_that_kills_its_workers_fails_and_no_other(
+    retry: int, workers: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     faking(monkeypatch, kill=["2-1"])
     records_of(tmp_path)
-    told = {outcome.key: outcome for outcome in came(tmp_path, groups_of(tmp_path, 5, jobs=2))}
+    told = {outcome.key: outcome for outcome in came(tmp_path, groups_of(tmp_path, 5, jobs=2), workers, retry)}
     assert set(told) == {f"{n}-{i}" for n in range(5) for i in range(2)}
     failures = {key: outcome.failure for key, outcome in told.items() if outcome.failure}
     assert set(failures) == {"2-1"}
     failure = failures["2-1"]
     assert failure.kind == "WorkerDied"
-    assert failure.passing
     assert re.fullmatch(r"worker-[12] ended with exit code -9 at this job", failure.message)
     assert Records(tmp_path).every().last("2-1")["kind"] == "WorkerDied"
-    assert [key for _, key in lines(tmp_path, "begun")].count("2-1") == 2, "once, and once more as `retry` says"
+    assert [key for _, key in lines(tmp_path, "begun")].count("2-1") == retry + 2
+
+
+@needs_signals
+@pytest.mark.parametrize("kill", [["0-0", "1-0"], ["0-0", "1-0", "2-0"]])
+def test_a_worker_that_several_jobs_kill_makes_the_others(
+    kill: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    faking(monkeypatch, kill=kill)
+    records_of(tmp_path)
+    told = {outcome.key: outcome for outcome in came(tmp_path, groups_of(tmp_path, 4, jobs=1), workers=1)}
+    assert {key for key, outcome in told.items() if outcome.failure} == set(kill)
+    assert (tmp_path / "3-0.png").read_bytes() == b"3-0"
 
 
 def test_where_no_worker_can_begin_all_jobs_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

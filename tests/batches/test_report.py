@@ -5,10 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
+import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
@@ -217,14 +220,26 @@ def test_files_of_others_are_never_replaced(tmp_path: Path) -> None:
     assert (made.home / "scores.csv").read_text().endswith("a remark\n")
 
 
-def test_pictures_in_several_folders_have_no_common_gallery(tmp_path: Path) -> None:
-    made = grid(tmp_path / "out", seeds=1, pictures=True, folder="a/")
-    made.jobs = [*made.jobs, {"id": "other"}]
-    made.done("here", "other", AT + 90, picture=True, folder="b/")
-    outcome = run("report", made.write())
-    assert outcome.err == "Note: no gallery was made: the pictures lie in several folders; the command `gallery` makes"\
-        " one of each\n"  # fmt: skip
-    assert [row["path"] for row in table_of(made)] == ["a/g5-s0.png", "a/g3-s0.png", "b/other.png"]
+def test_pictures_in_several_folders_have_one_gallery(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The index leads to the page of each, wherever the folder of all is put."""
+    monkeypatch.chdir(tmp_path)
+    jobs = [{"id": one, "kind": kind} for one, kind in (("cat", "a b"), ("owl", "c"), ("cow", "c"))]
+    base = {"prompt": "a {id}", "seed": 1, "steps": 1}
+    Path("jobs.jsonl").write_text("".join(json.dumps(one) + "\n" for one in ({"base": base}, *jobs)))
+    outcome = run("batch", "jobs.jsonl", "-o", "out/{kind}/{id}.png", "--no-scores")
+    assert (outcome.code, "gallery" in outcome.err) == (0, False), outcome.err
+    shutil.move("out", "elsewhere")
+    index = Path("elsewhere/index.html").read_text()
+    pages = dict.fromkeys(re.findall(r'<a href="([^"]*)">', index))
+    assert list(pages) == [f"index-pages/{name}.png.html" for name in ("a%20b/cat", "c/cow", "c/owl")]
+    for page in pages:
+        assert "<html" in Path("elsewhere", unquote(page)).read_text()
+    for name in ("a b/cat.png", "c/owl.png"):
+        assert f">{name}</a>" in index
+    before = {path: path.read_bytes() for path in shutil.move("elsewhere", Path("out")).rglob("*.html")}
+    Path("out/index-pages/c/owl.png.html").unlink()
+    assert run("report", "out").code == 0
+    assert {path: path.read_bytes() for path in Path("out").rglob("*.html")} == before
 
 
 def test_while_somebody_is_at_work_nothing_is_made(tmp_path: Path) -> None:

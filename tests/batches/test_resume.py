@@ -19,6 +19,7 @@ from PIL import Image
 from command_line import Outcome, run
 from diffusion_tricks import Result
 from diffusion_tricks.errors import OutputError, UsageError
+from diffusion_tricks.plugin import Ledger, Task
 from diffusion_tricks_batch import Asked, How, Tally, batch
 from diffusion_tricks_batch.groups import Group
 from diffusion_tricks_batch.telling.standing import Standing
@@ -191,6 +192,44 @@ def test_another_recipe_or_other_settings_make_a_job_anew() -> None:
     # where and by how many rows is no matter
     how = How(device="cpu", scores=False, quality=80, max_rows=2, memory="low", retry=3)
     assert whys(batch(asked(how=how))) == {}
+
+
+@pytest.mark.parametrize("after", range(3))
+def test_a_run_that_ends_while_pictures_are_made_anew_goes_on_by_itself(after: int) -> None:
+    """Between the files of a job and the note of them, when so many are noted; nobody has touched any."""
+    shutil.copytree("out", "before")
+    how = How(device="cpu", scores=False, quality=80)
+    batch(asked(how=how))
+    whole = pictures()
+    shutil.rmtree("out")
+    shutil.move("before", "out")
+    done = Ledger.done
+    noted: list[Task] = []
+
+    def ended(ledger: Ledger, task: Task, **facts: Any) -> Any:
+        noted.append(task)
+        if len(noted) > after:
+            raise KeyboardInterrupt
+        return done(ledger, task, **facts)
+
+    with mock.patch.object(Ledger, "done", ended), pytest.raises(KeyboardInterrupt):
+        batch(asked(how=how))
+    assert all(pictures()[path.name] == whole[path.name] for path in noted[after].files), "as files are put in place"
+    tally = batch(asked(how=how))
+    assert (len(tally.made), tally.failures) == (5 - after, {})
+    assert pictures() == whole
+
+
+def test_a_picture_edited_after_that_is_left_alone() -> None:
+    how = How(device="cpu", scores=False, quality=80)
+    with mock.patch.object(Ledger, "done", side_effect=KeyboardInterrupt), pytest.raises(KeyboardInterrupt):
+        batch(asked(how=how))
+    Image.new("RGB", (16, 16), "red").save("out/a-0.jpg")
+    mine = Path("out/a-0.jpg").read_bytes()
+    tally = batch(asked(how=how))
+    assert list(tally.failures) == ["a"]
+    assert "none of these runs, or by one that was killed" in tally.failures["a"].message
+    assert Path("out/a-0.jpg").read_bytes() == mine
 
 
 def test_another_model_of_the_same_name_makes_its_jobs_anew() -> None:

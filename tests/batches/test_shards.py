@@ -127,8 +127,9 @@ def test_no_other_group_goes_with_one_that_was_left_unfinished(tmp_path: Path, m
 
 
 @needs_fork
+@pytest.mark.parametrize("retry", [0, 1, 2])
 def test_a_job_that_ends_its_process_fails_in_the_end_and_all_others_are_made(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    retry: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def killed(item: Item) -> None:
         if item.key == "0-0":
@@ -137,15 +138,15 @@ def test_a_job_that_ends_its_process_fails_in_the_end_and_all_others_are_made(
     use_faked(monkeypatch, killed)
     records_of(tmp_path)
     groups = groups_of(tmp_path, 4, jobs=1)
-    for _ in range(3):
-        assert code_of(in_process(lambda: list(shard(tmp_path, 1, 1, groups)))) == -signal.SIGKILL
+    for _ in range(retry + 2):
+        assert code_of(in_process(lambda: list(shard(tmp_path, 1, 1, groups, retry)))) == -signal.SIGKILL
     assert sorted(key for _, key in lines(tmp_path, "done")) == ["1-0", "2-0", "3-0"]
-    told = {outcome.key: outcome.failure for outcome in shard(tmp_path, 1, 1, groups)}
+    told = {outcome.key: outcome.failure for outcome in shard(tmp_path, 1, 1, groups, retry)}
     assert {key for key, failure in told.items() if failure} == {"0-0"}
     assert told["0-0"] is not None
     assert told["0-0"].kind == "WorkerDied"
-    assert told["0-0"].message.startswith("its worker has ended 3 times while making it; take it out")
-    assert len(lines(tmp_path, "begun")) == 3 + 3, "and it was not begun again"
+    assert told["0-0"].message.startswith(f"its worker has ended {retry + 2} times while making it; take it ")
+    assert len(lines(tmp_path, "begun")) == 3 + retry + 2, "and it was not begun again"
 
 
 def left_begun(home: Path, worker: str, key: str, *more: dict[str, object]) -> None:
@@ -180,27 +181,28 @@ def test_workers_that_were_ended_with_what_led_them_have_not_died(tmp_path: Path
         assert deaths(records.every())["x"] == 0
 
 
-def inline(home: Path, groups: list[Group]) -> Iterator[Outcome]:
+def inline(home: Path, groups: list[Group], retry: int) -> Iterator[Outcome]:
     records = Records(home)
     with records.mine("here") as ledger:
-        engine = Inline(Site(How(), records, ledger))
+        engine = Inline(Site(How(retry=retry), records, ledger))
         for group in groups:
             engine.submit(group)
         yield from engine.results()
 
 
+@pytest.mark.parametrize("retry", [0, 1, 2])
 def test_in_one_process_what_others_died_of_comes_last_and_fails_in_the_end(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    retry: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "diffusion_tricks_batch.work", SimpleNamespace(Worker=here_faked))
     records_of(tmp_path)
     groups = groups_of(tmp_path, 3, jobs=1)
-    for _ in range(2):
+    for _ in range(retry + 1):
         left_begun(tmp_path, "here", "0-0")
-    assert [outcome.key for outcome in inline(tmp_path, groups)] == ["1-0", "2-0", "0-0"]
-    for _ in range(3):
+    assert [outcome.key for outcome in inline(tmp_path, groups, retry)] == ["1-0", "2-0", "0-0"]
+    for _ in range(retry + 2):
         left_begun(tmp_path, "here", "0-0")
-    (failed,) = inline(tmp_path, groups[:1])
+    (failed,) = inline(tmp_path, groups[:1], retry)
     assert failed.failure is not None
     assert failed.failure.kind == "WorkerDied"
 

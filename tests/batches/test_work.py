@@ -29,7 +29,7 @@ from diffusion_tricks.registry.trick import Trick
 from diffusion_tricks.testing import registered
 from diffusion_tricks_batch import Asked, How, Tally, batch, work
 from diffusion_tricks_batch.groups import Group, Item, again, grouped, halves
-from diffusion_tricks_batch.outcome import failure_of, passes
+from diffusion_tricks_batch.outcome import passes
 from diffusion_tricks_batch.plan import planned
 from diffusion_tricks_batch.records import Records
 from diffusion_tricks_batch.traits import traits_of
@@ -400,7 +400,6 @@ PASSING: list[tuple[Callable[[], Exception], bool]] = [
 @pytest.mark.parametrize(("made", "passing"), PASSING)
 def test_what_may_pass_is_told_from_what_stays(made: Callable[[], Exception], passing: bool) -> None:
     assert passes(made()) is passing
-    assert failure_of(made()).passing is passing
 
 
 def test_how_many_pictures_share_a_batch_follows_from_memory(monkeypatch: pytest.MonkeyPatch) -> None:

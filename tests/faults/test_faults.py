@@ -11,7 +11,7 @@ from unittest import mock
 
 import pytest
 
-from faults import many, streams, writes
+from faults import batch, many, streams, writes
 from faults.harnesses import HARNESSES, Harness
 
 
@@ -62,6 +62,17 @@ def test_a_journal_that_forgets_what_was_begun_is_found(tmp_path: Path) -> None:
             with chdir(tmp_path / str(at)):
                 wrong.append(many.wrong_after_a_kill(command, at))
     assert any("exists; pass --force" in str(one) for one in wrong)
+
+
+def test_a_ledger_that_does_not_say_what_will_be_replaced_is_found(tmp_path: Path) -> None:
+    """The harness of batches fails where the code that it tries is broken."""
+    wrong: list[str | None] = []
+    with mock.patch("diffusion_tricks.io.ledger.Ledger.foretell"):
+        for at in range(40, 50, 3):  # about when a picture takes the place of an earlier one
+            (tmp_path / str(at)).mkdir()
+            with chdir(tmp_path / str(at)):
+                wrong.append(batch.wrong_after_a_kill("anew, with other options", at))
+    assert any("out/failed.jsonl" in str(one) for one in wrong)
 
 
 def test_a_stream_that_raises_is_found(tmp_path: Path) -> None:

@@ -89,7 +89,7 @@ def test_each_picture_is_read_once_and_encoded_once(
 def test_a_picture_stands_in_the_index_as_it_is_or_smaller(tmp_path: Path) -> None:
     for side in (gallery.THUMB, 2 * gallery.THUMB):
         one = subject_of(made(tmp_path / f"{side}.png", HYBRID, pattern(side)))
-        with Image.open(io.BytesIO(base64.b64decode(card_of(one, "p").thumb.partition(",")[2]))) as thumb:
+        with Image.open(io.BytesIO(base64.b64decode(card_of(one, "a.png", "p").thumb.partition(",")[2]))) as thumb:
             assert thumb.size == (gallery.THUMB, gallery.THUMB)
             if side == gallery.THUMB:
                 assert same(thumb.convert("RGB"), one.image)
@@ -97,9 +97,9 @@ def test_a_picture_stands_in_the_index_as_it_is_or_smaller(tmp_path: Path) -> No
 
 def test_a_picture_without_a_score_is_judged(folder: Path) -> None:
     one = subject_of(made(folder / "new.png", TURNED))
-    assert card_of(one, "p").score == {}
+    assert card_of(one, "a.png", "p").score == {}
     judged = Scorer().score(one.views)
-    assert card_of(one, "p", Scorer()).score == pytest.approx(
+    assert card_of(one, "a.png", "p", Scorer()).score == pytest.approx(
         {"alignment": judged.alignment, "concealment": judged.concealment}
     )
 
@@ -121,3 +121,18 @@ def test_bad_input_is_a_sentence(folder: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "a-pages").exists()
     assert run("gallery", folder, "-o", tmp_path / "a.html", "--force").code == 0
     assert len(list((tmp_path / "a-pages").iterdir())) == 3
+
+
+def test_the_folders_below_are_in_it_where_that_is_asked(folder: Path, tmp_path: Path) -> None:
+    below = folder / "far off" / "below"
+    below.mkdir(parents=True)
+    made(below / "plain.png", [], prompt="a boat", score={"views": [], "alignment": 0.5, "concealment": 1.0})
+    pattern().save(below / "bare.png")
+    for words, pages in (((), 3), (("--recursive", "--force"), 4)):
+        outcome = run("gallery", folder, "-o", tmp_path / "a.html", *words)
+        assert outcome.code == 0, outcome.err
+        assert (tmp_path / "a.html").read_text().count("<h2>") == pages
+    assert "2 without a record are left out: bare.png, far off/below/bare.png" in outcome.err
+    assert 'href="a-pages/far%20off/below/plain.png.html">far off/below/plain.png<' in (tmp_path / "a.html").read_text()
+    assert (tmp_path / "a-pages/far off/below/plain.png.html").is_file()
+    assert (tmp_path / "a-pages/plain.png.html").read_text().count("a boat") == 0

@@ -9,21 +9,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Any
 
 import click
 
 from diffusion_tricks.errors import UnknownName, UsageError
 from diffusion_tricks.hosting.host import host
+from diffusion_tricks.recipes.ranges import range_in
 from diffusion_tricks.recipes.recipe import Recipe, recipe_from
 from diffusion_tricks_cli.common import common_options
 from diffusion_tricks_cli.from_options import parameters
 from diffusion_tricks_cli.values import Seeds
 
-NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)"
-RANGE = re.compile(rf"({NUMBER}):({NUMBER})(?::({NUMBER}))?")
-WHOLE = re.compile(r"(\d+)-(\d+)")
 NOT_SWEPT = {"count", "lora"}
 ONE_OF_TWO = {"steps": "stride", "stride": "steps"}
 MOST = 1000  # values of an axis
@@ -114,26 +111,14 @@ def _target(name: str, recipe: Recipe) -> Target:
 def _texts(said: str, values: str, param: click.Parameter) -> Iterator[str]:
     """The values as texts."""
     parts = values.split("|") if "|" in values else values.split(",")
+    whole = isinstance(param.type, click.types.IntParamType | Seeds)
     for part in map(str.strip, parts):
-        if found := RANGE.fullmatch(part):
-            yield from _numbers(said, *found.groups())
-        elif (found := WHOLE.fullmatch(part)) and isinstance(param.type, click.types.IntParamType | Seeds):
-            yield from _numbers(said, found[1], found[2], "1")
+        if (numbers := range_in(part, f"the sweep {said!r}", MOST, whole=whole)) is not None:
+            yield from numbers
         elif part:
             yield part
         else:
             raise UsageError(f"the sweep {said!r} holds an empty value; expected such as 3,5,7")
-
-
-def _numbers(said: str, first: str, last: str, step: str | None) -> Iterator[str]:
-    """From the first to the last, which is one of them where the step leads there, exactly as decimals."""
-    start, stop, by = (Decimal(number) for number in (first, last, step or "1"))
-    count = (stop - start) // by + 1 if by else Decimal(0)
-    if not 1 <= count <= MOST:
-        raise UsageError(f"the sweep {said!r} goes from {first} to {last} by {step or 1}: that is no way of at most "
-                         f"{MOST} steps; expected from:to:by, as 0.2:0.9:0.1")  # fmt: skip
-    for i in range(int(count)):
-        yield f"{(start + i * by).normalize():f}"
 
 
 def _value(name: str, text: str, param: click.Parameter) -> Any:

@@ -140,7 +140,7 @@ class Away:
         from diffusion_tricks_batch.work import Worker
 
         try:
-            worker = Worker(self.orders.how, Unnoted(self._place(self.orders.folder) / "here.jsonl"), self.name)
+            worker = Worker(self.orders.how, Unnoted(self._place(self.orders.folder) / f"{self.name}.jsonl"), self.name)
             while True:
                 for outcome in worker.outcomes(self._given(self._groups.get())):
                     self._told.put(self._packed(outcome))

@@ -1,4 +1,4 @@
-"""Jobs that processes have ended at, as their journals say it: when too many have, they fail. No torch here."""
+"""Jobs that workers die of: when too many have, they fail, whatever brings them to workers. No torch here."""
 
 from __future__ import annotations
 
@@ -7,10 +7,18 @@ from collections import Counter
 from diffusion_tricks.plugin import Ledger
 from diffusion_tricks_batch.engines.protocol import Site
 from diffusion_tricks_batch.groups import Group
+from diffusion_tricks_batch.how import How
 from diffusion_tricks_batch.outcome import Failure, Outcome
 from diffusion_tricks_batch.records import task_of
 
-FEW = 3  # deaths at a job that may have been chance, or the user's will
+
+def most_deaths(how: How) -> int:
+    """How many workers may die of a batch, until it is given up.
+
+    The first death does not say which of the batches that it held it died of; from then on each of them is tried with
+    no other: once, and as often again as is asked.
+    """
+    return how.retry + 2
 
 
 def deaths(ledger: Ledger) -> Counter[str]:
@@ -40,11 +48,11 @@ def unfinished(group: Group, ledger: Ledger) -> bool:
 
 def died_of(group: Group, counted: Counter[str], site: Site) -> list[Outcome]:
     """The outcomes of the jobs of a group at which too many have ended, which are noted as failed."""
-    most, outcomes = max(FEW, site.how.retry + 2), []
+    outcomes = []
     for item in group.items:
-        if item.make and counted[item.key] >= most:
+        if item.make and counted[item.key] >= most_deaths(site.how):
             failure = Failure("WorkerDied", f"its worker has ended {counted[item.key]} times while making it; take it "
-                              "out, or run it by itself", passing=True)  # fmt: skip
+                              "out, or run it by itself")  # fmt: skip
             line = site.ledger.failed(task_of(item), failure.data())
             outcomes.append(Outcome(item.key, site.name, line, failure))
     return outcomes

@@ -29,7 +29,7 @@ class Inline:
         """As the worker finishes them."""
         from diffusion_tricks_batch.work import Worker
 
-        worker = Worker(self.site.how, self.site.ledger, "here")
+        worker = Worker(self.site.how, self.site.ledger, self.site.name)
         yield from worker.outcomes(self._waiting())
         while self.feared:
             group = self.feared.popleft()

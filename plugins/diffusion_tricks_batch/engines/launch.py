@@ -11,20 +11,20 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from diffusion_tricks.plugin import UsageError, atomic_write, host
+from diffusion_tricks_batch.engines.deaths import most_deaths
 from diffusion_tricks_batch.engines.leases import freed, holdings
 from diffusion_tricks_batch.engines.process import Process
 from diffusion_tricks_batch.engines.protocol import Site
 from diffusion_tricks_batch.engines.watch import Watch
 from diffusion_tricks_batch.groups import Group
 from diffusion_tricks_batch.outcome import Failure, Outcome
-from diffusion_tricks_batch.records import task_of
+from diffusion_tricks_batch.records import SETTINGS, WORK, task_of
 
-WORK, SETTINGS = "work.json", "launch.json"
 PAUSE = 0.2  # seconds between looks at the journals
-FRUITLESS = 3  # deaths of a worker, with nothing done between them, after which it is not begun again
+FRUITLESS = 2  # times as many deaths in a row as one batch may cost, with nothing come of: it is not begun again
 # of accelerate: what the user has set up for trainings is no matter here
 LAUNCHED = {
     "compute_environment": "LOCAL_MACHINE", "distributed_type": "NO", "mixed_precision": "no", "use_cpu": False,
@@ -35,8 +35,7 @@ LAUNCHED = {
 class Launch:
     """Several workers here. One that dies is begun again, and the others go on with what it had.
 
-    The jobs of a group that more workers have died of than `retry` allows fail, as do all that are left once no worker
-    is.
+    The jobs of a group that too many workers have died of fail, as do all that are left once no worker is.
     """
 
     def __init__(self, site: Site):
@@ -46,6 +45,7 @@ class Launch:
         self.watch = Watch(site.ledger)
         self.processes: list[Process] = []
         self._deaths, self._fruitless, self._last = Counter[int](), Counter[str](), ""
+        self._most = most_deaths(site.how)
 
     def submit(self, group: Group) -> None:
         """Puts it with what the workers are to do."""
@@ -77,14 +77,13 @@ class Launch:
             (folder / f"{name}.log").unlink(missing_ok=True)
             self.processes.append(Process(name, self._command(number), folder / f"{name}.log"))
 
-    def _write_work(self) -> None:
-        """What is left to do, for workers that begin now."""
-        files = [str(status.file) for status in host().statuses if status.file and status.works]
-        left_out = [status.name for status in host().statuses if "without" in (status.skipped or "")]
+    def _write_work(self, but: Collection[int] = ()) -> None:
+        """What is left to do but some groups, for workers that begin now."""
         work = {
             "home": str(self.site.records.home), "how": self.site.how.data(), "workers": self.count,
-            "devices": self.site.devices, "plugins": files, "without": left_out,
-            "groups": [group.data() for group in self.watch.left()],
+            "devices": self.site.devices,
+            "plugins": [os.path.abspath(file) for file in host().files], "without": sorted(host().without),
+            "groups": [group.data() for group in self.watch.left() if group.number not in but],
         }  # fmt: skip
         atomic_write(self.site.records.folder / WORK, json.dumps(work).encode(), force=True)
 
@@ -102,11 +101,13 @@ class Launch:
         leases, name = self.site.records.leases, process.name
         had = [number for number in holdings(leases, name) if number in self.watch.groups]
         self._deaths.update(had)
-        lost = [number for number in had if self._deaths[number] > self.site.how.retry]
+        lost = [number for number in had if self._deaths[number] >= self._most]
+        if lost:  # who begins just now hears of it: here, or as it is noted
+            self._write_work(but=lost)
         yield from self._failed(lost, f"{name} ended {process.why} at this job")
         freed(leases, name)
-        self._fruitless[name] += 1
-        if process.code and had and self._fruitless[name] < FRUITLESS:
+        self._fruitless[name] = 0 if lost else self._fruitless[name] + 1
+        if process.code and had and self._fruitless[name] < FRUITLESS * self._most:
             self._write_work()
             process.begin()
         else:
@@ -114,7 +115,7 @@ class Launch:
 
     def _failed(self, numbers: Iterable[int], message: str) -> Iterator[Outcome]:
         """Notes that what is left of some groups failed, so that no other worker begins with it."""
-        failure = Failure("WorkerDied", message, passing=True)
+        failure = Failure("WorkerDied", message)
         for number in numbers:
             for task in [task_of(item) for item in self.watch.narrowed(number).items if item.make]:
                 outcome = Outcome(task.key, self.site.name, self.site.ledger.failed(task, failure.data()), failure)

@@ -26,8 +26,9 @@ from diffusion_tricks.plugin import (
 from diffusion_tricks_batch.engines.away import orders_of
 from diffusion_tricks_batch.engines.cluster import Share, connected, library, share_of
 from diffusion_tricks_batch.engines.crew import Crew, Lost
+from diffusion_tricks_batch.engines.deaths import most_deaths
 from diffusion_tricks_batch.engines.protocol import Site
-from diffusion_tricks_batch.engines.pull import TRIES, Pull
+from diffusion_tricks_batch.engines.pull import Pull
 from diffusion_tricks_batch.groups import Group, Item
 from diffusion_tricks_batch.outcome import Failure, Outcome, failure_of
 from diffusion_tricks_batch.records import task_of
@@ -55,7 +56,7 @@ class OnRay:
 
     def __init__(self, site: Site):
         self.site, self.ray = site, library()
-        self.pull = Pull()
+        self.pull = Pull(most_deaths(site.how))
         self._places: list[Place] = []
         self._ledgers: dict[str, Ledger] = {}
         self._open = ExitStack()
@@ -96,7 +97,7 @@ class OnRay:
         for number in range(len(self._places), min(self._share.workers, self.pull.open)):
             self._places.append(Place(number))
         for place in self._places:
-            if place.actor is None and place.starts < TRIES and self.pull.waiting:
+            if place.actor is None and place.starts < self.pull.most and self.pull.waiting:
                 place.actor, place.answer = self._crew.begin(place.number)
         if not any(place.actor for place in self._places):
             raise DiffusionTricksError(f"no worker can be begun on the cluster: {self._why}")
@@ -184,8 +185,8 @@ class OnRay:
 
     def _failed(self, item: Item, group: Group, worker: str) -> Outcome:
         message = (
-            f"batch {group.number} of {len(group.items)} jobs has ended {TRIES} workers, at last {worker}: {self._why}"
-            "; if memory ran out there, let fewer `pictures` share a batch"
+            f"batch {group.number} of {len(group.items)} jobs has ended {self.pull.most} workers, at last {worker}: "
+            f"{self._why}; if memory ran out there, let fewer `pictures` share a batch"
         )
         failure = Failure("WorkerDied", message)
         return Outcome(item.key, worker, self._ledgers[worker].failed(task_of(item), failure.data()), failure)
@@ -210,6 +211,7 @@ def _write(files: Mapping[str, bytes], item: Item, ledger: Ledger) -> None:
     for path in paths:
         path.parent.mkdir(parents=True, exist_ok=True)
     made = {path: files[name] for path in paths if (name := ledger.relative(path)) in files}
+    ledger.foretell(made)
     atomic_write_all(made, force=item.ours, inputs=item.inputs)
     for path in paths:
         if path not in made and path.is_file() and os.path.realpath(path) in ledger.written():

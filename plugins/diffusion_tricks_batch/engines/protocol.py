@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from diffusion_tricks.plugin import Ledger
+from diffusion_tricks_batch.asked import HERE
 from diffusion_tricks_batch.groups import Group
 from diffusion_tricks_batch.how import How
 from diffusion_tricks_batch.outcome import Outcome
@@ -29,7 +30,7 @@ class Site:
     devices: tuple[str, ...] = ()
     address: str | None = None
     collect: bool = False
-    name: str = "here"
+    name: str = HERE
     shard: tuple[int, int] | None = None
 
 

@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from diffusion_tricks_batch.groups import Group, Item
 
 AHEAD = 3  # groups of one worker: one is finished while the next is denoised, and one more waits meanwhile
-TRIES = 3  # workers that a group may kill
 
 
 @dataclass
@@ -33,10 +32,13 @@ class Held:
 
 
 class Pull:
-    """Groups, by whom they are held, and how often that was lost. Each group has a number of its own."""
+    """Groups, by whom they are held, and how often that was lost. Each group has a number of its own.
 
-    def __init__(self, ahead: int = AHEAD, tries: int = TRIES):
-        self.ahead, self.tries = ahead, tries
+    most: workers that may die of a group, until it is given up.
+    """
+
+    def __init__(self, most: int):
+        self.most = most
         self.waiting = deque[Group]()
         self._held: dict[str, dict[int, Held]] = {}
         self._deaths = Counter[int]()
@@ -56,7 +58,7 @@ class Pull:
         workers: that pull. The last groups go to whoever has none, so that nobody waits for a slow one.
         """
         held = self._held.get(worker, {})
-        ahead = self.ahead if len(self.waiting) > workers else 1
+        ahead = AHEAD if len(self.waiting) > workers else 1
         if len(held) >= ahead or any(self._deaths[number] for number in held):
             return None
         group = next((one for one in self.waiting if not (held and self._deaths[one.number])), None)
@@ -97,6 +99,6 @@ class Pull:
         """Takes all from a worker that is lost; gives those groups that were lost too often, and are given up."""
         lost = [held.again() for held in self._held.pop(worker, {}).values()]
         self._deaths.update(group.number for group in lost)
-        given_up = [group for group in lost if self._deaths[group.number] >= self.tries]
+        given_up = [group for group in lost if self._deaths[group.number] >= self.most]
         self.waiting.extendleft(reversed([group for group in lost if group not in given_up]))
         return given_up

@@ -15,19 +15,15 @@ import re
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from diffusion_tricks.plugin import UsageError
+from diffusion_tricks.plugin import UsageError, range_in
 from diffusion_tricks_batch.lists.cells import TEXTS, cell
 from diffusion_tricks_batch.lists.places import plain, slug
 
 LIST = "@"  # before the name of a list; `@-` is one from standard input
 FORM = "a grid is such as seed=0-99, guidance=3,5,7 or prompt=@prompts.txt"
-DIGITS = r"[+-]?(?:\d+\.?\d*|\.\d+)"
-RANGE = re.compile(rf"({DIGITS}):({DIGITS})(?::({DIGITS}))?")
-WHOLE = re.compile(r"(\d{1,19})-(\d{1,19})")
 QUOTED = re.compile(r'"(?:[^"]|"")*"')
 JSON_LINES = (".jsonl", ".ndjson")
 LONGEST = 60  # characters of a value in the name of a job
@@ -109,9 +105,8 @@ def _values(name: str, text: str) -> Iterator[Any]:
             raise UsageError(f"the grid {name}={text!r} holds an empty value; expected such as 3,5,7")
         if quoted or name in TEXTS:
             yield cell(name, part)
-        elif (found := RANGE.fullmatch(part)) or (found := WHOLE.fullmatch(part)):
-            first, last, *step = found.groups()
-            yield from (cell(name, number) for number in _numbers(name, first, last, step[0] if step else None))
+        elif (numbers := range_in(part, f"the grid of {name}", MOST)) is not None:
+            yield from (cell(name, number) for number in numbers)
         else:
             yield cell(name, part)
 
@@ -137,17 +132,6 @@ def _in_json(text: str) -> list[Any] | None:
     except (ValueError, RecursionError):
         return None
     return said
-
-
-def _numbers(name: str, first: str, last: str, step: str | None) -> Iterator[str]:
-    """From the first to the last, which is one of them where the step leads there, exactly as decimals."""
-    start, stop, by = (Decimal(number) for number in (first, last, step or "1"))
-    count = (stop - start) // by + 1 if by else Decimal(0)
-    if not 1 <= count <= MOST:
-        raise UsageError(f"the grid of {name} goes from {first} to {last} by {step or 1}: that is no way of at most "
-                         f"{MOST:,} steps; expected from:to:by, as 0.2:0.9:0.1, or first-last")  # fmt: skip
-    for i in range(int(count)):
-        yield f"{(start + i * by).normalize():f}"
 
 
 def _of_list(name: str, file: str) -> Iterator[Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import posixpath
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -12,17 +13,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from diffusion_tricks.plugin import DiffusionTricksError, Journal, OutputError
-from diffusion_tricks_batch.records import RUN
+from diffusion_tricks_batch.records import GALLERY, RUN, SCORES
 from diffusion_tricks_batch.results.made import Made, pictures
 from diffusion_tricks_batch.results.ours import Ours
-from diffusion_tricks_batch.results.scores import FILE, table
+from diffusion_tricks_batch.results.scores import table
 from diffusion_tricks_batch.results.sheets import sheets
 from diffusion_tricks_batch.telling.standing import Standing
 
 INDEX, PAGES = "index.html", "index-pages"
-NEW = "gallery"  # in the ledger, where a gallery is made
 MOST_PIXELS = 2**26  # of all pictures together, of which a gallery is made by itself: 1,000 of 256 x 256
-Gallery = Callable[[Path, Path], None]  # of the pictures in a folder, written to a page
+Gallery = Callable[[Path, Path, bool], None]  # of the pictures in a folder, written to a page; of those below as well
 
 
 @dataclass
@@ -73,7 +73,7 @@ class Making:
 
     def done(self, of: str) -> After:
         """All of them. of: see `Ours.note`."""
-        self._put(FILE, table(self.made))
+        self._put(SCORES, table(self.made))
         for name, data in sheets(self.ours.home, self.made):
             self._put(name, data)
         self._put_gallery()
@@ -107,12 +107,13 @@ class Making:
             self._put_pages(self.gallery)
 
     def _put_pages(self, gallery: Gallery) -> None:
-        made = self.ours.path.parent / NEW
+        made = self.ours.path.parent / GALLERY
         shutil.rmtree(made, ignore_errors=True)
         made.mkdir()
         try:
-            gallery(self.folder, made / INDEX)
-            files = {f"{PAGES}/{path.name}": path for path in sorted((made / PAGES).iterdir())}
+            gallery(self.folder, made / INDEX, len(self.folders) > 1)
+            pages = sorted(path for path in (made / PAGES).rglob("*") if path.is_file())
+            files = {path.relative_to(made).as_posix(): path for path in pages}
             files |= {INDEX: made / INDEX}
             self._tell(list(files), self.ours.move(files))
         except DiffusionTricksError as error:
@@ -121,14 +122,18 @@ class Making:
             shutil.rmtree(made, ignore_errors=True)
 
     @property
+    def folders(self) -> set[str]:
+        """Those that hold pictures, as from the folder of the batch."""
+        return {posixpath.dirname(one.path) for one in self.made}
+
+    @property
     def folder(self) -> Path:
-        """The one that holds the first picture."""
-        return (self.ours.home / self.made[0].path).parent
+        """The one that holds all pictures, if in folders of its own."""
+        return self.ours.home / (posixpath.commonpath(self.folders) if all(self.folders) else "")
 
     def _no_gallery(self) -> str:
         """Why there is none; empty where there is to be one."""
-        if len({Path(one.path).parent for one in self.made}) > 1:
-            return "the pictures lie in several folders; the command `gallery` makes one of each"
         if sum(one.size[0] * one.size[1] for one in self.made) > MOST_PIXELS:
-            return f"it would take long; the command `gallery` makes it of {self.folder}"
+            how = ", if it is to be `recursive`," if len(self.folders) > 1 else ""
+            return f"it would take long; the command `gallery`{how} makes it of {self.folder}"
         return ""

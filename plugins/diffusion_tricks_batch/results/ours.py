@@ -11,16 +11,14 @@ from hashlib import sha256 as digest_of
 from pathlib import Path
 
 from diffusion_tricks.plugin import atomic_write, sha256
-from diffusion_tricks_batch.records import Records
-
-FILE = "after.json"
+from diffusion_tricks_batch.records import AFTER, Records
 
 
 class Ours:
     """The files, by their names as from the folder of the batch; and what they were made of."""
 
     def __init__(self, records: Records):
-        self.home, self.path = records.home, records.folder / FILE
+        self.home, self.path = records.home, records.folder / AFTER
         self.of = ""
         self.digests: dict[str, list[str]] = {}
         self._read()
@@ -60,7 +58,7 @@ class Ours:
         free = {name: file for name, file in files.items() if self.may_write(name)}
         self._expect({name: sha256(file) for name, file in free.items()})
         for name, file in free.items():
-            (self.home / name).parent.mkdir(exist_ok=True)
+            (self.home / name).parent.mkdir(parents=True, exist_ok=True)
             file.replace(self.home / name)
         return [name for name in files if name not in free]
 

@@ -15,7 +15,6 @@ from typing import Any
 
 from diffusion_tricks_batch.results.made import SCORES, Made
 
-FILE = "scores.csv"
 OWN = ("id", "path", "seed")
 OF_A_VIEW = {"": "name", "_prompt": "prompt", "_alignment": "alignment", "_rank": "rank", "_margin": "margin"}
 

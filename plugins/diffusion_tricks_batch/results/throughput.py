@@ -6,7 +6,7 @@ from bisect import bisect
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from diffusion_tricks.plugin import Journal, Line
+from diffusion_tricks.plugin import Line
 from diffusion_tricks_batch.telling.standing import Standing
 
 
@@ -17,7 +17,7 @@ def throughput(standing: Standing) -> dict[str, Any]:
     by session; and denoising, the share of these, 0..1, that the network took. seconds: of all workers together.
     pictures_per_second: of all of them, as if they had worked at one time.
     """
-    journals = {name: Journal.seen(seen.path).lines for name, seen in sorted(standing.workers.items())}
+    journals = {name: seen.journal.lines for name, seen in sorted(standing.workers.items())}
     sessions = sorted(float(line["at"]) for lines in journals.values() for line in lines if "began" in line)
     workers = [one for name, lines in journals.items() if (one := _worker(name, lines, sessions))["pictures"]]
     seconds, denoised = (sum(one[name] for one in workers) for name in ("seconds", "denoised"))

@@ -6,7 +6,6 @@ The journals are read on from where they were read to; a last line that is being
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import socket
 import sys
@@ -15,13 +14,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from diffusion_tricks.plugin import Journal, Line, OutputError, UsageError
+from diffusion_tricks.plugin import Journal, Line, OutputError
 from diffusion_tricks_batch.job_list import Listed, kept_list
 from diffusion_tricks_batch.records import Records
 from diffusion_tricks_batch.telling.pace import Pace
 
 YOUNG = 120.0  # seconds: who wrote so lately on another host is taken to be at work
-LEASES = "leases"  # a folder in the ledger
 STATES = ("done", "failed", "begun")
 
 
@@ -36,7 +34,7 @@ class Seen:
     """
 
     name: str
-    path: Path
+    journal: Journal
     host: str = ""
     process: int | None = None
     last: float = 0.0
@@ -47,14 +45,13 @@ class Seen:
     warm: bool = False
     pace: Pace | None = None
     at_work: set[str] = field(default_factory=set)
-    read_to: int = 0
 
     def goes_on(self, now: float) -> bool:
         """Whether it is at work: its process lives here and holds its journal, or wrote lately on another host."""
         if self.ended:
             return False
         if self.host == socket.gethostname() and self.process and sys.platform != "win32":
-            return is_alive(self.process) and is_held(self.path)
+            return is_alive(self.process) and is_held(self.journal)
         return now - self.sign < YOUNG
 
     @property
@@ -88,7 +85,7 @@ class Standing:
 
     def read(self) -> list[tuple[Seen, Line]]:
         """Takes in what was noted since the last time, and gives it, in its order."""
-        new = [(worker, line) for worker in self._journals() for line in _more(worker)]
+        new = [(worker, line) for worker in self._journals() for line in worker.journal.follow()]
         new.sort(key=lambda pair: float(pair[1].get("at", 0)))
         for worker, line in new:
             self._take(worker, line)
@@ -98,7 +95,7 @@ class Standing:
 
     def _look_at_leases(self) -> None:
         """Workers on one disk touch the files of their leases, which are called `WORKER.TOKEN`."""
-        for path in (self.records.folder / LEASES).glob("[0-9]*/*.*"):
+        for path in self.records.leases.glob("[0-9]*/*.*"):
             worker = self.workers.get(path.name.partition(".")[0])
             with contextlib.suppress(OSError):  # given back meanwhile
                 if worker:
@@ -106,7 +103,7 @@ class Standing:
 
     def _journals(self) -> list[Seen]:
         for path in sorted(self.records.folder.glob("*.jsonl")):
-            self.workers.setdefault(path.stem, Seen(path.stem, path))
+            self.workers.setdefault(path.stem, Seen(path.stem, Journal(path)))
         return list(self.workers.values())
 
     def _take(self, worker: Seen, line: Line) -> None:
@@ -186,26 +183,6 @@ class Standing:
         return [one for one in self.workers.values() if one.goes_on(now)]
 
 
-def _more(worker: Seen) -> Iterator[Line]:
-    """The whole lines of a journal that were not read yet."""
-    try:
-        with worker.path.open("rb") as file:
-            file.seek(worker.read_to)
-            data = file.read()
-    except OSError as error:
-        raise UsageError(f"{worker.path} cannot be read: {error.strerror}") from None
-    whole = data[: data.rfind(b"\n") + 1]
-    worker.read_to += len(whole)
-    for text in whole.splitlines():
-        try:
-            line = json.loads(text)
-        except ValueError:
-            line = None
-        if not isinstance(line, dict):
-            raise UsageError(f"{worker.path} is damaged: a line of it is no object of JSON")
-        yield line
-
-
 def is_alive(process: int) -> bool:
     """Whether there is a process of that number on this host."""
     try:
@@ -217,10 +194,10 @@ def is_alive(process: int) -> bool:
     return True
 
 
-def is_held(path: Path) -> bool:
+def is_held(journal: Journal) -> bool:
     """Whether a process holds a journal. Ask of living workers alone: one that just begins must find it free."""
     try:
-        Journal(path).check_free()
+        journal.check_free()
     except OutputError:
         return True
     return False
