@@ -98,8 +98,13 @@ def pages(home: Path) -> float:
         ours = Ours(Records(home))
         ours.remove_others(set())
         ours.note("")
-        seconds, _ = clocked(partial(after, Standing(home), partial(make_gallery, scores=False), others=False))
+        seconds, _ = clocked(partial(after, Standing(home), gallery, others=False))
     return seconds
+
+
+def gallery(folder: Path, page: Path, recursive: bool) -> None:
+    """As the command line makes it, whose pictures are scored already."""
+    make_gallery(folder, page, recursive=recursive, scores=False)
 
 
 def planning(jobs: Path, folder: Path) -> float:

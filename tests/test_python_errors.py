@@ -64,7 +64,7 @@ RECIPES: dict[str, tuple[dict[str, Any], str]] = {
     "half a step": ({"steps": 2.5}, "recipe: steps: expected a whole number, got 2.5"),
     "yes": ({"steps": True}, "recipe: steps: must be a whole number, got True"),
     "size": ({"size": (0, 5)}, "recipe: size.0: expected at least 1, got 0"),
-    "one side": ({"size": 64}, "recipe: size: expected a list, got 64"),
+    "one side": ({"size": (64,)}, "recipe: size.1: Field required"),
     "count": ({"count": 0}, "recipe: count: expected at least 1, got 0"),
     "seed": ({"seed": 2**64}, "recipe: seed: expected a number below 9223372036854775808, got 18446744073709551616"),
     "seeds": ({"seed": 2**63 - 2, "count": 3}, "recipe: seed 9223372036854775806 with count 3 and best_of 1 goes on"),

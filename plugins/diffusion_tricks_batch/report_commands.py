@@ -38,6 +38,8 @@ def status(ctx: click.Context, /, folder: Path, follow: bool, as_json: bool) -> 
 
     It is read from the ledger, in any process and on any host that sees DIR, while the batch runs and after.
     """
+    from diffusion_tricks_batch.commands import batch
+    from diffusion_tricks_batch.say import in_flags
     from diffusion_tricks_batch.telling.standing import Standing
     from diffusion_tricks_batch.telling.status import all_done, events, told
     from diffusion_tricks_batch.telling.status import status as stands
@@ -46,7 +48,7 @@ def status(ctx: click.Context, /, folder: Path, follow: bool, as_json: bool) -> 
     happens = events(standing) if follow else iter([stands(standing, time.time())])
     data = _as_lines(happens) if as_json else _shown(happens)
     if not as_json:
-        click.echo(told(data))
+        click.echo(in_flags(told(data), batch))
     if not all_done(data):
         ctx.exit(1)
 

@@ -141,10 +141,14 @@ def _counted(kinds: Counter[str]) -> str:
     return ", ".join(f"{number} {kind}" for kind, number in kinds.most_common())
 
 
-def in_flags(text: str) -> str:
-    """A message with the options of the command, which stand in backticks as in Python, spelt as flags."""
+def in_flags(text: str, command: click.Command | None = None) -> str:
+    """A message with the options of a command, which stand in backticks as in Python, spelt as flags.
+
+    command: the one that is running, unless given.
+    """
     ctx = click.get_current_context(silent=True)
-    options = {one.name: one for one in (ctx.command.params if ctx else ()) if isinstance(one, click.Option)}
+    of = command or (ctx.command if ctx else None)
+    options = {one.name: one for one in (of.params if of else ()) if isinstance(one, click.Option)}
 
     def flagged(found: re.Match[str]) -> str:
         option, value = options.get(found[1]), found[2]

@@ -95,7 +95,7 @@ def told(data: dict[str, Any]) -> str:
         rows = [_row(one) for one in data["workers"]]
         lines += ["", *columns(["worker", "host", "last sign of life", "pictures", "pictures/s", ""], rows)]
     if data["left"] and not data["going_on"]:
-        lines += ["", "Nobody is at work. The same `batch` with --resume goes on with it."]
+        lines += ["", "Nobody is at work. The same `batch` with `resume` goes on with it."]
     return "\n".join(lines)
 
 
