@@ -38,7 +38,6 @@ def status(ctx: click.Context, /, folder: Path, follow: bool, as_json: bool) -> 
 
     It is read from the ledger, in any process and on any host that sees DIR, while the batch runs and after.
     """
-    from diffusion_tricks_batch.commands import batch
     from diffusion_tricks_batch.say import in_flags
     from diffusion_tricks_batch.telling.standing import Standing
     from diffusion_tricks_batch.telling.status import all_done, events, told
@@ -48,6 +47,8 @@ def status(ctx: click.Context, /, folder: Path, follow: bool, as_json: bool) -> 
     happens = events(standing) if follow else iter([stands(standing, time.time())])
     data = _as_lines(happens) if as_json else _shown(happens)
     if not as_json:
+        root = ctx.find_root().command
+        batch = root.get_command(ctx, "batch") if isinstance(root, click.Group) else None
         click.echo(in_flags(told(data), batch))
     if not all_done(data):
         ctx.exit(1)
