@@ -14,7 +14,7 @@ import pytest
 from command_line import run
 from diffusion_tricks.hosting.host import host
 from diffusion_tricks_cli.from_options import parameters
-from diffusion_tricks_cli.main import COMMANDS, cli
+from diffusion_tricks_cli.main import COMMANDS, _plugins_command, cli
 from diffusion_tricks_cli.wording import in_flags
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -104,3 +104,11 @@ def test_failures_notes_and_warnings_are_said_in_flags(tmp_path: Path, monkeypat
     note = "the negative prompt is not asked at guidance 1; raise --guidance"
     assert f"Note: {note}\n" in noted.err
     assert note in noted.json["notes"]
+
+
+def test_options_are_those_of_the_command_that_was_called_and_not_of_a_word_like_one() -> None:
+    called = _plugins_command(["--debug", "batch", "make"])
+    assert called is not None
+    assert called.name == "batch"
+    assert in_flags("fewer `pictures` share a batch", called) == "fewer --batch share a batch"
+    assert _plugins_command(["make", "-p", "batch"]) is None

@@ -207,7 +207,8 @@ def _plugins_command(args: Sequence[str]) -> click.Command | None:
     """The command of a plugin that was called: its options may be called as those of others are."""
     with suppress(Exception):  # a broken plugin is told of elsewhere
         commands = commands_of_plugins(click.Context(cli), COMMANDS)
-        return next((commands[word].command for word in args if word in commands), None)
+        called = next((word for word in args if word in commands or word in COMMANDS), None)
+        return commands[called].command if called in commands else None
     return None
 
 

@@ -55,13 +55,12 @@ class Recipe(Checked):
     single one may be a text; none is the model's own. prompt: one text, or one per picture. negative, guidance: for the
     guidance that is added when the tricks hold none; None is the model's default. picture: an existing picture to
     finish instead of making one. size: (width, height) in pixels, or one number for both. steps: of the schedule.
-    stride: instead of steps, every so many of the training's. scheduler: by name. upscale_steps,
-    upscale_guidance, upscale_scheduler, noise_level: of every later stage, where the size takes any; None is its
-    model's default. distilled_guidance: the
-    scale that a guidance-distilled model takes as an input, which costs no second row. seed: of the first picture, None
-    draws one; or a list of all seeds that are tried. count: pictures, seeds counting up; unless said, as many as there
-    are prompts in a list, or as the listed seeds are for. best_of: candidates for each picture, of which the one that
-    scores best is kept; 1 makes just the picture.
+    stride: instead of steps, every so many of the training's. scheduler: by name. upscale_steps, upscale_guidance,
+    upscale_scheduler, noise_level: of every later stage, where the size takes any; None is its model's default.
+    distilled_guidance: the scale that a guidance-distilled model takes as an input, which costs no second row. seed: of
+    the first picture, None draws one; or a list of all seeds that are tried. count: pictures, seeds counting up; unless
+    said, as many as there are prompts in a list, or as the listed seeds are for. best_of: candidates for each picture,
+    of which the one that scores best is kept; 1 makes just the picture.
     enlarge: integer factor by which small pictures are enlarged. tricks: outermost first, each an entry; or, in a
     script, its name, its object, or a function `function(ask, step)`. folder: of a recipe in a file, the one that its
     paths do not leave, as "..", from its own; unless said, its own.
