@@ -74,7 +74,7 @@ def overhead(jobs: Path, folder: Path, groups_at_once: int) -> dict[str, Any]:
             todo = begun(asked, records)
             ledger = stack.enter_context(records.mine("here"))
             work[name] = Worker(asked.how, ledger, "here"), todo.groups
-        model = load_model(todo.jobs[0].recipe.model)  # type: ignore[union-attr]
+        model = load_model(todo.jobs[0].recipe.model, channels_last=True)  # type: ignore[union-attr]
         seconds = {name: list[tuple[float, float]]() for name in ("bare", *work)}
         for first in range(0, len(todo.groups), groups_at_once):
             ways_now: dict[str, Callable[[], object]] = {

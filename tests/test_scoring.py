@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -211,6 +213,38 @@ def test_bad_input_to_a_scorer_says_what_is_wrong(clip: Path, tmp_path: Path, ti
         Scorer(tmp_path)
     with pytest.raises(ModelError, match="of the kind 't5', expected a CLIP model"):
         Scorer(tiny / "text_encoder")
+
+
+def test_a_clip_that_is_nowhere_is_said_at_once(monkeypatch: pytest.MonkeyPatch, capfd: Any) -> None:
+    with pytest.raises(ModelError, match="no CLIP model can be loaded from 'nothere': it is no directory; expected a"):
+        Scorer("nothere")
+    asked: list[str] = []
+
+    def info(self: Any, name: str, **named: Any) -> Any:
+        asked.append(name)
+        raise OSError("no network")
+
+    monkeypatch.setattr("huggingface_hub.HfApi.model_info", info)
+    with pytest.raises(
+        ModelError, match=r"no/there@main is not on this machine; .* `hf download no/there --revision main"
+    ):
+        Scorer("no/there@main")
+    assert asked == ["no/there"]
+    assert capfd.readouterr().err == ""
+
+
+def test_of_the_hub_what_is_here_is_read_where_it_cannot_be_reached(
+    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = "0" * 40
+    home = tmp_path / "models--some--clip"
+    shutil.copytree(clip, home / "snapshots" / commit)
+    (home / "refs").mkdir()
+    (home / "refs" / "main").write_text(commit)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.HfApi.model_info", mock.Mock(side_effect=OSError("no network")))
+    scorer = Scorer("some/clip@main")
+    assert scorer.similarity([picture(0)], TEXTS).equal(Scorer(clip).similarity([picture(0)], TEXTS))
 
 
 def test_pickled_weights_are_refused(clip: Path, tmp_path: Path) -> None:

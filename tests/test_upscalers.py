@@ -18,6 +18,7 @@ from torch import Tensor
 
 from command_line import run
 from diffusion_tricks import Model, Recipe, Step, TrickEntry, load_model, make, sample
+from diffusion_tricks.devices.compile import memory_format
 from diffusion_tricks.errors import PluginError, RecipeError, UnknownName, UsageError
 from diffusion_tricks.families.table import UPSCALERS
 from diffusion_tricks.generate.defaults import settled_tricks
@@ -371,6 +372,13 @@ def test_a_later_stage_on_cuda_is_laid_out_as_the_first(folder: Path, monkeypatc
         load_model(folder, device="cpu")
     )
     assert laid_out == ["IFSuperResolutionPipeline"]
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_every_stage_is_laid_out_as_asked(folder: Path, asked: bool) -> None:
+    made = stages(load_model(folder, device="cpu", channels_last=asked), (256, 256))
+    expected = torch.channels_last if asked else torch.contiguous_format
+    assert [memory_format(stage.pipe.unet) for stage, _ in made] == [expected] * 3
 
 
 def test_known_models_have_it_behind_them() -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from diffusion_tricks.io.animation import Animation
-from diffusion_tricks.io.atomic import atomic_write
+from diffusion_tricks.io.atomic import Before, atomic_write
 from diffusion_tricks.io.grid import labelled_grid
 from diffusion_tricks.io.pictures import encode_picture
 from diffusion_tricks.io.pixels import enlarge, to_images
@@ -47,9 +47,9 @@ class Film:
         captions = [label, *[""] * (len(frame) - 1)]
         self._animation.add(labelled_grid(frame, columns=self.names, captions=captions, title=self.title, tile=WIDTH))
 
-    def save(self, *, force: bool, inputs: list[Path]) -> None:
-        """Puts the film in its place. Raises OutputError and OutputFailed."""
-        self._animation.save(force=force, inputs=inputs)
+    def save(self, *, force: bool, inputs: list[Path], before: Before | None = None) -> None:
+        """Puts the film in its place, which `before` is given first. Raises OutputError and OutputFailed."""
+        self._animation.save(force=force, inputs=inputs, before=before)
 
     def close(self) -> None:
         """Gives it up."""
@@ -73,9 +73,12 @@ class Strip:
         """Adds one to the right."""
         self.frames.append((frame, label))
 
-    def save(self, *, force: bool, inputs: list[Path]) -> None:
-        """Writes them in one picture. Raises OutputError and OutputFailed."""
-        atomic_write(self.path, encode_picture(self.page(), self.path), force=force, inputs=inputs)
+    def save(self, *, force: bool, inputs: list[Path], before: Before | None = None) -> None:
+        """Writes them in one picture, which `before` is given first. Raises OutputError and OutputFailed."""
+        data = encode_picture(self.page(), self.path)
+        if before:
+            before({self.path: data})
+        atomic_write(self.path, data, force=force, inputs=inputs)
         self.close()
 
     def page(self) -> Image.Image:

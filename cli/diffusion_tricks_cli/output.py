@@ -6,6 +6,7 @@ import json
 import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from diffusion_tricks.errors import PictureError, UsageError
-from diffusion_tricks.io.atomic import check_place
+from diffusion_tricks.io.atomic import Before, check_place
 from diffusion_tricks.io.encode import check_quality, fitted, format_of, is_lossy
 from diffusion_tricks.io.named import file_of
 from diffusion_tricks.io.pictures import check_output, open_picture, plain_raster
@@ -79,9 +80,16 @@ class Output:
             raise UsageError("--bundle copies what a recipe reads beside it; name the recipe with --save-recipe")
         self.said: dict[str, set[str]] = defaultdict(set)  # notes that are alike, by their gist
         self.gist: Callable[[str], str] = str  # what of a note tells it from others
+        self.before: Before | None = None
         self.inputs = [*(file_of(path) for path in paths(recipe)), *inputs]
         file = Path(settings.save_recipe) if settings.save_recipe else None
         self.saved_recipe = SavedRecipe(recipe, file, settings, self.inputs) if file else None
+
+    def replace_files(self, force: bool) -> None:
+        """Whether files that are there are replaced, from now on."""
+        self.settings = replace(self.settings, force=force)
+        if self.saved_recipe:
+            self.saved_recipe.settings = self.settings
 
     @cached_property
     def hashes(self) -> dict[str, str]:
@@ -142,7 +150,7 @@ class Output:
             facts["path"] = STDOUT
             found = self._read_back(result, facts, self.form, encoded.data)
         else:
-            facts = result.save(path, force=settings.force, inputs=self.inputs, **told)
+            facts = result.save(path, force=settings.force, inputs=self.inputs, before=self.before, **told)
             found = self._read_back(result, facts, path)
         return facts | found | {"recipe": result.recipe.data()}
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from diffusion_tricks.errors import UsageError
-from diffusion_tricks.io.atomic import atomic_write, check_place
+from diffusion_tricks.io.atomic import Before, atomic_write, check_place
 from diffusion_tricks.io.named import file_of
 from diffusion_tricks.loading.known import known_models
 from diffusion_tricks.recipes.paths import mapped, paths, with_models
@@ -50,13 +50,20 @@ class SavedRecipe:
                 check_place(copy, force=self.settings.force, inputs=self.inputs)
         self._text()
 
-    def save(self, failed: int) -> None:
-        """Writes it; of a recipe whose pictures could not all be written it says so."""
-        for source, copy in self.copies.items():
-            copy.parent.mkdir(exist_ok=True)
-            atomic_write(copy, source.read_bytes(), force=self.settings.force, inputs=self.inputs)
+    def save(self, failed: int, before: Before | None = None) -> None:
+        """Writes it; of a recipe whose pictures could not all be written it says so.
+
+        before: is given all files before they take their places.
+        """
+        files = {copy: source.read_bytes() for source, copy in self.copies.items()}
+        files[self.file] = self._text().encode()
+        if before:
+            before(files)
+        for path, data in files.items():
+            if path != self.file:
+                path.parent.mkdir(exist_ok=True)
+            atomic_write(path, data, force=self.settings.force, inputs=self.inputs)
         saved = self._portable()
-        atomic_write(self.file, self._text().encode(), force=self.settings.force, inputs=self.inputs)
         self._note_what_lies_elsewhere(saved)
         if failed:
             said = f"is the whole recipe, though {failed} of its {saved.count} pictures could not be written"

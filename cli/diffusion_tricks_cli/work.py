@@ -212,7 +212,7 @@ def made(recipe: Recipe, settings: Settings, output: Output, ready: Ready | None
             named = str(result.facts["model"])
             _write(result, settings, output, films, came)
         if output.saved_recipe:
-            output.saved_recipe.save(len(came.errors))
+            output.saved_recipe.save(len(came.errors), output.before)
     finally:
         progress.clear()
         if films:
@@ -227,7 +227,7 @@ def _write(result: Result, settings: Settings, output: Output, films: Films | No
     try:
         facts = output.save(result)
         if films and (film := films.of(result.index)):
-            film.save(force=settings.force, inputs=output.inputs)
+            film.save(force=settings.force, inputs=output.inputs, before=output.before)
             facts["steps_out"] = str(film.path)
         elif films:
             nothing = f"no step was run, so {output.films[result.index]} was not written"

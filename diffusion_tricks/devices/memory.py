@@ -37,19 +37,21 @@ class Memory:
 
     mode: one of MEMORY. own: the pipeline was loaded here, so what of it is thrown away can be loaded again. lent: it
     is an object of the caller's, which is left as it is unless `mode` says otherwise. quantize: its weights are kept in
-    "int8" or "nf4". rows, pictures: at most so many in one call, by the size of the pictures; None is no limit.
-    offloaded: "models" or "layers" are on the device only while they work. tiles: pictures are decoded and encoded in
-    tiles. beside: networks that are no part of the pipeline, and are offloaded with its own. thrown: text encoders are
-    thrown away once they have worked. elsewhere: where the weights lie of those that were, or were not loaded yet.
-    given_up: the rungs taken, in words. notes: what is to be told of loading. taken: of the rungs, what was not yet
-    told, by the thread that took them: others finish earlier pictures meanwhile. cuts: the fewest rows that a lack of
-    memory, and not the caller, cut a call down to, likewise.
+    "int8" or "nf4". channels_last: convolutions are laid out channels last on a CPU as well. rows, pictures: at most so
+    many in one call, by the size of the pictures; None is no limit. offloaded: "models" or "layers" are on the device
+    only while they work. tiles: pictures are decoded and encoded in tiles. beside: networks that are no part of the
+    pipeline, and are offloaded with its own. thrown: text encoders are thrown away once they have worked. elsewhere:
+    where the weights lie of those that were, or were not loaded yet. given_up: the rungs taken, in words. notes: what
+    is to be told of loading. taken: of the rungs, what was not yet told, by the thread that took them: others finish
+    earlier pictures meanwhile. cuts: the fewest rows that a lack of memory, and not the caller, cut a call down to,
+    likewise.
     """
 
     mode: str = "auto"
     own: bool = False
     lent: bool = False
     quantize: str | None = None
+    channels_last: bool = False
     rows: dict[Size, int | None] = field(default_factory=dict)
     pictures: dict[Size, int | None] = field(default_factory=dict)
     offloaded: str | None = None

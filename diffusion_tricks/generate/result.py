@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from diffusion_tricks.generate.score import Score
+    from diffusion_tricks.io.atomic import Before
     from diffusion_tricks.io.encode import Encoded
     from diffusion_tricks.io.pictures import Picture
     from diffusion_tricks.io.raster import Raster
@@ -64,7 +65,7 @@ class Result:
     def save(
         self, path: str | Path, *, force: bool = False, inputs: Iterable[str | Path] = (), metadata: bool = True,
         provenance: bool = True, hashes: Mapping[str, str] | None = None, keep_gps: bool = False,
-        quality: int | None = None, before: Callable[[Mapping[Path, bytes]], object] | None = None,
+        quality: int | None = None, before: Before | None = None,
     ) -> dict[str, Any]:  # fmt: skip
         """Writes the picture with its record, whole or not at all, and gives its facts with `path` and `index`.
 

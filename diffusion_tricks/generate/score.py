@@ -20,7 +20,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -30,12 +30,12 @@ import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from diffusion_tricks.devices.quiet import quiet_libraries
 from diffusion_tricks.diffusion.prompt_grammar import plain
 from diffusion_tricks.errors import ModelError, UsageError
 from diffusion_tricks.families.gradients import differentiable
 from diffusion_tricks.generate.clip_input import as_prepared
 from diffusion_tricks.io.pixels import flatten
+from diffusion_tricks.loading.clip import loaded_clip
 from diffusion_tricks.registry.branch import said_in_words
 from diffusion_tricks.registry.trick import Shown
 
@@ -128,7 +128,7 @@ class Scorer:
         self.name = "embedded" if clip is None else str(clip)
         self.device = torch.device(device)
         place = EMBEDDED if clip is None else clip
-        self.model, self.tokenizer, self.processor = _loaded(str(place), self.device)
+        self.model, self.tokenizer, self.processor = loaded_clip(str(place), self.device)
         self.calibration = calibration_of(Path(place)) or Calibration(temperature=self.temperature)
 
     @property
@@ -257,29 +257,6 @@ def groups(items: Iterable[T], size: int) -> Iterator[list[T]]:
 def _check_some(rows: Sequence[object], kind: str) -> None:
     if not len(rows):
         raise UsageError(f"expected at least one {kind} to compare, got none")
-
-
-@lru_cache(maxsize=2)
-def _loaded(clip: str, device: torch.device) -> tuple[Any, Any, Any]:
-    """A CLIP model with its tokenizer and its image processor, which is Pillow's, the same on every machine."""
-    from transformers import AutoConfig, AutoTokenizer, CLIPImageProcessorPil, CLIPModel
-
-    local = {"local_files_only": Path(clip).is_dir()}
-    try:
-        with quiet_libraries():
-            kind = AutoConfig.from_pretrained(clip, **local).model_type
-            if kind != "clip":
-                raise ModelError(f"{clip!r} is a model of the kind {kind!r}, expected a CLIP model to score with")
-            model = CLIPModel.from_pretrained(clip, use_safetensors=True, **local)
-            processor = CLIPImageProcessorPil.from_pretrained(clip, **local)
-            model.to(device, torch.float32).eval()
-            return model, AutoTokenizer.from_pretrained(clip, **local), processor
-    except (OSError, ValueError) as error:
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise ModelError(
-            f"no CLIP model can be loaded from {clip!r}: {reason}; expected a directory or hub name with a config, a"
-            " tokenizer, an image processor and weights as .safetensors"
-        ) from error
 
 
 def alignment(similarity: Tensor) -> float:

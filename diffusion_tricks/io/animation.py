@@ -15,7 +15,7 @@ from typing import IO, BinaryIO
 
 from PIL import Image
 
-from diffusion_tricks.io.atomic import atomic_write
+from diffusion_tricks.io.atomic import Before, atomic_write
 
 HEAD, DESCRIPTOR = 13, 10  # bytes: of a file before its table of colours, of a frame before its own
 FLAGS, TABLE, SIZE = 10, 0x80, 0x07  # where a file's flags stand; there is a table of colours; of 2 ** (size + 1)
@@ -53,10 +53,19 @@ class Animation:
         self._waiting = head, body, before + (self.duration if duration is None else duration)
         self.length += 1
 
-    def save(self, *, force: bool = False, inputs: Iterable[str | Path] = ()) -> None:
-        """Puts the film in its place and closes it; there must be a frame. Raises as `atomic_write` does."""
+    def save(
+        self, *, force: bool = False, inputs: Iterable[str | Path] = (),
+        before: Before | None = None,
+    ) -> None:  # fmt: skip
+        """Puts the film in its place and closes it; there must be a frame. Raises as `atomic_write` does.
+
+        before: is given the file before it takes its place.
+        """
         self._write_waiting(self.last - self.duration)
         try:
+            if before:
+                self._copy(whole := io.BytesIO())
+                before({self.path: whole.getvalue()})
             atomic_write(self.path, self._copy, force=force, inputs=inputs)
         finally:
             self.close()

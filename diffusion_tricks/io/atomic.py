@@ -16,6 +16,7 @@ from diffusion_tricks.io.leftovers import held, sweep
 from diffusion_tricks.io.publish import take_free_place
 
 Data = bytes | Callable[[BinaryIO], object]
+Before = Callable[[Mapping[Path, bytes]], object]  # is given files before they take their places
 FULL = {errno.ENOSPC, errno.EDQUOT}
 PREFIX = ".diffusion-tricks-"
 _swept: set[str] = set()

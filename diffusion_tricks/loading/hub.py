@@ -10,7 +10,7 @@ import glob
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -106,6 +106,23 @@ def cached(name: HubName) -> Path | None:
 
     found = try_to_load_from_cache(name.repository, INDEX_FILE, revision=name.revision)
     return Path(found).parent if isinstance(found, str) else None
+
+
+def only_here(name: HubName, file: str, patterns: Collection[str]) -> bool:
+    """Whether a model is to be read from the cache alone, as the hub, asked once, cannot be reached or has none such.
+
+    file: of it, that the cache has if it has the model. patterns: of all files that are needed. Raises ModelError where
+    the cache has none.
+    """
+    from huggingface_hub import HfApi, try_to_load_from_cache
+
+    try:
+        HfApi().model_info(name.repository, revision=name.revision, timeout=SECONDS)
+    except raised_by_the_hub() as error:
+        if not isinstance(try_to_load_from_cache(name.repository, file, revision=name.revision), str):
+            raise ModelError(explained(error, name, patterns)) from error
+        return True
+    return False
 
 
 def names_in(folder: Path) -> list[str]:

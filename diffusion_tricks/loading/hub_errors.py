@@ -22,8 +22,8 @@ def raised_by_the_hub() -> tuple[type[Exception], ...]:
     return tuple(each for each in (*http, *others) if issubclass(each, Exception))
 
 
-def explained(error: BaseException, name: HubName) -> str:
-    """What went wrong with a model of the hub, and what to do, in a sentence."""
+def explained(error: BaseException, name: HubName, patterns: Collection[str] = EVERYTHING) -> str:
+    """What went wrong with a model of the hub, of which some files are needed, and what to do, in a sentence."""
     from huggingface_hub import errors, get_token
 
     repository = name.repository
@@ -38,7 +38,7 @@ def explained(error: BaseException, name: HubName) -> str:
     if isinstance(error, errors.EntryNotFoundError) and not isinstance(error, errors.LocalEntryNotFoundError):
         return no_pipeline(name)
     cause = error if isinstance(error, errors.HfHubHTTPError) else error.__cause__ or error
-    return f"{name} is not on this machine; {bring(name, cause)}"
+    return f"{name} is not on this machine; {bring(name, cause, patterns)}"
 
 
 def no_pipeline(name: HubName) -> str:
@@ -54,7 +54,7 @@ def in_part(name: HubName, lacks: str, cause: BaseException) -> str:
     return f"of {name} only a part is on this machine, {lacks}; {bring(name, cause)}"
 
 
-def bring(name: HubName, cause: BaseException) -> str:
+def bring(name: HubName, cause: BaseException, patterns: Collection[str] = EVERYTHING) -> str:
     """Why nothing comes from the hub, and how to bring a model here."""
     from huggingface_hub import constants
     from huggingface_hub.errors import HfHubHTTPError
@@ -66,7 +66,7 @@ def bring(name: HubName, cause: BaseException) -> str:
         status = cause.response.status_code
         why = f"the hub answered {status}: " + ("check the token" if status in (401, 403) else "try again later")
     size = f" ({GIGABYTES[name.repository]} GB or more)" if name.repository in GIGABYTES else ""
-    return f"{why}, or run `{download_command(name)}` where that works{size}"
+    return f"{why}, or run `{download_command(name, patterns)}` where that works{size}"
 
 
 def download_command(name: HubName, patterns: Collection[str] = EVERYTHING) -> str:

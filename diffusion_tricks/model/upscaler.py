@@ -58,7 +58,7 @@ class Upscaler:
         from diffusion_tricks.model.model import Model
 
         if self._pipe is None or self._memory is None:
-            self._memory = Memory(base.memory.mode)
+            self._memory = Memory(base.memory.mode, channels_last=base.memory.channels_last)
             self._pipe = self.load(self._memory)
         row = upscaler_described(self.name, type(self._pipe).__name__, parts_of(self._pipe))
         family = opened(row)(self._pipe, base, level)  # type: ignore[call-arg]

@@ -10,7 +10,7 @@ import importlib.metadata
 import json
 import os
 import platform
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import cache
 from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
@@ -20,7 +20,7 @@ from PIL import Image
 from pydantic import BaseModel, Field, ValidationError
 
 from diffusion_tricks.errors import OutputError, PictureError, RecipeError
-from diffusion_tricks.io.atomic import atomic_write_all, check_place
+from diffusion_tricks.io.atomic import Before, atomic_write_all, check_place
 from diffusion_tricks.io.encode import Encoded, Said, encode, is_lossy
 from diffusion_tricks.io.foreign import object_in, read_object
 from diffusion_tricks.io.metadata import Metadata
@@ -157,7 +157,7 @@ def save(
     image: Image.Image | Raster, path: str | Path, record: Mapping[str, Any] | None, *, parameters: str = "",
     provenance: Provenance | None = None, icc: bytes | None = None, force: bool = False,
     inputs: Iterable[str | Path] = (), metadata: Metadata | None = None, keep_gps: bool = False,
-    quality: int | None = None, before: Callable[[Mapping[Path, bytes]], object] | None = None,
+    quality: int | None = None, before: Before | None = None,
 ) -> Encoded:  # fmt: skip
     """Write a picture with its record, in one piece or not at all, marked as made by a model if `provenance` says how.
 

@@ -1,7 +1,8 @@
 """What was done, on the disk: the folder `ledger` in the folder of the pictures, with one journal for each worker.
 
 `run.json` says what holds for all jobs: the seed of those that have none, and how many pictures share a batch. Each
-`WORKER.jsonl` is a ledger of the core's. No torch here.
+`WORKER.jsonl` is a ledger of the core's. In `foretold` a worker whose lines are noted by another says what it is about
+to put in the place of earlier pictures. No torch here.
 """
 
 from __future__ import annotations
@@ -26,9 +27,9 @@ if TYPE_CHECKING:
 FOLDER = "ledger"
 RUN = "run.json"
 JOBS, WORK, SETTINGS, AFTER = "jobs.json", "work.json", "launch.json", "after.json"
-LEASES, GALLERY = "leases", "gallery"  # folders
+LEASES, GALLERY, FORETOLD = "leases", "gallery", "foretold"  # folders
 NOTED = (JOBS, WORK, SETTINGS, AFTER, "*.jsonl", "*.log", RUN)  # the last says whose they are
-WITHIN = (LEASES, GALLERY)
+WITHIN = (LEASES, GALLERY, FORETOLD)
 FAILED, SCORES = "failed.jsonl", "scores.csv"  # beside the pictures: what is left to do, and what was scored
 VERSION = 1
 
@@ -139,7 +140,7 @@ class Records:
     def journals(self, but: str = "") -> list[Journal]:
         """Those of all workers but one, as they stand; a last line that is being written is left out."""
         every = sorted(path for path in self.folder.glob("*.jsonl") if path.stem != but)
-        return [Journal.seen(path) for path in every]
+        return [Journal.seen(path) for path in [*every, *sorted((self.folder / FORETOLD).glob("*.jsonl"))]]
 
     @contextlib.contextmanager
     def mine(self, worker: str) -> Iterator[Ledger]:

@@ -20,6 +20,7 @@ from diffusion_tricks_batch.run import Tally
 
 LISTED = 20  # failures that are told again at the end
 GO_ON = "The same again with `resume` goes on from here"
+AGAIN = "The same again with `resume` tries what has failed; what is wrong in a job must be mended in the list first"
 NAMED = re.compile(r"`([a-z_]\w*)(?:=([^`]*))?`")
 NUMBER = re.compile(r"[\d.,]+")
 
@@ -93,7 +94,7 @@ class Teller:
         if not tally.listed:
             self.not_listed()
         if tally.failures or tally.left:
-            self.remark(in_flags(GO_ON))
+            self.remark(in_flags(GO_ON if tally.left else AGAIN))
 
     def not_listed(self) -> None:
         """Says that a file of another's stands where failures are listed."""

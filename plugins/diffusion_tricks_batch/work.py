@@ -179,6 +179,7 @@ class Worker:
         return load_model(
             recipe.model, loras=recipe.lora, upscaler=recipe.upscaler or None, whole=False, device=self.how.device,
             dtype=self.how.dtype, memory=self.how.memory, quantize=self.how.quantize, compile=self.how.compile,
+            channels_last=True,
         )  # fmt: skip
 
     @cached_property

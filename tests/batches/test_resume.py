@@ -5,10 +5,12 @@ An uninterrupted run is made once; each test changes something about a copy of i
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 from collections.abc import Callable
 from contextlib import chdir
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -21,6 +23,8 @@ from diffusion_tricks import Result
 from diffusion_tricks.errors import OutputError, UsageError
 from diffusion_tricks.plugin import Ledger, Task
 from diffusion_tricks_batch import Asked, How, Tally, batch
+from diffusion_tricks_batch.engines.away import Unnoted
+from diffusion_tricks_batch.engines.inline import Inline
 from diffusion_tricks_batch.groups import Group
 from diffusion_tricks_batch.telling.standing import Standing
 from diffusion_tricks_batch.work import Worker
@@ -508,3 +512,20 @@ def test_the_command_says_what_it_did_and_why(resumed: Callable[..., Outcome]) -
     told = [json.loads(line) for line in resumed("--json").lines]
     assert [one.get("kept") for one in told] == [True] * 6 + [None]
     assert told[-1]["batch"]["kept"] == 5
+
+
+@pytest.mark.parametrize("noted", [True, False])
+def test_what_a_worker_elsewhere_has_replaced_is_its_own_though_its_lines_never_came(noted: bool) -> None:
+    def cut_off(engine: Inline) -> Any:
+        away = Unnoted(Path("out/ledger/away.jsonl"))
+        with contextlib.nullcontext() if noted else mock.patch.object(away, "foretell"):
+            yield from [None for _ in Worker(engine.site.how, away, "away").outcomes(engine.groups) if False]
+        raise KeyboardInterrupt
+
+    coarser = asked(how=replace(FAST, quality=80))
+    with mock.patch.object(Inline, "results", cut_off), pytest.raises(KeyboardInterrupt):
+        batch(coarser)
+    made = pictures()
+    tally = batch(coarser)
+    assert (len(tally.made), len(tally.failures)) == ((5, 0) if noted else (0, 5))
+    assert pictures() == made or not noted

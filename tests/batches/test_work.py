@@ -20,6 +20,7 @@ from PIL import Image
 
 from command_line import run
 from diffusion_tricks import OutOfMemory
+from diffusion_tricks.devices.compile import memory_format
 from diffusion_tricks.errors import ModelError, OutputFailed, UsageError
 from diffusion_tricks.families.unet import UNetFamily
 from diffusion_tricks.hookspecs import hookimpl
@@ -291,6 +292,27 @@ def test_with_stop_the_first_failure_ends_it_and_says_what_is_left() -> None:
         assert "The same again with --resume goes on from here" in outcome.err
         outcome = run(*words, "--resume")
         assert (outcome.code, outcome.lines) == (1, ["out/d.png"])
+
+
+def test_what_is_wrong_in_a_job_is_not_said_to_go_away_by_itself() -> None:
+    Path("jobs.jsonl").write_text("".join(json.dumps(one) + "\n" for one in (job("a"), job("b", stepps=1))))
+    outcome = run("batch", "jobs.jsonl", "-o", "out", "--no-scores")
+    assert (outcome.code, outcome.lines) == (1, ["out/a.png"])
+    assert "--resume tries what has failed; what is wrong in a job must be mended in the list first" in outcome.err
+    assert "goes on from here" not in outcome.err
+
+
+@pytest.mark.parametrize("asked", [{}, {"compile": True}])
+def test_a_model_is_laid_out_channels_last_on_a_cpu_as_well(asked: dict[str, Any]) -> None:
+    loaded: list[torch.memory_format] = []
+
+    def noted(recipes: Any, model: Any, **named: Any) -> Any:
+        loaded.append(memory_format(model.pipe.unet))
+        raise UsageError("enough")
+
+    with mock.patch.object(work, "made_together", noted):
+        tried([job("a")], How(device="cpu", scores=False, **asked))
+    assert loaded == [torch.channels_last]
 
 
 def test_with_stop_a_bad_line_begins_nothing() -> None:

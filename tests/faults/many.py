@@ -30,29 +30,42 @@ COMMANDS = {
         "inpaint", "in/*.png", "a", "--masks", "masks", "--steps", "1", "--seed", "1", "-o", "out/{stem}.png",
     ],
     "a sweep": ["generate", "a", "--sweep", "steps=1,2", "--seed", "1", "-o", "out/"],
+    "anew, with films and recipes": [
+        "inpaint", "in/*.png", "a", "--masks", "masks", "--steps", "1", "--seed", "1", "-o", "out/{stem}.png",
+        "--steps-out", "out/{stem}.gif", "--save-recipe", "out/{stem}.toml",
+    ],
 }  # fmt: skip
+# What an earlier run was asked besides, whose pictures are made anew.
+EARLIER = {"anew, with films and recipes": ["--no-provenance", "--guidance", "3"]}
 Files = dict[str, bytes]
 
 
 @cache
-def before() -> Path:
-    """A folder with pictures and masks."""
+def before(command: str) -> Path:
+    """A folder with pictures and masks, and what an earlier run made of them, if there was one."""
     folder = Path(mkdtemp())
     for name in ("in/a.png", "in/b.png", "masks/a.png", "masks/b.png"):
         (folder / name).parent.mkdir(exist_ok=True)
         Image.linear_gradient("L").resize((16, 16)).rotate(90 * (name[-5] == "b")).save(folder / name)
+    if command in EARLIER:
+        with chdir(folder):
+            assert run(*_asked(command), *EARLIER[command], "--quiet").code == OK
     return folder
 
 
 def words(command: str) -> list[str]:
     """Those of a command, with its model."""
+    return [*_asked(command), *(["--resume"] if command in EARLIER else [])]
+
+
+def _asked(command: str) -> list[str]:
     return [*COMMANDS[command], *([] if command.startswith("covers") else ["-m", tiny()])]
 
 
 @cache
 def after(command: str) -> Files:
     """What there is where nothing happens."""
-    shutil.copytree(before(), folder := Path(mkdtemp()) / "after")
+    shutil.copytree(before(command), folder := Path(mkdtemp()) / "after")
     with chdir(folder):
         assert run(*words(command), "--quiet").code == OK
         return held()
@@ -75,7 +88,7 @@ def _kills(rng: random.Random) -> Iterator[Case]:
     cases: list[Case] = []
     for command in COMMANDS:
         after(command)
-        with chdir(shutil.copytree(before(), Path(mkdtemp()) / "counted")):
+        with chdir(shutil.copytree(before(command), Path(mkdtemp()) / "counted")):
             count = places(partial(run, *words(command)))
         cases += [(f"{command}, at {place}", partial(wrong_after_a_kill, command, place)) for place in range(count)]
     rng.shuffle(cases)
@@ -84,10 +97,10 @@ def _kills(rng: random.Random) -> Iterator[Case]:
 
 def wrong_after_a_kill(command: str, at: int) -> str | None:
     """What is wrong, in an empty folder, when a run was killed at a place and gone on with."""
-    shutil.copytree(before(), ".", dirs_exist_ok=True)
+    shutil.copytree(before(command), ".", dirs_exist_ok=True)
     if wrong := killed(partial(run, *words(command)), at):
         return wrong
-    return in_a_fork(partial(_gone_on, [*words(command), "--resume"], after(command)))[1] or None
+    return in_a_fork(partial(_gone_on, [*_asked(command), "--resume"], after(command)))[1] or None
 
 
 def _gone_on(again: list[str], whole: Files) -> str:

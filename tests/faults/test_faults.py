@@ -75,6 +75,19 @@ def test_a_ledger_that_does_not_say_what_will_be_replaced_is_found(tmp_path: Pat
     assert any("out/failed.jsonl" in str(one) for one in wrong)
 
 
+def test_a_run_over_many_that_does_not_say_what_will_be_replaced_is_found(tmp_path: Path) -> None:
+    """The harness of many pictures fails where the code that it tries is broken."""
+    command = "anew, with films and recipes"
+    many.after(command)
+    wrong: list[str | None] = []
+    with mock.patch("diffusion_tricks.io.ledger.Ledger.foretell"):
+        for at in range(36, 46, 3):  # about when a picture takes the place of an earlier one
+            (tmp_path / str(at)).mkdir()
+            with chdir(tmp_path / str(at)):
+                wrong.append(many.wrong_after_a_kill(command, at))
+    assert any("has been changed since it was made" in str(one) for one in wrong)
+
+
 def test_a_stream_that_raises_is_found(tmp_path: Path) -> None:
     """The harness of streams fails where the code that it tries is broken."""
     with chdir(tmp_path), mock.patch("diffusion_tricks_cli.streams.Lasting._silenced", side_effect=OSError("full")):

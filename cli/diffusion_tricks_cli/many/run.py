@@ -8,7 +8,7 @@ import re
 import traceback
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -53,7 +53,7 @@ def judged(jobs: Sequence[Job], ledger: Manifest) -> Judged:
     verdicts = [(job, ledger.verdict(ledger.task(job), force=job.settings.force)) for job in jobs]
     with made_folders(folders_of(jobs), keep=not jobs[0].settings.dry_run):
         for job, verdict in verdicts:
-            job.output.settings = replace(job.settings, force=job.settings.force or verdict.ours)
+            job.output.replace_files(job.settings.force or verdict.ours)
             if not verdict.kept:
                 job.output.check()
         _check_first([job for job, verdict in verdicts if not (verdict.kept or job.problem)])
@@ -126,6 +126,7 @@ def run(verdicts: Judged, ledger: Manifest, settings: Settings) -> Tally:
         if job.problem is None:
             ready.model(job.recipe)  # where it cannot be loaded, no picture can be made
         try:
+            job.output.before = ledger.foretell
             came = _done(job, ready, said)
         except Exception as error:
             tally.failures[number] = ledger.unmade(job, error)

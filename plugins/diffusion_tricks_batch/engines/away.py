@@ -1,11 +1,12 @@
 """A worker in a process of its own, on whatever machine: it is given groups and asked for what came of them.
 
-Nothing is noted there: the lines of the ledger go back with the outcomes. No torch here until it works.
+The lines of the ledger go back with the outcomes, and are noted where those arrive. No torch here until it works.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import shutil
 import socket
@@ -21,10 +22,11 @@ from threading import Thread
 from typing import TypeVar
 
 import diffusion_tricks
-from diffusion_tricks.plugin import DiffusionTricksError, Ledger, Line, host
+from diffusion_tricks.plugin import DiffusionTricksError, Journal, Ledger, Line, host
 from diffusion_tricks_batch.groups import Group
 from diffusion_tricks_batch.how import How
 from diffusion_tricks_batch.outcome import Outcome
+from diffusion_tricks_batch.records import FORETOLD
 
 OF_US = "DIFFUSION_TRICKS_"  # environment variables that decide what is loaded, and how
 T = TypeVar("T")
@@ -60,10 +62,18 @@ def orders_of(how: How, folder: Path, collect: bool) -> Orders:
 
 
 class Unnoted(Ledger):
-    """A ledger that keeps nothing: its lines are noted where the outcomes arrive."""
+    """A ledger whose lines are noted where the outcomes arrive, but for what must be noted before."""
 
     def note(self, *lines: Line) -> None:
         """Nothing."""
+
+    def foretell(self, files: Mapping[Path, bytes]) -> None:
+        """Notes, in a journal of its own, what will stand in the place of earlier files: nobody else may be left to."""
+        told = {self.relative(path): hashlib.sha256(data).hexdigest() for path, data in files.items() if path.is_file()}
+        if told:
+            file = self.home / FORETOLD / self.path.name
+            file.parent.mkdir(exist_ok=True)
+            Journal(file).append([{"outputs": told, "at": round(time.time(), 3)}])
 
 
 class Away:
