@@ -258,3 +258,11 @@ def test_inputs_are_never_overwritten() -> None:
         UsageError, match=r"'photo' would be written to out/photo.jpg, where the run keeps what it notes"
     ):
         check_names([other], "out/{id}.jpg", others=[Path("out/PHOTO.JPG")])
+
+
+@pytest.mark.parametrize(("template", "brace"), [
+    ("o/{id.png", "{"), ("o/id}.png", "}"), ("{", "{"), ("{id}/{seed:{04}.png", "{"), ("{}", "{"),
+])  # fmt: skip
+def test_a_brace_alone_is_refused(template: str, brace: str) -> None:
+    with pytest.raises(UsageError, match=rf"a \{brace} stands alone; .* for a brace itself \{brace}\{brace}"):
+        name_of(template, job(id="j1"), 5, 0)

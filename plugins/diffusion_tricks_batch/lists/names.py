@@ -18,7 +18,7 @@ from typing import Any
 from diffusion_tricks.plugin import OutputError, UnknownName, UsageError, format_of
 from diffusion_tricks_batch.lists.cells import RECIPE_KEYS
 from diffusion_tricks_batch.lists.jobs import OWN, Job
-from diffusion_tricks_batch.lists.places import PLACE, filled, formed, places
+from diffusion_tricks_batch.lists.places import BRACES, PLACE, filled, formed, places
 
 OF_PICTURES = ("seed", "index")
 NO_NAMES = {"version", "tricks", "folder"}  # of what recipes say
@@ -34,10 +34,13 @@ DRIVE = re.compile(r"[A-Za-z]:")
 def whole(template: str) -> str:
     """The template itself; of a folder, that of a picture in it for each job: `out` or `out/` is `out/{id}.png`.
 
-    Raises UsageError for an empty one.
+    Raises UsageError for an empty one, and for a brace alone.
     """
     if not template.strip():
         raise UsageError("expected names for the pictures, such as out/{id}.png, or a folder, got nothing")
+    if found := BRACES.search(PLACE.sub("", template)):
+        raise UsageError(f"{template}: a {found[0]} stands alone; expected names such as out/{{id}}.png, and for a"
+                         f" brace itself {found[0] * 2}")  # fmt: skip
     last = os.path.basename(template)
     bare = not PLACE.search(template) and (os.path.isdir(template) or not Path(last).suffix)
     if not last or bare:
