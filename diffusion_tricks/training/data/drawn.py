@@ -26,8 +26,8 @@ KINDS = {
     "3d": ("a 3d render of {}", "{}, 3d render", "a 3d picture of {}"),
     "ink": ("an ink drawing of {}", "a line drawing of {}", "{} in ink", "an ink drawing of {}, black and white"),
 }
-SHARES = {"noto": 0.32, "twemoji": 0.17, "flat": 0.17, "3d": 0.18, "ink": 0.16}  # of the sets, where a thing has all
-SAID = {"noto": 0.1, "twemoji": 0.25, "flat": 0.35, "3d": 0.4, "ink": 0.95}  # how often the look is said
+SHARES = {"noto": 0.66, "twemoji": 0.0, "flat": 0.08, "3d": 0.08, "ink": 0.18}  # of the sets, where a thing has all
+SAID = {"noto": 0.1, "twemoji": 1.0, "flat": 1.0, "3d": 1.0, "ink": 1.0}  # how often the look is said
 # What a sheet of samples shows.
 PROMPTS = (
     "a rabbit", "a duck", "a dog", "a cat", "an apple", "a house", "a car", "a rose", "a castle", "an old man",
@@ -47,7 +47,7 @@ class Changes:
     zoom: tuple[float, float] = (0.84, 1.06)
     angle: float = 0.06  # standard deviation
     gain: float = 0.06  # on R, G and B
-    mirrored: float = 0.5
+    mirrored: float = 0.0
     styled: float = 0.12
 
 
