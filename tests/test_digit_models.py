@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import math
 import re
 from pathlib import Path
 
@@ -20,6 +22,7 @@ from diffusion_tricks.loading.known import DIGITS, KNOWN, WEIGHTS
 from diffusion_tricks.training import denoised, digit_classifier, metrics, open_source, options_from
 from diffusion_tricks.training import noised as with_noise
 from diffusion_tricks.training.classifier import INSIDE, WEIGHTS_FILE, measured, noised, train_classifier
+from diffusion_tricks.training.shipped import forget_where
 from diffusion_tricks.training.shipped import main as ship
 from test_training_data import drawn
 from training_data import trained
@@ -183,6 +186,13 @@ def test_a_classifier_is_trained_saved_and_opened(tmp_path: Path) -> None:
 
 
 # --- making them ------------------------------------------------------------------------------------------------
+
+
+def test_what_is_forgotten_leaves_infinities_as_libraries_write_them(tmp_path: Path) -> None:
+    file = tmp_path / "scheduler_config.json"
+    file.write_text('{"_name_or_path": "/somewhere", "lambda_min_clipped": -Infinity, "solver_order": 2}')
+    forget_where(file)
+    assert json.loads(file.read_text()) == {"lambda_min_clipped": -math.inf, "solver_order": 2}
 
 
 def test_a_training_ships_in_float16_with_its_log(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -147,7 +147,8 @@ def test_rerun_reads_what_lies_elsewhere_where_that_is_trusted(tmp_path: Path) -
 # option of `train`: words that give it another value
 TRAIN = {
     "task": "--task class", "data": "--data shapes", "out": "--output a", "size": "--size 8",
-    "channels": "--channels 3", "things": "--things 3", "drawings": "--drawings a", "held_out": "--held-out 8",
+    "channels": "--channels 3", "things": "--things 3", "taught": "--taught 2", "drawings": "--drawings a",
+    "held_out": "--held-out 8",
     "objective": "--objective epsilon", "schedule": "--schedule linear", "timesteps": "--timesteps 9",
     "beta_start": "--beta-start 0.01", "beta_end": "--beta-end 0.5", "sigma": "--sigma 2",
     "draw": "--draw logit-normal", "logit_mean": "--logit-mean 1", "logit_std": "--logit-std 2", "shift": "--shift 2",
@@ -205,7 +206,7 @@ def test_how_to_run_a_training_reaches_it() -> None:
 
 
 UNSEEN = {
-    "things", "drawings",  # of files of drawings alone: tests/test_training_drawn.py
+    "things", "taught", "drawings",  # of files of drawings alone: tests/test_training_drawn.py
     "beta_start", "beta_end", "logit_mean", "logit_std", "lr_hold", "lr_final",  # of another choice beside them
 }  # fmt: skip
 TINY = {

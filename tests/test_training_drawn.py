@@ -59,6 +59,16 @@ def test_a_picture_is_one_of_its_thing_s_drawings():
     assert (batch.pictures[:, :, 0, 0] == 1).all()
 
 
+@pytest.mark.parametrize("taught", [1, 3])
+def test_what_is_known_already_is_in_a_third_of_the_pictures(taught: int):
+    batch = source(taught=taught).draw(range(3000), np.random.default_rng(0))
+    shares = torch.bincount(batch.classes, minlength=4) / 3000
+    assert float(shares[:taught].sum()) == pytest.approx(1 / 3, abs=0.03)
+    assert shares[:taught].tolist() == pytest.approx([1 / 3 / taught] * taught, abs=0.03)
+    assert shares[taught:].tolist() == pytest.approx([2 / 3 / (4 - taught)] * (4 - taught), abs=0.03)
+    assert set(source(taught=4).draw(range(80), np.random.default_rng(0)).classes.tolist()) == {0, 1, 2, 3}
+
+
 def test_words_say_the_drawing():
     batch = source().draw([0] * 300, np.random.default_rng(0))
     kinds = ((batch.pictures[:, 0, 4, 4] + 1) / 2 * 255).round().long() // 5

@@ -34,6 +34,9 @@ class TrainOptions(TrickOptions):
     channels: Literal[1, 3] | None = option(None, "1 is gray, 3 is colour; unless given, the data's own")
     labels: str | None = option(None, "other names for the data's classes, in their order, as in t-shirt,trouser,coat")
     things: int | None = option(None, "of a file of drawings, only the first so many things", ge=1)
+    taught: int | None = option(
+        None, "of those things, the first so many are known already, and are in a third of the pictures", ge=1
+    )
     drawings: str | None = option(None, "larger drawings of emoji, which data.drawings renders", path=True)
     pictures: int | None = option(
         None, "pictures that count as an epoch; unless given, all that the data has, of digits 60,000", ge=1

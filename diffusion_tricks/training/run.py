@@ -29,7 +29,7 @@ FREE = {
     "sheet_count", "sheet_steps", "keep_models", "scheduler",
     "guidance", "sampling_steps", "precision", "device", "channels_last", "compile",
     "workers", "min_snr", "shift", "draw", "logit_mean", "logit_std", "dropout",
-    "shift_end", "shift_over", "lr_hold", "cool_down", "things", "averages",
+    "shift_end", "shift_over", "lr_hold", "cool_down", "things", "taught", "averages",
 }  # fmt: skip
 
 
@@ -139,8 +139,7 @@ def _opened(options: TrainOptions) -> Data:
         if not Path(options.drawings).is_dir():
             raise UsageError(f"`drawings` {options.drawings}: expected a folder of drawings, and there is none")
         asked["drawings"] = Path(options.drawings)
-    if options.things is not None:
-        asked["things"] = options.things
+    asked |= {"things": options.things, "taught": options.taught}
     if not options.held_out:
         return open_source(options.data, **asked), None
     learned, held = (open_source(options.data, held_out=held_out, **asked) for held_out in (False, True))

@@ -43,7 +43,7 @@ def ship(training: Path, model: Path, sheet: str | None = None) -> None:
 
 def forget_where(file: Path) -> None:
     """Takes the path out that diffusers notes of where a model was loaded from."""
-    said = read_object(file, UsageError)
+    said = read_object(file, UsageError, libraries=True)
     if said.pop("_name_or_path", None) is not None:
         file.write_text(json.dumps(said, indent=2) + "\n", encoding="utf-8")
 

@@ -28,6 +28,7 @@ KINDS = {
 }
 SHARES = {"noto": 0.66, "twemoji": 0.0, "flat": 0.08, "3d": 0.08, "ink": 0.18}  # of the sets, where a thing has all
 SAID = {"noto": 0.1, "twemoji": 1.0, "flat": 1.0, "3d": 1.0, "ink": 1.0}  # how often the look is said
+OF_TAUGHT = 1 / 3  # of the pictures, where some things are known already
 # What a sheet of samples shows.
 PROMPTS = (
     "a rabbit", "a duck", "a dog", "a cat", "an apple", "a house", "a car", "a rose", "a castle", "an old man",
@@ -69,6 +70,7 @@ class DrawnSource:
     """Things in several drawings, before varied grounds.
 
     things: how many of the drawings' things are learnt, the first ones.  looks: how often each is shown in an epoch.
+    taught: how many of them are known already, the first ones: they are in `OF_TAUGHT` of the pictures.
     """
 
     channels = 3
@@ -76,10 +78,10 @@ class DrawnSource:
 
     def __init__(
         self, drawings: Drawings, size: int = 64, things: int | None = None, looks: int = 50,
-        changes: Changes | None = None, grounds: Grounds | None = None, pace: Pace | None = None,
+        changes: Changes | None = None, grounds: Grounds | None = None, pace: Pace | None = None, taught: int = 0,
     ):  # fmt: skip
         self.drawings, self.size, self.looks = drawings, size, looks
-        self.changes, self.grounds, self.pace = changes or Changes(), grounds or Grounds(), pace
+        self.changes, self.grounds, self.pace, self.taught = changes or Changes(), grounds or Grounds(), pace, taught
         self.names = drawings.names[:things]
         self.classes = tuple(names[0] for names in self.names)
         self.shown = len(self.names)
@@ -101,7 +103,7 @@ class DrawnSource:
 
     def draw(self, indices: Sequence[int], random: np.random.Generator) -> Batch:
         """Pictures (b 3 size size) in -1..1 with captions; the class is the place in `classes`."""
-        which = [i % self.shown for i in indices]
+        which = self._which(indices, random)
         kinds = [self._kind(i, random) for i in which]
         styles = [self._style(kind, random) for kind in kinds]
         behind = [self._behind(kind, style, random) for kind, style in zip(kinds, styles, strict=True)]
@@ -122,6 +124,14 @@ class DrawnSource:
         ways = KINDS | {style: ways for style, ways in STYLES.items() if style}
         return [caption(names[i % len(names)], words[i % len(words)], style, random, ways)
                 for i in range(8 * len(names)) for style in (*ways, "")]  # fmt: skip
+
+    def _which(self, indices: Sequence[int], random: np.random.Generator) -> list[int]:
+        """The things that are shown for some places of an epoch."""
+        new = self.shown - self.taught
+        if not self.taught or new <= 0:
+            return [i % self.shown for i in indices]
+        known = random.random(len(indices)) < OF_TAUGHT
+        return [i % self.taught if old else self.taught + i % new for i, old in zip(indices, known, strict=True)]
 
     def _kind(self, thing: int, random: np.random.Generator) -> str:
         kinds = list(self._of[thing])

@@ -78,12 +78,13 @@ def _emoji(
     return _redrawn(EmojiSource(**{name: value for name, value in options.items() if value is not None}), wanted)
 
 
-def _drawn(wanted: Wanted, *, things: int | None = None) -> Source:
+def _drawn(wanted: Wanted, *, things: int | None = None, taught: int = 0) -> Source:
     from diffusion_tricks.training.data.drawn import DrawnSource, Pace
     from diffusion_tricks.training.data.sets import Drawings
 
     pace = None if wanted.held_out else Pace()
-    return _redrawn(DrawnSource(Drawings.read(wanted.folder), wanted.size or 64, things, pace=pace), wanted)
+    held = Drawings.read(wanted.folder)
+    return _redrawn(DrawnSource(held, wanted.size or 64, things, pace=pace, taught=taught), wanted)
 
 
 def _shapes(wanted: Wanted, *, length: int = 10_000) -> Source:
