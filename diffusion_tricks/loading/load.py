@@ -81,9 +81,7 @@ def load_model(
     from diffusion_tricks.model.model import Model
 
     where, precision, found = device_of(device), dtype_of(dtype), checked(loras)
-    behind = upscaler if isinstance(upscaler, list | tuple) else (upscaler,)
-    for name in (each for each in behind if isinstance(each, str) and not os.path.isabs(each)):
-        upscaler_named(name)  # a wrong one is refused before weights are read
+    _check_upscalers(upscaler)  # a wrong one is refused before weights are read
     saved = Memory(memory, quantize=check_quantize(quantize, where, source), channels_last=channels_last)
     by_code = code_of(source)
     if by_code is not None or not isinstance(source, str | os.PathLike):
@@ -109,6 +107,13 @@ def load_model(
         pipe, label, where, precision, defaults=defaults, revision=commit, second=second, vocabulary=words, loras=found,
         memory=saved, store=None if whole else store_of(pipe, location, precision, saved),
     ), compile)  # fmt: skip
+
+
+def _check_upscalers(upscaler: Any) -> None:
+    """Raises UnknownName for the name of one that is nothing."""
+    behind = upscaler if isinstance(upscaler, list | tuple) else (upscaler,)
+    for name in (each for each in behind if isinstance(each, str) and not os.path.isabs(each)):
+        upscaler_named(name)
 
 
 def _laid_out(pipe: Any, device: torch.device, memory: Memory) -> Any:
