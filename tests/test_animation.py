@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import gc
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -104,14 +105,29 @@ class FullDisk:
         raise OSError(errno.ENOSPC, "No space left on device")
 
 
-def test_a_full_disk_costs_the_film_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("before", [None, list.append])
+def test_a_full_disk_costs_the_film_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: Any) -> None:
+    told: list[Any] = []
     monkeypatch.setattr(tempfile, "TemporaryFile", FullDisk)
     animation = Animation(tmp_path / "film.gif", DURATION, LAST)
     for frame in noise(3):
         animation.add(frame)
     with pytest.raises(OutputFailed, match=r"film\.gif could not be written: the disk is full"):
-        animation.save()
-    assert list(tmp_path.iterdir()) == []
+        animation.save(before=before and partial(before, told))
+    assert list(tmp_path.iterdir()) == told == []
+
+
+def test_what_is_to_be_told_of_it_before_is_the_whole_film(tmp_path: Path) -> None:
+    animation, told = Animation(tmp_path / "film.gif", DURATION, LAST), list[Any]()
+    for frame in noise(3):
+        animation.add(frame)
+
+    def before(files: Any) -> None:
+        told.append(files)
+        assert list(tmp_path.iterdir()) == []
+
+    animation.save(before=before)
+    assert told == [{tmp_path / "film.gif": (tmp_path / "film.gif").read_bytes()}]
 
 
 @pytest.mark.parametrize(("name", "most"), [("film.gif", 3), ("strip.png", 3 * film.FEW)])

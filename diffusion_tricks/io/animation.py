@@ -63,7 +63,7 @@ class Animation:
         """
         self._write_waiting(self.last - self.duration)
         try:
-            if before:
+            if before and not self._failure:
                 self._copy(whole := io.BytesIO())
                 before({self.path: whole.getvalue()})
             atomic_write(self.path, self._copy, force=force, inputs=inputs)
