@@ -53,22 +53,23 @@ class SavedRecipe:
     def save(self, failed: int, before: Before | None = None) -> None:
         """Writes it; of a recipe whose pictures could not all be written it says so.
 
-        before: is given all files before they take their places.
+        before: is given each file before it takes its place.
         """
-        files = {copy: source.read_bytes() for source, copy in self.copies.items()}
-        files[self.file] = self._text().encode()
-        if before:
-            before(files)
-        for path, data in files.items():
-            if path != self.file:
-                path.parent.mkdir(exist_ok=True)
-            atomic_write(path, data, force=self.settings.force, inputs=self.inputs)
+        for source, copy in self.copies.items():
+            copy.parent.mkdir(exist_ok=True)
+            self._put(copy, source.read_bytes(), before)
         saved = self._portable()
+        self._put(self.file, self._text().encode(), before)
         self._note_what_lies_elsewhere(saved)
         if failed:
             said = f"is the whole recipe, though {failed} of its {saved.count} pictures could not be written"
             again = f"diffusion-tricks run {shlex.quote(str(self.file))}"
             self._remark(f"Note: {self.file} {said}; make them anew with: {again}")
+
+    def _put(self, path: Path, data: bytes, before: Before | None) -> None:
+        if before:
+            before({path: data})
+        atomic_write(path, data, force=self.settings.force, inputs=self.inputs)
 
     def _text(self) -> str:
         recipe = self._portable()
