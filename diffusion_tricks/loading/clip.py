@@ -1,4 +1,4 @@
-"""CLIP models: of a directory, or of the hub, whose network is asked once."""
+"""CLIP models: of a directory, or of the hub, which is asked once."""
 
 from __future__ import annotations
 
