@@ -14,7 +14,8 @@ from diffusers import DiffusionPipeline
 
 from command_line import run
 from diffusion_tricks.errors import UnknownName, UsageError
-from diffusion_tricks.training import launch
+from diffusion_tricks.training import checkpoints, launch
+from diffusion_tricks.training.folder import metrics
 from diffusion_tricks.training.interrupts import Interrupted
 from diffusion_tricks.training.network import text_encoder, unet, upscaler_unet
 from diffusion_tricks.training.options import TrainOptions, options_from
@@ -48,19 +49,20 @@ def test_one_command_trains_and_the_next_samples(tmp_path: Path) -> None:
 def test_presets_are_sets_of_options_that_any_option_overrides(name: str) -> None:
     options = options_from({"lr": 0.5}, name)
     assert options.lr == 0.5
-    emoji = {"emoji": "emoji", "emoji-upscaler": "emoji"} | dict.fromkeys(("emoji-relay", "emoji-gpu"), "drawings.npz")
-    assert options.data == emoji.get(name, "digits")
+    drawn = dict.fromkeys(("emoji-relay", "emoji-gpu", "emoji-upscaler"), "drawings.npz")
+    assert options.data == (drawn | {"emoji": "emoji"}).get(name, "digits")
 
 
 def test_presets_of_the_model_inside() -> None:
     stages = [options_from({}, name) for name in ("emoji", "emoji-upscaler")]
     assert [(o.task, o.size, o.batch, o.lr, o.shift, o.minutes) for o in stages] == [
-        ("text", 64, 16, 1e-3, 6.0, 300), ("upscale", 256, 16, 2e-3, 1.5, 85),
+        ("text", 64, 16, 1e-3, 6.0, 300), ("upscale", 256, 8, 1e-3, 30.0, 60),
     ]  # fmt: skip
     for o in stages:
         assert (o.objective, o.schedule, o.lr_schedule, o.beta2, o.ema) == ("v", "cosine", "cosine", 0.99, 0.999)
     upscaler = stages[1]
-    assert (upscaler.crop, upscaler.factor, upscaler.max_noise_level, upscaler.sampling_steps) == (64, 4, 400, 15)
+    assert (upscaler.crop, upscaler.factor, upscaler.max_noise_level, upscaler.sampling_steps) == (128, 4, 400, 1)
+    assert (upscaler.first_stage, upscaler.error) == ("emoji", "absolute")
 
 
 @pytest.mark.parametrize("name", ["emoji-relay", "emoji-gpu"])
@@ -217,10 +219,15 @@ def test_help_is_quick_and_imports_no_torch() -> None:
         assert word in done.stdout
 
 
-def test_two_processes_train_one_model(tmp_path: Path) -> None:
-    outcome = run(*QUICK, "--steps", 12, "--processes", 2, "-o", tmp_path / "out", "--json")
+@pytest.mark.parametrize("device", ["cpu", "auto"])
+def test_two_processes_train_one_model(device: str, tmp_path: Path) -> None:
+    """Whatever the machine has: two that do not know of each other each note all steps, and write over each other."""
+    asked = [device if word == "cpu" else word for word in QUICK]
+    outcome = run(*asked, "--steps", 12, "--report", 4, "--processes", 2, "-o", tmp_path / "out", "--json")
     assert outcome.code == 0, outcome.err
     assert outcome.json["steps"] == 12
+    assert [row["step"] for row in metrics(tmp_path / "out")] == [4, 8, 12]
+    assert len(checkpoints.last(tmp_path / "out")["random"]) == 2
     DiffusionPipeline.from_pretrained(tmp_path / "out")
 
 

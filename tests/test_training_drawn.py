@@ -184,6 +184,23 @@ def test_sets_that_are_missing_are_named(tmp_path: Path):
         sets.sets(tmp_path)
 
 
+def test_large_noto_is_drawn_from_its_shapes(tmp_path: Path):
+    places = ("@expo-google-fonts/noto-emoji/400Regular/NotoEmoji_400Regular.ttf", "@lobehub/fluent-emoji-3d/assets/a",
+              *(f"@iconify-json/{name}/icons.json" for name in ("fluent-emoji-flat", "twemoji")))  # fmt: skip
+    for place in places:
+        (tmp_path / place).parent.mkdir(parents=True)
+        (tmp_path / place).touch()
+    glyph = Image.new("RGBA", (1, 1))
+    assert sets.sets(tmp_path)["noto"](Emoji("x", "", ()), glyph, 128) is glyph
+    with pytest.raises(UsageError, match=r"@iconify-json/noto is not there"):
+        sets.sets(tmp_path, 256)
+    shapes = tmp_path / "@iconify-json" / "noto"
+    shapes.mkdir()
+    (shapes / "icons.json").write_text(json.dumps({"icons": {}, "width": 128, "height": 128}))
+    (shapes / "chars.json").write_text("{}")
+    assert sets.sets(tmp_path, 256)["noto"](Emoji("x", "", ()), glyph, 256) is None
+
+
 def test_every_listed_thing_is_an_emoji_and_has_names_of_its_own():
     pytest.importorskip("skimage")
     named = concepts(sets.THINGS)

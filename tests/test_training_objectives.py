@@ -87,6 +87,21 @@ def test_min_snr_gives_the_weights_that_the_paper_names() -> None:
     assert float(made(objective="epsilon").weight(alpha, sigma)) == 1
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_absolute_errors_weigh_as_they_are(kind: str) -> None:
+    """A prediction that is off by 0.3 everywhere costs 0.3, and squared 0.09; min-SNR weighs both alike."""
+    x0, t = torch.rand(4, 1, 8, 8) * 2 - 1, torch.tensor([3, 10, 20, 40])
+    for options in ({}, {"min_snr": 5.0}):
+        task = made(objective=kind, timesteps=100, error="absolute", **options)
+        known = exact(task, x0)
+        found = task.errors(lambda x, t, known=known: known(x, t) + 0.3, x0, t, {}, PLAIN)
+        weight = task.weight(*task.level(t))[:, 0, 0, 0]
+        torch.testing.assert_close(found, (0.3 * weight).to(found), rtol=1e-3, atol=0)
+        squared = made(objective=kind, timesteps=100, **options)
+        found = squared.errors(lambda x, t, known=known: known(x, t) + 0.3, x0, t, {}, PLAIN)
+        torch.testing.assert_close(found, (0.09 * weight).to(found), rtol=1e-3, atol=0)
+
+
 @pytest.mark.parametrize("shift", [1.0, 3.5, 8.0])
 def test_steps_are_shifted_as_in_the_paper(shift: float) -> None:
     """arXiv:2403.03206, equation 23: t' = s t / (1 + (s - 1) t), here for evenly spread t."""

@@ -19,7 +19,7 @@ from test_training_drawn import drawings
 SIDE = 32
 
 
-BENCHMARKS = ("qualities", "judge", "verdicts", "drawings", "measures", "looks", "reworked")
+BENCHMARKS = ("qualities", "judge", "verdicts", "drawings", "measures", "looks", "reworked", "claims", "second_stage")
 
 
 @pytest.fixture(scope="module")
@@ -127,3 +127,61 @@ def test_things_are_held_against_their_own_drawings(benchmarks, tmp_path, monkey
     assert speckle.value == pytest.approx(1)  # neither has any
     assert diversity.value == pytest.approx(0, abs=1e-3)  # all seeds are alike
     assert "1 things" in diversity.note
+
+
+KNOWN = {
+    "a rabbit": (1.0, 0.0, 0.0),
+    "a bunny": (0.9, 0.1, 0.0),
+    "a duck": (0.0, 1.0, 0.0),
+    "a castle": (0.0, 0.6, 0.8),
+}
+
+
+class Told:
+    """A scorer whose pictures are vectors already, and whose texts are those of `KNOWN`."""
+
+    known = tuple(KNOWN)
+
+    def pictures(self, pictures: Any) -> torch.Tensor:
+        return torch.tensor(pictures)
+
+    def texts(self, texts: Any) -> torch.Tensor:
+        return torch.tensor([KNOWN[text] for text in texts])
+
+
+def test_a_name_is_ranked_among_those_of_other_things(benchmarks):
+    """The picture of a bunny looks most like a rabbit, which is the same thing; that of a castle is a duck."""
+    claims = benchmarks["claims"]
+    asked = [claims.Name(text, thing, thing == "rabbit")
+             for text, thing in (("rabbit", "rabbit"), ("bunny", "rabbit"), ("castle", "castle"))]  # fmt: skip
+    pictures = [(1.0, 0.0, 0.0), (1.0, 0.0, 0.0), (0.0, 1.0, 0.0)]
+    found = claims.places(Told(), asked, pictures)
+    assert found.tolist() == [0, 0, 1]
+    assert claims.line("all", found) == "all: 67% first, 100% in the first 5, of 3"
+    assert claims.line("none", found[:0]) == "none: none"
+
+
+def test_names_are_those_of_the_first_things(benchmarks):
+    names = benchmarks["claims"].names(3, 2)
+    assert [(name.text, name.thing, name.taught) for name in names[:4]] == [
+        ("rabbit", "rabbit", True), ("bunny", "rabbit", True), ("hare", "rabbit", True), ("duck", "duck", True),
+    ]  # fmt: skip
+    assert {name.thing for name in names if not name.taught} == {"dog face"}
+
+
+def test_flat_squares_and_edges_are_those_of_the_drawing(benchmarks):
+    """Stripes of deviation 0.1 on a square that is one colour, half the step at its edges."""
+    stage = benchmarks["second_stage"]
+    large = torch.ones(1, 3, 96, 96)
+    large[..., 16:80, 16:80] = -0.5
+    striped = large.clone()
+    striped[..., 16:80, 16:80:2] += 0.2
+    assert stage.flatness(large, large) == 0
+    assert stage.flatness(striped, large) == pytest.approx(0.1, rel=0.01)
+    striped[..., :16, :] = torch.rand(16, 96)  # a ground
+    assert stage.flatness(striped, large) == pytest.approx(0.1, rel=0.01)
+    assert stage.sharpness(large, large) == 1
+    assert stage.sharpness(large / 2, large) == pytest.approx(0.5)
+    assert stage.sharpness(torch.zeros_like(large), large) == 0
+    small = stage.shrunk(large, stage.FACTOR)
+    assert stage.resampled(small).shape == large.shape

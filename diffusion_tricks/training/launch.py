@@ -14,12 +14,16 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+from accelerate import Accelerator
+
 from diffusion_tricks import errors
 from diffusion_tricks.errors import DiffusionTricksError
 from diffusion_tricks.training.interrupts import Interrupted, heeded
 
 if TYPE_CHECKING:
     from diffusion_tricks.training.loop import Trained
+    from diffusion_tricks.training.options import TrainOptions
 
 PATIENCE = 20.0  # seconds that the others get to end, once one has failed
 
@@ -27,6 +31,16 @@ PATIENCE = 20.0  # seconds that the others get to end, once one has failed
 def launched() -> bool:
     """Whether this process is one of several already: accelerate launch and torchrun say so."""
     return "LOCAL_RANK" in os.environ
+
+
+def accelerator_for(options: TrainOptions) -> Accelerator:
+    """Of this process, which is one of several where it was launched as such; processes without a GPU meet on the CPU.
+
+    accelerate lets them meet there only if it is told that they stay on it, and else has each train alone.
+    """
+    found = torch.accelerator.current_accelerator(check_available=True)
+    alone = found is None or found.type == "mps"
+    return Accelerator(cpu=options.device == "cpu" or (launched() and alone))
 
 
 def launch(work: Mapping[str, Any], count: int) -> Trained:

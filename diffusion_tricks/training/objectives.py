@@ -42,7 +42,7 @@ class Objective:
 
     kind: epsilon, v, sample or flow.  total: T.  alpha_bars: (T), of the schedule; a flow has none.
     draw: maps shares of 0..1, evenly spread, to the shares of T that are trained once so many pictures were seen.
-    min_snr: gamma, None weighs all 1.
+    min_snr: gamma, None weighs all 1.  error: squared, or absolute, of which the best answer is the median.
     """
 
     kind: str
@@ -50,6 +50,7 @@ class Objective:
     alpha_bars: Tensor | None
     draw: Draw
     min_snr: float | None = None
+    error: str = "squared"
 
     def times(self, count: int, device: torch.device, seen: float = 0.0) -> Tensor:
         """Timesteps (b): whole ones of 0..T-1, for a flow any of 0..T; stratified over the batch."""
@@ -89,11 +90,11 @@ class Objective:
         return snr.clamp(max=self.min_snr) * in_clean[self.kind]
 
     def loss(self, network: Predict, x0: Tensor, condition: Mapping[str, Tensor], autocast: Any) -> Tensor:
-        """The mean weighted squared error for pictures (b c h w), one timestep each, as before any were seen."""
+        """The mean weighted error for pictures (b c h w), one timestep each, as before any were seen."""
         return self.errors(network, x0, self.times(len(x0), x0.device), condition, autocast).mean()
 
     def errors(self, network: Predict, x0: Tensor, t: Tensor, condition: Mapping[str, Tensor], autocast: Any) -> Tensor:
-        """The weighted mean squared error (b) of each of the pictures (b c h w), noised to timesteps (b).
+        """The weighted mean error (b) of each of the pictures (b c h w), noised to timesteps (b).
 
         autocast: the context in which the network computes.
         """
@@ -101,7 +102,8 @@ class Objective:
         eps = torch.randn_like(x0)
         with autocast:
             prediction = network(alpha * x0 + sigma * eps, t, **condition)
-        errors = (prediction.float() - self.target(x0, eps, alpha, sigma)).square()
+        off = prediction.float() - self.target(x0, eps, alpha, sigma)
+        errors = off.abs() if self.error == "absolute" else off.square()
         return (self.weight(alpha, sigma) * errors).mean(dim=(1, 2, 3))
 
 
@@ -109,9 +111,9 @@ def objective(options: TrainOptions, scheduler: Any) -> Objective:
     """The objective of a training, on the schedule that the model will be sampled with."""
     draw = shares(options)
     if options.task == "denoiser":
-        return Objective("sample", 1, scheduler.alphas_cumprod, draw)
+        return Objective("sample", 1, scheduler.alphas_cumprod, draw, error=options.error)
     bars = None if options.objective == "flow" else scheduler.alphas_cumprod
-    return Objective(options.objective, options.timesteps, bars, draw, options.min_snr)
+    return Objective(options.objective, options.timesteps, bars, draw, options.min_snr, options.error)
 
 
 def shares(options: TrainOptions) -> Draw:

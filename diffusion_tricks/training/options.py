@@ -55,9 +55,15 @@ class TrainOptions(TrickOptions):
     shift: float = option(1.0, "draws noisy timesteps more often; 1 is not at all", gt=0)
     shift_end: float | None = option(None, "what --shift becomes, bit by bit; unless given, it stays", gt=0)
     shift_over: int = option(500_000, "pictures until --shift-end is reached", ge=1)
+    error: Literal["squared", "absolute"] = option("squared", "absolute means sharp and flat pictures in one step")
     min_snr: float | None = option(None, "gamma of the min-SNR weights, 5 in arXiv:2303.09556; else all weigh 1", gt=0)
     dropout: Share = option(0.1, "share of the pictures shown without their class or caption, for guidance")
     crop: int = option(64, "side of the crops of pictures that an upscaler learns from", ge=8)
+    first_stage: str | None = option(
+        None,
+        "a model that draws three quarters of the small pictures anew, so that an upscaler learns its faults",
+        path=True,
+    )
     factor: int = option(4, "how many times larger an upscaler makes pictures", ge=2, le=16)
     max_noise_level: int = option(400, "the most noise on what an upscaler enlarges, a timestep", ge=0, le=999)
 

@@ -10,13 +10,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from accelerate import Accelerator
-
 from diffusion_tricks.errors import UsageError
 from diffusion_tricks.training import checkpoints, folder, replaced
 from diffusion_tricks.training.data.opening import open_source
 from diffusion_tricks.training.data.stream import Source
-from diffusion_tricks.training.launch import launch, launched
+from diffusion_tricks.training.launch import accelerator_for, launch, launched
 from diffusion_tricks.training.loop import Change, Trained, Training
 from diffusion_tricks.training.options import LENGTHS, TrainOptions, options_from
 from diffusion_tricks.training.progress import Progress
@@ -45,7 +43,7 @@ def train(
     Raises UsageError, ModelError, OutputError, OutputFailed (disk full), NotANumber, and Interrupted after Ctrl-C.
     """
     home = folder.folder_for(options)
-    accelerator = None if _spawns(options, data or change) else Accelerator(cpu=options.device == "cpu")
+    accelerator = None if _spawns(options, data or change) else accelerator_for(options)
     opened = data or _opened(options)  # first, so that data that cannot be had leaves no directory behind
     main = accelerator is None or accelerator.is_main_process
     if main:
@@ -77,7 +75,7 @@ def resume(
     folder.check_places(home)
     options = changed(before, changes or {})
     checkpoints.last(home)
-    main = not launched() or Accelerator(cpu=options.device == "cpu").is_main_process
+    main = not launched() or accelerator_for(options).is_main_process
     if main:
         folder.note_options(home, options)
     try:
@@ -93,7 +91,7 @@ def resume(
 def go_on(home: Path, *, fresh: bool, quiet: bool, data: Data | None = None, change: Change | None = None) -> Trained:
     """Runs the training whose options are in the directory, from the start or from its last checkpoint, here."""
     options = folder.noted_options(home)
-    accelerator = Accelerator(cpu=options.device == "cpu")
+    accelerator = accelerator_for(options)
     accelerator.wait_for_everyone()
     progress = Progress(accelerator.is_main_process and not quiet)
     training = Training(options, home, *(data or _opened(options)), accelerator, progress, change)

@@ -8,7 +8,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from diffusion_tricks.errors import UsageError
+from diffusion_tricks.loading.load import load_model
 from diffusion_tricks.training.data.crops import Crops
+from diffusion_tricks.training.data.drafts import Drafts
 from diffusion_tricks.training.data.stream import Source
 from diffusion_tricks.training.options import TrainOptions
 from diffusion_tricks.training.task import Task, opened_pipeline
@@ -34,4 +36,20 @@ def task_for(options: TrainOptions, source: Source, folder: Path) -> Task:
 
 def seen(source: Source, options: TrainOptions) -> Source:
     """The pictures as the task sees them: an upscaler learns from crops. Raises UsageError where these do not fit."""
-    return Crops(source, options.crop, options.factor) if options.task == "upscale" else source
+    if options.task != "upscale":
+        return source
+    return Crops(source, options.crop, options.factor, _drafts(options, source) if options.first_stage else None)
+
+
+def _drafts(options: TrainOptions, source: Source) -> Drafts:
+    """The first stage that the options name. Raises UsageError for one of another size, or that does not read."""
+    assert options.first_stage is not None
+    model = load_model(options.first_stage, device="cpu", dtype="float32")
+    wanted, kind = f"IFPipeline for {source.size // options.factor} pixels", type(model.pipe).__name__
+    found = f"{kind} for {model.pipe.unet.config.sample_size} pixels" if kind == "IFPipeline" else kind
+    if found != wanted:
+        raise UsageError(
+            f"`first_stage` {options.first_stage}: expected an {wanted}, as pictures of {source.size} are enlarged "
+            f"{options.factor} times; got {found}"
+        )
+    return Drafts(model.pipe, model.defaults.guidance)

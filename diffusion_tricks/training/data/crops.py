@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from diffusion_tricks.errors import UsageError
+from diffusion_tricks.training.data.drafts import Drafts
 from diffusion_tricks.training.data.stream import Batch, Source
 
 EACH = 4  # crops of a picture: drawing a large one anew for each would take longer than to learn from it
@@ -21,10 +22,11 @@ class Crops:
     """Square crops of a source's pictures, at multiples of `factor`, `EACH` of every picture that is drawn.
 
     side: of the crops in pixels.  factor: how many times the pictures are larger than the small ones.
+    drafts: draws part of the small ones anew; None leaves them all as they are.
     Raises UsageError for pictures in gray, and for sides that are no multiples of the factor or larger than them.
     """
 
-    def __init__(self, whole: Source, side: int, factor: int):
+    def __init__(self, whole: Source, side: int, factor: int, drafts: Drafts | None = None):
         if whole.channels != 3:
             raise UsageError("an upscaler is made for pictures in colour; use `channels=3`")
         if side > whole.size or side % factor or whole.size % factor:
@@ -32,7 +34,7 @@ class Crops:
                 f"crops of {side} pixels cannot be cut of pictures of {whole.size}, to be enlarged {factor} times: "
                 f"expected multiples of {factor}, the crops no larger than the pictures; see `crop` and `size`"
             )
-        self.whole, self.size, self.factor = whole, side, factor
+        self.whole, self.size, self.factor, self.drafts = whole, side, factor, drafts
         self.channels, self.classes = whole.channels, whole.classes
 
     def __len__(self) -> int:
@@ -42,7 +44,10 @@ class Crops:
     def draw(self, indices: Sequence[int], random: np.random.Generator) -> Batch:
         """Crops (b 3 side side) with their enlarged selves; of `EACH` indices the first says which picture."""
         drawn = self.whole.draw(indices[::EACH], random)
-        large = enlarged(shrunk(drawn.pictures, self.factor), self.factor)
+        small = shrunk(drawn.pictures, self.factor)
+        if self.drafts is not None:
+            small = self.drafts.of(small, drawn.captions, random)
+        large = enlarged(small, self.factor)
         which = [place // EACH for place in range(len(indices))]
         places = [(i, *self._place(drawn.pictures[i], random)) for i in which]
         crops, theirs = (

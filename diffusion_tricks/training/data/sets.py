@@ -81,11 +81,14 @@ def files(folder: Path, emoji: Emoji, glyph: Image.Image, side: int) -> Image.Im
     return None
 
 
-def sets(packages: Path) -> dict[str, Draw]:
-    """How each set draws, from npm's folder of packages. Raises UsageError where one is missing."""
+def sets(packages: Path, side: int = SIDE) -> dict[str, Draw]:
+    """How each set draws, from npm's folder of packages. Raises UsageError where one is missing.
+
+    side: of the drawings; the bitmaps of Noto's font are small, so larger ones are drawn from the same shapes.
+    """
     fonts, icons = packages / "@expo-google-fonts" / "noto-emoji", packages / "@iconify-json"
     needed = {
-        "noto": None, "ink": fonts / "400Regular" / "NotoEmoji_400Regular.ttf",
+        "noto": icons / "noto" if side > SIDE else None, "ink": fonts / "400Regular" / "NotoEmoji_400Regular.ttf",
         "flat": icons / "fluent-emoji-flat", "3d": packages / "@lobehub" / "fluent-emoji-3d" / "assets",
         "twemoji": icons / "twemoji",
     }  # fmt: skip
@@ -93,6 +96,7 @@ def sets(packages: Path) -> dict[str, Draw]:
         if place is not None and not place.exists():
             raise UsageError(f"{place} is not there; install its package with npm, as `{__name__}` says")
     kinds: dict[str, Callable[..., Image.Image | None]] = {
+        "noto": iconify,
         "ink": mono,
         "flat": iconify,
         "3d": files,
@@ -217,7 +221,7 @@ def main() -> None:
     named = concepts(THINGS)
     if given.all:
         named |= {emoji.name: () for emoji, _ in all_emoji() if emoji.name not in named}
-    drawings = rendered(named, sets(given.packages), given.side)
+    drawings = rendered(named, sets(given.packages, given.side), given.side)
     given.file.parent.mkdir(parents=True, exist_ok=True)
     drawings.write(given.file)
     counts = [f"{int((drawings.sets == i).sum())} {kind}" for i, kind in enumerate(drawings.kinds)]
