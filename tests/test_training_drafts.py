@@ -77,13 +77,13 @@ def test_drafts_are_what_ddim_makes_of_noised_pictures() -> None:
 
 
 def test_crops_are_drawn_beside_drafts_of_their_small_selves() -> None:
-    whole, picture = Stripes(channels=3, size=32), torch.zeros(3, 8, 8)
+    whole, picture = Stripes(channels=3, size=32), torch.full((3, 8, 8), 0.5)
     drafts = Drafts(knowing(picture, "v_prediction"), 1.0, share=1.0)
     batch = Crops(whole, 16, 4, drafts).draw(range(8), np.random.default_rng(1))
     plain = Crops(whole, 32, 4).draw(range(8), np.random.default_rng(1))
     assert batch.enlarged is not None
     assert plain.enlarged is not None
-    assert batch.enlarged.abs().max() < 1e-3
+    assert (batch.enlarged - 0.5).abs().max() < 1e-3
     assert batch.pictures.abs().min() > 0.2
     torch.testing.assert_close(plain.enlarged, enlarged(shrunk(plain.pictures, 4), 4))
 
