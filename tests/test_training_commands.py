@@ -59,6 +59,7 @@ def test_presets_of_the_model_inside() -> None:
         ("text", 64, 16, 1e-3, 6.0, 300), ("upscale", 256, 8, 1e-3, 30.0, 60),
     ]  # fmt: skip
     for o in stages:
+        assert (o.processes, o.device) == (2, "cpu"), "two of one GPU would fail"
         assert (o.objective, o.schedule, o.lr_schedule, o.beta2, o.ema) == ("v", "cosine", "cosine", 0.99, 0.999)
     upscaler = stages[1]
     assert (upscaler.crop, upscaler.factor, upscaler.max_noise_level, upscaler.sampling_steps) == (128, 4, 400, 1)

@@ -84,8 +84,8 @@ PRESETS: dict[str, tuple[str, dict[str, Any]]] = {
         "the model inside: text, 64x64, by the clock on two cores",
         EMOJI
         | {
-            "widths": "16,32,64,128,256", "batch": 16, "processes": 2, "lr": 1e-3, "warm_up": 150, "shift": 6.0,
-            "minutes": 300.0,
+            "widths": "16,32,64,128,256", "batch": 16, "processes": 2, "device": "cpu", "lr": 1e-3, "warm_up": 150,
+            "shift": 6.0, "minutes": 300.0,
         },
     ),
     # Days of two cores at the lowest priority. Two processes of one thread each wait for each other once a step, two
@@ -116,9 +116,10 @@ PRESETS: dict[str, tuple[str, dict[str, Any]]] = {
         {
             "task": "upscale", "data": "drawings.npz", "first_stage": "emoji", "size": 256, "channels": 3, "crop": 128,
             "objective": "v", "schedule": "cosine", "error": "absolute", "shift": 30.0, "widths": "16,32,64,128",
-            "minutes": 60.0, "batch": 8, "processes": 2, "optimizer": "adamw", "lr": 1e-3, "lr_schedule": "cosine",
-            "warm_up": 100, "beta2": 0.99, "ema": 0.999, "precision": "bfloat16", "channels_last": True,
-            "compile": True, "guidance": 1.0, "sampling_steps": 1, "sheet_count": 12, "sheet_steps": 1, "held_out": 32,
+            "minutes": 60.0, "batch": 8, "processes": 2, "device": "cpu", "optimizer": "adamw", "lr": 1e-3,
+            "lr_schedule": "cosine", "warm_up": 100, "beta2": 0.99, "ema": 0.999, "precision": "bfloat16",
+            "channels_last": True, "compile": True, "guidance": 1.0, "sampling_steps": 1, "sheet_count": 12,
+            "sheet_steps": 1, "held_out": 32,
         },
     ),
 }  # fmt: skip

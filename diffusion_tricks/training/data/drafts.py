@@ -61,9 +61,7 @@ class Drafts:
             bars = self.alpha_bars[t][:, None, None, None]
             alpha, sigma = bars.sqrt(), (1 - bars).sqrt()
             x = alpha * x0 + sigma * eps
-            said = self.pipe.unet(torch.cat([x, x]), torch.cat([t, t]), encoder_hidden_states=text, return_dict=False)[
-                0
-            ]
+            said = self.pipe.unet(x.repeat(2, 1, 1, 1), t.repeat(2), encoder_hidden_states=text, return_dict=False)[0]
             told, untold = said[:, :3].chunk(2)
             guided = untold + self.guidance * (told - untold)
             x0 = self.clean(x, guided, alpha, sigma).clamp(-1, 1)
