@@ -98,7 +98,8 @@ def _of_its_steps(scheduler: Any, index: int) -> tuple[float, float]:
 
 
 def steps_for(case: str) -> list[int]:
-    fewest = {KUTTA: 4, STEEP: 10}.get(case, 1)
+    # at 10 steps of STEEP the last bit of a float32 says whether its second level is 0, as it does without AVX-512
+    fewest = {KUTTA: 4, STEEP: 50}.get(case, 1)
     return [steps for steps in (1, 2, 10, 50) if steps >= fewest]
 
 
