@@ -102,7 +102,7 @@ def test_a_node_dies_and_nothing_is_lost_nothing_twice(
         def tell(outcome: Outcome) -> None:
             told.append(outcome)
             if len({one.worker for one in told}) < 2:
-                time.sleep(0.5)  # as long as one works alone it runs out of work, while the other loads its model
+                time.sleep(3)  # as long as one works alone, or it would be done while the other loads its model
             elif len(cluster.worker_nodes) == 2:
                 cluster.remove_node(nodes[0], allow_graceful=False)
 
