@@ -343,6 +343,8 @@ def test_a_refused_resume_changes_no_options(tmp_path: Path) -> None:
     before = (out / "training.json").read_bytes()
     with pytest.raises(UsageError):
         resume(out, {"steps": 2}, quiet=True, data=data())
+    with pytest.raises(UsageError, match="`lr_hold` 9 is looked at with `lr_schedule` inverse-sqrt alone"):
+        resume(out, {"steps": 4, "lr_hold": 9}, quiet=True, data=data())
     assert (out / "training.json").read_bytes() == before
 
 

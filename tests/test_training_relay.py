@@ -143,6 +143,18 @@ def test_status_says_pictures_hours_and_levels(tmp_path: Path):
     assert "held out 0.3000" in said
 
 
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_who_has_read_enough_of_the_status_ends_no_command_badly(tmp_path: Path, unbuffered: str):
+    unread, into = os.pipe()
+    os.close(unread)
+    ended = subprocess.run(
+        [sys.executable, "-m", "diffusion_tricks.training.relay", "--home", str(tmp_path), "--status"],
+        stdout=into, stderr=subprocess.PIPE, env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
+    )  # fmt: skip
+    os.close(into)
+    assert (ended.returncode, ended.stderr) == (0, b"")
+
+
 @pytest.mark.skipif(not Path("/proc/self/autogroup").exists(), reason="a kernel without autogroups")
 def test_a_relay_gives_way_as_a_session_too() -> None:
     """Linux shares the cores between sessions, whatever the niceness of what runs in them."""

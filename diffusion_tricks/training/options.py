@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
@@ -16,6 +17,16 @@ Objective = Literal["epsilon", "v", "sample", "flow"]
 LENGTHS = ("epochs", "steps", "minutes")
 WITHOUT_SCHEDULER = {"denoiser", "upscale"}  # tasks that are sampled in one way alone
 EPOCHS = 10  # where nothing says how long
+# a choice, and the options that only it looks at
+LOOKED_AT_WITH = {
+    ("task", "denoiser"): ("sigma",),
+    ("task", "upscale"): ("crop", "first_stage", "factor", "max_noise_level"),
+    ("schedule", "linear"): ("beta_start", "beta_end"),
+    ("draw", "logit-normal"): ("logit_mean", "logit_std"),
+    ("optimizer", "adamw"): ("weight_decay",),
+    ("lr_schedule", "inverse-sqrt"): ("lr_hold",),
+    ("lr_schedule", "exponential"): ("lr_final",),
+}
 
 
 class TrainOptions(TrickOptions):
@@ -188,3 +199,16 @@ def options_from(values: dict[str, object], name: str | None = None) -> TrainOpt
         return TrainOptions(**{**base, **values})
     except ValidationError as error:
         raise UsageError(explain(error)) from None
+
+
+def check_looked_at(options: TrainOptions, among: Collection[str] = tuple(TrainOptions.model_fields)) -> None:
+    """Raises UsageError for one of the options `among` that has been given and that another choice passes over."""
+    for (choice, needed), names in LOOKED_AT_WITH.items():
+        chosen = getattr(options, choice)
+        for name in names:
+            value = getattr(options, name)
+            if chosen != needed and name in among and value != TrainOptions.model_fields[name].default:
+                raise UsageError(
+                    f"`{name}` {value} is looked at with `{choice}` {needed} alone, and `{choice}` is {chosen}; "
+                    "change that, or leave it out"
+                )

@@ -197,11 +197,13 @@ def main(argv: list[str] | None = None) -> int:
         if given.work is not None:
             relay.work(given.work, given.nice)
         elif given.status:
-            print(status(relay.home, relay.running))
+            print(status(relay.home, relay.running), flush=True)
         elif given.stop:
             print("stopped and saved" if relay.stop() else "it was not running")
         else:
             print(f"process {relay.start(changes(given, relay), given.nice)} trains in {relay.home}")
+    except BrokenPipeError:  # who reads the status, as `head` does, has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except Interrupted as stopped:
         print(stopped)
     except DiffusionTricksError as error:

@@ -16,7 +16,7 @@ from diffusion_tricks.training.data.opening import open_source
 from diffusion_tricks.training.data.stream import Source
 from diffusion_tricks.training.launch import accelerator_for, launch, launched
 from diffusion_tricks.training.loop import Change, Trained, Training
-from diffusion_tricks.training.options import LENGTHS, TrainOptions, options_from
+from diffusion_tricks.training.options import LENGTHS, TrainOptions, check_looked_at, options_from
 from diffusion_tricks.training.progress import Progress
 
 Data = tuple[Source, Source | None]  # to train on, and to measure on
@@ -42,6 +42,7 @@ def train(
     change in it what no option does, such as by hooks; the saved model has its weights, and none of the hooks.
     Raises UsageError, ModelError, OutputError, OutputFailed (disk full), NotANumber, and Interrupted after Ctrl-C.
     """
+    check_looked_at(options)
     home = folder.folder_for(options)
     accelerator = None if _spawns(options, data or change) else accelerator_for(options)
     opened = data or _opened(options)  # first, so that data that cannot be had leaves no directory behind
@@ -74,6 +75,7 @@ def resume(
     before = folder.noted_options(home)
     folder.check_places(home)
     options = changed(before, changes or {})
+    check_looked_at(options, among=changes or {})
     checkpoints.last(home)
     main = not launched() or accelerator_for(options).is_main_process
     if main:
