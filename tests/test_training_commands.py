@@ -18,7 +18,7 @@ from diffusion_tricks.training import checkpoints, launch
 from diffusion_tricks.training.folder import metrics
 from diffusion_tricks.training.interrupts import Interrupted
 from diffusion_tricks.training.network import text_encoder, unet, upscaler_unet
-from diffusion_tricks.training.options import TrainOptions, options_from
+from diffusion_tricks.training.options import TrainOptions, check_looked_at, options_from
 from diffusion_tricks.training.presets import PRESETS
 from diffusion_tricks.training.progress import Progress, line
 from training_data import trained
@@ -51,6 +51,12 @@ def test_presets_are_sets_of_options_that_any_option_overrides(name: str) -> Non
     assert options.lr == 0.5
     drawn = dict.fromkeys(("emoji-relay", "emoji-gpu", "emoji-upscaler"), "drawings.npz")
     assert options.data == (drawn | {"emoji": "emoji"}).get(name, "digits")
+
+
+@pytest.mark.parametrize("choice", [{"lr_schedule": "cosine"}, {"optimizer": "adam"}, {"task": "text"}], ids=str)
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_choice_leaves_out_what_of_the_preset_it_would_pass_over(name: str, choice: dict[str, str]) -> None:
+    check_looked_at(options_from(choice, name))
 
 
 def test_presets_of_the_model_inside() -> None:

@@ -188,6 +188,7 @@ class TrainOptions(TrickOptions):
 def options_from(values: dict[str, object], name: str | None = None) -> TrainOptions:
     """The options of a preset with `values` in their place; a length replaces the preset's, in whatever unit.
 
+    What of the preset only another choice than that in `values` looks at is left out.
     Raises UnknownName for an unknown preset, UsageError for options that are wrong.
     """
     base = preset(name) if name is not None else {}
@@ -195,6 +196,9 @@ def options_from(values: dict[str, object], name: str | None = None) -> TrainOpt
         base = {key: value for key, value in base.items() if key not in LENGTHS}
     if values.get("objective") == "flow" or values.get("task") in WITHOUT_SCHEDULER:
         base.pop("scheduler", None)
+    for (choice, needed), names in LOOKED_AT_WITH.items():
+        if values.get(choice) not in {None, needed}:
+            base = {key: value for key, value in base.items() if key not in names}
     try:
         return TrainOptions(**{**base, **values})
     except ValidationError as error:

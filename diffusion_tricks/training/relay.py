@@ -32,7 +32,7 @@ from diffusion_tricks.errors import DiffusionTricksError, UsageError
 from diffusion_tricks.hosting.host import BUILT_IN
 from diffusion_tricks.training import checkpoints, folder, replaced
 from diffusion_tricks.training.interrupts import Interrupted
-from diffusion_tricks.training.options import TrainOptions, options_from
+from diffusion_tricks.training.options import TrainOptions, check_looked_at, options_from
 from diffusion_tricks.training.relay_status import status
 
 HOME = Path.home() / ".diffusion-tricks" / "relay"
@@ -186,7 +186,9 @@ def changes(given: argparse.Namespace, relay: Relay) -> dict[str, Any]:
     asked |= dict(pair.split("=", 1) for pair in given.set)
     asked = {name: value for name, value in asked.items() if value is not None}
     read = options_from(asked, PRESET)  # what is wrong is said here, not in a log
-    return {name: getattr(read, name) for name in asked}
+    asked = {name: getattr(read, name) for name in asked}
+    check_looked_at(known.model_copy(update=asked), among=asked)
+    return asked
 
 
 def main(argv: list[str] | None = None) -> int:
