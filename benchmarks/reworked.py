@@ -70,7 +70,7 @@ def _photograph(name: str, folder: Path) -> Path:
 def _inpainted(bench: Bench, file: Path, number: int) -> Inpainted:
     thing, box = asked(THINGS[number]), PLACES[number % len(PLACES)]
     mask = "box:" + ",".join(f"{100 * share:g}%" for share in box)
-    entry = TrickEntry(trick="inpaint", image=str(file), mask=mask)
+    entry = TrickEntry(trick="inpaint", image=str(file), mask=mask, padding="0", match="mixed")
     image = bench.make(prompt=thing.prompt, tricks=[entry], seed=(bench.recipe.seed or 0) + number)[0].image
     left, top, right, bottom = (round(share * image.width) for share in box)
     made_new = torch.zeros(1, image.height, image.width, dtype=torch.bool)

@@ -45,6 +45,16 @@ def test_every_file_that_the_page_names_is_there(path: str) -> None:
     assert (ROOT / path).exists() or (CORE / path).exists()
 
 
+def test_every_extra_that_is_named_can_be_installed() -> None:
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    folders = ("diffusion_tricks", "plugins", "cli", "docs", "benchmarks", "examples")
+    files = [file for folder in folders for file in (ROOT / folder).rglob("*") if file.suffix in {".py", ".md"}]
+    said = "".join(file.read_text() for file in [*ROOT.glob("*.md"), *files])
+    named = {name for names in re.findall(r"diffusion-tricks\[([\w, -]+)\]", said) for name in names.split(",")}
+    assert {"opencv", "film"} <= named
+    assert named <= declared.keys()
+
+
 def test_the_page_of_hooks_names_all_of_them() -> None:
     from diffusion_tricks import hookspecs
 

@@ -128,8 +128,8 @@ def test_noise_under_the_mask_is_of_unit_spread(photo: str) -> None:
     assert abs(float(x.std()) - (steps[0].alpha ** 2 + steps[0].sigma ** 2) ** 0.5) < 0.1
 
 
-def made(photo: str, **options: Any) -> Any:
-    entry = TrickEntry(trick="inpaint", image=photo, mask=BOX, **options)
+def made(photo: str, mask: str = BOX, **options: Any) -> Any:
+    entry = TrickEntry(trick="inpaint", image=photo, mask=mask, **options)
     recipe = Recipe(prompt="x", seed=1, steps=4, scheduler="ddim", guidance=1, tricks=[entry])
     return make(recipe, model=exact_model(RED))[0]
 
@@ -295,6 +295,44 @@ def test_poisson_is_opencvs() -> None:
     assert found.shape == old.shape
     assert np.abs(found[~there].astype(int) - old[~there]).max() <= 2
     assert cv2.NORMAL_CLONE == 1
+
+
+@pytest.mark.parametrize(("mask", "padding", "note"), [
+    (BOX, "1000%", None),
+    ("box:8,8,24,24", "0", "the model saw nothing of what is kept; give more `padding`, or `match` mixed"),
+    ("box:0,0,32,32", "0", "nothing of the picture is kept whose colours it could match"),
+])  # fmt: skip
+def test_what_has_no_colours_to_match_is_noted(photo: str, mask: str, padding: str, note: str | None) -> None:
+    facts = made(photo, mask=mask, padding=padding, match="mean").facts
+    said = [text for text in facts.get("notes", []) if "`match`" in text]
+    assert said == ([] if note is None else [f"`match` mean had no effect: {note}"])
+
+
+def test_mixed_edges_show_the_texture_of_what_was_there_through_what_is_flat() -> None:
+    pytest.importorskip("cv2")
+    there = np.zeros((80, 80), bool)
+    there[20:60, 20:60] = True
+    old = np.random.default_rng(0).integers(100, 140, (80, 80, 1)).repeat(3, 2).astype(np.uint8)
+    new = np.full_like(old, 250)
+    new[30:50, 30:50] = 60  # a dark thing on white
+    mixed, plain = (matched(new, old, there, how).astype(int) for how in ("mixed", "poisson"))
+    ground = np.s_[22:27, 22:58]
+    assert np.abs(mixed[ground] - old[ground]).mean() < 4
+    assert plain[ground].std() < 0.5 * old[ground].std()
+    assert mixed[35:45, 35:45].mean() < old[35:45, 35:45].mean() - 50
+
+
+@pytest.mark.parametrize("padding", ["0", "1000%"])
+def test_poisson_goes_on_from_what_was_there_whatever_the_model_saw(photo: str, padding: str) -> None:
+    """What the model made is flat, so that nothing of it stays but the colours of the photograph's rim."""
+    pytest.importorskip("cv2")
+    found = made(photo, mask="box:8,8,24,24", match="poisson", padding=padding)
+    colours, rim = np.asarray(found.image).astype(int), np.zeros((SIDE, SIDE), bool)
+    rim[8:24, 8:24], rim[9:23, 9:23] = True, False
+    assert np.abs(colours - PHOTO)[rim].mean() < 3
+    assert not found.facts.get("notes")
+    kept = np.pad(np.zeros((16, 16), bool), 8, constant_values=True)
+    np.testing.assert_array_equal(colours[kept], PHOTO[kept])
 
 
 def test_matching_leaves_what_is_kept_alone(photo: str) -> None:

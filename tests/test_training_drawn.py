@@ -126,6 +126,13 @@ def test_grounds_are_named_and_as_often_as_they_are_said_to_be():
     assert sum(str(word).endswith(" gradient") for word in words) > 50
 
 
+def test_without_photographs_the_ground_is_white():
+    always = grounds.Grounds(named=0, pastel=0, gradient=0, photograph=1, unsaid=0)
+    word, made = grounds.ground(always, drawings().photographs[:0], 8, np.random.default_rng(0))
+    assert word is None
+    assert (made == 1).all()
+
+
 def test_a_gradient_goes_from_one_colour_to_the_other():
     made = grounds.gradient(np.zeros(3), np.ones(3), 9, np.random.default_rng(0))
     assert made.shape == (3, 9, 9)
@@ -179,9 +186,21 @@ def test_sets_of_icons_and_of_files_are_found_by_code_points(tmp_path: Path):
     assert sets.files(tmp_path, other, glyph, 16) is None
 
 
-def test_sets_that_are_missing_are_named(tmp_path: Path):
+def test_sets_that_are_missing_are_named_unless_they_are_not_wanted(tmp_path: Path):
     with pytest.raises(UsageError, match="NotoEmoji_400Regular"):
         sets.sets(tmp_path)
+    assert [*sets.sets(tmp_path, wanted=["noto"])] == ["noto"]
+
+
+def test_a_file_of_some_sets_holds_the_things_that_they_have(tmp_path: Path):
+    square = Image.new("RGBA", (4, 4), (255, 0, 0, 255))
+    draws = {"ink": lambda emoji, glyph, side: square if emoji.name == "rabbit" else None}
+    sets.rendered({"duck": (), "rabbit": ("bunny",)}, draws, 8, behind=False).write(tmp_path / "few.npz")
+    few = sets.Drawings.read(tmp_path / "few.npz")
+    assert (few.names, few.kinds, few.things.tolist()) == ((("rabbit", "bunny"),), ("ink",), [0])
+    assert len(few.photographs) == 0
+    shown = DrawnSource(few, 8).draw(range(50), np.random.default_rng(0))
+    assert not any("photo" in caption for caption in shown.captions)
 
 
 def test_large_noto_is_drawn_from_its_shapes(tmp_path: Path):

@@ -143,7 +143,9 @@ def test_status_says_pictures_hours_and_levels(tmp_path: Path):
     assert "held out 0.3000" in said
 
 
-def test_what_would_be_passed_over_is_said_at_once_and_nothing_starts(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_what_would_be_passed_over_is_said_at_once_and_nothing_starts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
     assert relay.main(["--home", str(tmp_path), "--set", "lr_schedule=cosine", "--set", "lr_hold=9"]) == 2
     assert "`lr_hold` 9 is looked at with `lr_schedule` inverse-sqrt alone" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())

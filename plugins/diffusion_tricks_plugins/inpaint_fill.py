@@ -5,6 +5,7 @@ blur    f = G * (k f) / G * k,  k 1 where kept          normalised convolution: 
 telea   the fast marching method                        A. Telea, Journal of Graphics Tools 9(1), 2004, by OpenCV
 match   f' = (f - mean) std' / std + mean'              E. Reinhard et al., Color Transfer between Images, 2001
 poisson grad f' = grad f inside, f' = old at its rim    P. Perez et al., Poisson Image Editing, 2003, by OpenCV
+mixed   the same, with grad old where it is the larger  section 4: texture shows through what is flat
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from diffusion_tricks.plugin import Box, UsageError
 Colours = NDArray[np.uint8]  # (h w 3)
 Places = NDArray[np.bool_]  # (h w)
 Fill = Literal["original", "noise", "mean", "blur", "edge", "telea"]
-Match = Literal["off", "mean", "poisson"]
+Match = Literal["off", "mean", "poisson", "mixed"]
 RING = 16  # px of kept pixels around the mask whose colours are matched
 RADIUS = 3  # px, of Telea's method
 
@@ -82,12 +83,15 @@ def opencv(wanted: str) -> Any:
 def matched(new: Colours, old: Colours, made: Places, how: Match) -> Colours:
     """What was made, in the colours of what it is laid into: as the model shows what is kept, and as that is.
 
-    made: where the picture is new. Where nothing is kept near it, all stays as it is.
+    made: where the picture is new. "mean" leaves all as it is where nothing is kept near that; "poisson" and
+    "mixed" need nothing but what was there before. Raises UsageError where OpenCV is missing.
     """
-    ring = _ring(made)
-    if how == "off" or not ring.any() or not made.any():
+    if how == "off" or not made.any():
         return new
-    return _poisson(new, old, made) if how == "poisson" else _mean_and_spread(new, old, ring)
+    if how != "mean":
+        return _cloned(new, old, made, how)
+    ring = _ring(made)
+    return _mean_and_spread(new, old, ring) if ring.any() else new
 
 
 def _ring(made: Places) -> Places:
@@ -105,14 +109,13 @@ def _mean_and_spread(new: Colours, old: Colours, ring: Places) -> Colours:
     return np.asarray(((new - shown.mean(0)) * spread + there.mean(0)).round().clip(0, 255).astype(np.uint8))
 
 
-def _poisson(new: Colours, old: Colours, made: Places) -> Colours:
-    cv2 = opencv('match="poisson"')
+def _cloned(new: Colours, old: Colours, made: Places, how: Match) -> Colours:
+    cv2 = opencv(f'match="{how}"')
     left, top, right, bottom = _bounds(made)
     middle = (left + right) // 2, (top + bottom) // 2
     mask = made.astype(np.uint8) * 255
-    return np.asarray(
-        cv2.seamlessClone(np.ascontiguousarray(new), np.ascontiguousarray(old), mask, middle, cv2.NORMAL_CLONE)
-    )
+    way = cv2.MIXED_CLONE if how == "mixed" else cv2.NORMAL_CLONE
+    return np.asarray(cv2.seamlessClone(np.ascontiguousarray(new), np.ascontiguousarray(old), mask, middle, way))
 
 
 def _bounds(made: Places) -> Box:

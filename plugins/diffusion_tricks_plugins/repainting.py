@@ -65,7 +65,9 @@ class RepaintOptions(TrickOptions):
         1, "how many steps each resampling goes back (RePaint; the paper has 10 of 250)", ge=1, le=1000,
         needs=("resample",),
     )  # fmt: skip
-    match: Match = option("off", "bring colours to those around what is new: mean and spread, or poisson by OpenCV")
+    match: Match = option(
+        "off", "bring colours to those around what is new: mean and spread, or by edges, poisson and mixed (OpenCV)"
+    )
 
 
 @dataclass
@@ -104,6 +106,20 @@ class Edit:
         left, top, right, bottom = self.inside
         return slice(top, bottom), slice(left, right)
 
+    @property
+    def unmatched(self) -> str | None:
+        """Why the colours of what is new cannot be brought to those around it, where that was asked for."""
+        how = self.options.match
+        if how == "off" or not (self.framed(self.weights) > 0).all():
+            return None
+        if (self.weights > 0).all():
+            return f"`match` {how} had no effect: nothing of the picture is kept whose colours it could match"
+        if how != "mean":  # the others look at what was there before
+            return None
+        return (
+            "`match` mean had no effect: the model saw nothing of what is kept; give more `padding`, or `match` mixed"
+        )
+
     def framed(self, weights: Weights) -> Weights:
         """The model's part (h' w') of weights (h w); what lies beyond the picture is new."""
         (left, top, right, bottom), inside = self.box, self.inside
@@ -115,6 +131,8 @@ class Edit:
     def show(self, run: Run) -> None:
         """Keeps what is known of the region for the steps, or shows it to a model that was trained to inpaint."""
         assert run.source is not None
+        for facts in run.facts if self.unmatched and run.previous is None else ():
+            facts["notes"] = [*facts.get("notes", ()), self.unmatched]
         run.source = run.source.on(self.box)
         weights = self.framed(self.weights)
         new = self.framed(self.mask.weights) > 0
@@ -195,7 +213,7 @@ class Edit:
         picture, box, inside = run.source.picture, self.box, self.inside
         original, weights = picture.raster, self.framed(self.weights)
         new = image.convert("RGB").resize((box[2] - box[0], box[3] - box[1]), Image.Resampling.LANCZOS)
-        if self.options.match != "off":
+        if self.options.match != "off" and self.unmatched is None:
             old = flatten(picture.image.crop(box))
             new = Image.fromarray(matched(np.asarray(new), np.asarray(old), weights > 0, self.options.match))
         new = new.crop((inside[0] - box[0], inside[1] - box[1], inside[2] - box[0], inside[3] - box[1]))

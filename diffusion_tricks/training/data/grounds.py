@@ -31,7 +31,7 @@ class Grounds:
 def ground(grounds: Grounds, photographs: Tensor, side: int, random: np.random.Generator) -> tuple[str | None, Tensor]:
     """One ground (3 side side) in 0..1, and its word, `blue` or `photo`; None is not said.
 
-    photographs: 8 bits (k 3 h w).
+    photographs: 8 bits (k 3 h w); where there are none, the ground is white instead.
     """
     at, unsaid = random.random(), random.random() < grounds.unsaid
     if (at := at - grounds.named) < 0:
@@ -42,7 +42,7 @@ def ground(grounds: Grounds, photographs: Tensor, side: int, random: np.random.G
     if (at := at - grounds.gradient) < 0:
         word, colour = named_colour(random)
         return None if unsaid else f"{word} gradient", gradient(colour, pastel(random), side, random)
-    if at - grounds.photograph < 0:
+    if at - grounds.photograph < 0 and len(photographs):
         return None if unsaid else "photo", cut(photographs, side, random)
     return None, plain(np.array(WHITE), side)
 

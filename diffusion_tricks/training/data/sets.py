@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import io
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -33,6 +33,7 @@ FILLED = 0.92  # of the side: the longer side of every drawing, whatever its set
 THINGS = Path(__file__).parent.parent / "things.txt"
 NOWHERE = "\U0010ffff"  # no font has it, and shows what it shows for all that it lacks
 INK = (20, 20, 20, 255)
+NAMES = ("noto", "ink", "flat", "3d", "twemoji")
 # In the public domain, CC0 or without known restrictions, as scikit-image says of each.
 PHOTOGRAPHS = (
     "astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg", "hubble_deep_field.jpg",
@@ -81,8 +82,8 @@ def files(folder: Path, emoji: Emoji, glyph: Image.Image, side: int) -> Image.Im
     return None
 
 
-def sets(packages: Path, side: int = SIDE) -> dict[str, Draw]:
-    """How each set draws, from npm's folder of packages. Raises UsageError where one is missing.
+def sets(packages: Path, side: int = SIDE, wanted: Sequence[str] = NAMES) -> dict[str, Draw]:
+    """How each set that is wanted draws, from npm's folder of packages. Raises UsageError where one is missing.
 
     side: of the drawings; the bitmaps of Noto's font are small, so larger ones are drawn from the same shapes.
     """
@@ -92,6 +93,7 @@ def sets(packages: Path, side: int = SIDE) -> dict[str, Draw]:
         "flat": icons / "fluent-emoji-flat", "3d": packages / "@lobehub" / "fluent-emoji-3d" / "assets",
         "twemoji": icons / "twemoji",
     }  # fmt: skip
+    needed = {name: place for name, place in needed.items() if name in wanted}
     for place in needed.values():
         if place is not None and not place.exists():
             raise UsageError(f"{place} is not there; install its package with npm, as `{__name__}` says")
@@ -159,21 +161,32 @@ class Drawings:
         return cls(pixels, things, sets, names, tuple(said["kinds"]), photographs)
 
 
-def rendered(named: Mapping[str, tuple[str, ...]], draws: Mapping[str, Draw], side: int) -> Drawings:
-    """Every drawing that the sets have of the things, in order. Raises UsageError for a name that is no emoji's."""
+def rendered(
+    named: Mapping[str, tuple[str, ...]], draws: Mapping[str, Draw], side: int, behind: bool = True
+) -> Drawings:
+    """Every drawing that the sets have of the things, in order, and photographs, if they shall be `behind` them.
+
+    Things that no set has are left out. Raises UsageError for a name that is no emoji's.
+    """
     known = {emoji.name: (emoji, glyph) for emoji, glyph in all_emoji()}
     if missing := sorted(set(named) - set(known)):
         raise UsageError(f"these are no names of emoji: {', '.join(missing)}")
     rows: list[tuple[int, int, Tensor]] = []
-    for thing, name in enumerate(named):
-        for kind, draw in enumerate(draws.values()):
-            drawn = draw(*known[name], side)
-            square = None if drawn is None else fitted(drawn, side)
-            if square is not None:
-                rows.append((thing, kind, (square.clamp(0, 1) * 255).round().to(torch.uint8)))
+    names: list[tuple[str, ...]] = []
+    for name, others in named.items():
+        squares = _squares(*known[name], draws, side)
+        rows += [(len(names), kind, square) for kind, square in squares.items()]
+        names += [(name, *others)] if squares else []
     things, kinds = (torch.tensor([row[i] for row in rows]) for i in range(2))
-    names = tuple((name, *others) for name, others in named.items())
-    return Drawings(torch.stack([row[2] for row in rows]), things, kinds, names, tuple(draws), photographs(side))
+    grounds = photographs(side) if behind else torch.empty(0, 3, side, side, dtype=torch.uint8)
+    return Drawings(torch.stack([row[2] for row in rows]), things, kinds, tuple(names), tuple(draws), grounds)
+
+
+def _squares(emoji: Emoji, glyph: Image.Image, draws: Mapping[str, Draw], side: int) -> dict[int, Tensor]:
+    """By the places of the sets that have it, one thing's drawings (4 side side) of 8 bits."""
+    drawn = {kind: draw(emoji, glyph, side) for kind, draw in enumerate(draws.values())}
+    squares = {kind: fitted(one, side) for kind, one in drawn.items() if one is not None}
+    return {kind: (one.clamp(0, 1) * 255).round().to(torch.uint8) for kind, one in squares.items() if one is not None}
 
 
 def photographs(side: int) -> Tensor:
@@ -216,16 +229,19 @@ def main() -> None:
     parser.add_argument("packages", type=Path, help="npm's folder node_modules")
     parser.add_argument("file", type=Path, help="where to write, an .npz outside the repository")
     parser.add_argument("--side", type=int, default=SIDE, help="of the drawings in pixels")
+    parser.add_argument("--set", action="append", choices=NAMES, help="one of the sets, and others given so; else all")
+    parser.add_argument("--no-photographs", action="store_true", help="no photograph is ever behind a thing")
     parser.add_argument("--all", action="store_true", help="all 1,593 emoji, after those that are listed")
     given = parser.parse_args()
     named = concepts(THINGS)
     if given.all:
         named |= {emoji.name: () for emoji, _ in all_emoji() if emoji.name not in named}
-    drawings = rendered(named, sets(given.packages, given.side), given.side)
+    draws = sets(given.packages, given.side, given.set or NAMES)
+    drawings = rendered(named, draws, given.side, behind=not given.no_photographs)
     given.file.parent.mkdir(parents=True, exist_ok=True)
     drawings.write(given.file)
     counts = [f"{int((drawings.sets == i).sum())} {kind}" for i, kind in enumerate(drawings.kinds)]
-    print(f"{len(named)} things, {', '.join(counts)}: {given.file}, {given.file.stat().st_size / 1e6:.0f} MB")
+    print(f"{len(drawings.names)} things, {', '.join(counts)}: {given.file}, {given.file.stat().st_size / 1e6:.0f} MB")
 
 
 if __name__ == "__main__":
