@@ -16,6 +16,7 @@ import judge as judging
 from diffusion_tricks.io.pixels import to_tensor
 from diffusion_tricks.training.data.captions import with_article
 from diffusion_tricks.training.data.emoji import concepts
+from diffusion_tricks.training.data.sets import THINGS
 from diffusion_tricks.training.words import common_name
 
 PAIRS = Path(__file__).with_name("reach_pairs.toml")
@@ -38,8 +39,8 @@ def every_caption() -> list[Asked]:
 
 
 def asked(name: str) -> Asked:
-    """A thing as people ask for it."""
-    return Asked(with_article(common_name(name, concepts()[name])), name)
+    """A thing as people ask for it, whether the model claims it or not."""
+    return Asked(with_article(common_name(name, concepts(THINGS)[name])), name)
 
 
 @cache
