@@ -120,7 +120,7 @@ def test_the_model_inside_with_its_second_stage_and_what_it_was_taught() -> None
     for size in ((576, 576), (500, 500), (120, 120)):
         with pytest.raises(UsageError):
             check_before(Recipe(prompt="a", seed=0, size=size))
-    assert told.captions["rabbit"] == ["bunny", "hare"]
+    assert told.captions["rabbit"] == ["bunny"]
     assert "blue" in told.words
 
 
@@ -145,7 +145,7 @@ def test_the_command_prints_a_sheet(folder: Path) -> None:
     assert "distilled guidance is an input" in told["note"]
     emoji = run("models", "show", "emoji")
     assert "upscaled:           256x256; others, sides up to 512, in multiples of 64" in emoji.lines
-    assert emoji.lines[emoji.lines.index("It was taught to draw:") + 1] == "rabbit, bunny, hare"
+    assert emoji.lines[emoji.lines.index("It was taught to draw:") + 1] == "rabbit, bunny"
 
 
 def test_the_command_prints_json_behind_or_before_the_name(folder: Path) -> None:
@@ -157,7 +157,7 @@ def test_the_command_prints_json_behind_or_before_the_name(folder: Path) -> None
 
 
 def test_a_name_alone_lists_what_it_was_taught_and_a_wrong_one_is_refused() -> None:
-    assert run("models", "emoji").lines[0] == "rabbit, bunny, hare"
+    assert run("models", "emoji").lines[0] == "rabbit, bunny"
     assert run("models", "show", "emojy").code == run("models", "emojy").code == 2
     assert "did you mean 'emoji'" in run("models", "show", "emojy").err
     assert run("models", "show").code == 2

@@ -165,6 +165,7 @@ def test_deaths_are_counted_by_processes_until_a_job_comes_to_something(tmp_path
         assert deaths(ledger)["x"] == 3
         assert deaths(ledger)["y"] == 0
     left_begun(tmp_path, "b", "x", {"failed": "x", "kind": "WorkerDied", "message": ""})
+    time.sleep(0.002)  # lines say milliseconds
     left_begun(tmp_path, "b", "x")
     with records.mine("c") as ledger:
         assert deaths(ledger)["x"] == 1
