@@ -308,6 +308,14 @@ def test_what_has_no_colours_to_match_is_noted(photo: str, mask: str, padding: s
     assert said == ([] if note is None else [f"`match` mean had no effect: {note}"])
 
 
+@pytest.mark.parametrize("how", ["poisson", "mixed"])
+def test_opencv_that_is_missing_is_said_before_a_step_is_made(photo: str, how: str) -> None:
+    tricks = [Inpaint(image=photo, mask=BOX, match=how)]
+    steps = sample(exact_model(RED), tricks=tricks, steps=4, scheduler="ddim", seed=3)
+    with mock.patch.dict(sys.modules, {"cv2": None}), pytest.raises(UsageError, match=f'match="{how}"` is done by'):
+        next(iter(steps))
+
+
 def test_mixed_edges_show_the_texture_of_what_was_there_through_what_is_flat() -> None:
     pytest.importorskip("cv2")
     there = np.zeros((80, 80), bool)

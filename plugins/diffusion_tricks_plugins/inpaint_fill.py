@@ -80,6 +80,12 @@ def opencv(wanted: str) -> Any:
     return cv2
 
 
+def check_at_hand(how: Match) -> None:
+    """Raises UsageError where matching so needs OpenCV and it is missing, before a picture is made in vain."""
+    if how in {"poisson", "mixed"}:
+        opencv(f'match="{how}"')
+
+
 def matched(new: Colours, old: Colours, made: Places, how: Match) -> Colours:
     """What was made, in the colours of what it is laid into: as the model shows what is kept, and as that is.
 

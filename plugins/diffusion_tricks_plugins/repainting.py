@@ -30,7 +30,7 @@ from diffusion_tricks.plugin import (
     option,
     to_tensor,
 )
-from diffusion_tricks_plugins.inpaint_fill import Fill, Match, filled, matched
+from diffusion_tricks_plugins.inpaint_fill import Fill, Match, check_at_hand, filled, matched
 from diffusion_tricks_plugins.inpaint_known import Known, condition_of, known_of, latents_made_new
 from diffusion_tricks_plugins.kept import kept_hash, pixels_of, seam
 from diffusion_tricks_plugins.masks import Mask, Weights
@@ -131,6 +131,7 @@ class Edit:
     def show(self, run: Run) -> None:
         """Keeps what is known of the region for the steps, or shows it to a model that was trained to inpaint."""
         assert run.source is not None
+        check_at_hand(self.options.match)
         for facts in run.facts if self.unmatched and run.previous is None else ():
             facts["notes"] = [*facts.get("notes", ()), self.unmatched]
         run.source = run.source.on(self.box)
