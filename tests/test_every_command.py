@@ -153,7 +153,7 @@ TRAIN = {
     "beta_start": "--beta-start 0.01", "beta_end": "--beta-end 0.5", "sigma": "--sigma 2",
     "draw": "--draw logit-normal", "logit_mean": "--logit-mean 1", "logit_std": "--logit-std 2", "shift": "--shift 2",
     "shift_end": "--shift-end 2", "shift_over": "--shift-over 9", "min_snr": "--min-snr 5",
-    "dropout": "--dropout 0.3", "crop": "--crop 8", "first_stage": "--first-stage emoji",
+    "below": "--below 9", "dropout": "--dropout 0.3", "crop": "--crop 8", "first_stage": "--first-stage emoji",
     "error": "--error absolute", "factor": "--factor 2", "max_noise_level": "--max-noise-level 9",
     "width": "--width 8", "widths": "--widths 8,16", "levels": "--levels 2", "layers": "--layers 2",
     "seen_before": "--seen-before 9", "start_from": "--from a", "epochs": "--epochs 3", "steps": "--steps 9",

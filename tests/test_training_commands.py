@@ -14,6 +14,7 @@ from diffusers import DiffusionPipeline
 
 from command_line import run
 from diffusion_tricks.errors import UnknownName, UsageError
+from diffusion_tricks.loading.location import location_of
 from diffusion_tricks.training import checkpoints, launch
 from diffusion_tricks.training.folder import metrics
 from diffusion_tricks.training.interrupts import Interrupted
@@ -49,7 +50,7 @@ def test_one_command_trains_and_the_next_samples(tmp_path: Path) -> None:
 def test_presets_are_sets_of_options_that_any_option_overrides(name: str) -> None:
     options = options_from({"lr": 0.5}, name)
     assert options.lr == 0.5
-    drawn = dict.fromkeys(("emoji-relay", "emoji-gpu", "emoji-upscaler"), "drawings.npz")
+    drawn = dict.fromkeys(("emoji-relay", "emoji-gpu", "emoji-refiner", "emoji-upscaler"), "drawings.npz")
     assert options.data == (drawn | {"emoji": "emoji"}).get(name, "digits")
 
 
@@ -90,6 +91,8 @@ def test_the_model_inside_fits_in_40_mb_whichever_way_it_is_trained() -> None:
         with torch.device("meta"):
             parts = (unet(64, widths), text_encoder(3000), upscaler_unet(256, second))
         assert 2 * sum(p.numel() for part in parts for p in part.parameters()) < 40e6
+    refiner = location_of("emoji") / "refiner" / "unet" / "diffusion_pytorch_model.safetensors"
+    assert refiner.stat().st_size < 3e6
 
 
 def _kind(name: str) -> tuple[str, str]:

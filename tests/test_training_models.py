@@ -57,6 +57,15 @@ def test_a_class_model_is_plain_diffusers_and_knows_its_names(class_model: Path)
     assert r.tobytes() == g.tobytes() == b.tobytes()  # gray
 
 
+def test_a_model_of_low_noise_says_so_and_makes_no_sheets(tmp_path: Path) -> None:
+    trained(tmp_path / "fine", steps=3, timesteps=50, below=20, sheet_count=3, sheets=[1])
+    assert not (tmp_path / "fine" / "samples").exists()
+    model = load_model(tmp_path / "fine", device="cpu")
+    assert model.defaults.below == 20
+    with pytest.raises(UsageError, match="below timestep 20 alone"):
+        make(Recipe(seed=0), model)
+
+
 def test_guidance_moves_away_from_the_null_class(class_model: Path) -> None:
     model = load_model(class_model, device="cpu")
     unet = model.pipe.unet

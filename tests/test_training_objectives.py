@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from diffusion_tricks.errors import UsageError
 from diffusion_tricks.training.objectives import Objective, objective, shares, training_schedule
 from diffusion_tricks.training.options import TrainOptions
 from diffusion_tricks.training.rates import learning_rate, total_steps
@@ -40,6 +41,19 @@ def test_an_exact_network_has_no_loss_and_another_has(kind: str) -> None:
     task, x0 = made(objective=kind, timesteps=200), torch.rand(8, 1, 4, 4) * 2 - 1
     assert task.loss(exact(task, x0), x0, {}, PLAIN) < 1e-4
     assert task.loss(lambda x, t: x * 0.5, x0, {}, PLAIN) > 0.05
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_below_a_timestep_all_of_them_are_drawn_alike_and_none_above(kind: str) -> None:
+    task = made(objective=kind, timesteps=200, below=50)
+    t = task.times(5000, torch.device("cpu")).double()
+    assert (float(t.min()) < 1, 49 <= float(t.max()) <= 50) == (True, True)
+    np.testing.assert_allclose(np.histogram(t.numpy(), 5, (0, 50))[0], 1000, atol=5)
+
+
+def test_below_a_timestep_that_there_is_not_is_refused() -> None:
+    with pytest.raises(UsageError, match="below must be one of the 200 timesteps, got 201"):
+        made(timesteps=200, below=201)
 
 
 @pytest.mark.parametrize("schedule", ["linear", "cosine"])

@@ -63,6 +63,7 @@ def _abilities(can: Abilities) -> dict[str, str]:
         "family": can.family,
         **{name: _reach(**size) for name, size in zip(STAGES, can.sizes, strict=False)},
         **({"upscaler": ", then ".join(can.upscalers)} if can.upscalers else {}),
+        **({"refiner": f"{can.refiner}, which answers where little noise is left"} if can.refiner else {}),
         "space": f"latents of {can.channels} channels, {can.scale}x{can.scale} pixels each" if latent else "pixels",
         "steps": str(can.steps),
         "scheduler": f"{can.scheduler}; the model predicts {PREDICTED.get(can.prediction, can.prediction)}",

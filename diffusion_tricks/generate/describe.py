@@ -53,7 +53,7 @@ class Abilities:
     scale that is an input of the network, None is its pipeline's own; `distilled` says whether there is one. scheduler:
     a name of ours, or the class of its own. dtype: on an accelerator. prompts: "text", "classes" or "none". inpaints:
     it sees mask and picture. controlnet, lora: whether it takes them. tricks: those that work with it. upscalers: that
-    may stand behind it. notes: what people should know.
+    may stand behind it. refiner: what answers in its place where little noise is left. notes: what people should know.
     """
 
     family: str
@@ -74,6 +74,7 @@ class Abilities:
     lora: bool
     tricks: tuple[str, ...]
     upscalers: tuple[str, ...]
+    refiner: str | None
     notes: tuple[str, ...]
 
 
@@ -176,7 +177,7 @@ def _abilities(name: str, said: Said) -> Abilities:
         scheduler=defaults.scheduler or str(scheduler.get("_class_name")), prediction=prediction_in(scheduler),
         dtype=row.dtype, prompts=said.prompts,
         inpaints=shape.inpaints, controlnet=shape.controllable, lora=said.takes_lora,
-        tricks=_tricks(shape), upscalers=tuple(stage.name for stage in chain[1:]),
+        tricks=_tricks(shape), upscalers=tuple(stage.name for stage in chain[1:]), refiner=defaults.refiner,
         notes=(*row.notes, *([why] if why else [])),
     )  # fmt: skip
 

@@ -142,8 +142,9 @@ def _from_hub(name: HubName, need: Need, commit: str, sizes: Sizes) -> tuple[Pat
     _remember(name.revision or "main", commit, folder.parent.parent)
     remote = Remote(exact, folder, sizes)
     _fetch(remote, need)
-    if (second := _second(folder)) and f"{second}/{INDEX_FILE}" in sizes:
-        _fetch(remote.within(second), replace(need, without=(), check=None))
+    for other in _others(folder):
+        if f"{other}/{INDEX_FILE}" in sizes:
+            _fetch(remote.within(other), replace(need, without=(), check=None))
     return folder, commit
 
 
@@ -191,14 +192,15 @@ def _fetch(remote: Remote, need: Need) -> None:
         remote.download(wanted(remote.sizes, parts, variant))
 
 
-def _second(folder: Path) -> str | None:
-    """The upscaler that lies within a model, where its own file of defaults names one."""
+def _others(folder: Path) -> list[str]:
+    """The upscaler and the refiner that lie within a model, where its own file of defaults names them."""
     file = folder / DEFAULTS_FILE
     try:
-        named = read_object(file, ModelError).get("upscaler") if file.is_file() else None
+        said = read_object(file, ModelError) if file.is_file() else {}
     except ModelError:
-        return None  # a file that is wrong is refused when it is read
-    return named if isinstance(named, str) and ".." not in PurePosixPath(named).parts else None
+        return []  # a file that is wrong is refused when it is read
+    named = [said.get("upscaler"), said.get("refiner")]
+    return [name for name in named if isinstance(name, str) and ".." not in PurePosixPath(name).parts]
 
 
 @contextmanager

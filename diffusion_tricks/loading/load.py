@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +37,7 @@ from diffusion_tricks.loading.location import (
 )
 from diffusion_tricks.loading.lora import add_loras, checked
 from diffusion_tricks.loading.mismatch import misfit
+from diffusion_tricks.loading.refiner import refiner_of
 from diffusion_tricks.loading.single_file import settings_of, single_file
 
 if TYPE_CHECKING:
@@ -103,10 +105,15 @@ def load_model(
     said = settings_of(location) if location.is_file() else location
     defaults, words = defaults_of(said, _family_defaults(pipe)), vocabulary_of(said)
     second = upscaler_from(upscaler or upscaler_of(name, said, defaults), where, precision)
-    return _ready(Model(
+    model = Model(
         pipe, label, where, precision, defaults=defaults, revision=commit, second=second, vocabulary=words, loras=found,
         memory=saved, store=None if whole else store_of(pipe, location, precision, saved),
-    ), compile)  # fmt: skip
+    )  # fmt: skip
+    how: dict[str, Any] = {"memory": memory, "compile": compile, "channels_last": channels_last}
+    model.refiner = refiner_of(
+        model, said, partial(load_model, device=str(where), dtype=called(precision), whole=whole, **how)
+    )
+    return _ready(model, compile)
 
 
 def _check_upscalers(upscaler: Any) -> None:

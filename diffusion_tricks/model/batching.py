@@ -82,11 +82,39 @@ class Asked:
 def answer(model: Model, asks: Sequence[Ask], t: Tensor, level: Level, terms: Terms) -> tuple[list[Estimate], int]:
     """Estimates for `asks`, rows that fit together in one call of the denoiser, and how many rows that were."""
     (answers,) = answer_together(model, [Asked(asks, level, terms)], t)
-    return answers, sum(len(ask.x) for ask in asks)
+    return answers, rows_of(answers)
+
+
+def rows_of(answers: Sequence[Estimate]) -> int:
+    """How many rows the model computed for its answers, of which several may be one."""
+    return sum(len(answer.value) for answer in {id(answer): answer for answer in answers}.values())
 
 
 def answer_together(model: Model, asked: Sequence[Asked], t: Tensor) -> list[list[Estimate]]:
-    """Estimates for what several runs ask at one timestep: rows that fit together in one call of the denoiser."""
+    """Estimates for what several runs ask at one timestep: rows that fit together in one call of the denoiser.
+
+    The model's refiner, if it has one, answers those of little noise.
+    """
+    refiner = model.refiner
+    refined = [refiner is not None and refiner.answers(one.asks, one.level) for one in asked]
+    if refiner is None or not any(refined):
+        return _answered(model, asked, t)
+    own = iter(_answered(model, [one for one, late in zip(asked, refined, strict=True) if not late], t))
+    fine = iter(_wordless(refiner.model, [one for one, late in zip(asked, refined, strict=True) if late], t))
+    return [next(fine if late else own) for late in refined]
+
+
+def _wordless(model: Model, asked: Sequence[Asked], t: Tensor) -> list[list[Estimate]]:
+    """The answers of a model that reads no prompt: one to all that is asked about the same latents."""
+    keys = [[(id(ask.x), ask.gradient) for ask in one.asks] for one in asked]
+    once = [dict(zip(each, (ask.but(prompt=None) for ask in one.asks), strict=True))
+            for each, one in zip(keys, asked, strict=True)]  # fmt: skip
+    answers = _answered(model, [replace(one, asks=[*asks.values()]) for one, asks in zip(asked, once, strict=True)], t)
+    known = [dict(zip(asks, each, strict=True)) for asks, each in zip(once, answers, strict=True)]
+    return [[found[key] for key in each] for found, each in zip(known, keys, strict=True)]
+
+
+def _answered(model: Model, asked: Sequence[Asked], t: Tensor) -> list[list[Estimate]]:
     parts = [(ask, one) for one in asked for ask in one.asks]
     groups: dict[Any, list[int]] = {}
     for i, (ask, one) in enumerate(parts):

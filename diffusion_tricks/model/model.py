@@ -16,6 +16,7 @@ from diffusion_tricks.devices.memory import Job, Memory, Work, in_parts, persist
 from diffusion_tricks.devices.rungs import PICTURES, PROMPTS, tiled
 from diffusion_tricks.devices.text_encoders import arrive, leave
 from diffusion_tricks.devices.turns import alone_with
+from diffusion_tricks.diffusion.ask import Ask
 from diffusion_tricks.diffusion.levels import training_level
 from diffusion_tricks.diffusion.noise_level import Level
 from diffusion_tricks.errors import UsageError
@@ -51,12 +52,30 @@ class Second(Protocol):
         """The model of the stage; noise_level: on the pictures it enlarges, None is its default."""
 
 
+@dataclass(frozen=True)
+class Refiner:
+    """A model without text, which answers in another's place where little noise is left: eDiff-I, arXiv:2211.01324.
+
+    model: that answers; it predicts what the other does, on the same schedule. boundary: the signal to noise at and
+    below which the other answers itself.
+    """
+
+    model: Model
+    boundary: float
+
+    def answers(self, asks: Sequence[Ask], level: Level) -> bool:
+        """Whether it can answer all that one step asks: no more than latents, of little noise."""
+        plain = all(ask.condition is None and not ask.controls and ask.inside is None for ask in asks)
+        return plain and level.snr > self.boundary
+
+
 @dataclass(repr=False)
 class Model:
     """A diffusers pipeline opened up. Made by `load_model`.
 
     name: what it was asked for by. device, dtype: where and in what the denoiser runs. opened: the family that serves
     the pipeline, where it is known; else it is looked for. second: the upscaler that makes its pictures larger.
+    refiner: what answers in its place where little noise is left.
     vocabulary: what it was taught, where it says so. loras: what was added to its weights. memory: how it is saved.
     compiled: its denoiser, where that was asked for. unread: of each prompt that was encoded, what was left out of it,
     in sentences. store: where the prompts that were encoded are kept from run to run, if they are.
@@ -69,6 +88,7 @@ class Model:
     defaults: Defaults = field(default_factory=Defaults)
     revision: str | None = None
     second: Second | None = None
+    refiner: Refiner | None = None
     vocabulary: Vocabulary | None = None
     loras: Sequence[Lora] = ()
     memory: Memory = field(default_factory=Memory)

@@ -17,7 +17,7 @@ from diffusion_tricks.diffusion.estimate import Estimate
 from diffusion_tricks.diffusion.scheduler_quirks import output_for, restore, snapshot, step_arguments, stepped
 from diffusion_tricks.diffusion.steps import begin_at
 from diffusion_tricks.errors import UsageError
-from diffusion_tricks.model.batching import Asked, answer_together
+from diffusion_tricks.model.batching import Asked, answer_together, rows_of
 from diffusion_tricks.model.model import Model
 from diffusion_tricks.registry.calls import Call, calls
 from diffusion_tricks.registry.trick import Trick
@@ -172,8 +172,8 @@ def _answer(steps: Sequence[Step], pending: list[list[Ask]]) -> list[list[Estima
     asked = [Asked(_said(step, asks), step.level, step.run.terms) for step, asks in zip(steps, pending, strict=True)]
     answers = answer_together(steps[0].run.model, asked, steps[0].t)
     for step, asks, estimates in zip(steps, pending, answers, strict=True):
-        step.rows += sum(len(ask.x) for ask in asks)
-        step.run.rows += sum(len(ask.x) for ask in asks)
+        step.rows += rows_of(estimates)
+        step.run.rows += rows_of(estimates)
         step.differentiated += sum(len(ask.x) for ask in asks if ask.gradient)
         for estimate in estimates:
             _gave(step, MODEL, estimate)

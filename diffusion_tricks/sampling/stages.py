@@ -74,8 +74,19 @@ def started(run: Run, latents: Tensor | None) -> Tensor:
     if run.condition is None and run.model.family.shape.inpaints:
         run.condition = all_new(run.size, run.model.device, run.model.dtype)
     run.first = begin_at(run.scheduler, start.index)
+    _check_known(run)
     run.latents = sent(start.latents, run.model.device, run.model.latent_dtype)
     return run.latents
+
+
+def _check_known(run: Run) -> None:
+    """Raises UsageError where a model that was taught little noise alone would begin with more."""
+    below = run.model.defaults.below
+    if below is not None and run.levels[run.first].snr < run.model.level(below).snr:
+        raise UsageError(
+            f"{run.model.name!r} has learnt noise below timestep {below} alone, and refines what another model drew; "
+            "name it as the refiner of that one, or start from a picture at a later step"
+        )
 
 
 def _note_unread(run: Run, prompts: Iterable[str | None]) -> None:

@@ -273,7 +273,7 @@ class Training:
             self.watch.sheet(f"step-{self.step:06}")
         elif ended and epoch and not self.shares and self.watch.shows(epoch, epochs):
             self.watch.sheet(f"epoch-{epoch:04}")
-        elif self.done >= 1 and self.options.sheet_count:
+        elif self.done >= 1 and self.options.shown:
             self.watch.sheet("last")
 
     def _save(self) -> None:

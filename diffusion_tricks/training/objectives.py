@@ -42,6 +42,7 @@ class Objective:
 
     kind: epsilon, v, sample or flow.  total: T.  alpha_bars: (T), of the schedule; a flow has none.
     draw: maps shares of 0..1, evenly spread, to the shares of T that are trained once so many pictures were seen.
+    below: only timesteps below it are trained, None is all.
     min_snr: gamma, None weighs all 1.  error: squared, or absolute, of which the best answer is the median.
     """
 
@@ -51,14 +52,16 @@ class Objective:
     draw: Draw
     min_snr: float | None = None
     error: str = "squared"
+    below: int | None = None
 
     def times(self, count: int, device: torch.device, seen: float = 0.0) -> Tensor:
         """Timesteps (b): whole ones of 0..T-1, for a flow any of 0..T; stratified over the batch."""
+        top = self.total if self.below is None else self.below
         share = (torch.rand((), device=device) + torch.arange(count, device=device) / count) % 1
         share = self.draw(share, seen)[torch.randperm(count, device=device)]
         if self.alpha_bars is None:
-            return share * self.total
-        return (share * self.total).long().clamp(0, self.total - 1)
+            return share * top
+        return (share * top).long().clamp(0, top - 1)
 
     def level(self, t: Tensor) -> tuple[Tensor, Tensor]:
         """alpha and sigma at timesteps (b): (b 1 1 1) each."""
@@ -113,7 +116,7 @@ def objective(options: TrainOptions, scheduler: Any) -> Objective:
     if options.task == "denoiser":
         return Objective("sample", 1, scheduler.alphas_cumprod, draw, error=options.error)
     bars = None if options.objective == "flow" else scheduler.alphas_cumprod
-    return Objective(options.objective, options.timesteps, bars, draw, options.min_snr, options.error)
+    return Objective(options.objective, options.timesteps, bars, draw, options.min_snr, options.error, options.below)
 
 
 def shares(options: TrainOptions) -> Draw:

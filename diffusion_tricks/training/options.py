@@ -68,6 +68,9 @@ class TrainOptions(TrickOptions):
     shift_over: int = option(500_000, "pictures until --shift-end is reached", ge=1)
     error: Literal["squared", "absolute"] = option("squared", "absolute means sharp and flat pictures in one step")
     min_snr: float | None = option(None, "gamma of the min-SNR weights, 5 in arXiv:2303.09556; else all weigh 1", gt=0)
+    below: int | None = option(
+        None, "learn only timesteps below this one, as a refiner of another model does; no sheets are made then", ge=1
+    )
     dropout: Share = option(0.1, "share of the pictures shown without their class or caption, for guidance")
     crop: int = option(64, "side of the crops of pictures that an upscaler learns from", ge=8)
     first_stage: str | None = option(
@@ -152,6 +155,8 @@ class TrainOptions(TrickOptions):
     def _fits_together(self) -> TrainOptions:
         if self.beta_start >= self.beta_end:
             raise ValueError(f"beta_start must be below beta_end, got {self.beta_start} and {self.beta_end}")
+        if self.below is not None and self.below > self.timesteps:
+            raise ValueError(f"below must be one of the {self.timesteps} timesteps, got {self.below}")
         if self.task == "denoiser" and self.objective != "sample":
             raise ValueError(f"a denoiser predicts the clean picture, so objective {self.objective!r} is none for it")
         if self.task == "upscale" and self.objective == "flow":
@@ -164,6 +169,11 @@ class TrainOptions(TrickOptions):
             self.channels_of_levels()
         self.names()
         return self
+
+    @property
+    def shown(self) -> int:
+        """Pictures on a sheet; none of a model that knows low noise alone, and so draws nothing by itself."""
+        return 0 if self.below is not None else self.sheet_count
 
     def names(self) -> tuple[str, ...]:
         """`labels` as a list; empty where there are none. Raises ValueError for one that is empty or stands twice."""

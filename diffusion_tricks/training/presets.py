@@ -2,7 +2,7 @@
 
 `denoiser`, `time`, `class` and `flow` are the exercises of a course on generative models, with `-quick` in minutes, as
 the digit models inside were made (times are those of two cores with nothing else to do); `emoji` is the model inside,
-and `emoji-upscaler` its second stage.
+`emoji-refiner` what answers in its place at low noise, and `emoji-upscaler` its second stage.
 """
 
 from __future__ import annotations
@@ -107,6 +107,17 @@ PRESETS: dict[str, tuple[str, dict[str, Any]]] = {
         | {
             "widths": "32,64,96,192,224", "batch": 256, "workers": 12, "lr": 1.5e-3, "lr_schedule": "constant",
             "cool_down": 0.3, "warm_up": 300, "shift_over": 3_000_000, "averages": 500_000, "minutes": 25.0,
+        },
+    ),
+    # What is left to draw at low noise is edges and flat colours, whatever the thing: so it reads nothing, is small and
+    # is wide where pictures are large. An absolute error has the median as its best answer: flat colours stay flat.
+    "emoji-refiner": (
+        "what answers in its place below timestep 400, without text; with `data` as data.sets wrote it",
+        {
+            "task": "unconditional", "data": "drawings.npz", "size": 64, "channels": 3, "objective": "v",
+            "schedule": "cosine", "error": "absolute", "below": 400, "widths": "32,48,64,64", "minutes": 40.0,
+            "batch": 16, "device": "cpu", "optimizer": "adamw", "lr": 2e-3, "lr_schedule": "cosine", "warm_up": 100,
+            "beta2": 0.99, "ema": 0.999, "precision": "bfloat16", "channels_last": True, "held_out": 64,
         },
     ),
     # Nearly all steps are drawn from pure noise, so that one step is enough; an absolute error has the median of what a

@@ -35,7 +35,7 @@ def sheet_shares(options: TrainOptions, epochs: float | None) -> tuple[float, ..
     """
     last = max(options.sheets, default=0)
     counted = options.steps is None and options.minutes is None
-    if counted or not options.sheet_count or (epochs is not None and epochs >= last):
+    if counted or not options.shown or (epochs is not None and epochs >= last):
         return ()
     return tuple(epoch / last for epoch in sorted(options.sheets))
 

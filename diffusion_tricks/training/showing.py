@@ -37,6 +37,8 @@ def defaults(options: TrainOptions, task: Task) -> dict[str, Any]:
     about: dict[str, Any] = {"steps": steps, "guidance": task.guidance, "scheduler": options.scheduler}
     if options.task == "upscale":
         about["noise_level"] = min(NOISE_LEVEL, options.max_noise_level)
+    if options.below is not None:
+        about["below"] = options.below
     return about | ({"classes": list(task.classes)} if task.classes else {})
 
 

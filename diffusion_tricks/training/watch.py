@@ -80,7 +80,7 @@ class Watch:
 
     def shows(self, epoch: int, epochs: int | None) -> bool:
         """Whether a sheet is due after an epoch of so many; None is not known."""
-        if not self.options.sheet_count:
+        if not self.options.shown:
             return False
         if self.options.sheets:
             return epoch in self.options.sheets

@@ -1,0 +1,58 @@
+"""The refiner of a model: a folder beside it, which its own file of defaults names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from diffusion_tricks.errors import ModelError
+
+if TYPE_CHECKING:
+    from diffusion_tricks.model.model import Model, Refiner
+
+
+def refiner_of(model: Model, location: Path, load: Callable[[Path], Model]) -> Refiner | None:
+    """What answers in the model's place where little noise is left; None where it names nothing, or has LoRA.
+
+    location: where the model lies. load: gives the model in a folder, placed as the model itself is. Weights that were
+    added to a model would go without where another answers, so it then answers everywhere itself.
+    Raises ModelError for a folder that is not there, or that holds what cannot answer for the model.
+    """
+    named = model.defaults.refiner
+    if named is None or model.loras:
+        return None
+    if not (location / named).is_dir():
+        raise ModelError(f"{location} names a refiner and has no folder {named}; fetch it anew")
+    return checked(model, load(location / named))
+
+
+def checked(model: Model, refiner: Model) -> Refiner:
+    """The refiner of a model. Raises ModelError for one that cannot answer in its place."""
+    from diffusion_tricks.diffusion.levels import prediction_of, uses_learned_variance
+    from diffusion_tricks.families.plain import PlainFamily
+    from diffusion_tricks.model.model import Refiner
+
+    below = refiner.defaults.below
+    if below is None:
+        raise ModelError(f"the refiner {refiner.name!r} does not say `below` which timestep it answers")
+    if not isinstance(refiner.family, PlainFamily) or refiner.family.embeddings:
+        raise ModelError(f"the refiner {refiner.name!r} is a {refiner}; expected a model without text and classes")
+    own, its = model.pipe.scheduler, refiner.pipe.scheduler
+    asked = {
+        "pixels per latent": (model.family.scale, refiner.family.scale),
+        "channels": (model.family.channels, refiner.family.channels),
+        "prediction": (prediction_of(own), prediction_of(its)),
+        "learned variance": (uses_learned_variance(own), uses_learned_variance(its)),
+        f"noise at timestep {below}": (_level(model, below), _level(refiner, below)),
+    }
+    wrong = [f"{name} {found} where the model has {had}" for name, (had, found) in asked.items() if had != found]
+    if wrong:
+        raise ModelError(f"the refiner {refiner.name!r} does not fit {model.name!r}: {'; '.join(wrong)}")
+    return Refiner(refiner, model.level(below).snr)
+
+
+def _level(model: Model, t: int) -> tuple[float, float]:
+    """alpha and sigma at a timestep, as far as they matter. Raises UsageError for a timestep that there is not."""
+    level = model.level(t)
+    return round(level.alpha, 4), round(level.sigma, 4)
