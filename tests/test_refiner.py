@@ -92,6 +92,20 @@ def test_what_it_is_asked_about_the_same_latents_is_one_row(model: Model) -> Non
     assert [step.rows for step in sample(model, steps=STEPS, tricks=anagram)] == [2 * count for count in rows]
 
 
+@pytest.mark.parametrize("strength", [0.3, 0.6, 1.0])
+def test_of_a_run_that_starts_from_a_picture_it_refines_the_same_share(
+    model: Model, tmp_path: Path, strength: float
+) -> None:
+    """So that most of what is asked for is heard, however little noise the run begins with."""
+    Image.new("RGB", (16, 16), "teal").save(tmp_path / "picture.png")
+    tricks = [SDEdit(image=str(tmp_path / "picture.png"), strength=strength), Guidance(scale=SCALE)]
+    steps = [(int(step.t), step.rows) for step in sample(model, prompt="a rabbit", steps=100, tricks=tricks)]
+    first = steps[0][0]
+    assert first < 1000 * strength
+    assert steps == [(t, 1 if t < round(BELOW * (first + 1) / 1000) else 2) for t, _ in steps]
+    assert {rows for _, rows in steps} == {1, 2}
+
+
 def test_pictures_made_together_are_those_made_alone(model: Model) -> None:
     together = last(model, prompt=["a rabbit", "a duck"], count=2, tricks=[Guidance(scale=SCALE)])
     for i, prompt in enumerate(("a rabbit", "a duck")):

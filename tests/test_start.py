@@ -34,7 +34,7 @@ NEVER = (
     "transformers.models.gemma2", "diffusion_tricks.training.loop", "diffusion_tricks.loading.controlnet",
     "diffusion_tricks.families.flux", "diffusion_tricks.families.qwen",
 )  # fmt: skip
-PIPELINES = {"deepfloyd_if", "pipeline_utils", "pipeline_loading_utils"}
+PIPELINES = {"ddim", "deepfloyd_if", "pipeline_utils", "pipeline_loading_utils"}  # ddim: of the refiner
 
 
 @pytest.fixture(scope="module")

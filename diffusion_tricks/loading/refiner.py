@@ -49,7 +49,7 @@ def checked(model: Model, refiner: Model) -> Refiner:
     wrong = [f"{name} {found} where the model has {had}" for name, (had, found) in asked.items() if had != found]
     if wrong:
         raise ModelError(f"the refiner {refiner.name!r} does not fit {model.name!r}: {'; '.join(wrong)}")
-    return Refiner(refiner, model.level(below).snr)
+    return Refiner(refiner, [model.level(t).snr for t in range(below + 1)])
 
 
 def _level(model: Model, t: int) -> tuple[float, float]:

@@ -72,16 +72,20 @@ def _taken(x: Tensor, places: Sequence[int]) -> Tensor:
 
 @dataclass(frozen=True)
 class Asked:
-    """What is asked at one time about latents of one noise level, and on what terms."""
+    """What is asked at one time about latents of one noise level, and on what terms.
+
+    span: the share of the training's timesteps that the run goes through, 0..1.
+    """
 
     asks: Sequence[Ask]
     level: Level
     terms: Terms
+    span: float = 1.0
 
 
-def answer(model: Model, asks: Sequence[Ask], t: Tensor, level: Level, terms: Terms) -> tuple[list[Estimate], int]:
-    """Estimates for `asks`, rows that fit together in one call of the denoiser, and how many rows that were."""
-    (answers,) = answer_together(model, [Asked(asks, level, terms)], t)
+def answer(model: Model, asked: Asked, t: Tensor) -> tuple[list[Estimate], int]:
+    """Estimates for what is asked, rows that fit together in one call of the denoiser, and how many rows that were."""
+    (answers,) = answer_together(model, [asked], t)
     return answers, rows_of(answers)
 
 
@@ -96,7 +100,7 @@ def answer_together(model: Model, asked: Sequence[Asked], t: Tensor) -> list[lis
     The model's refiner, if it has one, answers those of little noise.
     """
     refiner = model.refiner
-    refined = [refiner is not None and refiner.answers(one.asks, one.level) for one in asked]
+    refined = [refiner is not None and refiner.answers(one.asks, one.level, one.span) for one in asked]
     if refiner is None or not any(refined):
         return _answered(model, asked, t)
     own = iter(_answered(model, [one for one, late in zip(asked, refined, strict=True) if not late], t))

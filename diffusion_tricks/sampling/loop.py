@@ -169,7 +169,10 @@ def _asked(call: Call, step: Step, ask: Ask) -> Any:
 
 def _answer(steps: Sequence[Step], pending: list[list[Ask]]) -> list[list[Estimate]]:
     """The model's answers to all that is pending in each of the steps."""
-    asked = [Asked(_said(step, asks), step.level, step.run.terms) for step, asks in zip(steps, pending, strict=True)]
+    asked = [
+        Asked(_said(step, asks), step.level, step.run.terms, step.run.span)
+        for step, asks in zip(steps, pending, strict=True)
+    ]
     answers = answer_together(steps[0].run.model, asked, steps[0].t)
     for step, asks, estimates in zip(steps, pending, answers, strict=True):
         step.rows += rows_of(estimates)

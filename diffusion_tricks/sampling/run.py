@@ -93,6 +93,15 @@ class Run:
         return len(self.noise.seeds)
 
     @property
+    def span(self) -> float:
+        """The share of the training's timesteps that it goes through, 0..1; 1 for one that starts from noise."""
+        longest, began = self.scheduler.config.get("num_train_timesteps"), self.timesteps[self.first : self.first + 1]
+        if self.model.refiner is None or not longest or not len(began):
+            return 1.0
+        share: float = (float(began[0]) + 1) / longest  # timesteps count from 0
+        return min(1.0, share)
+
+    @property
     def network(self) -> Module | None:
         """The denoiser; None in a rehearsal."""
         return getattr(self.model.pipe, self.model.family.part, None)

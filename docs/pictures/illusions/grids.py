@@ -26,6 +26,10 @@ SPLITS = ("wavelet:haar", "gaussian:4,across=0.7,angle=45", "line:9,angle=0", "l
 INSIDE = ("mask", "--mask", "ellipse:25%,25%,75%,75%")
 BOTH = ("--part", "a strawberry", "--part", "a castle")
 CROWN = ("--view", "identity", "a castle", "--view", "flip", "a crown")
+PAIRS = (
+    ("a fox", "a fire"), ("a carrot", "a pencil"), ("a strawberry", "a red heart"), ("a turtle", "a pear"),
+    ("a pineapple", "a light bulb"), ("a pear", "a light bulb"), ("a dolphin", "a bird"), ("a bird", "a fish"),
+)  # fmt: skip
 PHONE = {"width": 390, "height": 844}
 GAP = 20
 
@@ -39,7 +43,7 @@ def made(folder: Path, name: str, *words: str) -> Path:
 
 def first_seen(picture: Path) -> Image.Image:
     """A picture as its first part is looked for."""
-    return subject_of(picture).views[0].picture
+    return next(view.picture for view in subject_of(picture).views if view.prompt == "a strawberry")
 
 
 def components(folder: Path) -> Image.Image:
@@ -100,8 +104,9 @@ def time_travel(folder: Path) -> Image.Image:
 def search(folder: Path) -> Image.Image:
     """The sheet of a search."""
     views = [word for view in ("rotate_cw", "rotate_180", "rotate_ccw") for word in ("--view", view)]
+    pairs = [word for pair in PAIRS for word in ("--pair", *pair)]
     budget = ("--budget", "100", "--seeds", "0-15", "--keep", "6")
-    ask("search", "pairs:easy", *views, *budget, "-o", str(folder / "found"), "--quiet")
+    ask("search", *pairs, *views, *budget, "-o", str(folder / "found"), "--quiet")
     return Image.open(folder / "found" / "sheet.png").convert("RGB")
 
 
@@ -155,6 +160,8 @@ def page(folder: Path) -> Image.Image:
             phone.goto(picture.with_suffix(".html").as_uri())
             phone.keyboard.press("r")
             phone.locator("#views button").nth(1).click()
+            if (shuffle := phone.locator("[data-do=shuffle]")).is_visible():
+                shuffle.click()
             phone.wait_for_timeout(1000)
             phone.screenshot(path=str(picture.with_suffix(".shot.png")), full_page=True)
             shots.append(Image.open(picture.with_suffix(".shot.png")).convert("RGB"))
