@@ -11,15 +11,16 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import DDPMScheduler, IFPipeline
+from diffusers import DDPMPipeline, DDPMScheduler, IFPipeline, UNet2DModel
 from PIL import Image
 from torch import Tensor
 
 from command_line import run
-from diffusion_tricks import Model, Step, Trick, hookimpl, load_model, sample
+from diffusion_tricks import Model, Recipe, Step, Trick, hookimpl, load_model, make, sample
 from diffusion_tricks.diffusion.ask import Ask
 from diffusion_tricks.errors import ModelError, UsageError
 from diffusion_tricks.families.inside import Attention
+from diffusion_tricks.generate.plan import plan
 from diffusion_tricks.hookspecs import Asking
 from diffusion_tricks.testing import tiny_pipeline
 from diffusion_tricks_plugins import Anagram, Guidance, SDEdit
@@ -92,6 +93,23 @@ def test_what_it_is_asked_about_the_same_latents_is_one_row(model: Model) -> Non
     assert [step.rows for step in sample(model, steps=STEPS, tricks=anagram)] == [2 * count for count in rows]
 
 
+@pytest.mark.parametrize("spacing", ["leading", "linspace"])
+def test_of_a_run_that_starts_from_noise_it_refines_all_it_has_learnt(two: Path, spacing: str) -> None:
+    """Also where the first of the timesteps is not the noisiest of the training."""
+    model = load_model(two, device="cpu")
+    model.pipe.scheduler.register_to_config(timestep_spacing=spacing)
+    steps = [(int(step.t), step.rows) for step in sample(model, prompt="a", steps=4, tricks=[Guidance(scale=SCALE)])]
+    assert steps == [(t, 1 if t < BELOW else 2) for t, _ in steps]
+    assert {rows for _, rows in steps} == {1, 2}
+
+
+@pytest.mark.parametrize("where", ["two", "emoji"])
+def test_a_plan_counts_the_rows_that_a_run_computes(two: Path, where: str) -> None:
+    recipe = Recipe(model=str(two) if where == "two" else where, prompt="a fox", seed=1, steps=10)
+    (result,) = make(recipe)
+    assert plan(recipe).data()["rows_total"] == result.facts["rows_total"] < 20
+
+
 @pytest.mark.parametrize("strength", [0.3, 0.6, 1.0])
 def test_of_a_run_that_starts_from_a_picture_it_refines_the_same_share(
     model: Model, tmp_path: Path, strength: float
@@ -146,13 +164,14 @@ def test_a_gradient_goes_back_through_it(model: Model) -> None:
 def test_with_lora_the_model_answers_everywhere_itself(two: Path, tmp_path: Path) -> None:
     from diffusion_tricks.loading.refiner import refiner_of
 
-    model = load_model(two, device="cpu")
-    assert refiner_of(dataclasses.replace(model, loras=["a.safetensors"]), two, load_model) is None
+    model = dataclasses.replace(load_model(two, device="cpu"), loras=["a.safetensors"])
+    assert refiner_of(model, two, load_model) is None
+    assert model.memory.notes == ["with LoRA 'two' answers everywhere itself, without its refiner"]
 
 
 BROKEN: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
-    "no folder": ({"refiner": "finer"}, {"below": BELOW}, "has no folder finer"),
-    "a path": ({"refiner": "../two"}, {"below": BELOW}, "name of a folder beside the model"),
+    "no folder": ({"refiner": "finer"}, {"below": BELOW}, "no folder finer; put it there"),
+    "a path": ({"refiner": "../two"}, {"below": BELOW}, "name of a folder beside this file"),
     "below nothing": ({}, {}, "does not say `below`"),
     "below a word": ({}, {"below": "all"}, "below must be a whole number"),
     "below none": ({}, {"below": 0}, "below must be a whole number"),
@@ -172,11 +191,22 @@ def test_a_refiner_that_cannot_be_is_refused(
         load_model(folder, device="cpu")
 
 
+def deep() -> DDPMPipeline:
+    """A model whose network halves pictures three times."""
+    widths, blocks = (8,) * 4, ("DownBlock2D",) * 4
+    network = UNet2DModel(
+        sample_size=16, block_out_channels=widths, layers_per_block=1, norm_num_groups=4, down_block_types=blocks,
+        up_block_types=("UpBlock2D",) * 4,
+    )  # fmt: skip
+    return DDPMPipeline(network, DDPMScheduler())
+
+
 UNFIT: dict[str, tuple[Callable[[], Any], dict[str, Any], str]] = {
     "one that reads": (lambda: tiny_pipeline("if"), SCHEDULE, "without text and classes"),
     "another prediction": (
         lambda: tiny_pipeline("ddpm"), SCHEDULE | {"prediction_type": "sample"}, "prediction sample where",
     ),
+    "sizes that it cannot make": (deep, SCHEDULE, "in multiples of 8, and"),
     "another schedule": (
         lambda: tiny_pipeline("ddpm"), SCHEDULE | {"beta_schedule": "squaredcos_cap_v2"}, f"noise at timestep {BELOW}",
     ),

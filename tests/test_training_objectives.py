@@ -51,9 +51,15 @@ def test_below_a_timestep_all_of_them_are_drawn_alike_and_none_above(kind: str) 
     np.testing.assert_allclose(np.histogram(t.numpy(), 5, (0, 50))[0], 1000, atol=5)
 
 
+@pytest.mark.parametrize("task", ["denoiser", "class", "text", "upscale"])
+def test_only_a_refiner_learns_below_a_timestep(task: str) -> None:
+    with pytest.raises(UsageError, match=f"unconditional, and the task is {task}"):
+        TrainOptions(task=task, below=20)  # type: ignore[arg-type]
+
+
 def test_below_a_timestep_that_there_is_not_is_refused() -> None:
-    with pytest.raises(UsageError, match="below must be one of the 200 timesteps, got 201"):
-        made(timesteps=200, below=201)
+    with pytest.raises(UsageError, match="below must be less than the 200 timesteps, got 200"):
+        made(timesteps=200, below=200)
 
 
 @pytest.mark.parametrize("schedule", ["linear", "cosine"])

@@ -16,8 +16,8 @@ class Defaults:
     distilled_guidance: the scale that a model takes as an input where it was trained so; None is its pipeline's own.
     upscaler: the model that makes larger pictures of its own, a path beside it or a hub name. noise_level: of an
     upscaler, a timestep: how much noise is put on the picture it enlarges. refiner: the model that answers in its place
-    where little noise is left, the name of a folder beside it. below: of a refiner, the timestep of its training below
-    which it has learnt to answer.
+    where little noise is left, the name of a folder in its directory. below: of a refiner, the timestep of its
+    training below which it has learnt to answer.
     """
 
     steps: int = 50
@@ -42,7 +42,12 @@ class Defaults:
             raise ValueError(f"upscaler must be a path or a hub name, got {self.upscaler!r}")
         if not isinstance(self.noise_level, int) or self.noise_level < 0:
             raise ValueError(f"noise_level must be a whole number, 0 or more, got {self.noise_level!r}")
-        if self.refiner is not None and (not isinstance(self.refiner, str) or not self.refiner.isidentifier()):
-            raise ValueError(f"refiner must be the name of a folder beside the model, got {self.refiner!r}")
+        if self.refiner is not None and (not isinstance(self.refiner, str) or not _is_name(self.refiner)):
+            raise ValueError(f"refiner must be the name of a folder beside this file, got {self.refiner!r}")
         if self.below is not None and (not isinstance(self.below, int) or self.below < 1):
             raise ValueError(f"below must be a whole number, 1 or more, got {self.below!r}")
+
+
+def _is_name(text: str) -> bool:
+    """Whether a text is one part of a path, and leads nowhere else."""
+    return bool(text.strip(". ")) and not {"/", "\\", ":"} & set(text)

@@ -21,7 +21,9 @@ NOTHING = GivenUp()
 
 def given_up(runs: Iterable[Run]) -> GivenUp:
     """What the models of runs have given up in this thread since it last asked."""
-    told = [stage.model.memory.told() for run in runs for stage in run.stages]
+    models = [stage.model for run in runs for stage in run.stages]
+    models += [model.refiner.model for model in models if model.refiner is not None]
+    told = [model.memory.told() for model in models]
     rows = min((cut for _, cut in told if cut is not None), default=None)
     return GivenUp(tuple(note for notes, _ in told for note in notes), rows)
 

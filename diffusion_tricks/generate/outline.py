@@ -21,6 +21,7 @@ from diffusion_tricks.families.open import opened
 from diffusion_tricks.families.shapes import Shape
 from diffusion_tricks.lazy import importing
 from diffusion_tricks.loading.by_code import code_of, defaults_by, size_by
+from diffusion_tricks.loading.defaults_file import defaults_of
 from diffusion_tricks.loading.download import folder_here
 from diffusion_tricks.loading.location import (
     label_of,
@@ -34,7 +35,7 @@ from diffusion_tricks.loading.outlines import Said, said_of
 from diffusion_tricks.loading.stage_outlines import OutlinedStage, upscaler_kind
 from diffusion_tricks.model.cascade import needs_upscaling
 from diffusion_tricks.model.cascade import stages as sizes_of_stages
-from diffusion_tricks.model.model import Model, Second
+from diffusion_tricks.model.model import Model, Refiner, Second
 from diffusion_tricks.types import Parts, Row, Size, Spans
 
 UNKNOWN = Shape(3, (64, 64), controllable=True, distilled=True)  # a guess that refuses nothing
@@ -80,7 +81,15 @@ def stand_in(name: str, size: Size | None = None, upscaler: Sequence[str] = ()) 
         return _unknown(label, size, upscaler), False
     own = upscaler_of(name, folder or location, said.defaults)
     behind = [upscaler_named(each) for each in upscaler] or ([own] if own else [])
-    return _outlined(label, said.parts, said.defaults, _outline(said), _chained(behind)), True
+    model = _outlined(label, said.parts, said.defaults, _outline(said), _chained(behind))
+    below = _below(said.defaults.refiner, folder)
+    model.refiner = Refiner(model, below) if below is not None else None
+    return model, True
+
+
+def _below(refiner: str | None, folder: Path | None) -> int | None:
+    """Below which timestep the refiner in a model's directory answers, if there is one."""
+    return defaults_of(folder / refiner).below if refiner and folder else None
 
 
 def stand_in_for(model: Model) -> Model:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from diffusion_tricks.errors import ModelError
+from diffusion_tricks.families.defaults import DEFAULTS_FILE
 
 if TYPE_CHECKING:
     from diffusion_tricks.model.model import Model, Refiner
@@ -20,11 +21,17 @@ def refiner_of(model: Model, location: Path, load: Callable[[Path], Model]) -> R
     Raises ModelError for a folder that is not there, or that holds what cannot answer for the model.
     """
     named = model.defaults.refiner
-    if named is None or model.loras:
+    if named is None:
+        return None
+    if model.loras:
+        model.memory.notes.append(f"with LoRA {model.name!r} answers everywhere itself, without its refiner")
         return None
     if not (location / named).is_dir():
-        raise ModelError(f"{location} names a refiner and has no folder {named}; fetch it anew")
-    return checked(model, load(location / named))
+        raise ModelError(f"{location / DEFAULTS_FILE} names a refiner, and beside it is no folder {named}; "
+                         "put it there, or take the name out")  # fmt: skip
+    refiner = load(location / named)
+    refiner.name = f"{model.name}/{named}"
+    return checked(model, refiner)
 
 
 def checked(model: Model, refiner: Model) -> Refiner:
@@ -35,7 +42,8 @@ def checked(model: Model, refiner: Model) -> Refiner:
 
     below = refiner.defaults.below
     if below is None:
-        raise ModelError(f"the refiner {refiner.name!r} does not say `below` which timestep it answers")
+        raise ModelError(f"the refiner {refiner.name!r} does not say `below` which timestep it answers; "
+                         f"its {DEFAULTS_FILE} is to do so, as in \"below\": 400")  # fmt: skip
     if not isinstance(refiner.family, PlainFamily) or refiner.family.embeddings:
         raise ModelError(f"the refiner {refiner.name!r} is a {refiner}; expected a model without text and classes")
     own, its = model.pipe.scheduler, refiner.pipe.scheduler
@@ -49,7 +57,10 @@ def checked(model: Model, refiner: Model) -> Refiner:
     wrong = [f"{name} {found} where the model has {had}" for name, (had, found) in asked.items() if had != found]
     if wrong:
         raise ModelError(f"the refiner {refiner.name!r} does not fit {model.name!r}: {'; '.join(wrong)}")
-    return Refiner(refiner, [model.level(t).snr for t in range(below + 1)])
+    if model.family.multiple % refiner.family.multiple:
+        raise ModelError(f"the refiner {refiner.name!r} makes sizes in multiples of {refiner.family.multiple}, and "
+                         f"{model.name!r} in those of {model.family.multiple}; expected fewer levels")  # fmt: skip
+    return Refiner(refiner, below)
 
 
 def _level(model: Model, t: int) -> tuple[float, float]:

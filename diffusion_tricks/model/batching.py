@@ -15,6 +15,7 @@ from torch import Tensor
 from diffusion_tricks.devices.memory import Job, Work, in_parts, persisting
 from diffusion_tricks.devices.oom import explained
 from diffusion_tricks.devices.rungs import PICTURES, ROWS
+from diffusion_tricks.devices.turns import alone_with
 from diffusion_tricks.diffusion.ask import Ask, Inside
 from diffusion_tricks.diffusion.estimate import Estimate
 from diffusion_tricks.diffusion.noise_level import Level
@@ -113,7 +114,9 @@ def _wordless(model: Model, asked: Sequence[Asked], t: Tensor) -> list[list[Esti
     keys = [[(id(ask.x), ask.gradient) for ask in one.asks] for one in asked]
     once = [dict(zip(each, (ask.but(prompt=None) for ask in one.asks), strict=True))
             for each, one in zip(keys, asked, strict=True)]  # fmt: skip
-    answers = _answered(model, [replace(one, asks=[*asks.values()]) for one, asks in zip(asked, once, strict=True)], t)
+    with alone_with(model.pipe):
+        answers = _answered(model, [replace(one, asks=[*asks.values()])
+                                    for one, asks in zip(asked, once, strict=True)], t)  # fmt: skip
     known = [dict(zip(asks, each, strict=True)) for asks, each in zip(once, answers, strict=True)]
     return [[found[key] for key in each] for found, each in zip(known, keys, strict=True)]
 

@@ -56,12 +56,12 @@ class Second(Protocol):
 class Refiner:
     """A model without text, which answers in another's place where little noise is left: eDiff-I, arXiv:2211.01324.
 
-    model: that answers; it predicts what the other does, on the same schedule. snr: of the timesteps that it has
-    learnt, the least noisy first, and of the one above them: there and in more noise the other answers itself.
+    model: that answers; it predicts what the other does, on the same schedule. below: the timestep below which it has
+    learnt to answer; there and in more noise the other answers itself.
     """
 
     model: Model
-    snr: Sequence[float]
+    below: int
 
     def answers(self, asks: Sequence[Ask], level: Level, span: float = 1.0) -> bool:
         """Whether it is to answer what one step asks: no more than latents, of little noise.
@@ -70,7 +70,7 @@ class Refiner:
         through fewer, and so are those that are refined, that what it is asked for is heard.
         """
         plain = all(ask.condition is None and not ask.controls and ask.inside is None for ask in asks)
-        return plain and level.snr > self.snr[round(span * (len(self.snr) - 1))]
+        return plain and level.snr > self.model.level(round(span * self.below)).snr
 
 
 @dataclass(repr=False)

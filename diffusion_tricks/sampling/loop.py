@@ -175,9 +175,11 @@ def _answer(steps: Sequence[Step], pending: list[list[Ask]]) -> list[list[Estima
     ]
     answers = answer_together(steps[0].run.model, asked, steps[0].t)
     for step, asks, estimates in zip(steps, pending, answers, strict=True):
-        step.rows += rows_of(estimates)
-        step.run.rows += rows_of(estimates)
-        step.differentiated += sum(len(ask.x) for ask in asks if ask.gradient)
+        rows = rows_of(estimates)
+        step.rows += rows
+        step.run.rows += rows
+        step.spare(sum(len(ask.x) for ask in asks) - rows)
+        step.differentiated += rows_of([e for ask, e in zip(asks, estimates, strict=True) if ask.gradient])
         for estimate in estimates:
             _gave(step, MODEL, estimate)
     return answers

@@ -77,6 +77,9 @@ class Run:
         self.facts = [{} for _ in self.noise.seeds]
         self.repainted: dict[int, Repainted] = {}
         self._states: dict[int, Any] = {}
+        self.span = (
+            1.0  # the share of the training's timesteps that it goes through; less where it starts from a picture
+        )
         self.begun: set[str] = set()  # names of the tricks whose `prepare` began, and that are not closed
         self._settled: dict[int, dict[str, Any]] = {}
 
@@ -91,15 +94,6 @@ class Run:
     def count(self) -> int:
         """How many pictures the run makes."""
         return len(self.noise.seeds)
-
-    @property
-    def span(self) -> float:
-        """The share of the training's timesteps that it goes through, 0..1; 1 for one that starts from noise."""
-        longest, began = self.scheduler.config.get("num_train_timesteps"), self.timesteps[self.first : self.first + 1]
-        if self.model.refiner is None or not longest or not len(began):
-            return 1.0
-        share: float = (float(began[0]) + 1) / longest  # timesteps count from 0
-        return min(1.0, share)
 
     @property
     def network(self) -> Module | None:

@@ -82,7 +82,7 @@ def started(run: Run, latents: Tensor | None) -> Tensor:
 def _check_known(run: Run) -> None:
     """Raises UsageError where a model that was taught little noise alone would begin with more."""
     below = run.model.defaults.below
-    if below is not None and run.levels[run.first].snr < run.model.level(below).snr:
+    if below is not None and run.levels[run.first].snr <= run.model.level(below).snr:
         raise UsageError(
             f"{run.model.name!r} has learnt noise below timestep {below} alone, and refines what another model drew; "
             "name it as the refiner of that one, or start from a picture at a later step"
@@ -120,12 +120,20 @@ def _start(run: Run, latents: Tensor | None) -> Start:
     for call in calls(run.hook.start):
         start = call(run=run)
         if start is not None:
-            return _checked(run, call, start, latents)
+            checked = _checked(run, call, start, latents)
+            run.span = _span(run, checked.index)
+            return checked
     if latents is None:
         latents = run.noise.draw(run.latent_shape, dtype=run.model.latent_dtype)
     elif tuple(latents.shape) != (run.count, *run.latent_shape):
         raise UsageError(f"latents must be of shape {(run.count, *run.latent_shape)}, got {tuple(latents.shape)}")
     return _from_noise(run, latents)
+
+
+def _span(run: Run, first: int) -> float:
+    """The share of the training's timesteps that a run goes through from its step `first` on, 0..1."""
+    longest, times = run.scheduler.config.get("num_train_timesteps"), run.timesteps[first : first + 1]
+    return min(1.0, (float(times[0]) + 1) / longest) if longest and len(times) else 1.0  # they count from 0
 
 
 def _from_noise(run: Run, noise: Tensor) -> Start:

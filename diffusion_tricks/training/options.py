@@ -155,8 +155,10 @@ class TrainOptions(TrickOptions):
     def _fits_together(self) -> TrainOptions:
         if self.beta_start >= self.beta_end:
             raise ValueError(f"beta_start must be below beta_end, got {self.beta_start} and {self.beta_end}")
-        if self.below is not None and self.below > self.timesteps:
-            raise ValueError(f"below must be one of the {self.timesteps} timesteps, got {self.below}")
+        if self.below is not None and self.task != "unconditional":
+            raise ValueError(f"below is of a refiner, whose task is unconditional, and the task is {self.task}")
+        if self.below is not None and self.below >= self.timesteps:
+            raise ValueError(f"below must be less than the {self.timesteps} timesteps, got {self.below}")
         if self.task == "denoiser" and self.objective != "sample":
             raise ValueError(f"a denoiser predicts the clean picture, so objective {self.objective!r} is none for it")
         if self.task == "upscale" and self.objective == "flow":

@@ -144,11 +144,11 @@ def print_hybrid(folder: Path) -> Image.Image:
 
 
 def page(folder: Path) -> Image.Image:
-    """Two pages on a phone: a turned bird, and the pieces of a cactus."""
+    """Two pages on a phone: a turned fox, and the pieces of a cactus."""
     from playwright.sync_api import sync_playwright
 
-    turned = made(folder, "turned", "anagram", "--view", "identity", "a dolphin", "--view", "rotate_180", "a bird",
-                  "--seed", "2", "--steps", "20")  # fmt: skip
+    turned = made(folder, "turned", "anagram", "--view", "identity", "a fox", "--view", "rotate_180", "a fire",
+                  "--seed", "1", "--size", "256")  # fmt: skip
     pieces = made(folder, "pieces", "anagram", "--view", "identity", "a strawberry", "--view", "patches:4", "a cactus",
                   "--seed", "1")  # fmt: skip
     shots = []
