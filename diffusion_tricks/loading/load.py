@@ -105,15 +105,17 @@ def load_model(
     said = settings_of(location) if location.is_file() else location
     defaults, words = defaults_of(said, _family_defaults(pipe)), vocabulary_of(said)
     second = upscaler_from(upscaler or upscaler_of(name, said, defaults), where, precision)
-    model = Model(
+    return _refined(Model(
         pipe, label, where, precision, defaults=defaults, revision=commit, second=second, vocabulary=words, loras=found,
         memory=saved, store=None if whole else store_of(pipe, location, precision, saved),
-    )  # fmt: skip
-    how: dict[str, Any] = {"memory": memory, "compile": compile, "channels_last": channels_last}
-    model.refiner = refiner_of(
-        model, said, partial(load_model, device=str(where), dtype=called(precision), whole=whole, **how)
-    )
-    return _ready(model, compile)
+    ), said, {"memory": memory, "compile": compile, "channels_last": channels_last, "whole": whole})  # fmt: skip
+
+
+def _refined(model: Model, location: Path, how: dict[str, Any]) -> Model:
+    """The model with its refiner, if one lies with it, which is loaded as the model was; both ready."""
+    load = partial(load_model, device=str(model.device), dtype=called(model.dtype), **how)
+    model.refiner = refiner_of(model, location, load)
+    return _ready(model, how["compile"])
 
 
 def _check_upscalers(upscaler: Any) -> None:
