@@ -12,7 +12,7 @@ from torch import Tensor
 
 from diffusion_tricks.errors import UsageError
 from diffusion_tricks.training.objectives import Objective, objective, shares, training_schedule
-from diffusion_tricks.training.options import TrainOptions
+from diffusion_tricks.training.options import TrainOptions, check_looked_at
 from diffusion_tricks.training.rates import learning_rate, total_steps
 
 KINDS = ("epsilon", "v", "sample", "flow")
@@ -53,8 +53,8 @@ def test_below_a_timestep_all_of_them_are_drawn_alike_and_none_above(kind: str) 
 
 @pytest.mark.parametrize("task", ["denoiser", "class", "text", "upscale"])
 def test_only_a_refiner_learns_below_a_timestep(task: str) -> None:
-    with pytest.raises(UsageError, match=f"unconditional, and the task is {task}"):
-        TrainOptions(task=task, below=20)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match=f"`task` unconditional alone, and `task` is {task}"):
+        check_looked_at(TrainOptions(task=task, below=20))  # type: ignore[arg-type]
 
 
 def test_below_a_timestep_that_there_is_not_is_refused() -> None:

@@ -84,9 +84,11 @@ class Asked:
     span: float = 1.0
 
 
-def answer(model: Model, asked: Asked, t: Tensor) -> tuple[list[Estimate], int]:
-    """Estimates for what is asked, rows that fit together in one call of the denoiser, and how many rows that were."""
-    (answers,) = answer_together(model, [asked], t)
+def answer(
+    model: Model, asks: Sequence[Ask], t: Tensor, level: Level, terms: Terms, span: float = 1.0
+) -> tuple[list[Estimate], int]:
+    """Estimates for `asks`, rows that fit together in one call of the denoiser, and how many rows that were."""
+    (answers,) = answer_together(model, [Asked(asks, level, terms, span)], t)
     return answers, rows_of(answers)
 
 

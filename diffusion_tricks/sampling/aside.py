@@ -23,7 +23,7 @@ def answered_at(step: Step, x: Tensor, index: int, prompt: Prompt = None) -> Est
     It passes no trick, and its rows count as those of `step`. prompt: named by a trick's hook `prompts`; None is the
     family's own unconditional.
     """
-    from diffusion_tricks.model.batching import Asked, answer  # here, as it needs torch
+    from diffusion_tricks.model.batching import answer  # here, as it needs torch
 
     run = step.run
     scheduler = copy.deepcopy(run.scheduler)  # its input scaling goes by the step that it stands at
@@ -32,8 +32,8 @@ def answered_at(step: Step, x: Tensor, index: int, prompt: Prompt = None) -> Est
     begin_at(scheduler, index)
     terms = replace(run.terms, scale_input=input_scaling(scheduler))
     t = run.timesteps[index].to(x.device)
-    asked = Asked([Ask(x, prompt, run.condition)], run.levels[index], terms, run.span)
-    (estimate,), rows = answer(run.model, asked, t)
+    asks = [Ask(x, prompt, run.condition)]
+    (estimate,), rows = answer(run.model, asks, t, run.levels[index], terms, run.span)
     step.rows += rows
     run.rows += rows
     return estimate

@@ -20,6 +20,7 @@ EPOCHS = 10  # where nothing says how long
 # a choice, and the options that only it looks at
 LOOKED_AT_WITH = {
     ("task", "denoiser"): ("sigma",),
+    ("task", "unconditional"): ("below",),
     ("task", "upscale"): ("crop", "first_stage", "factor", "max_noise_level"),
     ("schedule", "linear"): ("beta_start", "beta_end"),
     ("draw", "logit-normal"): ("logit_mean", "logit_std"),
@@ -155,8 +156,6 @@ class TrainOptions(TrickOptions):
     def _fits_together(self) -> TrainOptions:
         if self.beta_start >= self.beta_end:
             raise ValueError(f"beta_start must be below beta_end, got {self.beta_start} and {self.beta_end}")
-        if self.below is not None and self.task != "unconditional":
-            raise ValueError(f"below is of a refiner, whose task is unconditional, and the task is {self.task}")
         if self.below is not None and self.below >= self.timesteps:
             raise ValueError(f"below must be less than the {self.timesteps} timesteps, got {self.below}")
         if self.task == "denoiser" and self.objective != "sample":
