@@ -181,7 +181,7 @@ def speed(bench: Bench, model_name: str, repeats: int) -> list[Row]:
     seconds, memory = (statistics.median(column) for column in zip(*cold, strict=True))
     note = f"median of {repeats}, {os.cpu_count()} cores"
     return [
-        Row("anagram, model loaded", statistics.median(warm), 5, "s", most=True, note=note),
+        Row("anagram, model loaded", statistics.median(warm), 3, "s", most=True, note=note),
         Row("anagram from the shell, cold start", seconds, 12, "s", most=True, note=f"median of {len(cold)}"),
         Row("peak memory of that", memory, 1500, "MB", most=True),
     ]
