@@ -18,6 +18,7 @@ from typing import Any
 import huggingface_hub
 import pytest
 import torch
+from diffusers import DDPMScheduler
 from huggingface_hub import constants
 from huggingface_hub.utils import close_session
 from PIL import Image
@@ -349,6 +350,21 @@ def test_an_upscaler_within_a_model_comes_with_it(hub: FakeHub, tmp_path: Path) 
     (result,) = make(Recipe(prompt="a", size=(64, 64), upscale_steps=1, seed=0), model=model)
     assert result.image.size == (64, 64)
     assert result.recipe.upscaler == []  # it is of the model's own commit
+
+
+def test_a_refiner_within_a_model_comes_with_it(hub: FakeHub, tmp_path: Path) -> None:
+    base, fine = tmp_path / "base", tmp_path / "base" / "fine"
+    for kind, place in (("if", base), ("ddpm", fine)):
+        pipe: Any = tiny_pipeline(kind)
+        pipe.register_modules(scheduler=DDPMScheduler())
+        pipe.save_pretrained(place)
+    (base / "diffusion_tricks.json").write_text('{"refiner": "fine"}')
+    (fine / "diffusion_tricks.json").write_text('{"below": 300}')
+    hub.add(NAME, base)
+    refiner = load(NAME).refiner
+    assert refiner is not None
+    assert (refiner.model.name, refiner.below) == (f"{NAME}/fine", 300)
+    assert "fine/unet/diffusion_pytorch_model.safetensors" in hub.served
 
 
 # What else is loaded by name, as it was when a picture was made.

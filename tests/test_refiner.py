@@ -89,6 +89,8 @@ def test_what_it_is_asked_about_the_same_latents_is_one_row(model: Model) -> Non
     late = [step.t < BELOW for step in sample(model, prompt="a rabbit", steps=STEPS)]
     assert rows == [1 if refined else 2 for refined in late]
     assert {1, 2} == set(rows)
+    spared = [step.spared for step in sample(model, prompt="a rabbit", steps=STEPS, tricks=[Guidance(scale=SCALE)])]
+    assert spared == [2 - count for count in rows]
     anagram = [Anagram(views=[("identity", "a rabbit"), ("flip", "a duck")]), Guidance(scale=SCALE)]
     assert [step.rows for step in sample(model, steps=STEPS, tricks=anagram)] == [2 * count for count in rows]
 
@@ -101,6 +103,14 @@ def test_of_a_run_that_starts_from_noise_it_refines_all_it_has_learnt(two: Path,
     steps = [(int(step.t), step.rows) for step in sample(model, prompt="a", steps=4, tricks=[Guidance(scale=SCALE)])]
     assert steps == [(t, 1 if t < BELOW else 2) for t, _ in steps]
     assert {rows for _, rows in steps} == {1, 2}
+
+
+def test_what_it_had_to_give_up_is_told_of_the_picture(two: Path) -> None:
+    model = load_model(two, device="cpu")
+    assert model.refiner is not None
+    model.refiner.model.memory.gave_up("fewer rows", "while it refined")
+    (result,) = make(Recipe(prompt="a fox", seed=1, steps=STEPS), model)
+    assert "memory was full while it refined; went on with fewer rows" in result.facts["notes"]
 
 
 @pytest.mark.parametrize("where", ["two", "emoji"])
