@@ -1,4 +1,4 @@
-"""The refiner of a model: a folder beside it, which its own file of defaults names."""
+"""The refiner of a model: a folder in its directory, which its own file of defaults names."""
 
 from __future__ import annotations
 
@@ -45,7 +45,9 @@ def checked(model: Model, refiner: Model) -> Refiner:
         raise ModelError(f"the refiner {refiner.name!r} does not say `below` which timestep it answers; "
                          f"its {DEFAULTS_FILE} is to do so, as in \"below\": 400")  # fmt: skip
     if not isinstance(refiner.family, PlainFamily) or refiner.family.embeddings:
-        raise ModelError(f"the refiner {refiner.name!r} is a {refiner}; expected a model without text and classes")
+        raise ModelError(
+            f"the refiner {refiner.name!r} is of {type(refiner.pipe).__name__}; expected a model without text and classes"
+        )
     own, its = model.pipe.scheduler, refiner.pipe.scheduler
     asked = {
         "pixels per latent": (model.family.scale, refiner.family.scale),

@@ -77,9 +77,7 @@ class Run:
         self.facts = [{} for _ in self.noise.seeds]
         self.repainted: dict[int, Repainted] = {}
         self._states: dict[int, Any] = {}
-        self.span = (
-            1.0  # the share of the training's timesteps that it goes through; less where it starts from a picture
-        )
+        self.span = 1.0  # share of the training's timesteps that it goes through, less where it starts from a picture
         self.begun: set[str] = set()  # names of the tricks whose `prepare` began, and that are not closed
         self._settled: dict[int, dict[str, Any]] = {}
 
