@@ -212,7 +212,7 @@ def deep() -> DDPMPipeline:
 
 
 UNFIT: dict[str, tuple[Callable[[], Any], dict[str, Any], str]] = {
-    "one that reads": (lambda: tiny_pipeline("if"), SCHEDULE, "is of IFPipeline; expected a model without text and classes"),
+    "one that reads": (lambda: tiny_pipeline("if"), SCHEDULE, "is of IFPipeline; expected one without text"),
     "another prediction": (
         lambda: tiny_pipeline("ddpm"), SCHEDULE | {"prediction_type": "sample"}, "prediction sample where",
     ),

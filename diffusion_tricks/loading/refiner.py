@@ -46,7 +46,7 @@ def checked(model: Model, refiner: Model) -> Refiner:
                          f"its {DEFAULTS_FILE} is to do so, as in \"below\": 400")  # fmt: skip
     if not isinstance(refiner.family, PlainFamily) or refiner.family.embeddings:
         raise ModelError(
-            f"the refiner {refiner.name!r} is of {type(refiner.pipe).__name__}; expected a model without text and classes"
+            f"the refiner {refiner.name!r} is of {type(refiner.pipe).__name__}; expected one without text and classes"
         )
     own, its = model.pipe.scheduler, refiner.pipe.scheduler
     asked = {
