@@ -94,6 +94,24 @@ def test_it_says_who_has_it(folder: Path) -> None:
     assert abs(said["at"] - time.time()) < 60
 
 
+def test_one_that_is_given_back_while_they_are_listed_is_none(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "7").mkdir(parents=True)
+    (folder / "7" / "w.0123").write_text("{}")
+    assert holdings(folder, "w") == [7]
+
+    def gone(listed: Callable[..., object]) -> Callable[..., object]:
+        def look(path: object = ".") -> object:
+            if os.path.basename(os.fspath(path)) == "7":  # type: ignore[call-overload]
+                raise FileNotFoundError(2, "No such file or directory")
+            return listed(path)
+
+        return look
+
+    for name in ("scandir", "listdir"):
+        monkeypatch.setattr(os, name, gone(getattr(os, name)))
+    assert holdings(folder, "w") == freed(folder, "w") == []
+
+
 def test_never_two_holders_among_processes(folder: Path, tmp_path: Path) -> None:
     """Each holder makes a file that must not be there, and counts in one that only a holder may write to."""
     folder.mkdir(parents=True)

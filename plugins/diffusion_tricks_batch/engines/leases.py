@@ -154,8 +154,13 @@ def holdings(folder: Path, name: str) -> list[int]:
     return sorted(int(path.parent.name) for path in _leases_of(folder, name))
 
 
+def every_lease(folder: Path) -> Iterator[Path]:
+    """The file of each lease; not by a pattern for both levels, which fails where one is given back meanwhile."""
+    yield from filter(None, (_holder(place) for place in folder.glob("[0-9]*") if place.name.isdecimal()))
+
+
 def _leases_of(folder: Path, name: str) -> Iterator[Path]:
-    yield from (path for path in folder.glob(f"[0-9]*/{name}.*") if path.parent.name.isdecimal())
+    yield from (path for path in every_lease(folder) if path.name.startswith(f"{name}."))
 
 
 def _holder(place: Path) -> Path | None:

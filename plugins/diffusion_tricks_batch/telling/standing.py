@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from diffusion_tricks.plugin import Journal, Line, OutputError
+from diffusion_tricks_batch.engines.leases import every_lease
 from diffusion_tricks_batch.job_list import Listed, kept_list
 from diffusion_tricks_batch.records import Records
 from diffusion_tricks_batch.telling.pace import Pace
@@ -95,7 +96,7 @@ class Standing:
 
     def _look_at_leases(self) -> None:
         """Workers on one disk touch the files of their leases, which are called `WORKER.TOKEN`."""
-        for path in self.records.leases.glob("[0-9]*/*.*"):
+        for path in every_lease(self.records.leases):
             worker = self.workers.get(path.name.partition(".")[0])
             with contextlib.suppress(OSError):  # given back meanwhile
                 if worker:
