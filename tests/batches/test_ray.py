@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 from PIL import Image
 
@@ -92,6 +93,14 @@ def done(folder: Path) -> list[str]:
     return [line["done"] for journal in Records(folder).journals() for line in journal.of("done")]
 
 
+def ended(cluster: Any, node: Any) -> None:
+    """Kills a node, and waits for its workers: they outlive it by seconds, in which they could finish all."""
+    [raylet] = node.all_processes["raylet"]
+    workers = psutil.Process(raylet.process.pid).children(recursive=True)
+    cluster.remove_node(node, allow_graceful=False)
+    assert not psutil.wait_procs(workers, timeout=60)[1]
+
+
 def test_a_node_dies_and_nothing_is_lost_nothing_twice(
     cluster: Any, jobs: Path, alone: dict[str, bytes], tmp_path: Path
 ) -> None:
@@ -104,7 +113,7 @@ def test_a_node_dies_and_nothing_is_lost_nothing_twice(
             if len({one.worker for one in told}) < 2:
                 time.sleep(3)  # as long as one works alone, or it would be done while the other loads its model
             elif len(cluster.worker_nodes) == 2:
-                cluster.remove_node(nodes[0], allow_graceful=False)
+                ended(cluster, nodes[0])
 
         return tell
 
