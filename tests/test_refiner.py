@@ -253,3 +253,35 @@ def test_the_sheet_of_a_model_names_it(two: Path) -> None:
     assert lines["refiner"].strip() == "refiner, which answers where little noise is left"
     assert run("models", "show", two, "--json").json["abilities"]["refiner"] == "refiner"
     assert run("models", "show", two / "refiner", "--json").json["abilities"]["refiner"] is None
+
+
+def noted(model: Model, *tricks: Any, **asked: Any) -> list[str]:
+    (made,) = make(Recipe(**{"seed": 1, "tricks": tricks, **asked}), model)
+    return [note for note in made.facts.get("notes", ()) if "changes nothing" in note]
+
+
+def test_words_that_come_where_nothing_reads_them_are_told(model: Model) -> None:
+    """Of five steps the last three are the refiner's."""
+    (late,) = noted(model, Guidance(scale=3), prompt="a [cat:dog:0.7]")
+    assert late == f"'a dog' is asked only from step 3 of 5 on, where {model.name}/refiner answers, which reads no " \
+                   "prompts: it changes nothing"  # fmt: skip
+    assert noted(model, Guidance(scale=3), prompt="a [cat:dog:0.3]") == []
+    (guided,) = noted(model, Guidance(scale=3, start=0.7, negative="blurry"), prompt="a cat")
+    assert guided.startswith("'blurry' is asked only from step 4 of 5 on, ")
+    assert noted(model, Guidance(scale=3), prompt="a cat") == []
+
+
+def test_what_another_picture_of_the_batch_is_asked_is_not_noted_of_it(model: Model) -> None:
+    made = list(make(Recipe(prompt=["a [cat:dog:0.7]", "a cat"], seed=1, tricks=[Guidance(scale=1)]), model))
+    assert [["'a dog'" in note for note in one.facts.get("notes", ()) if "changes nothing" in note] for one in made] \
+        == [[True], []]  # fmt: skip
+
+
+def test_a_folder_that_is_missing_is_told_before_anything_is_loaded(two: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "two"
+    shutil.copytree(two, folder)
+    shutil.rmtree(folder / "refiner")
+    with pytest.raises(ModelError, match="no folder refiner; put it there"):
+        plan(Recipe(prompt="a rabbit", model=str(folder)))
+    shown = run("models", "show", folder)
+    assert "no folder refiner; put it there" in shown.out + shown.err

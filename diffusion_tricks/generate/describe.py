@@ -19,6 +19,7 @@ from diffusion_tricks.loading.files import INDEX_FILE, components_of, missing, v
 from diffusion_tricks.loading.known import GIGABYTES, known_models
 from diffusion_tricks.loading.location import HubName, hub_name, label_of, location_of, upscaler_of
 from diffusion_tricks.loading.outlines import said_of
+from diffusion_tricks.loading.refiner import refiner_folder
 from diffusion_tricks.loading.stage_outlines import OutlinedStage
 from diffusion_tricks.model.cascade import Link, reaches
 
@@ -160,13 +161,15 @@ def _lacking(folder: Path) -> list[str]:
 
 
 def _abilities(name: str, said: Said) -> Abilities:
-    """What the configurations of a model say. Raises ModelError for a model that no family serves."""
+    """What the configurations of a model say. Raises ModelError for a model that no family serves, or in part."""
     from diffusion_tricks.diffusion.levels import prediction_in
     from diffusion_tricks.families.lookup import described
 
     parts = said.parts
     row = described(said.pipeline, parts)
     shape, defaults, scheduler = row.serves.shape(parts), said.defaults, parts.get("scheduler", {})
+    if defaults.refiner and said.folder and location_of(name).is_dir():
+        refiner_folder(said.folder, defaults.refiner)
     chain, why = _chain(name, said, shape)
     return Abilities(
         family=row.title,

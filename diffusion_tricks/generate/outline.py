@@ -32,6 +32,7 @@ from diffusion_tricks.loading.location import (
 )
 from diffusion_tricks.loading.lora import checked, takes_none
 from diffusion_tricks.loading.outlines import Said, said_of
+from diffusion_tricks.loading.refiner import refiner_folder
 from diffusion_tricks.loading.stage_outlines import OutlinedStage, upscaler_kind
 from diffusion_tricks.model.cascade import needs_upscaling
 from diffusion_tricks.model.cascade import stages as sizes_of_stages
@@ -82,14 +83,19 @@ def stand_in(name: str, size: Size | None = None, upscaler: Sequence[str] = ()) 
     own = upscaler_of(name, folder or location, said.defaults)
     behind = [upscaler_named(each) for each in upscaler] or ([own] if own else [])
     model = _outlined(label, said.parts, said.defaults, _outline(said), _chained(behind))
-    below = _below(said.defaults.refiner, folder)
+    below = _below(said.defaults.refiner, folder, here=location.is_dir())
     model.refiner = Refiner(model, below) if below is not None else None
     return model, True
 
 
-def _below(refiner: str | None, folder: Path | None) -> int | None:
-    """Below which timestep the refiner in a model's directory answers, if there is one."""
-    return defaults_of(folder / refiner).below if refiner and folder else None
+def _below(refiner: str | None, folder: Path | None, here: bool) -> int | None:
+    """Below which timestep the refiner in a model's directory answers, if there is one.
+
+    Raises ModelError where it is not in a directory of this machine; of the hub's, it may not be here yet.
+    """
+    if not refiner or folder is None:
+        return None
+    return defaults_of(refiner_folder(folder, refiner) if here else folder / refiner).below
 
 
 def stand_in_for(model: Model) -> Model:

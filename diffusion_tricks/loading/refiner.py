@@ -26,12 +26,17 @@ def refiner_of(model: Model, location: Path, load: Callable[[Path], Model]) -> R
     if model.loras:
         model.memory.notes.append(f"with LoRA {model.name!r} answers everywhere itself, without its refiner")
         return None
-    if not (location / named).is_dir():
-        raise ModelError(f"{location / DEFAULTS_FILE} names a refiner, and beside it is no folder {named}; "
-                         "put it there, or take the name out")  # fmt: skip
-    refiner = load(location / named)
+    refiner = load(refiner_folder(location, named))
     refiner.name = f"{model.name}/{named}"
     return checked(model, refiner)
+
+
+def refiner_folder(location: Path, named: str) -> Path:
+    """Where the refiner of that name lies in a model's directory. Raises ModelError where it does not."""
+    if not (folder := location / named).is_dir():
+        raise ModelError(f"{location / DEFAULTS_FILE} names a refiner, and beside it is no folder {named}; "
+                         "put it there, or take the name out")  # fmt: skip
+    return folder
 
 
 def checked(model: Model, refiner: Model) -> Refiner:

@@ -31,6 +31,7 @@ from diffusion_tricks.sampling.stages import closed, prepared, started
 from diffusion_tricks.sampling.step import Step
 from diffusion_tricks.sampling.trace import MODEL, SCHEDULER, START
 from diffusion_tricks.sampling.tricks import nested
+from diffusion_tricks.sampling.unread import heard, note_unheard
 from diffusion_tricks.types import Size
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ def _due(run: Run, latents: Tensor | None = None) -> Generator[Step]:
     with prepared(run):
         for stage in run.stages:
             yield from _steps(stage, started(stage, latents))
+            note_unheard(stage)
             closed(stage)
 
 
@@ -174,12 +176,13 @@ def _answer(steps: Sequence[Step], pending: list[list[Ask]]) -> list[list[Estima
         for step, asks in zip(steps, pending, strict=True)
     ]
     answers = answer_together(steps[0].run.model, asked, steps[0].t)
-    for step, asks, estimates in zip(steps, pending, answers, strict=True):
+    for step, one, estimates in zip(steps, asked, answers, strict=True):
+        heard(step, one.asks)
         rows = rows_of(estimates)
         step.rows += rows
         step.run.rows += rows
-        step.spare(sum(len(ask.x) for ask in asks) - rows)
-        step.differentiated += rows_of([e for ask, e in zip(asks, estimates, strict=True) if ask.gradient])
+        step.spare(sum(len(ask.x) for ask in one.asks) - rows)
+        step.differentiated += rows_of([e for ask, e in zip(one.asks, estimates, strict=True) if ask.gradient])
         for estimate in estimates:
             _gave(step, MODEL, estimate)
     return answers

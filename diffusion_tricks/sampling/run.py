@@ -12,6 +12,7 @@ from diffusion_tricks.diffusion.steps import begin_at, can_spread, set_steps
 from diffusion_tricks.errors import PluginError
 from diffusion_tricks.io.pixels import png_of, to_images
 from diffusion_tricks.io.source import Source
+from diffusion_tricks.sampling.heard import Heard
 from diffusion_tricks.sampling.notebook import line_of_run
 from diffusion_tricks.sampling.prompts import every_prompt, written
 from diffusion_tricks.sampling.trace import Trace
@@ -77,6 +78,7 @@ class Run:
         self.facts = [{} for _ in self.noise.seeds]
         self.repainted: dict[int, Repainted] = {}
         self._states: dict[int, Any] = {}
+        self.heard = Heard()
         self.span = 1.0  # share of the training's timesteps that it goes through, less where it starts from a picture
         self.begun: set[str] = set()  # names of the tricks whose `prepare` began, and that are not closed
         self._settled: dict[int, dict[str, Any]] = {}

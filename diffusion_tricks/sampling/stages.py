@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from typing import Any
 
@@ -17,6 +17,7 @@ from diffusion_tricks.model.cascade import upscaling
 from diffusion_tricks.registry.calls import Call, calls
 from diffusion_tricks.sampling.run import Run
 from diffusion_tricks.sampling.start import Start
+from diffusion_tricks.sampling.unread import note_unread
 from diffusion_tricks.sampling.wrapping import SEAM, around, within
 
 
@@ -66,7 +67,7 @@ def started(run: Run, latents: Tensor | None) -> Tensor:
     latents: standard normal noise for the first stage, instead of what its seeds draw.
     """
     rows = run.model.encode_prompts(run.prompts(), run.window or run.size, run.terms.distilled)
-    _note_unread(run, rows)
+    note_unread(run, rows)
     if run.previous is not None:
         start = _from_noise(run, _take_over(run, next(iter(rows.values()))))
     else:
@@ -87,15 +88,6 @@ def _check_known(run: Run) -> None:
             f"{run.model.name!r} has learnt noise below timestep {below} alone, and refines what another model drew; "
             "name it as the refiner of that one, or start from a picture at a later step"
         )
-
-
-def _note_unread(run: Run, prompts: Iterable[str | None]) -> None:
-    """Notes of each picture what was left out of the prompts that are asked for it."""
-    own = run.prompt if isinstance(run.prompt, tuple) else (run.prompt,) * run.count
-    for prompt, unread in ((prompt, run.model.unread.get(prompt or "", [])) for prompt in prompts):
-        for mine, facts in zip(own, run.facts, strict=True):
-            if unread and (prompt not in own or prompt == mine):
-                facts["notes"] = [*facts.get("notes", ()), *unread]
 
 
 def _take_over(run: Run, row: dict[str, Any]) -> Tensor:
