@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from diffusion_tricks.errors import NotANumber, OutputError, OutputFailed
-from diffusion_tricks.io import atomic
+from diffusion_tricks.io import atomic, leftovers
 from diffusion_tricks.training import checkpoints, folder, replaced, run
 from diffusion_tricks.training.folder import OWN
 from diffusion_tricks.training.options import TrainOptions
@@ -196,3 +196,33 @@ def test_averages_go_with_their_training_and_names_like_hidden_ones_stay(tmp_pat
     assert not (tmp_path / "averages").exists()
     replaced.forget(tmp_path)
     assert contents(tmp_path).keys() == {"training.json", ".replaced-mine/training.json"}
+
+
+def test_a_directory_in_which_another_trains_is_left_alone(tmp_path: Path) -> None:
+    home = tmp_path / "it"
+    train(options(home), data=data(), quiet=True)
+    before = contents(home)
+    with leftovers.alone(home) as mine:
+        assert mine
+        for again in (lambda: train(options(home), data=data(), force=True), lambda: run.resume(home, {"steps": 4})):
+            with pytest.raises(OutputError, match=r"another training is writing to .*it; stop it first"):
+                again()
+    assert contents(home) == before
+    assert run.resume(home, {"steps": 4}, data=data(), quiet=True).steps == 4
+
+
+def test_while_it_runs_nobody_else_takes_its_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home, taken = tmp_path / "it", list[bool]()
+    go_on = run.go_on
+
+    def noting(*args: Any, **named: Any) -> Any:
+        with leftovers.alone(home) as free:
+            taken.append(not free)
+        return go_on(*args, **named)
+
+    monkeypatch.setattr(run, "go_on", noting)
+    train(options(home), data=data(), quiet=True)
+    run.resume(home, {"steps": 4}, data=data(), quiet=True)
+    assert taken == [True, True]
+    with leftovers.alone(home) as free:
+        assert free, "given back"

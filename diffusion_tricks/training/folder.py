@@ -15,7 +15,7 @@ import json
 import os
 import tempfile
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from typing import Any
 from diffusion_tricks.errors import OutputError, OutputFailed, UsageError
 from diffusion_tricks.io.atomic import PREFIX, atomic_write, atomic_write_all
 from diffusion_tricks.io.foreign import read_object
-from diffusion_tricks.io.leftovers import held, sweep
+from diffusion_tricks.io.leftovers import alone, held, sweep
 from diffusion_tricks.io.reading import Unreadable, read_text
 from diffusion_tricks.training import replaced
 from diffusion_tricks.training.checkpoints import ROOM
@@ -49,6 +49,18 @@ MOST_METRICS = 2**28  # bytes
 def folder_for(options: TrainOptions) -> Path:
     """Where a training goes."""
     return Path(options.out or f"{options.task}-{Path(options.data).name}")
+
+
+@contextlib.contextmanager
+def taken(folder: Path, main: bool = True) -> Iterator[None]:
+    """While it lasts, no other process trains in a directory. Raises OutputError where one does.
+
+    main: whether this process is the one of its training that writes; others take nothing.
+    """
+    with alone(folder) if main else contextlib.nullcontext(True) as mine:
+        if not mine:
+            raise OutputError(f"another training is writing to {folder}; stop it first (Ctrl-C saves), or let it end")
+        yield
 
 
 def begun(folder: Path, options: TrainOptions, force: bool) -> None:

@@ -48,11 +48,13 @@ def train(
     opened = data or _opened(options)  # first, so that data that cannot be had leaves no directory behind
     main = accelerator is None or accelerator.is_main_process
     if main:
-        folder.begun(home, options, force)
+        with folder.taken(home):
+            folder.begun(home, options, force)
     try:
         if accelerator is not None:
             accelerator.wait_for_everyone()
-        done = _gone_on(home, True, quiet, opened, change)
+        with folder.taken(home, main):
+            done = _gone_on(home, True, quiet, opened, change)
     except BaseException:  # a Ctrl-C, too
         if main:
             folder.abandon(home)
@@ -78,13 +80,14 @@ def resume(
     check_looked_at(options, among=changes or {})
     checkpoints.last(home)
     main = not launched() or accelerator_for(options).is_main_process
-    if main:
-        folder.note_options(home, options)
-    try:
-        done = _gone_on(home, False, quiet, data)
-    except UsageError:
-        folder.note_options(home, before)
-        raise
+    with folder.taken(home, main):
+        if main:
+            folder.note_options(home, options)
+        try:
+            done = _gone_on(home, False, quiet, data)
+        except UsageError:
+            folder.note_options(home, before)
+            raise
     if main:
         replaced.forget(home)
     return done
