@@ -63,9 +63,7 @@ def asked(file: Path, kind: str, things: int, first_stage: str) -> Asked:
     large = (pixels[:, :3] + 1 - pixels[:, 3:]) * 2 - 1
     captions = [with_article(held.names[thing][0]) for thing in held.things[chosen].tolist()]
     small = shrunk(large, FACTOR)
-    return Asked(
-        large, small, Drafts(model.pipe, model.defaults.guidance).of(small, captions, np.random.default_rng(0))
-    )
+    return Asked(large, small, Drafts.by(model).of(small, captions, np.random.default_rng(0)))
 
 
 def resampled(small: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ import torch
 from diffusers import DDIMScheduler
 from torch import Tensor
 
+from diffusion_tricks import load_model
 from diffusion_tricks.errors import UsageError
 from diffusion_tricks.testing import tiny_pipeline
 from diffusion_tricks.training import tasks
@@ -50,6 +51,16 @@ def test_a_first_stage_that_knows_the_picture_draws_it(kind: str) -> None:
     assert 20 < drawn.sum() < 40  # three quarters of 40
     assert torch.equal(made, drafts.of(small, ["a rabbit"] * 40, np.random.default_rng(0)))
     assert torch.equal(Drafts(drafts.pipe, 3.0, share=0).of(small, [""] * 40, np.random.default_rng(0)), small)
+
+
+@pytest.mark.parametrize(("below", "last"), [(400, True), (100, False)])
+def test_the_refiner_draws_what_is_left_where_little_noise_is(below: int, last: bool) -> None:
+    """Three steps from a timestep end with one at a third of it."""
+    one, other = torch.rand(2, 3, 8, 8) * 1.8 - 0.9
+    refiner = knowing(other, "v_prediction").unet
+    drafts = Drafts(knowing(one, "v_prediction"), 3.0, share=1.0, refiner=(refiner, below))
+    made = drafts.of(torch.zeros(8, 3, 8, 8), ["a rabbit"] * 8, np.random.default_rng(0))
+    assert (made - (other if last else one)).abs().max() < 1e-3
 
 
 def test_drafts_are_what_ddim_makes_of_noised_pictures() -> None:
@@ -101,3 +112,14 @@ def test_the_first_stage_is_found_by_name_or_refused(tmp_path: Path) -> None:
         tasks.seen(Stripes(channels=3, size=32), asked)
     with pytest.raises(UsageError, match=r"expected an IFPipeline for 8 pixels.*got DDPMPipeline$"):
         tasks.seen(Stripes(channels=3, size=32), asked.model_copy(update={"first_stage": str(tmp_path / "other")}))
+
+
+def test_a_model_draws_them_with_its_refiner() -> None:
+    model = load_model("emoji", device="cpu", dtype="float32")
+    assert model.refiner is not None
+    drafts = Drafts.by(model)
+    assert drafts.refiner == (model.refiner.model.pipe.unet, 400)
+    x0, eps = torch.rand(1, 3, 64, 64) * 2 - 1, torch.randn(1, 3, 64, 64)
+    made = drafts._drawn(x0, eps, torch.tensor([450.0]), ["a rabbit"])
+    alone = Drafts(model.pipe, drafts.guidance)._drawn(x0, eps, torch.tensor([450.0]), ["a rabbit"])
+    assert (made - alone).abs().max() > 0.05

@@ -52,4 +52,4 @@ def _drafts(options: TrainOptions, source: Source) -> Drafts:
             f"`first_stage` {options.first_stage}: expected an {wanted}, as pictures of {source.size} are enlarged "
             f"{options.factor} times; got {found}"
         )
-    return Drafts(model.pipe, model.defaults.guidance)
+    return Drafts.by(model)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from diffusion_tricks.training.network import token_ids
+
+if TYPE_CHECKING:
+    from diffusion_tricks.model.model import Model
 
 SHARE = 0.75  # of the pictures are drafts
 MOST = 0.5  # of the schedule: from where the noisiest drafts are drawn
@@ -28,14 +31,25 @@ class Drafts:
     x_t = alpha x0 + sigma eps, and from there by DDIM without noise      arXiv:2108.01073, arXiv:2010.02502
 
     So they have its faults, and lie where the pictures do that they were made of.
-    pipe: an IFPipeline in float32.  guidance: the scale it draws with.
+    pipe: an IFPipeline in float32.  guidance: the scale it draws with.  refiner: the network that answers in its place
+    where little noise is left, and below which timestep of a whole schedule; as in a run, below as large a share here.
     """
 
-    def __init__(self, pipe: Any, guidance: float, share: float = SHARE, most: float = MOST, steps: int = STEPS):
-        self.pipe, self.guidance = pipe, guidance
+    def __init__(
+        self, pipe: Any, guidance: float, share: float = SHARE, most: float = MOST, steps: int = STEPS,
+        refiner: tuple[Any, int] | None = None,
+    ):  # fmt: skip
+        self.pipe, self.guidance, self.refiner = pipe, guidance, refiner
         self.share, self.most, self.steps = share, most, steps
         self.alpha_bars: Tensor = pipe.scheduler.alphas_cumprod
         self.clean = CLEAN[pipe.scheduler.config.prediction_type]
+
+    @classmethod
+    def by(cls, model: Model) -> Drafts:
+        """As a model in float32 draws them, with its refiner if it has one."""
+        late = model.refiner
+        refiner = (late.model.pipe.unet, late.below) if late is not None else None
+        return cls(model.pipe, model.defaults.guidance, refiner=refiner)
 
     def of(self, small: Tensor, captions: Sequence[str], random: np.random.Generator) -> Tensor:
         """Pictures (b 3 h w) in -1..1, a share of them as the first stage draws them under their captions."""
@@ -63,7 +77,17 @@ class Drafts:
             x = alpha * x0 + sigma * eps
             said = self.pipe.unet(x.repeat(2, 1, 1, 1), t.repeat(2), encoder_hidden_states=text, return_dict=False)[0]
             told, untold = said[:, :3].chunk(2)
-            guided = untold + self.guidance * (told - untold)
+            guided = self._refined(x, t, begin, untold + self.guidance * (told - untold))
             x0 = self.clean(x, guided, alpha, sigma).clamp(-1, 1)
             eps = (x - alpha * x0) / sigma
         return x0
+
+    def _refined(self, x: Tensor, t: Tensor, begin: Tensor, said: Tensor) -> Tensor:
+        """The answers (b 3 h w), those of the refiner where it is to answer."""
+        if self.refiner is None:
+            return said
+        network, below = self.refiner
+        late = t < ((begin.long() + 1) / len(self.alpha_bars) * below).round()
+        if not late.any():
+            return said
+        return torch.where(late[:, None, None, None], network(x, t, return_dict=False)[0][:, :3], said)
