@@ -214,7 +214,8 @@ def bare(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     ("text", "said"),
     [
         ("sigma 0.5", "sigma 0.5"),
-        ("\u221a2 \u2237", "sqrt 2 \u2237"),
+        ("\u221a2 \u2237", "sqrt 2 (proportion)"),
+        ("a \U0001f430 in \u6f22", "a (rabbit face) in (U+6F22)"),
     ],
 )
 def test_what_no_font_here_has_is_written_in_plain_letters(text: str, said: str) -> None:
@@ -225,6 +226,13 @@ def test_what_no_font_here_has_is_written_in_plain_letters(text: str, said: str)
 @pytest.mark.parametrize("text", ["\u00e9t\u00e9, stra\u00dfe, 2\u00d72", "\u03c3 = 0.5 \u2013 1", "\u0101"])
 def test_what_pillow_s_own_font_lacks_is_set_in_the_one_inside(text: str) -> None:
     assert lettering.writable(text) == (text, fonts.find_typeface("Noto Serif"))
+
+
+def test_an_emoji_is_named_where_a_font_has_all_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lettering, "font_for", lambda text: None if "\U0001f430" in text else "Noto Serif")
+    lettering.writable.cache_clear()
+    assert lettering.writable("\u6f22 \U0001f430") == ("\u6f22 (rabbit face)", fonts.find_typeface("Noto Serif"))
+    lettering.writable.cache_clear()
 
 
 def test_what_pillow_s_own_font_lacks_is_set_in_an_installed_one(monkeypatch: pytest.MonkeyPatch) -> None:

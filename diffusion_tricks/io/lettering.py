@@ -1,6 +1,6 @@
 """Words on sheets and figures: in Pillow's own font, so that they look the same everywhere; what it lacks, in another.
 
-That is an installed font that has every character, or the one inside; where neither has, they are in plain letters.
+That is an installed font that has every character, or the one inside; where neither has, see `writable`.
 """
 
 from __future__ import annotations
@@ -109,13 +109,26 @@ def _set_in(text: str, size: int) -> tuple[str, Font]:
 
 @lru_cache(maxsize=1024)
 def writable(text: str) -> tuple[str, Typeface]:
-    """The text as it can be written, and a typeface that has every character of it, as far as there is one here."""
+    """The text as it can be written, and a typeface that has every character of it, as far as there is one here.
+
+    Where none has, signs such as emoji are in words; then marks are left off, and what is left is a character's number.
+    """
     own = find_typeface(None)
     if text.isascii() or not (missing := missing_glyphs(text, own)):
         return text, own
     if installed := font_for(text):
         return text, find_typeface(installed)
-    return text.translate({ord(char): _plainly(char) for char in missing}), own
+    plain = {char: _plainly(char) for char in missing}
+    strange = [char for char in missing if missing_glyphs(plain[char], own)]
+    if named := {ord(char): f"({unicodedata.name(char).lower()})" for char in strange if _is_sign(char)}:
+        return writable(text.translate(named))
+    numbers = {char: f"(U+{ord(char):04X})" for char in strange}
+    return text.translate({ord(char): said for char, said in (plain | numbers).items()}), own
+
+
+def _is_sign(char: str) -> bool:
+    """Whether it is no letter and has a name (Unicode's general categories S)."""
+    return unicodedata.category(char).startswith("S") and bool(unicodedata.name(char, ""))
 
 
 def _plainly(char: str) -> str:
