@@ -216,6 +216,9 @@ def bare(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         ("sigma 0.5", "sigma 0.5"),
         ("\u221a2 \u2237", "sqrt 2 (proportion)"),
         ("a \U0001f430 in \u6f22", "a (rabbit face) in (U+6F22)"),
+        ("\U0001f469\u200d\U0001f680", "(woman)(rocket)"),
+        ("1\ufe0f\u20e3", "1"),
+        ("\u2237 \u2260", "(proportion) !="),
     ],
 )
 def test_what_no_font_here_has_is_written_in_plain_letters(text: str, said: str) -> None:
@@ -226,6 +229,12 @@ def test_what_no_font_here_has_is_written_in_plain_letters(text: str, said: str)
 @pytest.mark.parametrize("text", ["\u00e9t\u00e9, stra\u00dfe, 2\u00d72", "\u03c3 = 0.5 \u2013 1", "\u0101"])
 def test_what_pillow_s_own_font_lacks_is_set_in_the_one_inside(text: str) -> None:
     assert lettering.writable(text) == (text, fonts.find_typeface("Noto Serif"))
+
+
+@pytest.mark.usefixtures("bare")
+def test_one_sign_that_no_font_has_leaves_the_others_as_they_are() -> None:
+    assert lettering.writable("\u043a\u043e\u0448\u043a\u0430 \u6f22") \
+        == ("\u043a\u043e\u0448\u043a\u0430 (U+6F22)", fonts.find_typeface("Noto Serif"))  # fmt: skip
 
 
 def test_an_emoji_is_named_where_a_font_has_all_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,10 +20,11 @@ from diffusion_tricks import Model, Recipe, Step, Trick, hookimpl, load_model, m
 from diffusion_tricks.diffusion.ask import Ask
 from diffusion_tricks.errors import ModelError, UsageError
 from diffusion_tricks.families.inside import Attention
+from diffusion_tricks.generate.outline import stand_in
 from diffusion_tricks.generate.plan import plan
 from diffusion_tricks.hookspecs import Asking
 from diffusion_tricks.testing import tiny_pipeline
-from diffusion_tricks_plugins import Anagram, Guidance, SDEdit
+from diffusion_tricks_plugins import Anagram, Guidance, Phase, SDEdit
 
 BELOW, STEPS, SCALE = 600, 5, 3.0
 SCHEDULE: dict[str, Any] = {"timestep_spacing": "trailing", "clip_sample": True}
@@ -182,7 +183,7 @@ def test_with_lora_the_model_answers_everywhere_itself(two: Path, tmp_path: Path
 BROKEN: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "no folder": ({"refiner": "finer"}, {"below": BELOW}, "no folder finer; put it there"),
     "a path": ({"refiner": "../two"}, {"below": BELOW}, "name of a folder beside this file"),
-    "below nothing": ({}, {}, "does not say `below`"),
+    "below nothing": ({}, {}, "does not say below which"),
     "below a word": ({}, {"below": "all"}, "below must be a whole number"),
     "below none": ({}, {"below": 0}, "below must be a whole number"),
     "below too much": ({}, {"below": 5000}, "between 0 and 999"),
@@ -263,25 +264,54 @@ def noted(model: Model, *tricks: Any, **asked: Any) -> list[str]:
 def test_words_that_come_where_nothing_reads_them_are_told(model: Model) -> None:
     """Of five steps the last three are the refiner's."""
     (late,) = noted(model, Guidance(scale=3), prompt="a [cat:dog:0.7]")
-    assert late == f"'a dog' is asked only from step 3 of 5 on, where {model.name}/refiner answers, which reads no " \
-                   "prompts: it changes nothing"  # fmt: skip
+    assert late == f"'a dog' is asked only from step 4 of 5 on, where {model.name}/refiner answers, which reads no " \
+                   "prompts: what it says changes nothing"  # fmt: skip
     assert noted(model, Guidance(scale=3), prompt="a [cat:dog:0.3]") == []
-    (guided,) = noted(model, Guidance(scale=3, start=0.7, negative="blurry"), prompt="a cat")
-    assert guided.startswith("'blurry' is asked only from step 4 of 5 on, ")
     assert noted(model, Guidance(scale=3), prompt="a cat") == []
+    (guided,) = noted(model, Guidance(scale=3, start=0.7, negative="blurry"), prompt="a cat")
+    assert guided.startswith("'blurry' is asked only from step 5 of 5 on, ")
+    (empty,) = noted(model, Guidance(scale=3, start=0.7), prompt="a cat")
+    assert empty.startswith("the empty prompt is asked only from ")
 
 
-def test_what_another_picture_of_the_batch_is_asked_is_not_noted_of_it(model: Model) -> None:
-    made = list(make(Recipe(prompt=["a [cat:dog:0.7]", "a cat"], seed=1, tricks=[Guidance(scale=1)]), model))
+def test_what_a_trick_asked_aside_was_read(model: Model, tmp_path: Path) -> None:
+    """The inversion asks the unconditional at every level, so it was not asked by the late guidance alone."""
+    picture = tmp_path / "picture.png"
+    Image.new("RGB", (16, 16), "teal").save(picture)
+    assert noted(model, Phase(image=str(picture)), Guidance(scale=3, start=0.7), prompt="a cat") == []
+
+
+def test_a_note_does_not_depend_on_what_is_made_beside_a_picture(model: Model) -> None:
+    asked = ["a [cat:dog:0.7]", "a dog", "a cat"]
+    made = list(make(Recipe(prompt=asked, seed=1, tricks=[Guidance(scale=1)]), model))
     assert [["'a dog'" in note for note in one.facts.get("notes", ()) if "changes nothing" in note] for one in made] \
-        == [[True], []]  # fmt: skip
+        == [[True], [], []]  # fmt: skip
 
 
-def test_a_folder_that_is_missing_is_told_before_anything_is_loaded(two: Path, tmp_path: Path) -> None:
+MISSING: dict[str, tuple[str, str]] = {  # what is removed of the refiner, and what is said
+    "all": (".", "no folder refiner; put it there"),
+    "weights": ("unet", "lacks unet"),
+    "below": (ABOUT, "the refiner 'refiner' does not say below which"),
+}
+
+
+@pytest.mark.parametrize(("lost", "said"), MISSING.values(), ids=MISSING)
+def test_what_a_refiner_lacks_is_told_before_anything_is_loaded(
+    two: Path, tmp_path: Path, lost: str, said: str
+) -> None:
+    folder = tmp_path / "two"
+    shutil.copytree(two, folder)
+    gone = folder / "refiner" / lost
+    shutil.rmtree(gone) if gone.is_dir() else gone.unlink()
+    with pytest.raises(ModelError, match=said):
+        plan(Recipe(prompt="a rabbit", model=str(folder)))
+    shown = run("models", "show", folder)
+    assert said in shown.out + shown.err
+
+
+def test_with_lora_nothing_is_asked_of_a_refiner_beforehand(two: Path, tmp_path: Path) -> None:
     folder = tmp_path / "two"
     shutil.copytree(two, folder)
     shutil.rmtree(folder / "refiner")
-    with pytest.raises(ModelError, match="no folder refiner; put it there"):
-        plan(Recipe(prompt="a rabbit", model=str(folder)))
-    shown = run("models", "show", folder)
-    assert "no folder refiner; put it there" in shown.out + shown.err
+    model, known = stand_in(str(folder), loras=["a.safetensors"])
+    assert (model.refiner, known) == (None, True)

@@ -199,30 +199,43 @@ def test_averages_go_with_their_training_and_names_like_hidden_ones_stay(tmp_pat
 
 
 def test_a_directory_in_which_another_trains_is_left_alone(tmp_path: Path) -> None:
-    home = tmp_path / "it"
+    """Also by its other name, and while what it replaces is still hidden in it."""
+    home, other = tmp_path / "it", tmp_path / "other"
     train(options(home), data=data(), quiet=True)
+    other.symlink_to(home)
+    replaced.hide(home, OWN)
+    folder.note_options(home, options(home))
     before = contents(home)
     with leftovers.alone(home) as mine:
         assert mine
-        for again in (lambda: train(options(home), data=data(), force=True), lambda: run.resume(home, {"steps": 4})):
-            with pytest.raises(OutputError, match=r"another training is writing to .*it; stop it first"):
+        for again in (lambda: train(options(other), data=data(), force=True), lambda: run.resume(other, {"steps": 4})):
+            with pytest.raises(OutputError, match=r"another training is writing to .*other; stop it first"):
                 again()
     assert contents(home) == before
-    assert run.resume(home, {"steps": 4}, data=data(), quiet=True).steps == 4
+    with pytest.warns(UserWarning, match="is back, as the new one came to nothing"):
+        assert run.resume(home, {"steps": 4}, data=data(), quiet=True).steps == 4
 
 
 def test_while_it_runs_nobody_else_takes_its_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     home, taken = tmp_path / "it", list[bool]()
-    go_on = run.go_on
+    go_on, forget = run.go_on, replaced.forget
+
+    def free() -> bool:
+        with leftovers.alone(home) as free:
+            return free
 
     def noting(*args: Any, **named: Any) -> Any:
-        with leftovers.alone(home) as free:
-            taken.append(not free)
+        taken.append(not free())
         return go_on(*args, **named)
 
+    def forgetting(home: Path) -> None:
+        taken.append(not free())
+        forget(home)
+
     monkeypatch.setattr(run, "go_on", noting)
+    monkeypatch.setattr(replaced, "forget", forgetting)
     train(options(home), data=data(), quiet=True)
     run.resume(home, {"steps": 4}, data=data(), quiet=True)
-    assert taken == [True, True]
-    with leftovers.alone(home) as free:
-        assert free, "given back"
+    train(options(home), data=data(), quiet=True, force=True)
+    assert taken == [True] * 6
+    assert free(), "given back"

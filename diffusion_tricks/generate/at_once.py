@@ -22,7 +22,7 @@ def pictures_that_fit(recipe: Recipe, device: str = "auto", dtype: str = "auto")
     where = device_of(device)
     if recipe.picture is not None:
         return None
-    model, known = stand_in(recipe.model, recipe.size, recipe.upscaler)
+    model, known = stand_in(recipe.model, recipe.size, recipe.upscaler, recipe.lora)
     config = model.pipe.parts.get(model.family.part)
     if not known or config is None:
         return None

@@ -19,7 +19,7 @@ from diffusion_tricks.loading.files import INDEX_FILE, components_of, missing, v
 from diffusion_tricks.loading.known import GIGABYTES, known_models
 from diffusion_tricks.loading.location import HubName, hub_name, label_of, location_of, upscaler_of
 from diffusion_tricks.loading.outlines import said_of
-from diffusion_tricks.loading.refiner import refiner_folder
+from diffusion_tricks.loading.refiner import below_of, refiner_folder
 from diffusion_tricks.loading.stage_outlines import OutlinedStage
 from diffusion_tricks.model.cascade import Link, reaches
 
@@ -169,7 +169,7 @@ def _abilities(name: str, said: Said) -> Abilities:
     row = described(said.pipeline, parts)
     shape, defaults, scheduler = row.serves.shape(parts), said.defaults, parts.get("scheduler", {})
     if defaults.refiner and said.folder and location_of(name).is_dir():
-        refiner_folder(said.folder, defaults.refiner)
+        below_of(refiner_folder(said.folder, defaults.refiner))
     chain, why = _chain(name, said, shape)
     return Abilities(
         family=row.title,

@@ -32,7 +32,7 @@ from diffusion_tricks.loading.location import (
 )
 from diffusion_tricks.loading.lora import checked, takes_none
 from diffusion_tricks.loading.outlines import Said, said_of
-from diffusion_tricks.loading.refiner import refiner_folder
+from diffusion_tricks.loading.refiner import below_of, refiner_folder
 from diffusion_tricks.loading.stage_outlines import OutlinedStage, upscaler_kind
 from diffusion_tricks.model.cascade import needs_upscaling
 from diffusion_tricks.model.cascade import stages as sizes_of_stages
@@ -66,12 +66,14 @@ def check_loras(model: str, loras: Sequence[str]) -> None:
         raise takes_none(model, said.pipeline)
 
 
-def stand_in(name: str, size: Size | None = None, upscaler: Sequence[str] = ()) -> tuple[Model, bool]:
+def stand_in(
+    name: str, size: Size | None = None, upscaler: Sequence[str] = (), loras: Sequence[str] = ()
+) -> tuple[Model, bool]:
     """A model of the shape of the one called `name` that answers without computing, and whether that shape is known.
 
     It is known for directories, for what the hub has already left on this machine, and for models with a short name;
     else it makes `size` by itself, 64x64 pixels unless that is given. upscaler: names of what stands behind it, instead
-    of its own; a model of unknown shape leaves the last of the size to them.
+    of its own; a model of unknown shape leaves the last of the size to them. loras: with any, a model has no refiner.
     """
     location = location_of(name)
     folder = folder_here(location)
@@ -83,7 +85,7 @@ def stand_in(name: str, size: Size | None = None, upscaler: Sequence[str] = ()) 
     own = upscaler_of(name, folder or location, said.defaults)
     behind = [upscaler_named(each) for each in upscaler] or ([own] if own else [])
     model = _outlined(label, said.parts, said.defaults, _outline(said), _chained(behind))
-    below = _below(said.defaults.refiner, folder, here=location.is_dir())
+    below = None if loras else _below(said.defaults.refiner, folder, here=location.is_dir())
     model.refiner = Refiner(model, below) if below is not None else None
     return model, True
 
@@ -91,11 +93,11 @@ def stand_in(name: str, size: Size | None = None, upscaler: Sequence[str] = ()) 
 def _below(refiner: str | None, folder: Path | None, here: bool) -> int | None:
     """Below which timestep the refiner in a model's directory answers, if there is one.
 
-    Raises ModelError where it is not in a directory of this machine; of the hub's, it may not be here yet.
+    Raises ModelError where it is not whole in a directory of this machine; of the hub's, it may not be here yet.
     """
     if not refiner or folder is None:
         return None
-    return defaults_of(refiner_folder(folder, refiner) if here else folder / refiner).below
+    return below_of(refiner_folder(folder, refiner)) if here else defaults_of(folder / refiner).below
 
 
 def stand_in_for(model: Model) -> Model:

@@ -41,7 +41,7 @@ def cost_of(recipe: Recipe) -> Plan:
     """The cost of a recipe whose seed is set, by all steps on a stand-in. Raises what making it would raise."""
     check_loras(recipe.model, recipe.lora)
     check_upscalers(recipe.upscaler)
-    model, known = stand_in(recipe.model, recipe.size, recipe.upscaler)
+    model, known = stand_in(recipe.model, recipe.size, recipe.upscaler, recipe.lora)
     spans = spanned(recipe.build())
     if not known and not needs_upscaling(model, recipe.size, spans):  # it may turn out to be, once the model is here
         recipe = recipe.model_copy(update=dict.fromkeys(UPSCALING))
@@ -94,7 +94,7 @@ def check_before(recipe: Recipe) -> None:
     for name in recipe.upscaler:
         settings_folder(upscaler_named(name))
     check_upscalers(recipe.upscaler)
-    model, known = stand_in(recipe.model, upscaler=recipe.upscaler)
+    model, known = stand_in(recipe.model, upscaler=recipe.upscaler, loras=recipe.lora)
     if not known or not known_stages(model, recipe.size, spanned(recipe.build())):
         return
     recipe, tricks = _settled(recipe, model)

@@ -6,8 +6,9 @@ That is an installed font that has every character, or the one inside; where nei
 from __future__ import annotations
 
 import math
+import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -16,7 +17,11 @@ from PIL import Image, ImageDraw, ImageFont
 from diffusion_tricks.io.fonts import Typeface, find_typeface, font_for, missing_glyphs
 
 INK, FAINT, LIGHT = (32, 32, 36), (120, 120, 128), (228, 228, 232)
-PLAIN = {"\u2013": "-", "\u2014": "-", "\u00d7": "x", "\u2192": "->", "\u2248": "~", "\u221a": "sqrt ", "\u00df": "ss"}
+PLAIN = {
+    "\u2013": "-", "\u2014": "-", "\u00d7": "x", "\u2192": "->", "\u2248": "~", "\u221a": "sqrt ", "\u00df": "ss",
+    "\u2260": "!=",
+}  # fmt: skip
+JOINING = re.compile("[\u200d\ufe00-\ufe0f]")  # joiners and variation selectors
 SPACE = 0.28  # between words, in sizes of the letters, at the least; Pillow's own 0.2 is lost between small letters
 SIDES = {"l": 0.0, "m": 0.5, "r": 1.0}  # how much of a line is left of where it is drawn
 LEADING = 1.3  # from one line to the next, in sizes of the letters
@@ -111,19 +116,29 @@ def _set_in(text: str, size: int) -> tuple[str, Font]:
 def writable(text: str) -> tuple[str, Typeface]:
     """The text as it can be written, and a typeface that has every character of it, as far as there is one here.
 
-    Where none has, signs such as emoji are in words; then marks are left off, and what is left is a character's number.
+    Where none has all, what says how a sign is to look goes; then signs such as emoji are in words, and characters that
+    no font has are numbers, so that the others find one; at last letters are without their marks.
     """
     own = find_typeface(None)
     if text.isascii() or not (missing := missing_glyphs(text, own)):
         return text, own
     if installed := font_for(text):
         return text, find_typeface(installed)
+    if JOINING.search(text):
+        return writable(JOINING.sub("", text))
     plain = {char: _plainly(char) for char in missing}
     strange = [char for char in missing if missing_glyphs(plain[char], own)]
-    if named := {ord(char): f"({unicodedata.name(char).lower()})" for char in strange if _is_sign(char)}:
-        return writable(text.translate(named))
-    numbers = {char: f"(U+{ord(char):04X})" for char in strange}
-    return text.translate({ord(char): said for char, said in (plain | numbers).items()}), own
+    named = {char: f"({unicodedata.name(char).lower()})" for char in strange if _is_sign(char)}
+    numbers = {char: f"(U+{ord(char):04X})" for char in strange if char not in named}
+    nowhere = named | {char: said for char, said in numbers.items() if not font_for(char)}
+    if nowhere:
+        return writable(_said(text, nowhere))
+    return _said(text, plain | numbers), own
+
+
+def _said(text: str, instead: Mapping[str, str]) -> str:
+    """The text with other words in the place of some of its characters."""
+    return text.translate({ord(char): said for char, said in instead.items()})
 
 
 def _is_sign(char: str) -> bool:
@@ -136,7 +151,8 @@ def _plainly(char: str) -> str:
     name = unicodedata.name(char, "")
     if name.startswith("GREEK") and "LETTER" in name:
         return name.split("LETTER ")[1].split()[0].lower()
-    bare = "".join(part for part in unicodedata.normalize("NFKD", char) if not unicodedata.combining(part))
+    parts = unicodedata.normalize("NFKD", char)
+    bare = "".join(part for part in parts if not unicodedata.category(part).startswith("M"))
     return PLAIN.get(char, bare)
 
 

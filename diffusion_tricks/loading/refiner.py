@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from diffusion_tricks.errors import ModelError
 from diffusion_tricks.families.defaults import DEFAULTS_FILE
+from diffusion_tricks.loading.checks import check_directory, check_whole
+from diffusion_tricks.loading.defaults_file import defaults_of
 
 if TYPE_CHECKING:
     from diffusion_tricks.model.model import Model, Refiner
@@ -32,11 +34,21 @@ def refiner_of(model: Model, location: Path, load: Callable[[Path], Model]) -> R
 
 
 def refiner_folder(location: Path, named: str) -> Path:
-    """Where the refiner of that name lies in a model's directory. Raises ModelError where it does not."""
+    """Where the refiner of that name lies in a model's directory. Raises ModelError where it does not, or not whole."""
     if not (folder := location / named).is_dir():
         raise ModelError(f"{location / DEFAULTS_FILE} names a refiner, and beside it is no folder {named}; "
                          "put it there, or take the name out")  # fmt: skip
+    check_whole(folder)
+    check_directory(folder)
     return folder
+
+
+def below_of(folder: Path) -> int:
+    """The timestep below which the refiner in a folder answers. Raises ModelError for one that does not say."""
+    below = defaults_of(folder).below
+    if below is None:
+        raise _silent(folder.name)
+    return below
 
 
 def checked(model: Model, refiner: Model) -> Refiner:
@@ -47,8 +59,7 @@ def checked(model: Model, refiner: Model) -> Refiner:
 
     below = refiner.defaults.below
     if below is None:
-        raise ModelError(f"the refiner {refiner.name!r} does not say `below` which timestep it answers; "
-                         f"its {DEFAULTS_FILE} is to do so, as in \"below\": 400")  # fmt: skip
+        raise _silent(refiner.name)
     if not isinstance(refiner.family, PlainFamily) or refiner.family.embeddings:
         raise ModelError(
             f"the refiner {refiner.name!r} is of {type(refiner.pipe).__name__}; expected one without text and classes"
@@ -68,6 +79,11 @@ def checked(model: Model, refiner: Model) -> Refiner:
         raise ModelError(f"the refiner {refiner.name!r} makes sizes in multiples of {refiner.family.multiple}, and "
                          f"{model.name!r} in those of {model.family.multiple}; expected fewer levels")  # fmt: skip
     return Refiner(refiner, below)
+
+
+def _silent(name: str) -> ModelError:
+    return ModelError(f"the refiner {name!r} does not say below which timestep it answers; its {DEFAULTS_FILE} is to "
+                      "do so, as in \"below\": 400")  # fmt: skip
 
 
 def _level(model: Model, t: int) -> tuple[float, float]:

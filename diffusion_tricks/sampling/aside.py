@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from diffusion_tricks.diffusion.ask import Ask
 from diffusion_tricks.diffusion.estimate import Estimate
 from diffusion_tricks.diffusion.steps import begin_at, input_scaling
+from diffusion_tricks.sampling.unread import heard
 from diffusion_tricks.types import Prompt
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ def answered_at(step: Step, x: Tensor, index: int, prompt: Prompt = None) -> Est
     t = run.timesteps[index].to(x.device)
     asks = [Ask(x, prompt, run.condition)]
     (estimate,), rows = answer(run.model, asks, t, run.levels[index], terms, run.span)
+    heard(run, asks, run.levels[index], step.index)
     step.rows += rows
     run.rows += rows
     return estimate

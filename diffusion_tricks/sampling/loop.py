@@ -177,7 +177,7 @@ def _answer(steps: Sequence[Step], pending: list[list[Ask]]) -> list[list[Estima
     ]
     answers = answer_together(steps[0].run.model, asked, steps[0].t)
     for step, one, estimates in zip(steps, asked, answers, strict=True):
-        heard(step, one.asks)
+        heard(step.run, one.asks, step.level, step.index)
         rows = rows_of(estimates)
         step.rows += rows
         step.run.rows += rows

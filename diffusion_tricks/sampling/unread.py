@@ -9,45 +9,42 @@ from diffusion_tricks.sampling.prompts import every_prompt
 
 if TYPE_CHECKING:
     from diffusion_tricks.diffusion.ask import Ask
+    from diffusion_tricks.diffusion.noise_level import Level
     from diffusion_tricks.sampling.run import Run
-    from diffusion_tricks.sampling.step import Step
 
 
-def heard(step: Step, asks: Sequence[Ask]) -> None:
-    """Keeps in mind who answers the asks of a step, in the words of that step."""
-    run = step.run
-    refiner, prompts = run.model.refiner, [prompt for ask in asks for prompt in ask.rows]
-    if refiner is None or not refiner.answers(asks, step.level, run.span):
-        run.heard.itself.update(prompts)
+def heard(run: Run, asks: Sequence[Ask], level: Level, index: int) -> None:
+    """Keeps in mind who answers what is asked in step `index` about latents of a level, in the words of that step."""
+    refiner = run.model.refiner
+    said = [(row % run.count, prompt) for ask in asks for row, prompt in enumerate(ask.rows)]
+    if refiner is None or not refiner.answers(asks, level, run.span):
+        run.heard.itself.update(said)
         return
-    for prompt in prompts:
-        run.heard.refiner.setdefault(prompt, step.index // run.substeps)
+    for each in said:
+        run.heard.refiner.setdefault(each, index // run.substeps)
 
 
 def note_unread(run: Run, prompts: Iterable[str | None]) -> None:
-    """Notes of each picture what was left out of the prompts that are asked for it."""
-    for prompt in prompts:
-        _note(run, prompt, run.model.unread.get(prompt or "", []))
+    """Notes of each picture what was left out of the prompts that are asked for it; of all where it is a trick's."""
+    own = run.prompt if isinstance(run.prompt, tuple) else (run.prompt,) * run.count
+    for prompt, unread in ((prompt, run.model.unread.get(prompt or "", [])) for prompt in prompts):
+        has = [prompt in every_prompt([mine], run.whole_steps) for mine in own]
+        for mine, facts in zip(has, run.facts, strict=True):
+            if unread and (mine or not any(has)):
+                facts["notes"] = [*facts.get("notes", ()), *unread]
 
 
 def note_unheard(run: Run) -> None:
-    """Notes of each picture which prompts changed nothing, as they were asked only where a model without text answers.
+    """Notes of each picture which prompts said nothing, as they were asked only where a model without text answers.
 
     That is so of words that a schedule brings in late, and of guidance that begins late.
     """
-    for prompt, index in run.heard.by_refiner_alone().items():
+    for (picture, prompt), index in run.heard.by_refiner_alone().items():
         assert run.model.refiner is not None
-        said = "no prompt" if prompt is None else repr(prompt)
-        _note(run, prompt, [
-            f"{said} is asked only from step {index} of {run.whole_steps} on, where {run.model.refiner.model.name} "
-            "answers, which reads no prompts: it changes nothing"
-        ])  # fmt: skip
-
-
-def _note(run: Run, prompt: str | None, notes: list[str]) -> None:
-    """Notes of those pictures that have the prompt as their own, in the words of some step; of all where none has."""
-    own = run.prompt if isinstance(run.prompt, tuple) else (run.prompt,) * run.count
-    has = [prompt in every_prompt([mine], run.whole_steps) for mine in own]
-    for mine, facts in zip(has, run.facts, strict=True):
-        if notes and (mine or not any(has)):
-            facts["notes"] = [*facts.get("notes", ()), *notes]
+        said = "the empty prompt" if prompt is None else repr(prompt)
+        note = (
+            f"{said} is asked only from step {index + 1} of {run.whole_steps} on, where "
+            f"{run.model.refiner.model.name} answers, which reads no prompts: what it says changes nothing"
+        )
+        facts = run.facts[picture]
+        facts["notes"] = [*facts.get("notes", ()), note]

@@ -53,13 +53,26 @@ def folder_for(options: TrainOptions) -> Path:
 
 @contextlib.contextmanager
 def taken(folder: Path, main: bool = True) -> Iterator[None]:
-    """While it lasts, no other process trains in a directory. Raises OutputError where one does.
+    """While it lasts, no other process trains in a directory. Raises OutputError where one does, as far as can be told.
 
-    main: whether this process is the one of its training that writes; others take nothing.
+    It cannot on Windows, nor on network disks that lock no directory. main: whether this process is the one of its
+    training that writes; others take nothing.
     """
-    with alone(folder) if main else contextlib.nullcontext(True) as mine:
+    with alone(folder.resolve()) if main else contextlib.nullcontext(True) as mine:
         if not mine:
             raise OutputError(f"another training is writing to {folder}; stop it first (Ctrl-C saves), or let it end")
+        yield
+
+
+@contextlib.contextmanager
+def begun_in(folder: Path, options: TrainOptions, force: bool) -> Iterator[None]:
+    """The directory of a new training, `begun`, and taken for as long as it lasts."""
+    with contextlib.ExitStack() as open:
+        if there := folder.is_dir():
+            open.enter_context(taken(folder))
+        begun(folder, options, force)
+        if not there:
+            open.enter_context(taken(folder))
         yield
 
 

@@ -33,6 +33,11 @@ def launched() -> bool:
     return "LOCAL_RANK" in os.environ
 
 
+def is_first() -> bool:
+    """Whether this process is the only one of its training, or the first of several."""
+    return not launched() or os.environ.get("RANK", os.environ["LOCAL_RANK"]) == "0"
+
+
 def accelerator_for(options: TrainOptions) -> Accelerator:
     """Of this process, which is one of several where it was launched as such; processes without a GPU meet on the CPU.
 

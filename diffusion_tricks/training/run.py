@@ -7,6 +7,7 @@ resume("digits", {"steps": 1000})
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from diffusion_tricks.errors import UsageError
 from diffusion_tricks.training import checkpoints, folder, replaced
 from diffusion_tricks.training.data.opening import open_source
 from diffusion_tricks.training.data.stream import Source
-from diffusion_tricks.training.launch import accelerator_for, launch, launched
+from diffusion_tricks.training.launch import accelerator_for, is_first, launch, launched
 from diffusion_tricks.training.loop import Change, Trained, Training
 from diffusion_tricks.training.options import LENGTHS, TrainOptions, check_looked_at, options_from
 from diffusion_tricks.training.progress import Progress
@@ -47,20 +48,17 @@ def train(
     accelerator = None if _spawns(options, data or change) else accelerator_for(options)
     opened = data or _opened(options)  # first, so that data that cannot be had leaves no directory behind
     main = accelerator is None or accelerator.is_main_process
-    if main:
-        with folder.taken(home):
-            folder.begun(home, options, force)
-    try:
-        if accelerator is not None:
-            accelerator.wait_for_everyone()
-        with folder.taken(home, main):
+    with folder.begun_in(home, options, force) if main else nullcontext():
+        try:
+            if accelerator is not None:
+                accelerator.wait_for_everyone()
             done = _gone_on(home, True, quiet, opened, change)
-    except BaseException:  # a Ctrl-C, too
+        except BaseException:  # a Ctrl-C, too
+            if main:
+                folder.abandon(home)
+            raise
         if main:
-            folder.abandon(home)
-        raise
-    if main:
-        replaced.forget(home)
+            replaced.forget(home)
     return done
 
 
@@ -72,15 +70,14 @@ def resume(
     changes: options to go on with, such as a larger `steps`; those that would make it another training are refused.
     Raises what `train` does.
     """
-    home = Path(home)
-    folder.hidden_found(home)
-    before = folder.noted_options(home)
-    folder.check_places(home)
-    options = changed(before, changes or {})
-    check_looked_at(options, among=changes or {})
-    checkpoints.last(home)
-    main = not launched() or accelerator_for(options).is_main_process
+    home, main = Path(home), is_first()
     with folder.taken(home, main):
+        folder.hidden_found(home)
+        before = folder.noted_options(home)
+        folder.check_places(home)
+        options = changed(before, changes or {})
+        check_looked_at(options, among=changes or {})
+        checkpoints.last(home)
         if main:
             folder.note_options(home, options)
         try:
@@ -88,8 +85,8 @@ def resume(
         except UsageError:
             folder.note_options(home, before)
             raise
-    if main:
-        replaced.forget(home)
+        if main:
+            replaced.forget(home)
     return done
 
 

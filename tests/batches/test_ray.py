@@ -98,7 +98,8 @@ def ended(cluster: Any, node: Any) -> None:
     [raylet] = node.all_processes["raylet"]
     workers = psutil.Process(raylet.process.pid).children(recursive=True)
     cluster.remove_node(node, allow_graceful=False)
-    assert not psutil.wait_procs(workers, timeout=60)[1]
+    left = psutil.wait_procs(workers, timeout=60)[1]
+    assert all(worker.status() == psutil.STATUS_ZOMBIE for worker in left)
 
 
 def test_a_node_dies_and_nothing_is_lost_nothing_twice(
