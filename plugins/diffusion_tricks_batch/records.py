@@ -32,6 +32,7 @@ NOTED = (JOBS, WORK, SETTINGS, AFTER, "*.jsonl", "*.log", RUN)  # the last says 
 WITHIN = (LEASES, GALLERY, FORETOLD)
 FAILED, SCORES = "failed.jsonl", "scores.csv"  # beside the pictures: what is left to do, and what was scored
 VERSION = 1
+TICK = 1e-6  # seconds, between lines of which one was seen before the other was noted
 
 
 @dataclass(frozen=True)
@@ -47,14 +48,14 @@ class Run:
 
 
 class Timed(Ledger):
-    """A ledger whose lines say when they were noted, in seconds since 1970, and never before what it has seen noted."""
+    """A ledger whose lines say when they were noted, in seconds since 1970, and always after what it has seen noted."""
 
     latest = 0.0
 
     def note(self, *lines: Line) -> None:
         """Adds lines, safe on the disk."""
         for line in lines:
-            line["at"] = self.latest = round(max(time.time(), self.latest), 3)  # clocks differ, and are set back
+            line["at"] = self.latest = round(max(time.time(), self.latest + TICK), 6)  # clocks differ, and are set back
         super().note(*lines)
 
     def look(self, beside: Iterable[Journal] = ()) -> list[tuple[Journal, Line]]:

@@ -73,7 +73,7 @@ class Unnoted(Ledger):
         if told:
             file = self.home / FORETOLD / self.path.name
             file.parent.mkdir(exist_ok=True)
-            Journal(file).append([{"outputs": told, "at": round(time.time(), 3)}])
+            Journal(file).append([{"outputs": told, "at": round(time.time(), 6)}])
 
 
 class Away:
