@@ -56,7 +56,10 @@ class Row:
 
 @dataclass
 class Bench:
-    """All that a measurement needs. scorer: None where nothing is chosen. limit: of captions and pairs; None is all."""
+    """All that a measurement needs. scorer: None where nothing is chosen. limit: of captions and pairs; None is all.
+
+    sigma: the blur that the far things of hybrids are seen through, in pixels of 64; None is the trick's own.
+    """
 
     model: Model
     judge: judging.Judge
@@ -65,6 +68,7 @@ class Bench:
     recipe: Recipe  # seed, steps, guidance, scheduler
     limit: int | None = None
     tell: Tell = field(default=lambda text: print(text, file=sys.stderr, flush=True))
+    sigma: float | None = None
 
     def make(self, **changes: Any) -> list[Result]:
         """Pictures; the scorer chooses where there are candidates."""
@@ -149,7 +153,8 @@ def hybrids(bench: Bench) -> tuple[list[Row], list[Illusion]]:
     """The listed pairs, the near thing as an ink drawing, the far one judged as the trick's own blur leaves it."""
     made = []
     for far, near in pairs("hybrid")[: bench.limit]:
-        entry = TrickEntry(trick="hybrid", far=far.prompt, near=f"an ink drawing of {near.prompt}")
+        sigma = {} if bench.sigma is None else {"sigma": bench.sigma}
+        entry = TrickEntry(trick="hybrid", far=far.prompt, near=f"an ink drawing of {near.prompt}", **sigma)
         made.append(_illusion(bench, entry, (far, near), len(made)))
     return [_share_of(f"hybrids: far and near, best of {BEST_OF}", made, 50)], made
 

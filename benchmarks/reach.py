@@ -87,6 +87,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--steps", type=int)
     parser.add_argument("--guidance", type=float)
     parser.add_argument("--scheduler")
+    parser.add_argument("--sigma", type=float, help="blur that the far things of hybrids are seen through, in pixels")
     parser.add_argument("--seed", type=int, default=1000)
     parser.add_argument("--repeats", type=int, default=7, help="of what is timed")
     parser.add_argument("--out", type=Path, help="a folder for the sheets")
@@ -106,7 +107,7 @@ def main() -> None:
     recipe = Recipe(seed=given.seed, steps=given.steps, guidance=given.guidance, scheduler=given.scheduler)
     judge, names = judging.load(given.judge)
     scorer = Scorer(given.scorer) if CHOSEN & set(given.only or PARTS) else None
-    bench = measures.Bench(load_model(given.model), judge, names, scorer, recipe, given.limit)
+    bench = measures.Bench(load_model(given.model), judge, names, scorer, recipe, given.limit, sigma=given.sigma)
     rows, details = measured(bench, given)
     minutes = (time.perf_counter() - began) / 60
     defaults = asdict(bench.model.defaults)
