@@ -118,8 +118,8 @@ def test_a_model_draws_them_with_its_refiner() -> None:
     model = load_model("emoji", device="cpu", dtype="float32")
     assert model.refiner is not None
     drafts = Drafts.by(model)
-    assert drafts.refiner == (model.refiner.model.pipe.unet, 400)
+    assert drafts.refiner == (model.refiner.model.pipe.unet, 600)
     x0, eps = torch.rand(1, 3, 64, 64) * 2 - 1, torch.randn(1, 3, 64, 64)
-    made = drafts._drawn(x0, eps, torch.tensor([450.0]), ["a rabbit"])
-    alone = Drafts(model.pipe, drafts.guidance)._drawn(x0, eps, torch.tensor([450.0]), ["a rabbit"])
+    made = drafts._drawn(x0, eps, torch.tensor([650.0]), ["a rabbit"])
+    alone = Drafts(model.pipe, drafts.guidance)._drawn(x0, eps, torch.tensor([650.0]), ["a rabbit"])
     assert (made - alone).abs().max() > 0.05

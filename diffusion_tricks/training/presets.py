@@ -112,10 +112,10 @@ PRESETS: dict[str, tuple[str, dict[str, Any]]] = {
     # What is left to draw at low noise is edges and flat colours, whatever the thing: so it reads nothing, is small and
     # is wide where pictures are large. An absolute error has the median as its best answer: flat colours stay flat.
     "emoji-refiner": (
-        "what answers in its place below timestep 400, without text; with `data` as data.sets wrote it",
+        "what answers in its place below timestep 600, without text; with `data` as data.sets wrote it",
         {
             "task": "unconditional", "data": "drawings.npz", "size": 64, "channels": 3, "objective": "v",
-            "schedule": "cosine", "error": "absolute", "below": 400, "widths": "32,48,64,64", "minutes": 40.0,
+            "schedule": "cosine", "error": "absolute", "below": 600, "widths": "32,48,64,64", "minutes": 40.0,
             "batch": 16, "device": "cpu", "optimizer": "adamw", "lr": 2e-3, "lr_schedule": "cosine", "warm_up": 100,
             "beta2": 0.99, "ema": 0.999, "precision": "bfloat16", "channels_last": True, "held_out": 64,
         },
