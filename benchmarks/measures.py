@@ -152,11 +152,12 @@ def anagrams(bench: Bench) -> tuple[list[Row], list[Illusion]]:
 def hybrids(bench: Bench) -> tuple[list[Row], list[Illusion]]:
     """The listed pairs, the near thing as an ink drawing, the far one judged as the trick's own blur leaves it."""
     made = []
+    sigma = {} if bench.sigma is None else {"sigma": bench.sigma}
     for far, near in pairs("hybrid")[: bench.limit]:
-        sigma = {} if bench.sigma is None else {"sigma": bench.sigma}
         entry = TrickEntry(trick="hybrid", far=far.prompt, near=f"an ink drawing of {near.prompt}", **sigma)
         made.append(_illusion(bench, entry, (far, near), len(made)))
-    return [_share_of(f"hybrids: far and near, best of {BEST_OF}", made, 50)], made
+    blur = "" if bench.sigma is None else f", sigma {bench.sigma:g}"
+    return [_share_of(f"hybrids: far and near, best of {BEST_OF}{blur}", made, 50)], made
 
 
 def _illusion(bench: Bench, entry: TrickEntry, pair: tuple[Asked, Asked], number: int) -> Illusion:

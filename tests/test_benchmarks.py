@@ -239,7 +239,8 @@ def test_the_scorer_chooses_among_eight_and_the_judge_gives_the_verdict(
     measures.anagrams(bench)
     views = [recipe.tricks[0].options["views"][1][0] for recipe, _ in asked[2:]]
     assert views == ["flip", "flip", "rotate_cw", "rotate_cw"]
-    measures.hybrids(dataclasses.replace(bench, sigma=5.0))
+    blurred, _ = measures.hybrids(dataclasses.replace(bench, sigma=5.0))
+    assert blurred[0].name == f"{rows[0].name}, sigma 5"
     assert [recipe.tricks[0].options.get("sigma") for recipe, _ in (*asked[:2], *asked[-2:])] == [None, None, 5, 5]
 
 
